@@ -1,0 +1,1 @@
+"""The zjp command; a file per group of verbs."""

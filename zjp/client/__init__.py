@@ -1,0 +1,1 @@
+"""The ZeroMQ door that producers import."""

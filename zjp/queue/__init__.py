@@ -1,0 +1,1 @@
+"""Jobs that wait: the store's protocol and the stores that keep it."""

@@ -1,0 +1,214 @@
+"""What a queue store promises: the protocol that SQLite and Redis keep, and the words it speaks in.
+
+A store holds the jobs that are not finished, and the outbox of those that just have. It knows nothing of workers, sockets or
+records. Every operation works on a batch and is one atomic step; when it returns, the step is durable at `level`. Where it raises,
+nothing of it was stored. The one conformance suite (tests/queue/) is the specification in detail; in short:
+
+- An id lives in exactly one place: ready (a level = queue and priority), later (delayed, retrying), or an open claim; once finished
+  in the outbox until the records have it. So a look-up finds a job at every moment.
+- A claim is a fence number that rises with every claim and never repeats, across crashes and restarts. An outcome counts only while
+  the claim with that fence still holds *that* job; else the outcome is refused, one by one, and changes nothing.
+- Order: higher priority first, first in first out within it. A level that is not empty and was not served for the starvation limit
+  gets one claimed job in 16 until it is served. Queues share claims by smooth weighted round robin. What is handed back or lost goes
+  to the front of its level; what was delayed or is retried goes to the back when due.
+- Times come from the store: callers pass delays, never clock readings. Leases are judged by the store alone.
+- Duplicates: a submit whose id is known, live or finished, is answered with `existed`, and raises JobConflict when type, queue or payload
+  differ. A unique key is held until its job is finished; a conflict is answered with the holder. Ids that a producer session made are
+  recognised by the session's highest counter; at or below it they are only suspected to be repeats, and looked up.
+- Hints: `on_ready` is called (in the loop, at most once per step) when jobs may have become ready. A hint may be lost; callers claim
+  once a second anyway.
+- Errors: StoreUnavailable (does not answer), StoreFull (disk or outbox limit; outcomes and removals are still taken).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from ..job import JobFilter, JobSpec, JobState, Record, StoredJob
+from ..wire.messages import CancelKind, Durability, QueueCount, SubmitKind, Submitted
+
+__all__ = [
+    "SCAN_MAX",
+    "Backlog",
+    "CancelKind",
+    "Claim",
+    "Durability",
+    "FinishedLookup",
+    "Life",
+    "Live",
+    "LivePage",
+    "LostClaims",
+    "OutboxItem",
+    "Outcome",
+    "OutcomeKind",
+    "QueueCount",
+    "QueueStore",
+    "Renewal",
+    "SubmitKind",
+    "Submitted",
+    "Tended",
+]
+
+
+class Life(msgspec.Struct, frozen=True, array_like=True):
+    """One start of one node. A node restarted under the same id is another life and owns nothing of the former."""
+
+    node: str
+    boot: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Jobs handed out under one fence. Empty: nothing was ready. `next_due_s`: seconds until a delayed job is due, None when there is none."""
+
+    fence: int
+    jobs: Sequence[StoredJob]
+    next_due_s: float | None
+    version: int
+    """Rises with every pause, resume and purge; a node that sees it rise hands back what it has not started."""
+
+
+class OutcomeKind(str, Enum):
+    FINISH = "finish"
+    """`record` tells how; completed, failed."""
+    RETRY = "retry"
+    """Back into later with `delay_ms`; `job` carries the new counts and attempts. Shows as retrying."""
+    SNOOZE = "snooze"
+    """Back into later with `delay_ms`, nothing spent. Shows as scheduled."""
+    RELEASE = "release"
+    """Back to the front of its level, as `job` says."""
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """What became of one claimed job. A job that is being cancelled becomes `cancelled`, whatever the kind."""
+
+    fence: int
+    job: StoredJob
+    kind: OutcomeKind
+    record: Record | None = None
+    delay_ms: int = 0
+
+
+class Live(msgspec.Struct, frozen=True):
+    """A job that is not finished, as found. `node` and `fence` while claimed."""
+
+    job: StoredJob
+    state: JobState
+    node: str = ""
+    fence: int = 0
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """`alive` False: the lease was lost, every claim of this life is gone; drop everything. `cancelling`: ids held by this life."""
+
+    alive: bool
+    version: int
+    cancelling: Sequence[bytes] = ()
+
+
+class Tended(msgspec.Struct, frozen=True):
+    promoted: int
+    reaped: int
+    next_due_s: float | None
+
+
+SCAN_MAX = 10_000
+"""Live jobs that one list call looks at; a page may be short while its cursor is not empty."""
+
+
+class LivePage(msgspec.Struct, frozen=True):
+    """In the order they will run: claimed first, then ready by level, then later by due time. Empty cursor: that was all."""
+
+    jobs: Sequence[Live]
+    cursor: bytes
+    scanned: int
+
+
+class OutboxItem(msgspec.Struct, frozen=True, gc=False):
+    """A finished job on its way to the records. `data` is `record` encoded; (id, run) names it in `outbox_remove`."""
+
+    record: Record
+    data: bytes
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    count: int
+    data_bytes: int
+
+
+class LostClaims(msgspec.Struct, frozen=True):
+    """What `recover` found of former lives of this node."""
+
+    jobs: int
+    suspects: int
+
+
+FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
+"""ids -> their records, given to a store so that it can tell a repeat of a job that has left it."""
+
+
+class QueueStore(Protocol):
+    """See the module's docstring for what every method promises."""
+
+    level: Durability
+    on_ready: Callable[[], None] | None
+    on_finished: Callable[[Sequence[bytes]], None] | None
+    """ids that just became final, whoever finished them (outcome, cancel, reap): wakes those who wait."""
+
+    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+        """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` gain 1
+        suspicion and a `lost` attempt, the others go back unspent. Raises: StoreUnavailable, ConfigError."""
+
+    async def close(self) -> None:
+        """Write what is pending, give the registration up."""
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        """One request, all or nothing, 1 to BATCH_MAX specs (checked by the caller). Raises: JobConflict, StoreFull, StoreUnavailable."""
+
+    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+        """Run finished jobs again: same id, run + 1, ready at once, counts at zero, attempts kept. False: it is live already,
+        another job holds its unique key, or a later run finished meanwhile."""
+
+    async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
+        """Up to `count` ready jobs of the queues in `weights` (name -> weight; `*` stands for every queue not named).
+        Also promotes what is due, within a bound."""
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        """Returns the ids refused: no longer held by that claim. A repeat is refused and does no harm."""
+
+    async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
+        """Keep all claims of this life for another lease; store the progress of running jobs (id -> msgpack)."""
+
+    async def tend(self, limit: int) -> Tended:
+        """Promote what is due and reap what expired, at most `limit` of each. Safe from any node at any time."""
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]: ...
+
+    async def promote(self, ids: Sequence[bytes]) -> list[bool]:
+        """Make delayed jobs ready now. False: not delayed."""
+
+    async def pause(self, queue: str) -> None: ...
+
+    async def resume(self, queue: str) -> None: ...
+
+    async def purge(self, queue: str) -> int:
+        """Cancel all that wait in the queue, ready and later; their records say so. Returns how many."""
+
+    async def counts(self) -> list[QueueCount]: ...
+
+    async def get(self, ids: Sequence[bytes]) -> list[Live | Record | None]:
+        """Live jobs, or records still in the outbox."""
+
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage:
+        """Jobs that are not finished. Raises: InvalidJob on a cursor that is none."""
+
+    async def outbox(self, limit: int) -> Sequence[OutboxItem]:
+        """The oldest `limit` items, again until removed."""
+
+    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
+
+    def backlog(self) -> Backlog: ...
+

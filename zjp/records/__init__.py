@@ -1,0 +1,1 @@
+"""Jobs that were: the records' protocol, its stores, and the outbox that fills them."""

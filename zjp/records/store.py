@@ -1,0 +1,51 @@
+"""What a record store promises: jobs that were, kept for reading, and nothing that the queue needs to go on.
+
+Records arrive in bulk from the outbox, at least once each; a record with the id of one that is there replaces it only when its run is
+higher, so repeats do no harm. There are no updates otherwise. When `append` returns, the records are durable.
+Listing is newest first (by the time of finishing); cursors are opaque and stay valid while records come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ..job import JobFilter, Record
+
+
+class RecordItem(Protocol):
+    """What `append` takes: a record and its encoding, made once when the job finished."""
+
+    @property
+    def record(self) -> Record: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class RecordPage(msgspec.Struct, frozen=True):
+    records: Sequence[Record]
+    cursor: bytes
+    scanned: int
+
+
+class RecordStore(Protocol):
+    async def open(self) -> None:
+        """Raises: StoreUnavailable, ConfigError."""
+
+    async def close(self) -> None: ...
+
+    async def append(self, items: Sequence[RecordItem]) -> None:
+        """Raises: StoreUnavailable, StoreFull; then some may have been written, and the same call may be repeated."""
+
+    async def get(self, ids: Sequence[bytes]) -> Mapping[bytes, Record]: ...
+
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage: ...
+
+    async def remove(self, ids: Sequence[bytes]) -> int: ...
+
+    async def prune(self, limit: int) -> int:
+        """Remove up to `limit` records that are older than RECORDS_TTL. Returns how many."""
+
+    async def count(self) -> int: ...

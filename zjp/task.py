@@ -1,0 +1,212 @@
+"""What a task is: a function under a name, with its options; how a payload becomes its arguments; what it may raise. Pure.
+
+Here is no queue and no socket: `client/app.py` adds submitting, `worker/` adds running. Payloads are maps of the function's parameter
+names to plain data. A function whose first parameter is annotated `Context`, or is an unannotated `ctx`, gets the Context there; that
+parameter is not part of the payload.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .job import QUEUE_CHARS_MAX, RETRIES_MAX, TYPE_CHARS_MAX, check_name
+from .retry import RetryPolicy
+from .units import parse_duration_s
+
+
+class Retry(Exception):
+    """Raised by a task: run this job again, after `delay` ("5s", seconds) or the policy's own delay. Spends one retry."""
+
+    def __init__(self, delay: str | float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "the task asked for a retry")
+        self.delay_s = None if delay is None else parse_duration_s(delay)
+
+
+class Snooze(Exception):
+    """Raised by a task: not now, run this job again after `delay`. Spends nothing."""
+
+    def __init__(self, delay: str | float, reason: str = "") -> None:
+        super().__init__(reason or "the task asked to be run later")
+        self.delay_s = parse_duration_s(delay)
+
+
+class Discard(Exception):
+    """Raised by a task: this job can never succeed; it fails at once, without a retry."""
+
+
+class SoftTimeout(Exception):
+    """Raised inside a `def` task when its soft limit has passed; an `async def` task is cancelled instead."""
+
+
+class PayloadMismatch(TypeError):
+    """The payload does not fit the function: fails the job for good."""
+
+
+class Context:
+    """What a running task knows of its job.
+
+    `attempt` counts from 1 and rises with each failure; `fence` is the number of the claim: it rises with every claim of the job and never
+    repeats, so a sink that refuses lower numbers gets each effect once. `deadline` is Unix seconds of the hard limit. `log` is a
+    standard logger whose records name the job.
+    """
+
+    __slots__ = ("_cancelled", "_report", "attempt", "deadline", "fence", "job_id", "log", "node_id", "queue", "tags", "type", "worker_id")
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        type: str,
+        queue: str,
+        attempt: int,
+        fence: int,
+        deadline: float,
+        log: Any,
+        report: Callable[[Mapping[str, Any]], None],
+        cancelled: Callable[[], bool],
+        tags: tuple[str, ...] = (),
+        node_id: str = "",
+        worker_id: str = "",
+    ) -> None:
+        self.job_id, self.type, self.queue, self.tags = job_id, type, queue, tags
+        self.attempt, self.fence, self.deadline, self.log = attempt, fence, deadline, log
+        self.node_id, self.worker_id = node_id, worker_id
+        self._report, self._cancelled = report, cancelled
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Show how far the job is; readers see the latest within about a second. Refused silently once the fence is dead."""
+        self._report({"done": done, "total": total, "note": note})
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether someone asked to cancel this job: stop soon, it is killed after CANCEL_GRACE."""
+        return self._cancelled()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """Options of a task, all optional; None leaves the choice to the job, then to the node's settings."""
+
+    queue: str = "default"
+    priority: int = 5
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    soft_timeout_s: float | None = None
+    retry: RetryPolicy | None = None
+    tags: tuple[str, ...] = ()
+
+
+OPTION_NAMES = ("queue", "priority", "max_retries", "timeout", "soft_timeout", "retry", "tags")
+"""What `@app.task` accepts."""
+
+
+def task_options(options: Mapping[str, Any]) -> TaskOptions:
+    """The keyword arguments of `@app.task`, checked. Raises: TypeError (unknown name, with the nearest one), ValueError, InvalidJob."""
+    refuse_unknown("task option", options, OPTION_NAMES)
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("timeout", "soft_timeout"):
+        if name in given:
+            given[f"{name}_s"] = parse_duration_s(given.pop(name))
+    made = TaskOptions(**{**given, "tags": tuple(given.get("tags", ()))})
+    check_name("queue", made.queue, QUEUE_CHARS_MAX)
+    if not 1 <= made.priority <= 10:
+        raise ValueError(f"priority is {made.priority}, it must be 1 (low) to 10 (high)")
+    if made.max_retries is not None and not 0 <= made.max_retries <= RETRIES_MAX:
+        raise ValueError(f"max_retries is {made.max_retries}, it must be 0 to {RETRIES_MAX}")
+    return made
+
+
+def refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raises: TypeError naming the first unknown key and the nearest known one."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            raise TypeError(f"unknown {what} {name!r}{hint}")
+
+
+ContextWay = Literal["none", "first"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A function under a name. `parameters` are the payload's: the context's own is left out."""
+
+    name: str
+    function: Callable[..., Any]
+    options: TaskOptions = field(default_factory=TaskOptions)
+    takes_context: bool = field(init=False)
+    is_async: bool = field(init=False)
+    signature: inspect.Signature = field(init=False)
+    _plain: frozenset[str] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_name("task name", self.name, TYPE_CHARS_MAX)
+        full = inspect.signature(self.function)
+        parameters = list(full.parameters.values())
+        takes_context = bool(parameters) and _is_context(parameters[0])
+        rest = parameters[1:] if takes_context else parameters
+        for parameter in rest:
+            if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
+                raise TypeError(
+                    f"task {self.name!r}: parameter {parameter.name!r} is positional only; payloads are passed by name, make it a named parameter"
+                )
+        put = object.__setattr__
+        put(self, "takes_context", takes_context)
+        put(self, "is_async", inspect.iscoroutinefunction(self.function))
+        put(self, "signature", full.replace(parameters=rest))
+        has_defaults = any(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in rest)
+        put(self, "_plain", None if has_defaults else frozenset(p.name for p in rest))
+
+    def payload_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload for a call with these arguments. Raises: TypeError, as the call itself would."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as fault:
+            raise TypeError(f"task {self.name!r}{self.signature}: {fault}") from None
+        payload = dict(bound.arguments)
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                payload.update(payload.pop(parameter.name, {}))
+        return payload
+
+    def check_payload(self, payload: Mapping[str, Any]) -> None:
+        """Raises: PayloadMismatch when the function cannot be called with it."""
+        if self._plain is not None and payload.keys() == self._plain:
+            return
+        try:
+            self.signature.bind(**payload)
+        except TypeError as fault:
+            raise PayloadMismatch(f"the payload does not fit {self.name}{self.signature}: {fault}") from None
+
+    def call(self, context: Context, payload: Mapping[str, Any]) -> Any:
+        """Call the function (a coroutine comes back from an `async def`). Raises: PayloadMismatch, and whatever the function raises."""
+        self.check_payload(payload)
+        if self.takes_context:
+            return self.function(context, **payload)
+        return self.function(**payload)
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return parameter.name == "ctx"
+    # A string under `from __future__ import annotations`: the name is what can be seen without importing.
+    return annotation is Context or (isinstance(annotation, str) and annotation.split(".")[-1] == "Context")
+
+
+class Registry:
+    """Tasks by name."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Definition] = {}
+
+    def add(self, definition: Definition) -> None:
+        held = self.tasks.get(definition.name)
+        if held is not None and held.function is not definition.function:
+            raise ValueError(f"task name {definition.name!r} is taken by {held.function!r}; give this one another name")
+        self.tasks[definition.name] = definition

@@ -1,0 +1,1 @@
+"""How messages travel: sockets and what keeps them drained."""

@@ -1,0 +1,1 @@
+"""What is said: every message, and how it becomes frames."""

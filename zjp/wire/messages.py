@@ -1,0 +1,334 @@
+"""Every message of zjp, PROTOCOL_VERSION, and the least role that each request needs. Pure.
+
+Three conversations share these words:
+
+    producer ──request──► node ──reply──► producer     DEALER to ROUTER; a reply carries the request's seq
+    node ──► worker process                            PUSH, one socket per worker process
+    worker process ──► node                            PUSH into the node's one PULL
+
+Messages are msgspec Structs in array form with an integer tag in front: field order is the wire format, so fields are only added
+at the end, with a default. Tags are never used again. Payloads and results are opaque bytes here (msgpack, packed and unpacked at the ends).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+import msgspec
+
+from ..job import JobFault, JobFilter, JobSpec, JobView, StoredJob
+
+PROTOCOL_VERSION = 1
+
+MESSAGE_BYTES_MAX = 20 << 20
+"""One frame: a batch of 16 MiB and its envelopes. Set as ZMQ_MAXMSGSIZE on every socket."""
+IDS_MAX = 1000
+LIST_LIMIT_MAX = 500
+
+
+class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """First frame of every message between clients and nodes. `sender` and `boot` name the life of a node or the session of a client;
+    `seq` rises with every request of that sender, and a reply repeats it."""
+
+    version: int
+    cluster: str
+    sender: str
+    boot: int
+    seq: int
+
+
+class Durability(str, Enum):
+    """What an acknowledged submit survives, weakest first."""
+
+    PROCESS = "process"
+    DISK_1S = "disk-1s"
+    DISK = "disk"
+    REPLICA = "replica"
+
+
+class SubmitKind(str, Enum):
+    CREATED = "created"
+    EXISTED = "existed"
+    UNIQUE = "unique"
+    """Another job holds the unique key; `id` is the holder's."""
+
+
+class Submitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    id: bytes
+    kind: SubmitKind
+
+
+class CancelKind(str, Enum):
+    CANCELLED = "cancelled"
+    """It was waiting; it never starts."""
+    CANCELLING = "cancelling"
+    """It is claimed: its fence is dead; whoever holds it must report, or be reaped."""
+    FINISHED = "finished"
+    UNKNOWN = "unknown"
+
+
+class QueueCount(msgspec.Struct, frozen=True, array_like=True):
+    queue: str
+    pending: int
+    scheduled: int
+    retrying: int
+    running: int
+    paused: bool
+    oldest_s: float
+    """Age of the oldest ready job, since it became ready; 0 when none."""
+
+
+# ── requests: producer to node ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Submit(msgspec.Struct, array_like=True, frozen=True, tag=1, gc=False):
+    """All or nothing. Answered by SubmitReply once durable."""
+
+    jobs: list[JobSpec]
+
+
+class Get(msgspec.Struct, array_like=True, frozen=True, tag=2):
+    """Answered by Jobs, one view (or None) per id, in order."""
+
+    ids: list[bytes]
+
+
+class Wait(msgspec.Struct, array_like=True, frozen=True, tag=3):
+    """Answered by Jobs with those of the ids that are final, as soon as there is one; with none after `timeout_ms`. Unknown ids are
+    answered at once, as None."""
+
+    ids: list[bytes]
+    timeout_ms: int
+
+
+class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
+    """Answered by Verdicts of CancelKind."""
+
+    ids: list[bytes]
+
+
+class Requeue(msgspec.Struct, array_like=True, frozen=True, tag=5):
+    """Run finished jobs again. Answered by Verdicts: requeued, live, unknown."""
+
+    ids: list[bytes]
+
+
+class Promote(msgspec.Struct, array_like=True, frozen=True, tag=6):
+    """Make delayed jobs ready now. Answered by Verdicts: promoted, not-delayed."""
+
+    ids: list[bytes]
+
+
+class List(msgspec.Struct, array_like=True, frozen=True, tag=7):
+    """Live jobs in the order they will run, then records, newest first. Answered by Page."""
+
+    wanted: JobFilter
+    cursor: bytes = b""
+    limit: int = 50
+
+
+class Queues(msgspec.Struct, array_like=True, frozen=True, tag=8):
+    """Answered by QueueCounts."""
+
+
+class Pause(msgspec.Struct, array_like=True, frozen=True, tag=9):
+    """Answered by Done: no new starts after 1 s."""
+
+    queue: str
+
+
+class Resume(msgspec.Struct, array_like=True, frozen=True, tag=10):
+    queue: str
+
+
+class Purge(msgspec.Struct, array_like=True, frozen=True, tag=11):
+    """Cancel all that wait in the queue. Answered by Done with the count."""
+
+    queue: str
+
+
+class AskStats(msgspec.Struct, array_like=True, frozen=True, tag=12):
+    """Answered by Stats."""
+
+
+class Ping(msgspec.Struct, array_like=True, frozen=True, tag=13):
+    """Answered by Pong."""
+
+
+# ── replies: node to producer ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SubmitReply(msgspec.Struct, array_like=True, frozen=True, tag=33, gc=False):
+    """`level`: what the acknowledgement is worth. `others`: (index in the request, what became of it) where it is not CREATED."""
+
+    level: Durability
+    others: list[tuple[int, Submitted]] = []
+
+
+class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=34):
+    jobs: list[JobView | None]
+
+
+class Verdicts(msgspec.Struct, array_like=True, frozen=True, tag=35):
+    verdicts: list[str]
+
+
+class Page(msgspec.Struct, array_like=True, frozen=True, tag=36):
+    """An empty cursor: that was all. A page may be short while the cursor is not empty."""
+
+    jobs: list[JobView]
+    cursor: bytes
+    scanned: int
+
+
+class QueueCounts(msgspec.Struct, array_like=True, frozen=True, tag=37):
+    queues: list[QueueCount]
+
+
+class Done(msgspec.Struct, array_like=True, frozen=True, tag=38):
+    count: int = 0
+
+
+class Stats(msgspec.Struct, array_like=True, frozen=True, tag=39):
+    """The whole table of metrics.py and the state of the node, as msgpack (a map of plain values)."""
+
+    table: bytes
+
+
+class Pong(msgspec.Struct, array_like=True, frozen=True, tag=40):
+    node: str
+    version: str
+    level: Durability
+    is_draining: bool
+    tasks: list[str]
+    """Types that this node serves; empty: it serves none."""
+
+
+class Failure(msgspec.Struct, array_like=True, frozen=True, tag=41):
+    """`code` is a ZjpError's; nothing of the request was stored. `retry_after_ms` 0: not retryable as it stands."""
+
+    code: str
+    message: str
+    retry_after_ms: int = 0
+
+
+# ── node to worker process ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True, tag=65, gc=False):
+    """Jobs of one claim, to be run in order."""
+
+    fence: int
+    jobs: list[StoredJob]
+
+
+class Recall(msgspec.Struct, array_like=True, frozen=True, tag=66):
+    """Give back whatever has not started; answered by Returned."""
+
+
+class StopJobs(msgspec.Struct, array_like=True, frozen=True, tag=67):
+    """These were cancelled: return them if unstarted, else tell the task."""
+
+    ids: list[bytes]
+
+
+class StopWorker(msgspec.Struct, array_like=True, frozen=True, tag=68):
+    """Return what has not started, finish what has, then exit 0."""
+
+
+# ── worker process to node ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
+    """What a node must know of a task: it never imports the application. None: the node's setting."""
+
+    name: str
+    timeout_ms: int | None = None
+    soft_timeout_ms: int | None = None
+    max_retries: int | None = None
+
+
+class Ready(msgspec.Struct, array_like=True, frozen=True, tag=97):
+    worker: str
+    pid: int
+    tasks: list[TaskInfo]
+
+
+class NotReady(msgspec.Struct, array_like=True, frozen=True, tag=98):
+    """The application could not be loaded; the process exits after this."""
+
+    worker: str
+    reason: str
+
+
+class ResultKind(IntEnum):
+    COMPLETED = 0
+    FAILED = 1
+    """For good: retries used up, Discard, a payload that does not fit the function."""
+    RETRY = 2
+    SNOOZE = 3
+    UNSERVED = 4
+    """The application has no such task; nothing was run."""
+
+
+class Result(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What became of one started job. Times are Unix us of the worker's clock, for display; `data` is the result as msgpack."""
+
+    id: bytes
+    kind: int
+    started_us: int
+    ended_us: int
+    data: bytes = b"\xc0"
+    error: JobFault | None = None
+    delay_ms: int = 0
+
+
+class Results(msgspec.Struct, array_like=True, frozen=True, tag=99, gc=False):
+    worker: str
+    results: list[Result]
+    rss_bytes: int = 0
+
+
+class Returned(msgspec.Struct, array_like=True, frozen=True, tag=100):
+    """Not started and not to be started here any more."""
+
+    worker: str
+    ids: list[bytes]
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True, tag=101):
+    """Latest progress by job, msgpack each."""
+
+    worker: str
+    progress: dict[bytes, bytes]
+
+
+Request = Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
+Reply = SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure
+ToWorker = Run | Recall | StopJobs | StopWorker
+FromWorker = Ready | NotReady | Results | Returned | Progress
+
+
+class Role(IntEnum):
+    """Ordered: each may do what those below may. `worker` reads."""
+
+    WORKER = 1
+    USER = 2
+    ADMIN = 3
+
+
+LEAST_ROLE: dict[type, Role] = {
+    Submit: Role.USER,
+    Get: Role.WORKER,
+    Wait: Role.WORKER,
+    Cancel: Role.USER,
+    Requeue: Role.USER,
+    Promote: Role.USER,
+    List: Role.WORKER,
+    Queues: Role.WORKER,
+    Pause: Role.ADMIN,
+    Resume: Role.ADMIN,
+    Purge: Role.ADMIN,
+    AskStats: Role.WORKER,
+    Ping: Role.WORKER,
+}
