@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from zjp.units import (
     DURATION_ACCEPTED,
@@ -21,6 +22,8 @@ from zjp.units import (
     show_duration,
     show_size,
 )
+
+_N = TypeVar("_N", int, float)
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
@@ -207,8 +210,8 @@ class Queues:
 
     @staticmethod
     def _share(part: str) -> tuple[str, int]:
-        match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63}|\*)(?::(\d{1,9}))?", part, re.ASCII)
-        if match is None:
+        match = re.fullmatch(r"(\S{1,64}?)(?::(\d{1,9}))?", part)
+        if match is None or not part.isprintable():
             raise ValueError(f"{part!r} is not a queue name with an optional weight")
         return match[1], _within(int(match[2] or 1), 1, WEIGHT_MAX)
 
@@ -262,7 +265,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _within(value: Any, low: Any, high: Any, show: Any = str) -> Any:
+def _within(value: _N, low: _N, high: _N, show: Callable[[_N], str] = str) -> _N:
     if value < low:
         raise ValueError(f"below {show(low)}")
     if value > high:

@@ -35,6 +35,7 @@ TRACING_PREFIX = "OTEL_"
 DEFAULT_FILE = Path("zjp.toml")
 FILE_MAX_BYTES = 1024 * 1024
 """Settings and secrets are small; this keeps a wrong path (a device, a log) from filling memory."""
+NOT_AVAILABLE = "not available in this version"
 SHOWN_MAX = 200
 """Characters of a bad value that an error shows."""
 DEFAULT = "default"
@@ -73,8 +74,7 @@ def load(
     values = _parse_all(given, problems)
     origins = {name: given[name].origin if name in values else DEFAULT for name in TABLE}
     settings = Settings(**{TABLE[name].field: value for name, value in values.items()})
-    settings = _with_processes(settings)
-    _check_rules(settings, values, problems)
+    problems += [rule for rule in _broken_rules(settings, origins) if rule]
     if problems:
         raise ConfigError(_message(problems))
     return Loaded(settings, origins)
@@ -165,7 +165,7 @@ def _known(given: Mapping[str, _Given], problems: list[str], prefix: str = "") -
 
 def _unknown(name: str, origin: str, prefix: str) -> str:
     if name.startswith(TRACING_PREFIX):
-        return f"{prefix}{name}: not available in this version (set by {origin})"
+        return f"{_clean(prefix + name)}: {NOT_AVAILABLE} (set by {_clean(origin)})"
     near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]
     return f"{_clean(prefix + name)}: unknown setting; did you mean {prefix}{near}? (set by {_clean(origin)})"
 
@@ -212,14 +212,11 @@ def _parse(setting: Setting, text: str) -> Any:
         value = setting.default if unset else setting.kind.parse(text)
     except ValueError:
         if setting.later:
-            raise ValueError(_NOT_AVAILABLE) from None
+            raise ValueError(NOT_AVAILABLE) from None
         raise
     if setting.later and value != setting.default and value not in setting.also:
-        raise ValueError(_special_reason(setting) or _NOT_AVAILABLE)
+        raise ValueError(NOT_AVAILABLE)
     return value
-
-
-_NOT_AVAILABLE = "not available in this version"
 
 
 def _bad(setting: Setting, given: Mapping[str, _Given], reason: str) -> str:
@@ -231,3 +228,42 @@ def _bad(setting: Setting, given: Mapping[str, _Given], reason: str) -> str:
     if setting.later:
         accepted = ", ".join(setting.show(value) for value in (setting.default, *setting.also))
     return f"{setting.name}={shown}: {reason} (set by {_clean(origin)}; accepted: {accepted})"
+
+
+def _broken_rules(settings: Settings, origins: Mapping[str, str]) -> Iterable[str | None]:
+    """The rules that join several settings; None where one holds."""
+    yield _exposed(settings, origins)
+    yield _above(settings, origins, "RETRY_BASE_DELAY", "RETRY_MAX_DELAY", reason="the first delay would be cut")
+    yield _above(settings, origins, "SOFT_TIMEOUT", "JOB_TIMEOUT", reason="the attempt would be killed first")
+    yield _above(settings, origins, "WORKER_PROCESSES", "WORKER_COUNT", reason="each process needs a slot")
+
+
+def _above(settings: Settings, origins: Mapping[str, str], name: str, limit: str, *, reason: str) -> str | None:
+    value, most = (getattr(settings, TABLE[key].field) for key in (name, limit))
+    if value is None or value <= most:
+        return None
+    shown, shown_most = TABLE[name].show(value), TABLE[limit].show(most)
+    return (
+        f"{name}={shown}: above {limit}={shown_most}, {reason} (set by {_clean(origins[name])}, "
+        f"{limit} by {_clean(origins[limit])}; accepted: up to {limit})"
+    )
+
+
+def _exposed(settings: Settings, origins: Mapping[str, str]) -> str | None:
+    if settings.zmq_allow_plain or settings.curve_enabled or is_loopback(settings.zmq_bind):
+        return None
+    return (
+        f"ZMQ_BIND={settings.zmq_bind}: not a loopback address and CURVE is off, so whoever reaches it can submit jobs "
+        f"(set by {_clean(origins['ZMQ_BIND'])}; accepted: a loopback address, or set ZMQ_ALLOW_PLAIN=true)"
+    )
+
+
+def _message(problems: list[str]) -> str:
+    head = "1 setting is wrong" if len(problems) == 1 else f"{len(problems)} settings are wrong"
+    return "\n  ".join([f"{head}, nothing was started:", *problems])
+
+
+def _clean(text: str) -> str:
+    """Fit for one line of an error: control characters escaped, long text cut."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:SHOWN_MAX])
+    return shown + ("..." if len(text) > SHOWN_MAX else "")

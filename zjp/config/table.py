@@ -13,6 +13,7 @@ one of `also`, the values that say the same as its absence): accepted and ignore
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,7 +301,7 @@ class Settings:
         "Period of heartbeats or probes; lowered to a quarter of the timeout when above it.",
         default_text="bully 100ms, raft 100ms, gossip 500ms",
     )
-    cluster_seeds: tuple[str, ...] = _cluster.row(
+    cluster_seeds: tuple[str, ...] | None = _cluster.row(
         "CLUSTER_SEEDS", Addresses(), None, "Addresses of some nodes to join; needs REDIS_ADDR.", default_text="empty"
     )
     cluster_size: int | None = _cluster.row(
@@ -330,7 +331,6 @@ class Settings:
         Choice(("auto", "true", "false")),
         "auto",
         "Ask for a token: auto is off when the API binds to loopback, on elsewhere.",
-        also=("false",),
     )
     auth_dev_users: bool = _http.row(
         "AUTH_DEV_USERS", Flag(), "false", "Make users with known passwords; only on a loopback bind."
@@ -343,9 +343,7 @@ class Settings:
     tls_cert_file: Path | None = _http.row("TLS_CERT_FILE", Folder(), None, "Certificate chain, PEM.")
     tls_key_file: Path | None = _http.row("TLS_KEY_FILE", Folder(), None, "Private key, PEM.")
 
-    metrics_enabled: bool = _metrics.row(
-        "METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus.", also=("false",)
-    )
+    metrics_enabled: bool = _metrics.row("METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus.")
     metrics_host: str = _metrics.row("METRICS_HOST", _HOST, "127.0.0.1", "Host of the metrics port.")
     metrics_port: int = _metrics.row("METRICS_PORT", _PORT, "9090", "Port of the metrics.")
 
@@ -353,6 +351,16 @@ class Settings:
     def advertise_address(self) -> str:
         """What others dial: ZMQ_ADVERTISE, or ZMQ_BIND when it is unset."""
         return self.zmq_advertise or self.zmq_bind
+
+    @property
+    def process_count(self) -> int:
+        """Worker processes to run: WORKER_PROCESSES, or one per CPU; never more than there are slots."""
+        return min(self.worker_processes or _cpu_count(), self.worker_count)
+
+
+def _cpu_count() -> int:
+    """CPUs this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _table() -> dict[str, Setting]:
@@ -370,9 +378,10 @@ ELECTION_DEFAULTS_S: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 DERIVED: Mapping[str, Callable[[Settings], Any]] = MappingProxyType(
     {
+        "WORKER_PROCESSES": lambda settings: settings.process_count,
         "ZMQ_ADVERTISE": lambda settings: settings.advertise_address,
         "CURVE_DIR": lambda settings: settings.data_dir / "curve",
-        "CLUSTER_SIZE": lambda settings: len(settings.cluster_seeds) + 1,
+        "CLUSTER_SIZE": lambda settings: len(settings.cluster_seeds or ()) + 1,
         "ELECTION_TIMEOUT": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][0],
         "ELECTION_INTERVAL": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][1],
     }
