@@ -45,6 +45,8 @@ class Balancer:
 
         The answer may thus be shorter than `priorities`. `draws`: one for each job, needed by `random` only.
         """
+        if self.strategy == "random" and len(draws) < len(priorities):
+            raise ValueError(f"{len(draws)} draws for {len(priorities)} jobs; random needs one for each")
         choose, chosen = self._choose, []
         for position, priority in enumerate(priorities):
             worker = choose(self, credits, priority, draws[position] if draws else 0.0)

@@ -46,17 +46,16 @@ class RetryPolicy:
 
         `uniform`: a draw from [0, 1). The result is within 0 and `max_s`, and never falls as `retry_count` rises (same draw).
         """
-        factor = self.jitter_factor
-        delay = min(self._plain_s(retry_count), self.max_s / (1.0 + factor))
-        return min(delay * (1.0 + factor * (2.0 * uniform - 1.0)), self.max_s)  # min: the product may round up
-
-    def _plain_s(self, retry_count: int) -> float:
-        if self.kind == "fixed":
-            return self.base_s
+        max_s, factor = self.max_s, self.jitter_factor
         try:
-            return self.base_s * self.multiplier**retry_count
+            delay = self.base_s if self.kind == "fixed" else self.base_s * self.multiplier**retry_count
         except OverflowError:
-            return self.max_s
+            delay = max_s
+        ceiling = max_s / (1.0 + factor)
+        if delay > ceiling:
+            delay = ceiling
+        delay *= 1.0 + factor * (2.0 * uniform - 1.0)
+        return delay if delay < max_s else max_s  # the product may round up
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

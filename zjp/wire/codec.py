@@ -71,6 +71,14 @@ def decode_envelope(frames: Sequence[bytes], cluster: str) -> Envelope:
     return envelope
 
 
+def seq_of(frames: Sequence[bytes]) -> int:
+    """The request's number in a message that was refused, so that its sender learns why; 0 when not even that can be read."""
+    try:
+        return _envelope_decoder.decode(frames[0]).seq if frames and len(frames[0]) <= ENVELOPE_BYTES_MAX else 0
+    except _FAULTS:
+        return 0
+
+
 def decode_request(body: bytes) -> Request:
     request = _decode(_request_decoder, body, "request")
     if isinstance(request, Submit):

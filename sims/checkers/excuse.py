@@ -1,0 +1,94 @@
+"""Why a job may run twice, or a claim end without a report: the faults that were injected, and what the store itself saw.
+
+Everything else that runs twice is a bug, whatever a queue may promise ("at least once" is no licence to repeat without a cause).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from ..lines import Expire, Fault, Lease, Nack, Open, Run
+from .case import Case, Casebook, began
+
+
+class Excuses:
+    """Answers which fault, death or silence touched a run or a claim."""
+
+    def __init__(self, book: Casebook) -> None:
+        self._book = book
+        self._by_pid: dict[int, list[Fault]] = {}
+        self._by_node: dict[str, list[Fault]] = {}
+        self._everywhere: list[Fault] = []
+        for fault in book.faults:
+            if fault.kind != "clock":
+                self._file(fault)
+        self._doomed_at: dict[int, int] = {}
+        for case in book.cases.values():
+            for end in case.ends:
+                if end.type == "info":
+                    self._doomed_at[end.pid] = min(end.t, self._doomed_at.get(end.pid, end.t))
+        self._opens: dict[str, list[Open]] = {}
+        for opened in book.opens:
+            self._opens.setdefault(opened.node, []).append(opened)
+        self._lease_ms = max((opened.lease_ms for opened in book.opens), default=0)
+        self._renewed_at = {
+            life: [began(renewal) for renewal in renewals if renewal.type == "ok"]
+            for life, renewals in book.renewals.items()
+        }
+
+    def _file(self, fault: Fault) -> None:
+        for pid in fault.pids:
+            self._by_pid.setdefault(pid, []).append(fault)
+        if fault.node:
+            self._by_node.setdefault(fault.node, []).append(fault)
+        if not fault.node and not fault.pids:
+            self._everywhere.append(fault)
+
+    def run_was_hit(self, run: Run, since: int, until: int) -> bool:
+        """Whether the process of that run was touched in between, by a fault or by a task that took it down."""
+        doomed_at = self._doomed_at.get(run.pid)
+        return (
+            (doomed_at is not None and doomed_at <= until)
+            or _touches(self._by_pid.get(run.pid, ()), since, until)
+            or _touches(self._by_node.get(run.node, ()), since, until)
+            or _touches(self._everywhere, since, until)
+        )
+
+    def is_rerun_explained(self, case: Case, first: Run, second: Run) -> bool:
+        """Whether something ended the earlier run's claim, or may have."""
+        since, until = min(first.t, second.t), second.t
+        return (
+            any(end.fence == first.fence and end.type != "ok" for end in case.ends)
+            or any(isinstance(end, Nack | Expire) and end.fence == first.fence and began(end) <= until for end in case.claim_ends)
+            or self.run_was_hit(first, since, until)
+            or case.is_requeued_between(since, until)
+            or any(
+                lease.fence == first.fence and self.is_claim_lost(lease, until) for lease in case.leases
+            )
+        )
+
+    def claim_was_hit(self, lease: Lease, until: int) -> bool:
+        return _touches(self._by_node.get(lease.node, ()), lease.t, until) or _touches(self._everywhere, lease.t, until)
+
+    def is_claim_lost(self, lease: Lease, until: int) -> bool:
+        """Whether the store may have taken the claim from its holder by then: hit, reborn, or silent for a whole lease."""
+        return (
+            self.claim_was_hit(lease, until)
+            or any(o.boot > lease.boot and began(o) <= until for o in self._opens.get(lease.node, ()))
+            or self._was_silent(lease, until)
+        )
+
+    def _was_silent(self, lease: Lease, until: int) -> bool:
+        if not any(reap.t >= lease.t and began(reap) <= until and reap.count for reap in self._book.reaps):
+            return False
+        if not self._lease_ms:
+            return True
+        renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
+        last = bisect_right(renewed_at, until)
+        signs = [lease.t, *renewed_at[:last], until]
+        # The longest pause between two signs of life: renewals and, at the ends, the claim itself and the moment looked at.
+        return any(b - a >= self._lease_ms * 1_000_000 for a, b in zip(signs, signs[1:], strict=False))
+
+
+def _touches(faults: list[Fault] | tuple[()], since: int, until: int) -> bool:
+    return any(fault.t <= until and fault.t1 >= since for fault in faults)

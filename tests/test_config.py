@@ -1,0 +1,358 @@
+"""Settings: precedence, files, what is refused and how it is said, and the files generated from the table."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from zjp.balance import Balancer
+from zjp.config import TABLE, Loaded, Settings, effective, load
+from zjp.config.docs import env_example, markdown
+from zjp.config.kinds import is_loopback
+from zjp.config.load import FILE_MAX_BYTES
+from zjp.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+LATER_EXAMPLES = {
+    "REDIS_ADDR": "redis:6379",
+    "REDIS_PASSWORD": "hunter2",
+    "REDIS_DB": "1",
+    "RECORDS_MAX": "5",
+    "MONGODB_URI": "mongodb://db",
+    "MONGODB_DATABASE": "other",
+    "MONGODB_TIMEOUT": "1s",
+    "EVENTS_TTL": "1d",
+    "ELECTION_ALGORITHM": "raft",
+    "ELECTION_TIMEOUT": "10s",
+    "ELECTION_INTERVAL": "30s",
+    "CLUSTER_SEEDS": "tcp://10.0.0.1:5570",
+    "CLUSTER_SIZE": "3",
+    "NODE_PRIORITY": "1",
+    "CURVE_ENABLED": "true",
+    "CURVE_DIR": "/keys",
+    "CLIENT_KEY_FILE": "/keys/me",
+    "CLIENT_SERVER_KEY": "abc",
+    "SERVER_HOST": "0.0.0.0",
+    "SERVER_PORT": "80",
+    "MAX_BODY": "2MiB",
+    "TRUSTED_PROXIES": "10.0.0.0/8",
+    "AUTH_ENABLED": "true",
+    "AUTH_DEV_USERS": "true",
+    "JWT_SECRET": "0123456789abcdef0123456789abcdef",
+    "JWT_TTL": "2h",
+    "JWT_ISSUER": "me",
+    "JWT_AUDIENCE": "you",
+    "TLS_ENABLED": "true",
+    "TLS_CERT_FILE": "/tls/cert",
+    "TLS_KEY_FILE": "/tls/key",
+    "METRICS_ENABLED": "false",
+    "METRICS_HOST": "0.0.0.0",
+    "METRICS_PORT": "9091",
+}
+"""A value away from the default for every setting whose feature does not exist yet, but API_ENABLED."""
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No zjp.toml lies in the current folder unless the test writes one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(environ: dict[str, str] | None = None, **flags: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ or {})
+    return str(caught.value)
+
+
+def settings(**environ: str) -> Settings:
+    return load({}, environ).settings
+
+
+def test_nothing_given_means_the_defaults_of_the_table() -> None:
+    loaded = load({}, {})
+    assert loaded.settings == Settings()
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_flag_beats_prefixed_name_beats_bare_name_beats_file_beats_default(empty_folder: Path) -> None:
+    (empty_folder / "zjp.toml").write_text("worker_count = 11")
+    environ = {"WORKER_COUNT": "12", "ZJP_WORKER_COUNT": "13"}
+
+    def seen(loaded: Loaded) -> tuple[int, str]:
+        return loaded.settings.worker_count, loaded.origins["WORKER_COUNT"]
+
+    assert seen(load({"WORKER_COUNT": "14"}, environ)) == (14, "flag --worker-count")
+    assert seen(load({}, environ)) == (13, "environment ZJP_WORKER_COUNT")
+    assert seen(load({}, {"WORKER_COUNT": "12"})) == (12, "environment WORKER_COUNT")
+    assert seen(load({}, {})) == (11, "zjp.toml")
+    (empty_folder / "zjp.toml").unlink()
+    assert seen(load({}, {})) == (10, "default")
+
+
+def test_flags_may_be_spelt_as_on_the_command_line() -> None:
+    assert load({"lease-duration": "5s"}, {}).settings.lease_duration_s == 5
+
+
+def test_config_flag_names_the_file_and_then_the_current_folder_is_not_looked_at(empty_folder: Path) -> None:
+    (empty_folder / "zjp.toml").write_text("crash_limit = 7")
+    other = empty_folder / "other.toml"
+    other.write_text('worker_count = 3\nlog-level = "debug"\nzmq_allow_plain = true\nqueues = ["a:2", "b"]')
+    loaded = load({}, {}, other)
+    assert loaded.settings == Settings(
+        worker_count=3, log_level="debug", zmq_allow_plain=True, queues=(("a", 2), ("b", 1))
+    )
+    assert loaded.origins["WORKER_COUNT"] == str(other)
+
+
+def test_file_that_is_missing_broken_or_huge_is_refused(empty_folder: Path) -> None:
+    broken, huge = empty_folder / "broken.toml", empty_folder / "huge.toml"
+    broken.write_text("worker_count = = 3")
+    huge.write_bytes(b"#" * (FILE_MAX_BYTES + 1))
+    for path, reason in ((empty_folder / "none.toml", "No such file"), (broken, "line 1"), (huge, "more than 1048576")):
+        with pytest.raises(ConfigError, match=reason):
+            load({}, {}, path)
+
+
+def test_file_value_that_is_no_plain_value_is_refused(empty_folder: Path) -> None:
+    (empty_folder / "zjp.toml").write_text("[worker_count]\nfour = 4")
+    assert "worker_count: a dict is not a value" in refusal()
+
+
+def test_unknown_prefixed_name_and_file_key_are_refused_with_the_nearest_name(empty_folder: Path) -> None:
+    assert "ZJP_WORKR_COUNT: unknown setting; did you mean ZJP_WORKER_COUNT?" in refusal({"ZJP_WORKR_COUNT": "3"})
+    (empty_folder / "zjp.toml").write_text("lease_time = 4")
+    assert "LEASE_TIME: unknown setting; did you mean " in refusal()
+
+
+def test_unknown_name_is_refused_even_when_it_is_empty() -> None:
+    assert "ZJP_WORKR_COUNT" in refusal({"ZJP_WORKR_COUNT": ""})
+
+
+def test_what_kubernetes_sets_and_what_is_not_ours_is_ignored() -> None:
+    environ = {
+        "ZJP_PORT": "tcp://10.0.0.1:5570",
+        "ZJP_PORT_5570_TCP_ADDR": "10.0.0.1",
+        "ZJP_SERVICE_HOST": "10.0.0.1",
+        "PATH": "/bin",
+        "OTEL_SERVICE_NAME": "else",
+    }
+    assert load({}, environ).settings == Settings()
+
+
+def test_tracing_settings_with_our_prefix_are_not_available() -> None:
+    assert "ZJP_OTEL_SERVICE_NAME: not available in this version" in refusal({"ZJP_OTEL_SERVICE_NAME": "x"})
+
+
+def test_empty_text_counts_as_not_set() -> None:
+    assert load({}, {"REDIS_ADDR": "", "ZJP_WORKER_COUNT": " ", "WORKER_COUNT": "4"}).settings.worker_count == 4
+
+
+def test_one_message_lists_every_bad_setting_with_origin_value_and_what_is_accepted(empty_folder: Path) -> None:
+    (empty_folder / "zjp.toml").write_text('retry_policy = "linear"')
+    text = refusal({"ZJP_LEASE_DURATION": "1parsec", "MAX_RETRIES": "-1", "JWT_SECRET": "hunter2"}, WORKER_COUNT="ten")
+    assert text.startswith("5 settings are wrong, nothing was started:\n")
+    assert "WORKER_COUNT=ten: not a whole number (set by flag --worker-count; accepted: a whole number from 1" in text
+    assert "LEASE_DURATION=1parsec: " in text
+    assert "set by environment ZJP_LEASE_DURATION; accepted: a duration such as 250ms, 5s, 2m, 1h" in text
+    assert "MAX_RETRIES=-1: below 0 (set by environment MAX_RETRIES; accepted: a whole number from 0 to" in text
+    assert "RETRY_POLICY=linear: unknown choice (set by zjp.toml; accepted: exponential or fixed)" in text
+    assert "JWT_SECRET=***: not available in this version" in text
+    assert "hunter2" not in text
+
+
+def test_bad_settings_have_the_exit_code_of_the_contract() -> None:
+    assert ConfigError.exit_code == 78
+
+
+def test_bad_value_cannot_forge_a_line_of_the_message() -> None:
+    text = refusal({"ZJP_WORKER_COUNT": "1\n  LOG_LEVEL=info: fine\x1b[2J" + "x" * 1000})
+    assert len(text.splitlines()) == 2
+    assert "\x1b" not in text
+    assert len(text) < 500
+
+
+@pytest.mark.parametrize("name", LATER_EXAMPLES)
+def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_default(name: str) -> None:
+    environ = {name: LATER_EXAMPLES[name]}
+    if name == "CLUSTER_SEEDS":
+        environ["REDIS_ADDR"] = LATER_EXAMPLES["REDIS_ADDR"]
+    text = refusal(environ)
+    shown = "***" if TABLE[name].secret else environ[name]
+    assert f"{name}={shown}: not available in this version (set by environment {name};" in text
+
+
+def test_every_setting_that_is_not_available_has_such_a_test() -> None:
+    assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later} - {"API_ENABLED"}
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.later])
+def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(name: str) -> None:
+    row = TABLE[name]
+    text = "none" if row.default is None else row.default_text
+    assert load({}, {name: text}).settings == Settings()
+
+
+def test_api_may_be_switched_off_since_there_is_none() -> None:
+    assert settings(API_ENABLED="false").api_enabled is False
+
+
+def test_seeds_without_a_common_queue_are_refused_by_name() -> None:
+    text = refusal({"CLUSTER_SEEDS": "tcp://10.0.0.1:5570"})
+    assert "nodes need a common queue: set REDIS_ADDR" in text
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5570", "tcp://*:5570", "tcp://10.1.2.3:5570", "tcp://[::]:5570"])
+def test_plain_bind_that_others_can_reach_needs_to_be_allowed(address: str) -> None:
+    text = refusal({"ZMQ_BIND": address})
+    assert f"ZMQ_BIND={address}: not a loopback address and CURVE is off" in text
+    assert "set ZMQ_ALLOW_PLAIN=true" in text
+    assert settings(ZMQ_BIND=address, ZMQ_ALLOW_PLAIN="true").zmq_bind == address
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:*", "tcp://127.8.8.8:1", "tcp://[::1]:5570", "tcp://localhost:5570", "ipc:///run/zjp"]
+)
+def test_bind_that_only_this_machine_can_reach_needs_nothing(address: str) -> None:
+    assert is_loopback(address)
+    assert settings(ZMQ_BIND=address).zmq_bind == address
+
+
+def test_host_that_only_looks_like_loopback_is_not() -> None:
+    assert not is_loopback("tcp://localhost.example.com:5570")
+    assert not is_loopback("tcp://127.0.0.1.example.com:5570")
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({"RETRY_BASE_DELAY": "2m"}, "RETRY_BASE_DELAY=2m: above RETRY_MAX_DELAY=1m"),
+        ({"SOFT_TIMEOUT": "1h"}, "SOFT_TIMEOUT=1h: above JOB_TIMEOUT=30m"),
+        ({"WORKER_PROCESSES": "4", "WORKER_COUNT": "2"}, "WORKER_PROCESSES=4: above WORKER_COUNT=2"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str], reason: str) -> None:
+    assert reason in refusal(environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("LEASE_DURATION", "2500ms", 2.5),
+        ("SHUTDOWN_GRACE", "45", 45.0),
+        ("RECORDS_TTL", "0", 0.0),
+        ("MAX_PAYLOAD", "64KiB", 65536),
+        ("ZMQ_ALLOW_PLAIN", "YES", True),
+        ("ZMQ_ALLOW_PLAIN", "off", False),
+        ("LOG_LEVEL", "DEBUG", "debug"),
+        ("QUEUES", "critical:6, default:3,low", (("critical", 6), ("default", 3), ("low", 1))),
+        ("QUEUES", "*", (("*", 1),)),
+        ("APP", "examples.tasks:app", "examples.tasks:app"),
+        ("SOFT_TIMEOUT", "none", None),
+        ("RETRY_MULTIPLIER", "1.5", 1.5),
+        ("CLIENT_ADDRESS", "tcp://a:1, ipc:///x", ("tcp://a:1", "ipc:///x")),
+        ("REQUIRE_DURABILITY", "none", "none"),
+    ],
+)
+def test_text_of_each_kind_is_read(name: str, text: str, value: object) -> None:
+    assert getattr(settings(**{name: text}), TABLE[name].field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LEASE_DURATION", "1s"),
+        ("LEASE_DURATION", "nan"),
+        ("MAX_PAYLOAD", "1TiB"),
+        ("MAX_PAYLOAD", "-1"),
+        ("ZMQ_ALLOW_PLAIN", "maybe"),
+        ("WORKER_COUNT", "0"),
+        ("WORKER_COUNT", "1e3"),
+        ("WORKER_COUNT", "٣"),
+        ("QUEUES", "a:0"),
+        ("QUEUES", "a,a"),
+        ("QUEUES", "*,a"),
+        ("QUEUES", "*:2"),
+        ("QUEUES", "a b"),
+        ("QUEUES", ","),
+        ("APP", "examples.tasks"),
+        ("APP", "os:system('x')"),
+        ("ZMQ_BIND", "127.0.0.1:5570"),
+        ("ZMQ_BIND", "tcp://127.0.0.1:70000"),
+        ("ZMQ_BIND", "ipc://" + "x" * 108),
+        ("CLIENT_ADDRESS", "http://localhost:8080"),
+        ("RETRY_JITTER_FACTOR", "1.5"),
+        ("NODE_ID", "a/b"),
+        ("WORKER_COUNT", "none"),
+    ],
+)
+def test_text_that_does_not_fit_is_refused_with_what_does(name: str, text: str) -> None:
+    message = refusal({name: text})
+    assert message.startswith(f"1 setting is wrong, nothing was started:\n  {name}=")
+    assert f"accepted: {TABLE[name].kind.accepted})" in message
+
+
+def test_secret_may_come_from_a_file_and_is_never_shown(empty_folder: Path) -> None:
+    secret = empty_folder / "password"
+    secret.write_text("hunter2\n")
+    text = refusal({"ZJP_REDIS_PASSWORD_FILE": str(secret)})
+    assert f"REDIS_PASSWORD=***: not available in this version (set by file {secret} " in text
+    assert "hunter2" not in text
+
+
+def test_secret_given_twice_or_from_a_file_that_is_not_there_is_refused() -> None:
+    assert "both set" in refusal({"JWT_SECRET": "x", "JWT_SECRET_FILE": "/x"})
+    assert "JWT_SECRET_FILE=/nowhere/x: cannot be read" in refusal({"JWT_SECRET_FILE": "/nowhere/x"})
+
+
+def test_setting_that_is_no_secret_has_no_file_form() -> None:
+    assert "ZJP_WORKER_COUNT_FILE: unknown setting" in refusal({"ZJP_WORKER_COUNT_FILE": "/x"})
+
+
+def test_effective_settings_show_derived_values_origins_and_no_secrets() -> None:
+    rows = {name: (value, origin) for name, value, origin in effective(load({}, {"ZJP_ZMQ_BIND": "tcp://127.0.0.1:7"}))}
+    assert list(rows) == list(TABLE)
+    assert rows["ZMQ_BIND"] == ("tcp://127.0.0.1:7", "environment ZJP_ZMQ_BIND")
+    assert rows["ZMQ_ADVERTISE"] == ("tcp://127.0.0.1:7", "default")
+    assert rows["ELECTION_TIMEOUT"] == ("500ms", "default")
+    assert rows["LEASE_DURATION"] == ("15s", "default")
+    assert TABLE["JWT_SECRET"].show("hunter2") == "***"
+
+
+def test_every_default_survives_being_shown_and_read_again() -> None:
+    for row in TABLE.values():
+        if row.default is not None and not row.secret:
+            assert row.kind.parse(row.show(row.default)) == row.default, row.name
+
+
+def test_worker_processes_never_outnumber_the_slots() -> None:
+    assert Settings(worker_count=1).process_count == 1
+    assert Settings(worker_count=8, worker_processes=3).process_count == 3
+
+
+def test_every_field_of_settings_is_a_row_named_like_it() -> None:
+    for field in dataclasses.fields(Settings):
+        row = TABLE[field.metadata["name"]]
+        assert field.name in (row.name.lower(), f"{row.name.lower()}_s", f"{row.name.lower()}_bytes")
+
+
+def test_strategies_of_the_setting_are_those_of_the_balancer() -> None:
+    assert set(TABLE["LOAD_BALANCER_STRATEGY"].kind.accepted.replace(" or ", ", ").split(", ")) == set(
+        Balancer.STRATEGIES
+    )
+
+
+@pytest.mark.parametrize(("path", "write"), [(".env.example", env_example), ("docs/settings.md", markdown)])
+def test_generated_file_is_up_to_date(path: str, write: object) -> None:
+    assert callable(write)
+    assert (ROOT / path).read_text() == write(), f"run make docs to write {path} again"
+
+
+def test_env_example_is_accepted_when_its_lines_are_used() -> None:
+    lines = [line[1:] for line in env_example().splitlines() if line.startswith("#") and not line.startswith("# ")]
+    environ = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert load({}, environ).settings == Settings()
+    assert len(environ) == sum(not row.later for row in TABLE.values())

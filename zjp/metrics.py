@@ -1,0 +1,183 @@
+"""Every metric: its name, labels and help text, and the counters behind them.
+
+`TABLE` is the promise to users; a series that is not in it cannot be counted. `Counters` holds plain numbers and bucket arrays,
+bumped once per batch by whoever did the work, and gives all of it as one plain dict (`snapshot`), which is what the Stats message
+carries. Rendering for Prometheus happens elsewhere, from that dict. Pure: durations come from the caller, no clock is read.
+
+Labels are bounded: a task type that no node registers is counted as `unknown` by the caller, and beyond `SERIES_MAX` different
+label values of one metric all further ones are counted together as `other`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+SERIES_MAX = 1000
+"""Label combinations of one metric."""
+OTHER = "other"
+
+
+class MetricKind(Enum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table. `bounds`: upper bounds of a histogram's buckets, rising; the last bucket, +Inf, is not named."""
+
+    name: str
+    kind: MetricKind
+    labels: tuple[str, ...]
+    help: str
+    bounds: tuple[float, ...] = ()
+
+
+RUN_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+"""From a no-op task to JOB_TIMEOUT's default."""
+WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
+"""From an idle system's latency to a backlog of hours."""
+STORE_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""From a round trip to the two seconds after which a store counts as down."""
+
+_C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
+
+_ROWS = (
+    Metric(
+        "job_processing_duration_seconds", _H, ("type", "queue", "outcome"), "How long attempts ran, by outcome.", RUN_BOUNDS_S
+    ),
+    Metric("worker_active_gauge", _G, (), "Worker processes that run a job right now."),
+    Metric("queue_depth_gauge", _G, ("queue", "state"), "Jobs that are not finished, by state."),
+    Metric("node_uptime_seconds", _G, (), "Seconds since this node started."),
+    Metric("zjp_jobs_submitted_total", _C, (), "Jobs this node accepted and stored."),
+    Metric("zjp_jobs_finished_total", _C, ("type", "queue", "outcome"), "Jobs this node finished, by outcome."),
+    Metric("zjp_job_wait_seconds", _H, (), "From due to started.", WAIT_BOUNDS_S),
+    Metric("zjp_queue_oldest_seconds", _G, ("queue",), "Age of the oldest job that is due."),
+    Metric("zjp_retries_total", _C, (), "Failed attempts that were given another one."),
+    Metric("zjp_leases_expired_total", _C, (), "Jobs taken back from nodes that fell silent."),
+    Metric("zjp_fenced_writes_total", _C, (), "Outcomes refused because the attempt no longer held the job."),
+    Metric("zjp_store_seconds", _H, ("operation",), "Time of one operation of the queue store.", STORE_BOUNDS_S),
+    Metric("zjp_submits_repeated_total", _C, (), "Submitted jobs that existed already, or whose unique key was held."),
+    Metric("zjp_worker_crashes_total", _C, (), "Worker processes that died, or were killed at a time limit."),
+    Metric("zjp_wire_errors_total", _C, (), "Messages refused because they were no message of this protocol or cluster."),
+    Metric("zjp_replies_dropped_total", _C, (), "Replies to clients that were gone."),
+    Metric("zjp_internal_errors_total", _C, (), "Errors of zjp itself; the log has each with its traceback."),
+    Metric("zjp_records_backlog", _G, (), "Finished jobs that wait for the records."),
+    Metric("zjp_worker_rss_bytes", _G, ("worker",), "Resident memory of a worker process."),
+    Metric("zjp_build_info", _G, ("version", "python"), "Always 1; the labels say what runs."),
+)
+
+TABLE: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
+"""Name -> row, for everything this version counts."""
+
+
+@dataclass(slots=True)
+class _Buckets:
+    """One histogram series. `counts[i]`: values at most `bounds[i]` and above the bound before; the last: above all."""
+
+    counts: list[int]
+    sum: float = 0.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """The numbers of one process. Not shared between threads.
+
+    Label values are given as a tuple in the order of the metric's `labels`.
+    """
+
+    _numbers: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
+    _buckets: dict[str, dict[tuple[str, ...], _Buckets]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for metric in TABLE.values():
+            if metric.kind is MetricKind.HISTOGRAM:
+                self._buckets[metric.name] = {}
+            else:
+                self._numbers[metric.name] = {} if metric.labels else {(): 0}
+
+    def add(self, name: str, amount: float = 1, labels: tuple[str, ...] = ()) -> None:
+        """Raise a counter."""
+        assert TABLE[name].kind is _C, f"{name} is no counter"
+        assert amount >= 0, f"{name} cannot fall, given {amount}"
+        series = self._numbers[name]
+        labels = _bounded(name, labels, series)
+        series[labels] = series.get(labels, 0) + amount
+
+    def set(self, name: str, value: float, labels: tuple[str, ...] = ()) -> None:
+        """Set a gauge."""
+        assert TABLE[name].kind is _G, f"{name} is no gauge"
+        series = self._numbers[name]
+        series[_bounded(name, labels, series)] = value
+
+    def replace(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set all series of a gauge at once; those not named are gone (a queue that was emptied, a worker that ended)."""
+        assert TABLE[name].kind is _G, f"{name} is no gauge"
+        self._numbers[name] = {}
+        for labels, value in values.items():
+            self.set(name, value, labels)
+
+    def observe_many(self, name: str, values: Iterable[float], labels: tuple[str, ...] = ()) -> None:
+        """Count values into a histogram."""
+        bounds = TABLE[name].bounds
+        series = self._buckets[name]
+        labels = _bounded(name, labels, series)
+        buckets = series.get(labels)
+        if buckets is None:
+            buckets = series[labels] = _Buckets([0] * (len(bounds) + 1))
+        counts, total = buckets.counts, buckets.sum
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+            total += value
+        buckets.sum = total
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """All of it as plain data, in the order of the table: name -> type, help, labels, bounds, series.
+
+        A series is `{"labels": [...], "value": x}`, or for a histogram `{"labels": [...], "counts": [...], "sum": s}` with one
+        count per bucket (not cumulated), the last being +Inf.
+        """
+        return {metric.name: {**_described(metric), "series": self._series(metric)} for metric in TABLE.values()}
+
+    def _series(self, metric: Metric) -> list[dict[str, Any]]:
+        if metric.kind is MetricKind.HISTOGRAM:
+            found = self._buckets[metric.name].items()
+            return [{"labels": list(labels), "counts": list(series.counts), "sum": series.sum} for labels, series in found]
+        return [{"labels": list(labels), "value": value} for labels, value in self._numbers[metric.name].items()]
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
+    """An upper estimate of a quantile of a histogram: the bound of the bucket it falls in; None when empty, inf beyond the last.
+
+    `share`: 0.5 for the median, 0.99 for p99.
+    """
+    wanted = share * sum(counts)
+    reached = 0
+    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
+        reached += count
+        if count and reached >= wanted:
+            return bound
+    return None
+
+
+def _described(metric: Metric) -> dict[str, Any]:
+    return {
+        "type": metric.kind.value,
+        "help": metric.help,
+        "labels": list(metric.labels),
+        "bounds": list(metric.bounds),
+    }
+
+
+def _bounded(name: str, labels: tuple[str, ...], series: Mapping[tuple[str, ...], Any]) -> tuple[str, ...]:
+    expected = TABLE[name].labels
+    assert len(labels) == len(expected), f"{name} has labels {expected}, given {labels}"
+    if labels in series or len(series) < SERIES_MAX:
+        return labels
+    return (OTHER,) * len(labels)

@@ -1,0 +1,169 @@
+"""`python -m zjp.node [--app module:app] [--setting value ...]`: the daemon. `zjp node` runs this.
+
+Every setting is a flag (`--worker-count 4`). Signals: TERM or INT drain, a second one hands back and stops now; QUIT stops at once and
+leaves the hand-back to the next start; HUP reads the log level again; USR1 writes tasks and state to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from ..config import TABLE, Loaded, Settings, load
+from ..errors import ConfigError, ZjpError
+from ..log import configure, event
+from .node import Node
+
+EX_OK, EX_SOFTWARE, EX_TEMPFAIL = 0, 70, 75
+
+log = logging.getLogger(__name__)
+
+
+def _flags(command: click.Command) -> click.Command:
+    for setting in reversed(TABLE.values()):
+        flag = "--" + setting.name.lower().replace("_", "-")
+        command.params.append(
+            click.Option([flag], metavar="VALUE", help=f"{setting.meaning} [{setting.default_text}]", hidden=setting.later)
+        )
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings in TOML.")
+def main(config_file: Path | None, **flags: str | None) -> None:
+    """Run a zjp node. Without any setting: an embedded queue in ./zjp-data, listening on tcp://127.0.0.1:5570."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        loaded = load(given, config_file=config_file)
+    except ConfigError as fault:
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(fault.exit_code)
+    configure(loaded.settings.log_level, loaded.settings.log_format)
+    os.umask(0o077)
+    sys.exit(_run(loaded, given, config_file))
+
+
+def _run(loaded: Loaded, given: dict[str, str], config_file: Path | None) -> int:
+    def read_again() -> Settings:
+        return load(given, config_file=config_file).settings
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(_live(loaded.settings, read_again))
+    return uvloop.run(_live(loaded.settings, read_again))
+
+
+async def _live(settings: Settings, read_again: object) -> int:
+    node = Node(settings)
+    signals = Signals(node, read_again)
+    signals.install()
+    try:
+        await signals.unless_stopped(node.start())
+    except ZjpError as fault:
+        event(log, logging.ERROR, "node.not_started", reason=str(fault))
+        return fault.exit_code
+    except _StoppedEarly:
+        return EX_OK
+    except Exception:
+        log.exception("node.not_started")
+        return EX_SOFTWARE
+    await signals.wait()
+    if node.failure is not None:
+        event(log, logging.ERROR, "node.failed", reason=str(node.failure))
+    all_finished = await signals.drain()
+    if node.failure is not None:
+        return node.failure.exit_code if isinstance(node.failure, ZjpError) else EX_SOFTWARE
+    return EX_OK if all_finished else EX_TEMPFAIL
+
+
+class _StoppedEarly(Exception):
+    """A signal came before the node was up."""
+
+
+class Signals:
+    """What the operating system says to the node."""
+
+    def __init__(self, node: Node, read_again: object) -> None:
+        self._node, self._read_again = node, read_again
+        self._asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGQUIT, self._on_quit)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_dump)
+
+    async def unless_stopped(self, starting: object) -> None:
+        """Raises: _StoppedEarly when a signal comes first; whatever `starting` raises."""
+        task = asyncio.ensure_future(starting)  # type: ignore[arg-type]
+        asked = asyncio.ensure_future(self._asked.wait())
+        await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            raise _StoppedEarly
+        task.result()
+
+    async def wait(self) -> None:
+        asked = asyncio.ensure_future(self._asked.wait())
+        ended = asyncio.ensure_future(self._node.stopped.wait())
+        await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        ended.cancel()
+
+    async def drain(self) -> bool:
+        """The grace time ends early when a second signal comes."""
+        stopping = asyncio.ensure_future(self._node.stop(self._node.settings.shutdown_grace_s))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            event(log, logging.WARNING, "node.stopping_now", reason="second signal: running jobs are handed back")
+            self._node.hand_back_now()
+        hurry.cancel()
+        return await stopping
+
+    def _on_stop(self) -> None:
+        if self._asked.is_set():
+            self._hurry.set()
+        self._asked.set()
+
+    def _on_quit(self) -> None:
+        event(log, logging.WARNING, "node.quit", reason="SIGQUIT: stopping at once; the next start takes the jobs back")
+        logging.shutdown()
+        self._node.kill_workers()
+        os._exit(EX_TEMPFAIL)
+
+    def _on_reload(self) -> None:
+        try:
+            settings = self._read_again()  # type: ignore[operator]
+        except ConfigError as fault:
+            event(log, logging.ERROR, "node.not_reloaded", reason=str(fault))
+            return
+        configure(settings.log_level, settings.log_format)
+        event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)
+
+    def _on_dump(self) -> None:
+        for task in asyncio.all_tasks():
+            event(log, logging.WARNING, "dump.task", task=repr(task))
+        event(log, logging.WARNING, "dump.state", **self._node.state())
+        faulthandler.dump_traceback(all_threads=True)
+
+
+_flags(main)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""From the queue to the workers and back: claims what the workers have credit for, and writes what became of it.
+
+Two loops, each with one store call in flight; what gathers meanwhile is the next batch, so a lone job waits for nobody and batches grow
+under load by themselves:
+
+    claim loop    woken by: credit, a hint that jobs are ready, the next due time, and once a second in any case
+    finish loop   woken by: results, returned jobs, deaths of workers. A store that is away is asked again; outcomes are held meanwhile,
+                  and claiming stops at OUTCOMES_HELD_MAX of them
+
+A third, slow loop renews the lease, tends what is due or expired, and notices pauses and purges by the queue's version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+
+from ..errors import Unavailable
+from ..job import JobFault, StoredJob
+from ..log import event
+from ..queue.store import Outcome, OutcomeKind, QueueStore
+from ..wire.messages import Result, TaskInfo
+from ..worker.pool import CrashReport, Pool
+from .outcomes import Judge, released
+from .stats import NodeStats
+
+OUTCOMES_HELD_MAX = 20_000
+"""Results that wait for a store that is away, before the node stops claiming."""
+FINISH_MAX = 2_000
+CLAIM_MAX = 1_000
+BELT_S = 1.0
+"""A hint may be lost: an idle node claims this often anyway."""
+UNSERVED_GRACE_S = 60.0
+UNSERVED_DELAY_S = (1.0, 15.0)
+STORE_RETRY_S = (0.05, 2.0)
+TEND_MAX = 1_000
+
+log = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """Joins one queue store and one pool of workers."""
+
+    def __init__(self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float) -> None:
+        self.pool: Pool | None = None  # made after this object: its callbacks are methods here
+        self.is_claiming = False
+        self.tasks: dict[str, TaskInfo] = {}
+        self._store, self._judge, self._stats = store, judge, stats
+        self._weights, self._renew_s = weights, renew_s
+        self._wake = asyncio.Event()
+        self._outcomes: list[Outcome] = []
+        self._outcomes_wake = asyncio.Event()
+        self._finishing = 0
+        self._written: list[asyncio.Future[None]] = []
+        self._next_due_s: float | None = None
+        self._version = 0
+        self._unserved_since: dict[bytes, float] = {}
+        self._progress: dict[bytes, bytes] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._store.on_ready = self.wake
+        self._loops = [asyncio.create_task(loop()) for loop in (self._claim_loop, self._finish_loop, self._renew_loop)]
+
+    async def drain(self, grace_s: float) -> bool:
+        """Claim nothing more, let what runs finish, hand back the rest. True: all of it finished."""
+        self.is_claiming = False
+        assert self.pool is not None
+        rest = await self.pool.stop(grace_s)
+        self._add([released(job, fence) for job, fence in rest])
+        await self.settled()
+        return not rest
+
+    async def settled(self) -> None:
+        """Until every outcome so far is written."""
+        while self._outcomes or self._finishing:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._written.append(done)
+            await done
+
+    async def stop(self) -> None:
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _claim_loop(self) -> None:
+        pause_s = STORE_RETRY_S[0]
+        while True:
+            await self._claim_moment()
+            try:
+                while await self._claim_once():
+                    pass
+                pause_s = STORE_RETRY_S[0]
+            except Unavailable as fault:
+                event(log, logging.WARNING, "claim.refused", reason=str(fault))
+                pause_s = min(pause_s * 2, STORE_RETRY_S[1])
+                await asyncio.sleep(pause_s * (0.5 + random.random()))
+                self.wake()
+            except Exception:
+                log.exception("claim.failed")
+                self._stats.add("zjp_internal_errors_total")
+                await asyncio.sleep(1.0)
+
+    async def _claim_moment(self) -> None:
+        delay_s = BELT_S if self._next_due_s is None else min(BELT_S, max(self._next_due_s, 0.0))
+        timer = asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        self._wake.clear()
+
+    async def _claim_once(self) -> bool:
+        """True: there may be more, and credit for it."""
+        if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) >= OUTCOMES_HELD_MAX:
+            return False
+        credit = min(self.pool.credit(), CLAIM_MAX)
+        if credit <= 0:
+            return False
+        began = time.perf_counter()
+        claim = await self._store.claim(credit, self._weights)
+        self._stats.store_took("claim", time.perf_counter() - began)
+        self._next_due_s = claim.next_due_s
+        self._saw_version(claim.version)
+        if claim.jobs:
+            self._hand_out(claim.fence, claim.jobs)
+        return len(claim.jobs) >= credit
+
+    def _hand_out(self, fence: int, jobs: Sequence[StoredJob]) -> None:
+        tasks = self.tasks
+        served = [job for job in jobs if job.spec.type in tasks]
+        if len(served) != len(jobs):
+            self._add([self._unserved(job, fence) for job in jobs if job.spec.type not in tasks])
+        assert self.pool is not None
+        if served:
+            self.pool.dispatch(fence, served)
+
+    def _unserved(self, job: StoredJob, fence: int) -> Outcome:
+        """A type that this node does not serve goes back unspent; if nobody served it for UNSERVED_GRACE_S, it fails."""
+        now_s = time.monotonic()
+        waited_s = now_s - self._unserved_since.setdefault(job.spec.id, now_s)
+        if waited_s >= UNSERVED_GRACE_S:
+            self._unserved_since.pop(job.spec.id, None)
+            return self._judge.unserved(job, fence, list(self.tasks), int(time.time() * 1000))
+        if waited_s == 0.0:
+            event(log, logging.WARNING, "task.unknown", type=job.spec.type, known=sorted(self.tasks)[:20])
+        delay_s = min(max(waited_s, UNSERVED_DELAY_S[0]), UNSERVED_DELAY_S[1])
+        return Outcome(fence, job, OutcomeKind.SNOOZE, None, int(delay_s * 1000))
+
+    def _saw_version(self, version: int) -> None:
+        if version != self._version:
+            self._version = version
+            if self.pool is not None:
+                self.pool.recall()
+
+    # ── what the pool reports ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_ready(self, tasks: Mapping[str, TaskInfo]) -> None:
+        self.tasks = dict(tasks)
+        self._stats.known_types = self.tasks.keys()
+        self.wake()
+
+    def on_credit(self) -> None:
+        self._wake.set()
+
+    def on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
+        now_ms = int(time.time() * 1000)
+        of_result = self._judge.of_result
+        self._add([of_result(job, fence, worker, result, now_ms) for job, fence, result in items])
+        self._count(items)
+        self._wake.set()
+
+    def _count(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
+        """Metrics of a batch: one update per kind of job in it, not per job."""
+        runs: dict[tuple[str, str, int], list[float]] = {}
+        waits: list[float] = []
+        for job, _, result in items:
+            spec = job.spec
+            key = (spec.type, spec.queue, result.kind)
+            seconds = (result.ended_us - result.started_us) * 1e-6
+            if key in runs:
+                runs[key].append(seconds)
+            else:
+                runs[key] = [seconds]
+            waits.append(result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3)
+        self._stats.finished(runs, waits)
+
+    def on_returned(self, items: Sequence[tuple[StoredJob, int]]) -> None:
+        self._add([released(job, fence) for job, fence in items])
+
+    def on_progress(self, progress: Mapping[bytes, bytes]) -> None:
+        self._progress.update(progress)
+
+    def on_crashed(self, report: CrashReport) -> None:
+        now_ms = int(time.time() * 1000)
+        judge, worker = self._judge, report.worker
+        fault = JobFault("WorkerCrashed", report.cause)
+        outcomes = [released(job, fence) for job, fence in report.innocent]
+        if report.charged is not None:
+            job, fence, started_ms = report.charged
+            outcomes.append(judge.of_crash(job, fence, worker, fault, started_ms=started_ms, now_ms=now_ms))
+        for job, fence, started_ms in report.suspects:
+            outcomes.append(judge.of_suspicion(job, fence, worker, fault, started_ms=started_ms, now_ms=now_ms))
+        for job, fence, started_ms, timed_out in report.timed_out:
+            task = self.tasks.get(job.spec.type)
+            outcomes.append(
+                judge.of_timeout(job, fence, worker, timed_out, task=task, started_ms=started_ms, now_ms=now_ms)
+            )
+        self._stats.add("zjp_worker_crashes_total")
+        self._add(outcomes)
+
+    # ── writing outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _add(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        self._outcomes_wake.set()
+
+    async def _finish_loop(self) -> None:
+        while True:
+            await self._outcomes_wake.wait()
+            self._outcomes_wake.clear()
+            while self._outcomes:
+                batch, self._outcomes = self._outcomes[:FINISH_MAX], self._outcomes[FINISH_MAX:]
+                self._finishing = len(batch)
+                await self._insist(batch)
+                self._finishing = 0
+            written, self._written = self._written, []
+            for done in written:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _finish(self, batch: list[Outcome]) -> None:
+        began = time.perf_counter()
+        refused = await self._store.finish(batch)
+        self._stats.store_took("finish", time.perf_counter() - began)
+        if refused:
+            self._stats.add("zjp_fenced_writes_total", len(refused))
+            event(log, logging.INFO, "outcome.refused", count=len(refused), reason="the claim no longer holds the job")
+        if any(outcome.kind is OutcomeKind.RELEASE for outcome in batch):
+            self.wake()
+
+    async def _insist(self, batch: list[Outcome]) -> None:
+        """Until it is done: what a worker has done must be written, or refused because the lease was lost meanwhile."""
+        pause_s = STORE_RETRY_S[0]
+        while True:
+            try:
+                await self._finish(batch)
+                return
+            except Unavailable as fault:
+                event(log, logging.WARNING, "outcome.held", count=self._finishing + len(self._outcomes), reason=str(fault))
+            except Exception:
+                log.exception("finish.failed")
+                self._stats.add("zjp_internal_errors_total")
+            pause_s = min(pause_s * 2, STORE_RETRY_S[1])
+            await asyncio.sleep(pause_s * (0.5 + random.random()))
+
+    # ── the slow loop ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _renew_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_s)
+            try:
+                await self._renew_once()
+            except Unavailable as fault:
+                event(log, logging.WARNING, "lease.not_renewed", reason=str(fault))
+            except Exception:
+                log.exception("renew.failed")
+                self._stats.add("zjp_internal_errors_total")
+
+    async def _renew_once(self) -> None:
+        progress, self._progress = self._progress, {}
+        renewal = await self._store.renew(progress)
+        assert self.pool is not None
+        if not renewal.alive:
+            event(log, logging.WARNING, "lease.lost", reason="not renewed in time; what was running runs again elsewhere")
+            self.pool.recall()
+        if renewal.cancelling:
+            self.pool.cancel(renewal.cancelling)
+        self._saw_version(renewal.version)
+        tended = await self._store.tend(TEND_MAX)
+        if tended.reaped:
+            self._stats.add("zjp_leases_expired_total", tended.reaped)
+        if tended.promoted or tended.reaped:
+            self.wake()
+        if len(self._unserved_since) > 100_000:
+            self._unserved_since.clear()

@@ -1,0 +1,237 @@
+"""The node's door for producers: one ROUTER; a request in, its reply out.
+
+Decides nothing about jobs: it checks the frames, the role and the bounds, calls what answers the request, and turns errors into Failure
+replies. A request costs one asyncio task (a request is a batch). What is under way is bounded in count and bytes; beyond that the answer is
+"later", at once, so that a flood of submits can neither fill the memory nor starve the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import zmq
+
+from .. import __version__
+from ..errors import Draining, NotAllowed, Unavailable, WireError, ZjpError
+from ..job import JobSpec, Limits, check_spec
+from ..log import event
+from ..queue.store import QueueStore
+from ..transport.pump import Pump, set_limits, set_tcp_limits
+from ..wire import messages as m
+from ..wire.codec import decode_envelope, decode_request, encode, seq_of
+from .jobs import Jobs
+from .stats import NodeStats
+
+REQUESTS_MAX = 10_000
+REQUEST_BYTES_MAX = 128 << 20
+RETRY_AFTER_MS = 200
+NAMES_KNOWN_MAX = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """`ask_stats` answers with the whole table as msgpack."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        boot: int,
+        cluster: str,
+        limits: Limits,
+        queue: QueueStore,
+        jobs: Jobs,
+        stats: NodeStats,
+        ask_stats: Callable[[], Awaitable[bytes]],
+        tasks: Callable[[], list[str]],
+    ) -> None:
+        self.is_draining = False
+        self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
+        self._queue, self._jobs, self._stats = queue, jobs, stats
+        self._ask_stats, self._tasks = ask_stats, tasks
+        self._role = m.Role.ADMIN  # of a plain socket on loopback, while there is no authentication
+        self._names_known: set[tuple[str, str]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way_bytes = 0
+        self._pump: Pump | None = None
+        self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
+            m.Submit: self._submit,
+            m.Get: self._get,
+            m.Wait: self._wait,
+            m.Cancel: self._cancel,
+            m.Requeue: self._requeue,
+            m.Promote: self._promote,
+            m.List: self._list,
+            m.Queues: self._queues,
+            m.Pause: self._pause,
+            m.Resume: self._resume,
+            m.Purge: self._purge,
+            m.AskStats: self._stats,
+            m.Ping: self._ping,
+        }
+
+    def bind(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> str:
+        """Returns the address with its real port. Raises: zmq.ZMQError when it is taken."""
+        socket = context.socket(zmq.ROUTER)
+        set_limits(socket, linger_ms=1_000)
+        set_tcp_limits(socket)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError:
+            socket.close(0)
+            raise
+        self._pump = Pump(socket, self._on_message)
+        self._pump.start()
+        return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+    async def close(self, grace_s: float) -> None:
+        """Answer what is under way, then stop listening. Waits are cut short: their clients ask again elsewhere."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=grace_s)
+        for task in self._under_way:
+            task.cancel()
+        if self._pump is not None:
+            self._pump.stop()
+            self._pump.socket.close()
+
+    @property
+    def under_way_count(self) -> int:
+        return len(self._under_way)
+
+    # ── in and out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_message(self, frames: list[bytes]) -> None:
+        identity, *rest = frames
+        try:
+            envelope = decode_envelope(rest, self._cluster)
+        except WireError as fault:
+            # Nobody can be answered whose envelope is not understood, but an honest client of another version or cluster waits for a word.
+            self._stats.add("zjp_wire_errors_total")
+            event(log, logging.WARNING, "message.refused", reason=str(fault))
+            self._reply(identity, seq_of(rest), m.Failure(fault.code, str(fault)))
+            return
+        try:
+            request = decode_request(rest[1])
+            self._admit(request, len(rest[1]))
+        except ZjpError as fault:
+            if isinstance(fault, WireError):
+                self._stats.add("zjp_wire_errors_total")
+            self._reply(identity, envelope.seq, failure_of(fault))
+            return
+        self._under_way_bytes += len(rest[1])
+        task = asyncio.create_task(self._answer(identity, envelope.seq, request, len(rest[1])))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _admit(self, request: m.Request, size_bytes: int) -> None:
+        """Raises: NotAllowed, Draining, Unavailable."""
+        if self._role < m.LEAST_ROLE[type(request)]:
+            raise NotAllowed(f"{type(request).__name__} needs role {m.LEAST_ROLE[type(request)].name.lower()}")
+        if self.is_draining and isinstance(request, m.Submit):
+            raise Draining("the node is draining and takes no more jobs; submit to another one, or again after its restart")
+        if len(self._under_way) >= REQUESTS_MAX or self._under_way_bytes + size_bytes > REQUEST_BYTES_MAX:
+            raise Unavailable(
+                f"{len(self._under_way)} requests with {self._under_way_bytes} bytes are under way, the limits are "
+                f"{REQUESTS_MAX} and {REQUEST_BYTES_MAX}; ask again a little later"
+            )
+
+    async def _answer(self, identity: bytes, seq: int, request: m.Request, size_bytes: int) -> None:
+        reply: m.Reply
+        try:
+            reply = await self._answers[type(request)](request)
+        except ZjpError as fault:
+            reply = failure_of(fault)
+        except Exception as fault:
+            log.exception("request.failed")
+            self._stats.add("zjp_internal_errors_total")
+            reply = m.Failure("error", f"the node failed to answer {type(request).__name__}: {fault!r}; its log has the details")
+        finally:
+            self._under_way_bytes -= size_bytes
+        self._reply(identity, seq, reply)
+
+    def _reply(self, identity: bytes, seq: int, reply: m.Reply) -> None:
+        if self._pump is None:
+            return
+        envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
+        if not self._pump.send([identity, *encode(envelope, reply)]):
+            self._stats.add("zjp_replies_dropped_total")
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _submit(self, request: m.Submit) -> m.Reply:
+        self._check(request.jobs)
+        began = time.perf_counter()
+        submitted = await self._queue.submit(request.jobs)
+        self._stats.store_took("submit", time.perf_counter() - began)
+        others = [(index, one) for index, one in enumerate(submitted) if one.kind is not m.SubmitKind.CREATED]
+        self._stats.submitted(len(submitted) - len(others), len(others))
+        return m.SubmitReply(self._queue.level, others)
+
+    def _check(self, specs: list[JobSpec]) -> None:
+        """`check_spec` for each, by a short way for the usual job: names seen before, no options."""
+        known, payload_max = self._names_known, self._limits.payload_bytes_max
+        for spec in specs:
+            names = (spec.type, spec.queue)
+            if (
+                names in known
+                and spec.options is None
+                and len(spec.id) == 16
+                and 1 <= spec.priority <= 10
+                and 0 < len(spec.payload) <= payload_max
+                and 0x80 <= spec.payload[0] <= 0x8F
+            ):
+                continue
+            check_spec(spec, self._limits)
+            if len(known) < NAMES_KNOWN_MAX:
+                known.add(names)
+
+    async def _get(self, request: m.Get) -> m.Reply:
+        return m.Jobs(await self._jobs.get(request.ids))
+
+    async def _wait(self, request: m.Wait) -> m.Reply:
+        return m.Jobs(await self._jobs.wait(request.ids, request.timeout_ms))
+
+    async def _cancel(self, request: m.Cancel) -> m.Reply:
+        return m.Verdicts(await self._jobs.cancel(request.ids))
+
+    async def _requeue(self, request: m.Requeue) -> m.Reply:
+        return m.Verdicts(await self._jobs.requeue(request.ids))
+
+    async def _promote(self, request: m.Promote) -> m.Reply:
+        return m.Verdicts(await self._jobs.promote(request.ids))
+
+    async def _list(self, request: m.List) -> m.Reply:
+        if not 1 <= request.limit <= m.LIST_LIMIT_MAX:
+            raise WireError(f"limit is {request.limit}, it must be 1 to {m.LIST_LIMIT_MAX}")
+        return await self._jobs.list(request.wanted, request.cursor, request.limit)
+
+    async def _queues(self, _: m.Queues) -> m.Reply:
+        return m.QueueCounts(await self._queue.counts())
+
+    async def _pause(self, request: m.Pause) -> m.Reply:
+        await self._queue.pause(request.queue)
+        return m.Done()
+
+    async def _resume(self, request: m.Resume) -> m.Reply:
+        await self._queue.resume(request.queue)
+        return m.Done()
+
+    async def _purge(self, request: m.Purge) -> m.Reply:
+        return m.Done(await self._queue.purge(request.queue))
+
+    async def _stats(self, _: m.AskStats) -> m.Reply:
+        return m.Stats(await self._ask_stats())
+
+    async def _ping(self, _: m.Ping) -> m.Reply:
+        return m.Pong(self._node, __version__, self._queue.level, self.is_draining, self._tasks()[:1000])
+
+
+def failure_of(fault: ZjpError) -> m.Failure:
+    return m.Failure(fault.code, str(fault), RETRY_AFTER_MS if fault.retryable else 0)
+

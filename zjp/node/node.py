@@ -1,0 +1,282 @@
+"""One node: its parts, and the order in which they start and stop. No decisions about jobs are made here.
+
+    start   data folder (lock, boot) > records > queue (takes back what the former life held) > workers > door > claiming
+    stop    door refuses submits > workers drain > outcomes written > outbox emptied > door closes > stores > data folder (clean)
+
+The lock on the data folder is proof that the former life is dead; so its marks (which jobs its workers were running) may be read
+and its claims taken back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import tempfile
+import zlib
+from pathlib import Path
+
+import zmq
+
+from ..config import Settings
+from ..errors import ConfigError, Unavailable
+from ..job import Limits
+from ..log import event
+from ..queue.sqlite import SQLiteQueueStore
+from ..queue.store import Durability, Life
+from ..records.outbox import OutboxDrain
+from ..records.sqlite import SQLiteRecordStore
+from ..retry import RetryPolicy
+from ..worker.marks import read_folder
+from ..worker.pool import Pool, PoolSettings
+from .dispatch import Dispatch
+from .hardstate import DataDir, open_data_dir
+from .intake import Intake
+from .jobs import Jobs
+from .outcomes import Costs, Judge
+from .stats import NodeStats
+
+OUTBOX_GRACE_S = 5.0
+DOOR_GRACE_S = 1.0
+PRUNE_EVERY_S = 60.0
+PRUNE_MAX = 5_000
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """`start`, then `stop` exactly once. `stopped` is set when the node ends by itself, `failure` says why."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.address = ""
+        self.failure: Exception | None = None
+        self.stopped = asyncio.Event()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._housekeeping: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Raises: ConfigError, Unavailable; then nothing is left running."""
+        settings = self.settings
+        self._data: DataDir = open_data_dir(settings.data_dir, settings.node_id)
+        try:
+            await self._start_stores()
+            await self._start_workers()
+            self._open_door()
+        except BaseException:
+            await self._abandon()
+            raise
+        self.dispatch.is_claiming = settings.app is not None
+        self.dispatch.wake()
+        event(
+            log,
+            logging.INFO,
+            "node.started",
+            node=self._data.node_id,
+            boot=self._data.boot,
+            address=self.address,
+            data_dir=str(settings.data_dir),
+            durability=self.queue.level.value,
+            tasks=len(self.dispatch.tasks),
+        )
+        if settings.app is None:
+            event(log, logging.WARNING, "node.claims_nothing", reason="no APP is set; start it with --app module:app to run jobs")
+
+    async def _start_stores(self) -> None:
+        settings, data = self.settings, self._data
+        self.records = SQLiteRecordStore(data.path / "records.db", ttl_s=settings.records_ttl_s)
+        await self.records.open()
+        self.queue = SQLiteQueueStore(
+            data.path / "zjp.db",
+            lease_s=settings.lease_duration_s,
+            starvation_s=settings.starvation_limit_s,
+            dedup_s=settings.dedup_window_s,
+            outbox_count_max=settings.outbox_max,
+            outbox_bytes_max=settings.outbox_max_bytes,
+            disk_reserve_bytes=settings.disk_reserve_bytes,
+            finished=self.records.get,
+        )
+        self._check_durability()
+        marks = data.path / "marks"
+        marks.mkdir(mode=0o700, exist_ok=True)
+        lost = await self.queue.open(Life(data.node_id, data.boot), read_folder(marks))
+        for old in marks.iterdir():
+            old.unlink()
+        if lost.jobs:
+            event(log, logging.WARNING, "node.recovered", jobs=lost.jobs, suspects=lost.suspects, was_clean=data.was_clean)
+        self.stats = NodeStats(data.node_id, data.boot)
+        self.jobs = Jobs(self.queue, self.records)
+        self.outbox = OutboxDrain(
+            take=self.queue.outbox,
+            remove=self.queue.outbox_remove,
+            append=self.records.append,
+            backlog=self.queue.backlog,
+        )
+        self.queue.on_finished = self._on_finished
+        self._housekeeping = [asyncio.create_task(self.outbox.run()), asyncio.create_task(self._prune_loop())]
+        self.outbox.wake()
+
+    def _check_durability(self) -> None:
+        wanted, order = self.settings.require_durability, list(Durability)
+        if wanted != "none" and order.index(self.queue.level) < order.index(Durability(wanted)):
+            raise ConfigError(
+                f"REQUIRE_DURABILITY={wanted}: this store promises {self.queue.level.value} for an acknowledged submit; "
+                "lower the requirement or use a store that promises more"
+            )
+
+    def _on_finished(self, ids: list[bytes] | tuple[bytes, ...]) -> None:
+        self.jobs.finished(ids)
+        self.outbox.wake()
+
+    async def _start_workers(self) -> None:
+        settings = self.settings
+        costs = Costs(max_retries=settings.max_retries, retry=retry_policy(settings), crash_limit=settings.crash_limit)
+        self.dispatch = Dispatch(
+            self.queue,
+            Judge(self._data.node_id, costs, random.random),
+            self.stats,
+            weights=dict(settings.queues),
+            renew_s=min(1.0, settings.lease_duration_s / 3),
+        )
+        self.pool = Pool(
+            pool_settings(settings, self._data),
+            on_ready=self.dispatch.on_ready,
+            on_not_ready=self._on_not_ready,
+            on_results=self.dispatch.on_results,
+            on_returned=self.dispatch.on_returned,
+            on_crashed=self.dispatch.on_crashed,
+            on_progress=self.dispatch.on_progress,
+            on_credit=self.dispatch.on_credit,
+        )
+        self.dispatch.pool = self.jobs.pool = self.pool
+        self.dispatch.start()
+        if settings.app is not None:
+            await self.pool.start()
+            if self.failure is not None:
+                raise self.failure
+
+    def _on_not_ready(self, reason: str) -> None:
+        """At the first start a wrong APP ends the node; later (a file changed under it) the pool tries again by itself."""
+        if not self.dispatch.tasks:
+            self.failure = ConfigError(f"APP={self.settings.app}: {reason}")
+            self.stopped.set()
+
+    def _open_door(self) -> None:
+        settings = self.settings
+        self.intake = Intake(
+            node=self._data.node_id,
+            boot=self._data.boot,
+            cluster=settings.cluster_name,
+            limits=Limits(settings.max_payload_bytes),
+            queue=self.queue,
+            jobs=self.jobs,
+            stats=self.stats,
+            ask_stats=self._ask_stats,
+            tasks=lambda: sorted(self.dispatch.tasks),
+        )
+        try:
+            self.address = self.intake.bind(self._context, settings.zmq_bind)
+        except zmq.ZMQError as fault:
+            raise Unavailable(
+                f"ZMQ_BIND={settings.zmq_bind}: {fault.strerror or fault}; "
+                "another node or program listens there: stop it, or set ZMQ_BIND (--zmq-bind) to a free address"
+            ) from None
+
+    async def _ask_stats(self) -> bytes:
+        counts = await self.queue.counts()
+        return self.stats.table(
+            counts=counts,
+            workers=self.pool.states(),
+            backlog=self.queue.backlog(),
+            records_count=await self.records.count(),
+            is_draining=self.intake.is_draining,
+        )
+
+    async def _prune_loop(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S)
+            try:
+                while await self.records.prune(PRUNE_MAX) >= PRUNE_MAX:
+                    await asyncio.sleep(0.05)
+            except Unavailable as fault:
+                event(log, logging.WARNING, "records.not_pruned", reason=str(fault))
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, grace_s: float) -> bool:
+        """Drain for `grace_s`, then hand back. True: everything that ran has finished."""
+        event(log, logging.INFO, "node.draining", grace_s=grace_s, running=len(self.pool.held))
+        self.intake.is_draining = True
+        all_finished = await self.dispatch.drain(grace_s)
+        await self.dispatch.stop()
+        await self.outbox.stop(OUTBOX_GRACE_S)
+        await self.intake.close(DOOR_GRACE_S)
+        await self._close_stores()
+        self._data.close(clean=True)
+        self._context.destroy(linger=1_000)
+        event(log, logging.INFO, "node.stopped", all_finished=all_finished)
+        return all_finished
+
+    async def _close_stores(self) -> None:
+        for task in self._housekeeping:
+            task.cancel()
+        await asyncio.gather(*self._housekeeping, return_exceptions=True)
+        await self.queue.close()
+        await self.records.close()
+
+    async def _abandon(self) -> None:
+        """A start that failed half-way: leave nothing behind, keep the first error."""
+        if hasattr(self, "pool"):
+            await self.dispatch.stop()
+            await self.pool.stop(0.0)
+        if hasattr(self, "queue"):
+            await self._close_stores()
+        self._data.close(clean=not hasattr(self, "queue"))
+        self._context.destroy(linger=0)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(
+        kind="fixed" if settings.retry_policy == "fixed" else "exponential",
+        base_s=settings.retry_base_delay_s,
+        max_s=settings.retry_max_delay_s,
+        multiplier=settings.retry_multiplier,
+        jitter_factor=settings.retry_jitter_factor,
+    )
+
+
+def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
+    processes = settings.worker_processes or min(os.cpu_count() or 1, settings.worker_count)
+    return PoolSettings(
+        app=settings.app or "",
+        node=data.node_id,
+        slots=settings.worker_count,
+        processes=processes,
+        strategy=settings.load_balancer_strategy,
+        run_dir=run_dir(data.path),
+        marks_dir=data.path / "marks",
+        max_jobs=settings.worker_max_jobs,
+        max_rss_bytes=settings.worker_max_rss_bytes,
+        cancel_grace_s=settings.cancel_grace_s,
+        job_timeout_s=settings.job_timeout_s,
+        soft_timeout_s=settings.soft_timeout_s,
+        max_retries=settings.max_retries,
+        retry=retry_policy(settings),
+        result_bytes_max=settings.max_result_bytes,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def run_dir(data_dir: Path) -> Path:
+    """Where the ipc sockets lie: a short path (107 characters are the limit), the same for each life of this data folder, ours alone."""
+    name = f"zjp-{os.getuid()}-{zlib.crc32(os.fsencode(data_dir.resolve())):08x}"
+    folder = Path(tempfile.gettempdir()) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
+        raise ConfigError(f"{folder} is not a folder that only this user can enter; remove it, or set TMPDIR to a private folder")
+    for old in folder.iterdir():
+        old.unlink()
+    return folder

@@ -1,0 +1,115 @@
+"""What a worker reported, or how it died, as outcomes for the queue store. Pure but for the wall clock that is passed in.
+
+Who pays for what (design, promise "run"): a failure of the function spends a retry; the death of a process is charged to the one job that it
+was running, or makes all that it was running suspects when there were several; whatever had not started goes back unspent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ..job import Attempt, JobFault, JobState, Record, StoredJob
+from ..queue.store import Outcome, OutcomeKind
+from ..retry import RetryPolicy
+from ..wire.messages import Result, ResultKind, TaskInfo
+
+ATTEMPTS_KEPT = 100
+"""Of one job; a job that snoozes for ever must not grow for ever."""
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """The node's side of the rules: defaults where neither the job nor its task says otherwise."""
+
+    max_retries: int
+    retry: RetryPolicy
+    crash_limit: int
+
+
+def with_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
+    job.attempts = (*job.attempts[-ATTEMPTS_KEPT + 1 :], attempt) if job.attempts else (attempt,)
+    return job
+
+
+class Judge:
+    """Turns reports into outcomes for one node. `uniform` draws from [0, 1) for the jitter."""
+
+    def __init__(self, node: str, costs: Costs, uniform: Callable[[], float]) -> None:
+        self._node, self._costs, self._uniform = node, costs, uniform
+
+    def of_result(self, job: StoredJob, fence: int, worker: str, result: Result, now_ms: int) -> Outcome:
+        kind = result.kind
+        attempt = Attempt(
+            fence, self._node, worker, result.started_us // 1000, result.ended_us // 1000, _OUTCOME_NAMES[kind], result.error
+        )
+        with_attempt(job, attempt)
+        if kind == ResultKind.COMPLETED:
+            record = Record(job, JobState.COMPLETED, now_ms, result.data)
+            return Outcome(fence, job, OutcomeKind.FINISH, record)
+        if kind == ResultKind.RETRY:
+            job.retries += 1
+            job.suspicion = 0
+            return Outcome(fence, job, OutcomeKind.RETRY, None, result.delay_ms)
+        if kind == ResultKind.SNOOZE:
+            job.suspicion = 0
+            return Outcome(fence, job, OutcomeKind.SNOOZE, None, result.delay_ms)
+        return self._failed(job, fence, result.error or JobFault("Unknown", "the worker gave no reason"), now_ms)
+
+    def of_crash(self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int) -> Outcome:
+        """The one job that was running when its process died."""
+        job.crashes += 1
+        job.suspicion = 0
+        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
+        if job.crashes >= self._costs.crash_limit:
+            told = JobFault("WorkerCrashed", f"{fault.message}; {job.crashes} crashes, the limit is {self._costs.crash_limit}")
+            return self._failed(job, fence, told, now_ms)
+        return Outcome(fence, job, OutcomeKind.RELEASE)
+
+    def of_suspicion(self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int) -> Outcome:
+        """One of several that were running when their process died: runs again alone before anything is charged."""
+        job.suspicion += 2
+        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
+        return Outcome(fence, job, OutcomeKind.RELEASE)
+
+    def of_timeout(
+        self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, task: TaskInfo | None, started_ms: int, now_ms: int
+    ) -> Outcome:
+        """Killed at its hard limit: a failure of the function, retried as one."""
+        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "timeout", fault))
+        if job.retries >= self.max_retries_of(job, task):
+            return self._failed(job, fence, fault, now_ms)
+        delay_s = self._costs.retry.delay_s(job.retries, self._uniform())
+        job.retries += 1
+        job.suspicion = 0
+        return Outcome(fence, job, OutcomeKind.RETRY, None, int(delay_s * 1000))
+
+    def max_retries_of(self, job: StoredJob, task: TaskInfo | None) -> int:
+        options = job.spec.options
+        if options is not None and options.max_retries is not None:
+            return options.max_retries
+        if task is not None and task.max_retries is not None:
+            return task.max_retries
+        return self._costs.max_retries
+
+    def unserved(self, job: StoredJob, fence: int, known: list[str], now_ms: int) -> Outcome:
+        names = ", ".join(sorted(known)[:20])
+        fault = JobFault("UnknownTask", f"no node serves task {job.spec.type!r}; known tasks: {names}")
+        return self._failed(job, fence, fault, now_ms)
+
+    @staticmethod
+    def _failed(job: StoredJob, fence: int, fault: JobFault, now_ms: int) -> Outcome:
+        return Outcome(fence, job, OutcomeKind.FINISH, Record(job, JobState.FAILED, now_ms, b"", fault))
+
+
+_OUTCOME_NAMES = {
+    int(ResultKind.COMPLETED): "completed",
+    int(ResultKind.FAILED): "failed",
+    int(ResultKind.RETRY): "retried",
+    int(ResultKind.SNOOZE): "snoozed",
+}
+
+
+def released(job: StoredJob, fence: int) -> Outcome:
+    """Not started: back as it came."""
+    return Outcome(fence, job, OutcomeKind.RELEASE)
