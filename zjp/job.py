@@ -287,7 +287,7 @@ def check_spec(spec: JobSpec, limits: Limits) -> None:
         )
     # 0x80-0x8f, 0xde, 0xdf: the msgpack maps. Looking at one byte keeps the payload opaque and still refuses what no task can take.
     if not spec.payload or not (0x80 <= spec.payload[0] <= 0x8F or spec.payload[0] in (0xDE, 0xDF)):
-        raise InvalidJob("payload is not a msgpack map; pass keyword arguments, as in {\"recipient\": ...}")
+        raise InvalidJob('payload is not a msgpack map; pass keyword arguments, as in {"recipient": ...}')
     if spec.options is not None:
         check_options(spec.options)
 
@@ -296,7 +296,9 @@ def check_name(what: str, value: str, chars_max: int) -> None:
     if not value or len(value) > chars_max:
         raise InvalidJob(f"{what} has {len(value)} characters, it must have 1 to {chars_max}")
     if not value.isprintable() or " " in value:
-        raise InvalidJob(f"{what} {value!r} holds spaces or control characters; use letters, digits, '.', '-', '_' or ':'")
+        raise InvalidJob(
+            f"{what} {value!r} holds spaces or control characters; use letters, digits, '.', '-', '_' or ':'"
+        )
 
 
 def check_options(options: Options) -> None:

@@ -49,7 +49,7 @@ def event(logger: logging.Logger, level: int, name: str, /, **fields: Any) -> No
         logger.log(level, name, extra={"fields": fields}, stacklevel=2)
 
 
-def configure(level: str = "info", format: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None) -> None:
+def configure(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
     """Send this process's logs to stderr. May be called again: the last call counts.
 
     `level`, `format`: as in LOG_LEVEL and LOG_FORMAT.

@@ -54,7 +54,20 @@ class Context:
     standard logger whose records name the job.
     """
 
-    __slots__ = ("_cancelled", "_report", "attempt", "deadline", "fence", "job_id", "log", "node_id", "queue", "tags", "type", "worker_id")
+    __slots__ = (
+        "_cancelled",
+        "_report",
+        "attempt",
+        "deadline",
+        "fence",
+        "job_id",
+        "log",
+        "node_id",
+        "queue",
+        "tags",
+        "type",
+        "worker_id",
+    )
 
     def __init__(
         self,

@@ -83,11 +83,15 @@ class Excuses:
             return False
         if not self._lease_ms:
             return True
-        renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
-        last = bisect_right(renewed_at, until)
-        signs = [lease.t, *renewed_at[:last], until]
-        # The longest pause between two signs of life: renewals and, at the ends, the claim itself and the moment looked at.
+        signs = self._signs_of_life(lease, until)
         return any(b - a >= self._lease_ms * 1_000_000 for a, b in zip(signs, signs[1:], strict=False))
+
+    def _signs_of_life(self, lease: Lease, until: int) -> list[int]:
+        """When the holder's lease began to count anew: its last renewal before the claim, those after it; then the moment looked at."""
+        renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
+        first = bisect_right(renewed_at, lease.t) - 1
+        before = [] if first >= 0 else [min((began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot), default=lease.t)]
+        return [*before, *renewed_at[max(first, 0) : bisect_right(renewed_at, until)], until]
 
 
 def _touches(faults: list[Fault] | tuple[()], since: int, until: int) -> bool:

@@ -13,7 +13,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,10 +30,12 @@ log = logging.getLogger(__name__)
 
 
 def _flags(command: click.Command) -> click.Command:
-    for setting in reversed(TABLE.values()):
+    for setting in TABLE.values():
         flag = "--" + setting.name.lower().replace("_", "-")
         command.params.append(
-            click.Option([flag], metavar="VALUE", help=f"{setting.meaning} [{setting.default_text}]", hidden=setting.later)
+            click.Option(
+                [flag], metavar="VALUE", help=f"{setting.meaning} [{setting.default_text}]", hidden=setting.later
+            )
         )
     return command
 
@@ -62,7 +66,7 @@ def _run(loaded: Loaded, given: dict[str, str], config_file: Path | None) -> int
     return uvloop.run(_live(loaded.settings, read_again))
 
 
-async def _live(settings: Settings, read_again: object) -> int:
+async def _live(settings: Settings, read_again: Callable[[], Settings]) -> int:
     node = Node(settings)
     signals = Signals(node, read_again)
     signals.install()
@@ -92,7 +96,7 @@ class _StoppedEarly(Exception):
 class Signals:
     """What the operating system says to the node."""
 
-    def __init__(self, node: Node, read_again: object) -> None:
+    def __init__(self, node: Node, read_again: Callable[[], Settings]) -> None:
         self._node, self._read_again = node, read_again
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -105,9 +109,9 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         loop.add_signal_handler(signal.SIGUSR1, self._on_dump)
 
-    async def unless_stopped(self, starting: object) -> None:
+    async def unless_stopped(self, starting: Coroutine[Any, Any, None]) -> None:
         """Raises: _StoppedEarly when a signal comes first; whatever `starting` raises."""
-        task = asyncio.ensure_future(starting)  # type: ignore[arg-type]
+        task = asyncio.ensure_future(starting)
         asked = asyncio.ensure_future(self._asked.wait())
         await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -149,7 +153,7 @@ class Signals:
 
     def _on_reload(self) -> None:
         try:
-            settings = self._read_again()  # type: ignore[operator]
+            settings = self._read_again()
         except ConfigError as fault:
             event(log, logging.ERROR, "node.not_reloaded", reason=str(fault))
             return

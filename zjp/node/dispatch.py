@@ -44,7 +44,9 @@ log = logging.getLogger(__name__)
 class Dispatch:
     """Joins one queue store and one pool of workers."""
 
-    def __init__(self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float) -> None:
+    def __init__(
+        self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float
+    ) -> None:
         self.pool: Pool | None = None  # made after this object: its callbacks are methods here
         self.is_claiming = False
         self.tasks: dict[str, TaskInfo] = {}
@@ -253,7 +255,9 @@ class Dispatch:
                 await self._finish(batch)
                 return
             except Unavailable as fault:
-                event(log, logging.WARNING, "outcome.held", count=self._finishing + len(self._outcomes), reason=str(fault))
+                event(
+                    log, logging.WARNING, "outcome.held", count=self._finishing + len(self._outcomes), reason=str(fault)
+                )
             except Exception:
                 log.exception("finish.failed")
                 self._stats.add("zjp_internal_errors_total")
@@ -278,7 +282,9 @@ class Dispatch:
         renewal = await self._store.renew(progress)
         assert self.pool is not None
         if not renewal.alive:
-            event(log, logging.WARNING, "lease.lost", reason="not renewed in time; what was running runs again elsewhere")
+            event(
+                log, logging.WARNING, "lease.lost", reason="not renewed in time; what was running runs again elsewhere"
+            )
             self.pool.recall()
         if renewal.cancelling:
             self.pool.cancel(renewal.cancelling)

@@ -12,14 +12,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import zmq
-
 from .. import __version__
 from ..errors import Draining, NotAllowed, Unavailable, WireError, ZjpError
 from ..job import JobSpec, Limits, check_spec
 from ..log import event
 from ..queue.store import QueueStore
-from ..transport.pump import Pump, set_limits, set_tcp_limits
+from ..transport.door import Door
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .jobs import Jobs
@@ -51,13 +49,13 @@ class Intake:
     ) -> None:
         self.is_draining = False
         self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
-        self._queue, self._jobs, self._stats = queue, jobs, stats
+        self._queue, self._jobs, self._counts = queue, jobs, stats
         self._ask_stats, self._tasks = ask_stats, tasks
         self._role = m.Role.ADMIN  # of a plain socket on loopback, while there is no authentication
         self._names_known: set[tuple[str, str]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._under_way_bytes = 0
-        self._pump: Pump | None = None
+        self._door = Door(self._on_frames)
         self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
             m.Submit: self._submit,
             m.Get: self._get,
@@ -74,21 +72,9 @@ class Intake:
             m.Ping: self._ping,
         }
 
-    def bind(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> str:
-        """Returns the address with its real port. Raises: zmq.ZMQError when it is taken."""
-        socket = context.socket(zmq.ROUTER)
-        set_limits(socket, linger_ms=1_000)
-        set_tcp_limits(socket)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError:
-            socket.close(0)
-            raise
-        self._pump = Pump(socket, self._on_message)
-        self._pump.start()
-        return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+    def bind(self, address: str) -> str:
+        """Returns the address with its real port. Raises: Unavailable."""
+        return self._door.bind(address)
 
     async def close(self, grace_s: float) -> None:
         """Answer what is under way, then stop listening. Waits are cut short: their clients ask again elsewhere."""
@@ -96,9 +82,7 @@ class Intake:
             await asyncio.wait(self._under_way, timeout=grace_s)
         for task in self._under_way:
             task.cancel()
-        if self._pump is not None:
-            self._pump.stop()
-            self._pump.socket.close()
+        self._door.close()
 
     @property
     def under_way_count(self) -> int:
@@ -106,26 +90,25 @@ class Intake:
 
     # ── in and out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_message(self, frames: list[bytes]) -> None:
-        identity, *rest = frames
+    def _on_frames(self, identity: bytes, frames: list[bytes]) -> None:
         try:
-            envelope = decode_envelope(rest, self._cluster)
+            envelope = decode_envelope(frames, self._cluster)
         except WireError as fault:
             # Nobody can be answered whose envelope is not understood, but an honest client of another version or cluster waits for a word.
-            self._stats.add("zjp_wire_errors_total")
+            self._counts.add("zjp_wire_errors_total")
             event(log, logging.WARNING, "message.refused", reason=str(fault))
-            self._reply(identity, seq_of(rest), m.Failure(fault.code, str(fault)))
+            self._reply(identity, seq_of(frames), m.Failure(fault.code, str(fault)))
             return
         try:
-            request = decode_request(rest[1])
-            self._admit(request, len(rest[1]))
+            request = decode_request(frames[1])
+            self._admit(request, len(frames[1]))
         except ZjpError as fault:
             if isinstance(fault, WireError):
-                self._stats.add("zjp_wire_errors_total")
+                self._counts.add("zjp_wire_errors_total")
             self._reply(identity, envelope.seq, failure_of(fault))
             return
-        self._under_way_bytes += len(rest[1])
-        task = asyncio.create_task(self._answer(identity, envelope.seq, request, len(rest[1])))
+        self._under_way_bytes += len(frames[1])
+        task = asyncio.create_task(self._answer(identity, envelope.seq, request, len(frames[1])))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -134,7 +117,9 @@ class Intake:
         if self._role < m.LEAST_ROLE[type(request)]:
             raise NotAllowed(f"{type(request).__name__} needs role {m.LEAST_ROLE[type(request)].name.lower()}")
         if self.is_draining and isinstance(request, m.Submit):
-            raise Draining("the node is draining and takes no more jobs; submit to another one, or again after its restart")
+            raise Draining(
+                "the node is draining and takes no more jobs; submit to another one, or again after its restart"
+            )
         if len(self._under_way) >= REQUESTS_MAX or self._under_way_bytes + size_bytes > REQUEST_BYTES_MAX:
             raise Unavailable(
                 f"{len(self._under_way)} requests with {self._under_way_bytes} bytes are under way, the limits are "
@@ -149,18 +134,18 @@ class Intake:
             reply = failure_of(fault)
         except Exception as fault:
             log.exception("request.failed")
-            self._stats.add("zjp_internal_errors_total")
-            reply = m.Failure("error", f"the node failed to answer {type(request).__name__}: {fault!r}; its log has the details")
+            self._counts.add("zjp_internal_errors_total")
+            reply = m.Failure(
+                "error", f"the node failed to answer {type(request).__name__}: {fault!r}; its log has the details"
+            )
         finally:
             self._under_way_bytes -= size_bytes
         self._reply(identity, seq, reply)
 
     def _reply(self, identity: bytes, seq: int, reply: m.Reply) -> None:
-        if self._pump is None:
-            return
         envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
-        if not self._pump.send([identity, *encode(envelope, reply)]):
-            self._stats.add("zjp_replies_dropped_total")
+        if not self._door.send(identity, encode(envelope, reply)):
+            self._counts.add("zjp_replies_dropped_total")
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,9 +153,9 @@ class Intake:
         self._check(request.jobs)
         began = time.perf_counter()
         submitted = await self._queue.submit(request.jobs)
-        self._stats.store_took("submit", time.perf_counter() - began)
+        self._counts.store_took("submit", time.perf_counter() - began)
         others = [(index, one) for index, one in enumerate(submitted) if one.kind is not m.SubmitKind.CREATED]
-        self._stats.submitted(len(submitted) - len(others), len(others))
+        self._counts.submitted(len(submitted) - len(others), len(others))
         return m.SubmitReply(self._queue.level, others)
 
     def _check(self, specs: list[JobSpec]) -> None:
@@ -234,4 +219,3 @@ class Intake:
 
 def failure_of(fault: ZjpError) -> m.Failure:
     return m.Failure(fault.code, str(fault), RETRY_AFTER_MS if fault.retryable else 0)
-

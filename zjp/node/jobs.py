@@ -35,7 +35,10 @@ class Jobs:
         found = await self._queue.get(ids)
         missing = [job_id for job_id, entry in zip(ids, found, strict=True) if entry is None]
         records = await self._records.get(missing) if missing else {}
-        return [self._view(entry if entry is not None else records.get(job_id)) for job_id, entry in zip(ids, found, strict=True)]
+        return [
+            self._view(entry if entry is not None else records.get(job_id))
+            for job_id, entry in zip(ids, found, strict=True)
+        ]
 
     async def records_of(self, ids: Sequence[bytes]) -> dict[bytes, Record]:
         """Those of `ids` that are finished."""
@@ -126,7 +129,11 @@ class Jobs:
     async def requeue(self, ids: Sequence[bytes]) -> list[str]:
         records = await self.records_of(ids)
         asked = list(records.values())
-        done = dict(zip((record.job.spec.id for record in asked), await self._queue.requeue(asked), strict=True)) if asked else {}
+        done = (
+            dict(zip((record.job.spec.id for record in asked), await self._queue.requeue(asked), strict=True))
+            if asked
+            else {}
+        )
         live = await self._queue.get([job_id for job_id in ids if job_id not in done])
         known = {entry.job.spec.id for entry in live if entry is not None}
         return [
@@ -157,4 +164,3 @@ class Jobs:
         page = await self._records.list(wanted, cursor, limit)
         views = [view_record(record) for record in page.records]
         return Page(views, _RECORDS + page.cursor if page.cursor else b"", page.scanned)
-

@@ -17,8 +17,6 @@ import tempfile
 import zlib
 from pathlib import Path
 
-import zmq
-
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..job import Limits
@@ -53,7 +51,6 @@ class Node:
         self.address = ""
         self.failure: Exception | None = None
         self.stopped = asyncio.Event()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._housekeeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -81,7 +78,12 @@ class Node:
             tasks=len(self.dispatch.tasks),
         )
         if settings.app is None:
-            event(log, logging.WARNING, "node.claims_nothing", reason="no APP is set; start it with --app module:app to run jobs")
+            event(
+                log,
+                logging.WARNING,
+                "node.claims_nothing",
+                reason="no APP is set; start it with --app module:app to run jobs",
+            )
 
     async def _start_stores(self) -> None:
         settings, data = self.settings, self._data
@@ -104,7 +106,9 @@ class Node:
         for old in marks.iterdir():
             old.unlink()
         if lost.jobs:
-            event(log, logging.WARNING, "node.recovered", jobs=lost.jobs, suspects=lost.suspects, was_clean=data.was_clean)
+            event(
+                log, logging.WARNING, "node.recovered", jobs=lost.jobs, suspects=lost.suspects, was_clean=data.was_clean
+            )
         self.stats = NodeStats(data.node_id, data.boot)
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
@@ -175,13 +179,7 @@ class Node:
             ask_stats=self._ask_stats,
             tasks=lambda: sorted(self.dispatch.tasks),
         )
-        try:
-            self.address = self.intake.bind(self._context, settings.zmq_bind)
-        except zmq.ZMQError as fault:
-            raise Unavailable(
-                f"ZMQ_BIND={settings.zmq_bind}: {fault.strerror or fault}; "
-                "another node or program listens there: stop it, or set ZMQ_BIND (--zmq-bind) to a free address"
-            ) from None
+        self.address = self.intake.bind(settings.zmq_bind)
 
     async def _ask_stats(self) -> bytes:
         counts = await self.queue.counts()
@@ -197,8 +195,9 @@ class Node:
         while True:
             await asyncio.sleep(PRUNE_EVERY_S)
             try:
-                while await self.records.prune(PRUNE_MAX) >= PRUNE_MAX:
-                    await asyncio.sleep(0.05)
+                pruned = PRUNE_MAX
+                while pruned >= PRUNE_MAX:
+                    pruned = await self.records.prune(PRUNE_MAX)
             except Unavailable as fault:
                 event(log, logging.WARNING, "records.not_pruned", reason=str(fault))
 
@@ -214,9 +213,30 @@ class Node:
         await self.intake.close(DOOR_GRACE_S)
         await self._close_stores()
         self._data.close(clean=True)
-        self._context.destroy(linger=1_000)
         event(log, logging.INFO, "node.stopped", all_finished=all_finished)
         return all_finished
+
+    def hand_back_now(self) -> None:
+        """Cut the grace time of a running `stop` short."""
+        self.pool.kill()
+
+    def kill_workers(self) -> None:
+        """At once, without handing anything back: the next start of this node takes their jobs back."""
+        if hasattr(self, "pool"):
+            self.pool.kill()
+
+    def state(self) -> dict[str, object]:
+        """For the log, on SIGUSR1."""
+        if not hasattr(self, "intake"):
+            return {"phase": "starting"}
+        return {
+            "address": self.address,
+            "requests_under_way": self.intake.under_way_count,
+            "held": len(self.pool.held),
+            "workers": [repr(worker) for worker in self.pool.states()],
+            "backlog": repr(self.queue.backlog()),
+            "is_claiming": self.dispatch.is_claiming,
+        }
 
     async def _close_stores(self) -> None:
         for task in self._housekeeping:
@@ -227,13 +247,14 @@ class Node:
 
     async def _abandon(self) -> None:
         """A start that failed half-way: leave nothing behind, keep the first error."""
+        if hasattr(self, "intake"):
+            await self.intake.close(0.0)
         if hasattr(self, "pool"):
             await self.dispatch.stop()
             await self.pool.stop(0.0)
         if hasattr(self, "queue"):
             await self._close_stores()
         self._data.close(clean=not hasattr(self, "queue"))
-        self._context.destroy(linger=0)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -276,7 +297,9 @@ def run_dir(data_dir: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
-        raise ConfigError(f"{folder} is not a folder that only this user can enter; remove it, or set TMPDIR to a private folder")
+        raise ConfigError(
+            f"{folder} is not a folder that only this user can enter; remove it, or set TMPDIR to a private folder"
+        )
     for old in folder.iterdir():
         old.unlink()
     return folder

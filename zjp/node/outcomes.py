@@ -1,7 +1,7 @@
 """What a worker reported, or how it died, as outcomes for the queue store. Pure but for the wall clock that is passed in.
 
-Who pays for what (design, promise "run"): a failure of the function spends a retry; the death of a process is charged to the one job that it
-was running, or makes all that it was running suspects when there were several; whatever had not started goes back unspent.
+Who pays for what: a failure of the function spends a retry; the death of a process is charged to the one job that it was running, or
+makes all that it was running suspects when there were several; whatever had not started goes back unspent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ class Judge:
     def of_result(self, job: StoredJob, fence: int, worker: str, result: Result, now_ms: int) -> Outcome:
         kind = result.kind
         attempt = Attempt(
-            fence, self._node, worker, result.started_us // 1000, result.ended_us // 1000, _OUTCOME_NAMES[kind], result.error
+            fence,
+            self._node,
+            worker,
+            result.started_us // 1000,
+            result.ended_us // 1000,
+            _OUTCOME_NAMES[kind],
+            result.error,
         )
         with_attempt(job, attempt)
         if kind == ResultKind.COMPLETED:
@@ -56,24 +62,38 @@ class Judge:
             return Outcome(fence, job, OutcomeKind.SNOOZE, None, result.delay_ms)
         return self._failed(job, fence, result.error or JobFault("Unknown", "the worker gave no reason"), now_ms)
 
-    def of_crash(self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int) -> Outcome:
+    def of_crash(
+        self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
+    ) -> Outcome:
         """The one job that was running when its process died."""
         job.crashes += 1
         job.suspicion = 0
         with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
         if job.crashes >= self._costs.crash_limit:
-            told = JobFault("WorkerCrashed", f"{fault.message}; {job.crashes} crashes, the limit is {self._costs.crash_limit}")
+            told = JobFault(
+                "WorkerCrashed", f"{fault.message}; {job.crashes} crashes, the limit is {self._costs.crash_limit}"
+            )
             return self._failed(job, fence, told, now_ms)
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
-    def of_suspicion(self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int) -> Outcome:
+    def of_suspicion(
+        self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
+    ) -> Outcome:
         """One of several that were running when their process died: runs again alone before anything is charged."""
         job.suspicion += 2
         with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
     def of_timeout(
-        self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, task: TaskInfo | None, started_ms: int, now_ms: int
+        self,
+        job: StoredJob,
+        fence: int,
+        worker: str,
+        fault: JobFault,
+        *,
+        task: TaskInfo | None,
+        started_ms: int,
+        now_ms: int,
     ) -> Outcome:
         """Killed at its hard limit: a failure of the function, retried as one."""
         with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "timeout", fault))

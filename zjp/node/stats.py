@@ -75,7 +75,7 @@ class NodeStats:
         counters.set("zjp_records_backlog", backlog.count)
         counters.replace("zjp_worker_rss_bytes", {(worker.name,): worker.rss_bytes for worker in workers})
         counters.replace("zjp_queue_oldest_seconds", {(count.queue,): count.oldest_s for count in counts})
-        depths = {
+        depths: dict[tuple[str, ...], float] = {
             (count.queue, state): getattr(count, state)
             for count in counts
             for state in ("pending", "scheduled", "retrying", "running")

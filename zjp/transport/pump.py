@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import zmq
 
@@ -29,18 +30,19 @@ class Pump:
     def __init__(self, socket: zmq.Socket[bytes], on_message: OnMessage) -> None:
         self.socket = socket
         self._on_message = on_message
+        self._fd = cast(int, socket.getsockopt(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain_is_due = False
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.socket.getsockopt(zmq.FD), self._drain)
+        self._loop.add_reader(self._fd, self._drain)
         self._schedule()  # what came before the reader was there has already used up its edge
 
     def stop(self) -> None:
         """Stop reading. The socket stays open: closing is the owner's."""
         if self._loop is not None:
-            self._loop.remove_reader(self.socket.getsockopt(zmq.FD))
+            self._loop.remove_reader(self._fd)
             self._loop = None
 
     def send(self, frames: Sequence[bytes]) -> bool:
@@ -52,7 +54,11 @@ class Pump:
                 raise
             return False
         finally:
-            if self._loop is not None and not self._drain_is_due and self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if (
+                self._loop is not None
+                and not self._drain_is_due
+                and cast(int, self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+            ):
                 self._schedule()
         return True
 

@@ -1,7 +1,8 @@
 """Messages to frames and back; the limits; the version and cluster check. Raises nothing but WireError. Pure.
 
 A message between client and node is two frames, [envelope, body]; a message between node and worker process is one, the body.
-Any bytes give a message or WireError: what msgspec raises on hostile input (bad types, deep nesting, trailing bytes, lone surrogates) is caught here.
+Any bytes give a message or WireError: what msgspec raises on hostile input (bad types, deep nesting, trailing bytes, lone
+surrogates) is caught here.
 The grammar is docs/wire.md.
 """
 
@@ -65,9 +66,13 @@ def decode_envelope(frames: Sequence[bytes], cluster: str) -> Envelope:
         raise WireError(f"body is {len(frames[1])} bytes, the limit is {MESSAGE_BYTES_MAX}; send smaller batches")
     envelope = _decode(_envelope_decoder, frames[0], "envelope")
     if envelope.version != PROTOCOL_VERSION:
-        raise WireError(f"protocol version is {envelope.version}, this side speaks {PROTOCOL_VERSION}; upgrade the older side")
+        raise WireError(
+            f"protocol version is {envelope.version}, this side speaks {PROTOCOL_VERSION}; upgrade the older side"
+        )
     if envelope.cluster != cluster:
-        raise WireError(f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this node belongs to {cluster!r}; set CLUSTER_NAME alike")
+        raise WireError(
+            f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this node belongs to {cluster!r}; set CLUSTER_NAME alike"
+        )
     return envelope
 
 

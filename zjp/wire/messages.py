@@ -7,7 +7,8 @@ Three conversations share these words:
     worker process ──► node                            PUSH into the node's one PULL
 
 Messages are msgspec Structs in array form with an integer tag in front: field order is the wire format, so fields are only added
-at the end, with a default. Tags are never used again. Payloads and results are opaque bytes here (msgpack, packed and unpacked at the ends).
+at the end, with a default. Tags are never used again. Payloads and results are opaque bytes here (msgpack, packed and unpacked at
+the ends).
 """
 
 from __future__ import annotations

@@ -1,0 +1,159 @@
+"""Checks on how jobs end: C7 cancel, C8 two ends, C10 done without effect, C15 retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..lines import FINAL_VALUES, Ack, Dead, End, Final, Nack, Run
+from .case import Case, Casebook, began, key_of
+from .check import check
+
+
+@check(
+    "C7", "cancel", "no run starts after `cancelled` was acknowledged; what was acknowledged as cancelled or cancelling ends cancelled",
+    needs=("cancel",),
+)  # fmt: skip
+def cancel(book: Casebook) -> Iterator[str]:
+    for case in book.cases.values():
+        for acked in case.acks_of_cancel("cancelled"):
+            for run in case.runs:
+                if run.t > acked.t and not case.is_requeued_between(acked.t, run.t):
+                    yield f"job {case.job} was cancelled at {acked.t} and started at {run.t}"
+        acks = case.acks_of_cancel("cancelled", "cancelling")
+        if acks and case.final() in FINAL_VALUES - {"cancelled"} and not case.requeues:
+            yield f"job {case.job} was {acks[0].val} at {acks[0].t} and ended {case.final()}"
+
+
+@check(
+    "C8", "two ends", "a job ends once, in one way: reports, what clients were told and the final scan agree; nothing rises again",
+    needs=("final",), also={"ack": "no ack lines: the end is known from clients and the final scan only"},
+)  # fmt: skip
+def two_ends(book: Casebook) -> Iterator[str]:
+    for case in book.cases.values():
+        yield from _counted_once(case)
+        yield from _final_agrees(case)
+        yield from _stays_ended(case)
+        for final in case.finals:
+            yield from _attempts_agree(case, final)
+
+
+def _counted_once(case: Case) -> Iterator[str]:
+    ends = [(end.t, _word(case, end)) for end in case.accepted(Ack, Dead)]
+    ends += [(line.t, "cancelled") for line in case.acks_of_cancel("cancelled")[:1]]
+    if len(ends) > 1 + len(case.requeues):
+        yield f"job {case.job} ended {len(ends)} times: {sorted(ends)}"
+    if len(case.finals) > 1:
+        yield f"job {case.job} is {len(case.finals)} times in the final scan: {[final.val for final in case.finals]}"
+
+
+def _word(case: Case, end: object) -> str:
+    """The state that a counted report leads to; a job that is being cancelled ends cancelled, whatever was reported."""
+    if case.acks_of_cancel("cancelling", "cancelled") or (isinstance(end, Ack) and end.val == "cancelled"):
+        return "cancelled"
+    return "done" if isinstance(end, Ack) else "dead"
+
+
+def _final_agrees(case: Case) -> Iterator[str]:
+    if not case.finals or case.requeues:
+        return
+    final = case.final()
+    is_cancel_unknown = any(line.type == "info" for line in case.cancels)
+    for end in case.accepted(Ack, Dead):
+        word = _word(case, end)
+        if final != word and not (final == "cancelled" and is_cancel_unknown):
+            yield f"job {case.job}: fence {end.fence} reported it {word} at {end.t}, the final scan says {final!r}"
+    for seen in case.seen:
+        if final != seen.val:
+            yield f"job {case.job}: a client was told {seen.val} at {seen.t}, the final scan says {final!r}"
+
+
+def _stays_ended(case: Case) -> Iterator[str]:
+    for end in case.accepted(Ack, Dead):
+        for lease in case.leases:
+            if began(lease) > end.t and not case.is_requeued_between(began(end), lease.t):
+                yield f"job {case.job} ended at {end.t} and was granted again with fence {lease.fence} at {lease.t}"
+    for seen in case.seen:
+        for run in case.runs:
+            if run.t > seen.t and not case.is_requeued_between(0, run.t):
+                yield f"job {case.job}: a client was told {seen.val} at {seen.t}, and it ran again at {run.t}"
+
+
+def _attempts_agree(case: Case, final: Final) -> Iterator[str]:
+    if not final.attempts:
+        return
+    fences = [attempt.fence for attempt in final.attempts]
+    if any(b <= a for a, b in zip(fences, fences[1:], strict=False)):
+        yield f"job {case.job}: the fences of its attempts do not rise: {fences}"
+    completed = [attempt.fence for attempt in final.attempts if attempt.outcome == "completed"]
+    if case.requeues:
+        return
+    if (final.val == "done") != (len(completed) == 1):
+        yield f"job {case.job} is {final.val} and {len(completed)} of its attempts completed"
+    for fence in completed:
+        later = [run.fence for run in case.runs if run.fence > fence]
+        if later:
+            yield f"job {case.job} was completed by fence {fence}, and ran with fence {later[0]}, which was granted before that"
+
+
+@check(
+    "C10", "done without effect", "a job that is done has run, in the attempt that completed it, and its effect is in the sink",
+    needs=("final", "run"), also={"effect": "no effect lines: runs only"},
+)  # fmt: skip
+def done_without_effect(book: Casebook) -> Iterator[str]:
+    for case in book.cases.values():
+        if case.final() != "done":
+            continue
+        fences = {run.fence for run in case.runs}
+        if not fences:
+            yield f"job {case.job} is done and never ran"
+            continue
+        completed = [attempt.fence for attempt in case.finals[-1].attempts if attempt.outcome == "completed"]
+        completed += [end.fence for end in case.accepted(Ack)]
+        yield from (f"job {case.job}: fence {f} completed it and never ran" for f in sorted(set(completed) - fences))
+        for key in {run.ek for run in case.runs if run.ek}:
+            if key not in book.accepted_effects:
+                yield f"job {case.job} is done and its effect {key!r} is not in the sink"
+
+
+@check(
+    "C15", "retries", "a task fails at most max_retries + 1 times, never runs after its last failure, and is given up no sooner",
+    needs=("submit", "run"), also={"end": "no end lines: failures are known from the final lines only"},
+)  # fmt: skip
+def retries(book: Casebook) -> Iterator[str]:
+    for case in book.cases.values():
+        asked = book.asked.get(key_of(case.runs[0])) if case.runs else None
+        if asked is not None and asked.max_retries >= 0 and not case.requeues:
+            yield from _within_limit(case, asked.max_retries)
+            yield from _attempts_count(case)
+
+
+def _failures(case: Case) -> list[End]:
+    return [end for end in case.ends if end.type == "fail" and end.val == "raise"]
+
+
+def _within_limit(case: Case, max_retries: int) -> Iterator[str]:
+    failures = sorted(_failures(case), key=lambda end: end.fence)
+    if len(failures) > max_retries + 1:
+        yield f"job {case.job} failed {len(failures)} times, max_retries is {max_retries}"
+    if len(failures) > max_retries:
+        last = failures[max_retries].fence
+        again = [run.fence for run in case.runs if run.fence > last]
+        if again:
+            yield f"job {case.job} ran with fence {again[0]} after its last allowed failure with fence {last}"
+    if any(final.retries > max_retries + 1 for final in case.finals):
+        yield f"job {case.job} counts {case.finals[-1].retries} retries, max_retries is {max_retries}"
+    # Only where every run ended by raising is there no other cause (crash, time-out, Discard) for giving up.
+    if case.final() == "dead" and len(failures) == len(case.runs) <= max_retries:
+        yield f"job {case.job} was given up after {len(failures)} failures, max_retries is {max_retries}"
+
+
+def _attempts_count(case: Case) -> Iterator[str]:
+    failed = {end.fence for end in _failures(case)} | {end.fence for end in case.accepted(Nack) if end.val != "snooze"}
+    runs = sorted((run for run in case.runs if run.attempt), key=lambda run: run.fence)
+    for first, second in zip(runs, runs[1:], strict=False):
+        if _goes_wrong(first, second, first.fence in failed):
+            yield f"job {case.job}: attempt {first.attempt} (fence {first.fence}) is followed by {second.attempt} (fence {second.fence})"
+
+
+def _goes_wrong(first: Run, second: Run, is_failed: bool) -> bool:
+    return second.attempt < first.attempt + is_failed
