@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..lines import (
     Ack,
@@ -36,6 +36,9 @@ from ..lines import (
 )
 
 
+AnyEnd = TypeVar("AnyEnd", bound=ClaimEnd)
+
+
 class Case:
     """All that was said of one job, each list by `t`. `claim_ends` holds invokes and completions alike."""
 
@@ -59,9 +62,9 @@ class Case:
         self.leases: list[Lease] = []
         self.claim_ends: list[ClaimEnd] = []
 
-    def accepted(self, *kinds: type[ClaimEnd]) -> list[ClaimEnd]:
-        """Reports that counted."""
-        return [end for end in self.claim_ends if end.type == "ok" and isinstance(end, kinds or ClaimEnd)]
+    def accepted(self, *kinds: type[AnyEnd]) -> list[AnyEnd]:
+        """Reports of these kinds that counted."""
+        return [end for end in self.claim_ends if end.type == "ok" and isinstance(end, kinds)]
 
     def final(self) -> str:
         """State in the last scan, empty when the scan did not find it."""
@@ -118,6 +121,7 @@ class Casebook:
         self.asked: dict[str, Asked] = {}
         self.accepted_effects: dict[str, list[Effect]] = {}
         self.faults: list[Fault] = []
+        self.first_leases: list[tuple[Lease, Case]] = []
         self.opens: list[Open] = []
         self.renewals: dict[tuple[str, int], list[Renew]] = {}
         self.reaps: list[Reap] = []
@@ -163,7 +167,7 @@ class Casebook:
             Final: lambda line: case(line.job).finals.append(line),
             Run: lambda line: case(line.job).runs.append(line),
             End: lambda line: case(line.job).ends.append(line),
-            Lease: lambda line: case(line.job).leases.append(line),
+            Lease: self._take_lease,
             **dict.fromkeys((Ack, Dead, Nack, Release, Expire), lambda line: case(line.job).claim_ends.append(line)),
             Open: self.opens.append,
             Reap: self.reaps.append,
@@ -191,6 +195,12 @@ class Casebook:
         self.case(line.job).effects.append(line)
         if line.type == "ok":
             self.accepted_effects.setdefault(line.ek, []).append(line)
+
+    def _take_lease(self, line: Lease) -> None:
+        case = self.case(line.job)
+        if not case.leases:
+            self.first_leases.append((line, case))
+        case.leases.append(line)
 
     def _take_requeue(self, line: Requeue) -> None:
         # The invoke is what may have had an effect first; a surely failed one takes it back.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lines import FINAL_VALUES, Ack, Dead, End, Final, Nack, Run
+from ..lines import FINAL_VALUES, Ack, Dead, Final
 from .case import Case, Casebook, began, key_of
 from .check import check
+from .excuse import Excuses
+
+REPORT_NS = 5_000_000_000
+"""How long the report of a failure may be under way; a fault that hits the process within it may have swallowed it."""
 
 
 @check(
@@ -14,10 +18,11 @@ from .check import check
     needs=("cancel",),
 )  # fmt: skip
 def cancel(book: Casebook) -> Iterator[str]:
+    excuses = Excuses(book)
     for case in book.cases.values():
         for acked in case.acks_of_cancel("cancelled"):
-            for run in case.runs:
-                if run.t > acked.t and not case.is_requeued_between(acked.t, run.t):
+            for run in (run for run in case.runs if run.t > acked.t):
+                if not case.is_requeued_between(acked.t, run.t) and not excuses.run_was_delayed(run, acked.t, run.t):
                     yield f"job {case.job} was cancelled at {acked.t} and started at {run.t}"
         acks = case.acks_of_cancel("cancelled", "cancelling")
         if acks and case.final() in FINAL_VALUES - {"cancelled"} and not case.requeues:
@@ -73,8 +78,10 @@ def _stays_ended(case: Case) -> Iterator[str]:
             if began(lease) > end.t and not case.is_requeued_between(began(end), lease.t):
                 yield f"job {case.job} ended at {end.t} and was granted again with fence {lease.fence} at {lease.t}"
     for seen in case.seen:
+        # A woken holder may start late with its old fence; a higher one was granted after the end.
+        highest = max((run.fence for run in case.runs if run.t <= seen.t), default=0)
         for run in case.runs:
-            if run.t > seen.t and not case.is_requeued_between(0, run.t):
+            if run.t > seen.t and run.fence > highest and not case.is_requeued_between(0, run.t):
                 yield f"job {case.job}: a client was told {seen.val} at {seen.t}, and it ran again at {run.t}"
 
 
@@ -87,7 +94,8 @@ def _attempts_agree(case: Case, final: Final) -> Iterator[str]:
     completed = [attempt.fence for attempt in final.attempts if attempt.outcome == "completed"]
     if case.requeues:
         return
-    if (final.val == "done") != (len(completed) == 1):
+    least, most = {"done": (1, 1), "cancelled": (0, 1)}.get(final.val, (0, 0))
+    if not least <= len(completed) <= most:
         yield f"job {case.job} is {final.val} and {len(completed)} of its attempts completed"
     for fence in completed:
         later = [run.fence for run in case.runs if run.fence > fence]
@@ -120,23 +128,35 @@ def done_without_effect(book: Casebook) -> Iterator[str]:
     needs=("submit", "run"), also={"end": "no end lines: failures are known from the final lines only"},
 )  # fmt: skip
 def retries(book: Casebook) -> Iterator[str]:
+    excuses = Excuses(book)
     for case in book.cases.values():
         asked = book.asked.get(key_of(case.runs[0])) if case.runs else None
         if asked is not None and asked.max_retries >= 0 and not case.requeues:
-            yield from _within_limit(case, asked.max_retries)
-            yield from _attempts_count(case)
+            failures = _sure_failures(case, excuses)
+            yield from _within_limit(case, failures, asked.max_retries)
+            yield from _attempts_count(case, failures)
 
 
-def _failures(case: Case) -> list[End]:
-    return [end for end in case.ends if end.type == "fail" and end.val == "raise"]
+def _sure_failures(case: Case, excuses: Excuses) -> list[int]:
+    """Fences of the runs that raised and lived to report it; a report that a fault may have swallowed is no spent attempt."""
+    raised = {end.fence: end.t for end in case.ends if end.type == "fail" and end.val == "raise"}
+    if not raised:
+        return []
+    runs = sorted(case.runs, key=lambda run: run.fence)
+    sure: list[int] = []
+    for index, run in enumerate(runs):
+        if run.fence in raised:
+            until = runs[index + 1].t if index + 1 < len(runs) else raised[run.fence] + REPORT_NS
+            if not excuses.run_was_hit(run, run.t, until):
+                sure.append(run.fence)
+    return sure
 
 
-def _within_limit(case: Case, max_retries: int) -> Iterator[str]:
-    failures = sorted(_failures(case), key=lambda end: end.fence)
+def _within_limit(case: Case, failures: list[int], max_retries: int) -> Iterator[str]:
     if len(failures) > max_retries + 1:
         yield f"job {case.job} failed {len(failures)} times, max_retries is {max_retries}"
     if len(failures) > max_retries:
-        last = failures[max_retries].fence
+        last = failures[max_retries]
         again = [run.fence for run in case.runs if run.fence > last]
         if again:
             yield f"job {case.job} ran with fence {again[0]} after its last allowed failure with fence {last}"
@@ -147,13 +167,8 @@ def _within_limit(case: Case, max_retries: int) -> Iterator[str]:
         yield f"job {case.job} was given up after {len(failures)} failures, max_retries is {max_retries}"
 
 
-def _attempts_count(case: Case) -> Iterator[str]:
-    failed = {end.fence for end in _failures(case)} | {end.fence for end in case.accepted(Nack) if end.val != "snooze"}
+def _attempts_count(case: Case, failures: list[int]) -> Iterator[str]:
     runs = sorted((run for run in case.runs if run.attempt), key=lambda run: run.fence)
     for first, second in zip(runs, runs[1:], strict=False):
-        if _goes_wrong(first, second, first.fence in failed):
+        if second.attempt < first.attempt + (first.fence in failures):
             yield f"job {case.job}: attempt {first.attempt} (fence {first.fence}) is followed by {second.attempt} (fence {second.fence})"
-
-
-def _goes_wrong(first: Run, second: Run, is_failed: bool) -> bool:
-    return second.attempt < first.attempt + is_failed

@@ -54,6 +54,11 @@ class Excuses:
             or _touches(self._everywhere, since, until)
         )
 
+    def run_was_delayed(self, run: Run, since: int, until: int) -> bool:
+        """Whether its process was paused or cut off in between, so that it started what it no longer held."""
+        hit = [*self._by_pid.get(run.pid, ()), *self._by_node.get(run.node, ()), *self._everywhere]
+        return _touches([fault for fault in hit if fault.kind in ("stop", "cut")], since, until)
+
     def is_rerun_explained(self, case: Case, first: Run, second: Run) -> bool:
         """Whether something ended the earlier run's claim, or may have."""
         since, until = min(first.t, second.t), second.t

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lines import Lead, Lease, Submit
-from .case import Case, Casebook, began
+from ..lines import Lead, Submit
+from .case import Casebook, began, key_of
 from .check import check
 
 
@@ -47,27 +47,22 @@ def _stale_duties(book: Casebook, installed: list[Lead]) -> Iterator[str]:
     needs=("submit", "lease"), needs_fifo=True,
 )  # fmt: skip
 def order(book: Casebook) -> Iterator[str]:
-    levels: dict[tuple[str, int], list[tuple[int, int, Submit, Submit]]] = {}
-    for position, (lease, case) in enumerate(_first_leases(book)):
-        asked = book.asked.get(case.acks[0].key or case.job) if case.acks else None
+    levels: dict[tuple[str, int], list[tuple[Submit, Submit]]] = {}
+    # By fence; jobs of one claim keep the order of their lines.
+    for _, case in sorted(book.first_leases, key=lambda first: first[0].fence):
+        asked = book.asked.get(key_of(case.acks[0])) if case.acks else None
         if asked is not None and asked.invokes and not asked.due:
             invoke = asked.invokes[0]
-            levels.setdefault((invoke.queue, invoke.priority), []).append((lease.fence, position, invoke, asked.acks[0]))
+            levels.setdefault((invoke.queue, invoke.priority), []).append((invoke, asked.acks[0]))
     for (queue, priority), claimed in levels.items():
         for overtaker, overtaken in _overtakings(claimed):
             yield f"queue {queue}, priority {priority}: {overtaker} was claimed before {overtaken}, acknowledged before its submit"
 
 
-def _first_leases(book: Casebook) -> list[tuple[Lease, Case]]:
-    """By fence, and inside one claim in the order of the lines."""
-    firsts = [(min(case.leases, key=lambda lease: lease.fence), case) for case in book.cases.values() if case.leases]
-    return sorted(firsts, key=lambda first: (first[0].fence, first[0].t))
-
-
-def _overtakings(claimed: list[tuple[int, int, Submit, Submit]]) -> Iterator[tuple[str, str]]:
+def _overtakings(claimed: list[tuple[Submit, Submit]]) -> Iterator[tuple[str, str]]:
     """From the last claimed to the first: who was acknowledged earliest among those claimed later?"""
     earliest: Submit | None = None
-    for _, _, invoke, ack in reversed(claimed):
+    for invoke, ack in reversed(claimed):
         if earliest is not None and earliest.t < invoke.t:
             yield ack.job, earliest.job
         if earliest is None or ack.t < earliest.t:
@@ -81,9 +76,9 @@ def _overtakings(claimed: list[tuple[int, int, Submit, Submit]]) -> Iterator[tup
 def schedule(book: Casebook) -> Iterator[str]:
     jobs: dict[str, set[str]] = {}
     for case in book.cases.values():
-        for line in (*case.runs, *case.finals):
-            if line.key in book.ticks:
-                jobs.setdefault(line.key, set()).add(case.job)
+        for key in {line.key for line in case.runs} | {line.key for line in case.finals}:
+            if key in book.ticks:
+                jobs.setdefault(key, set()).add(case.job)
     for key, ticks in book.ticks.items():
         made = jobs.get(key, set())
         if len(made) > 1:

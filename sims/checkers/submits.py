@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
-from ..lines import FINAL_VALUES, Ack, Dead, Nack, Scan
+from ..lines import FINAL_VALUES, Ack, Dead, Lease, Nack, Run, Scan
 from .case import Case, Casebook, began, key_of
 from .check import check
 
@@ -98,13 +99,11 @@ def _due_of(book: Casebook, case: Case) -> int:
     return asked.due if asked else 0
 
 
-def _early_after(case: Case, nack: object) -> Iterator[str]:
-    if not isinstance(nack, Nack) or not nack.due:
-        return
-    for line in (*case.leases, *case.runs):
-        if line.fence > nack.fence and line.t + EARLY_SLACK_NS < nack.due:
-            yield f"job {case.job} was started at {line.t}, {(nack.due - line.t) / 1e6:.3f} ms before its retry was due"
-            return
+def _early_after(case: Case, nack: Nack) -> Iterator[str]:
+    starts: list[Lease | Run] = [*case.leases, *case.runs]
+    again = min((start.t for start in starts if start.fence > nack.fence), default=nack.due)
+    if nack.due and again + EARLY_SLACK_NS < nack.due:
+        yield f"job {case.job} was started at {again}, {(nack.due - again) / 1e6:.3f} ms before its retry was due"
 
 
 @check(
@@ -113,11 +112,11 @@ def _early_after(case: Case, nack: object) -> Iterator[str]:
 )  # fmt: skip
 def conservation(book: Casebook) -> Iterator[str]:
     acked = sorted(asked.acks[0].t for asked in book.asked.values() if asked.acks)
-    possible = sorted(asked.invokes[0].t for asked in book.asked.values() if asked.is_possible)
-    possible += sorted(tick.t for ticks in book.ticks.values() for tick in ticks)
+    possible = [asked.invokes[0].t for asked in book.asked.values() if asked.is_possible]
+    possible += [tick.t for ticks in book.ticks.values() for tick in ticks]
+    possible.sort()
     for scan in book.scans:
-        least = sum(1 for t in acked if t <= began(scan))
-        most = sum(1 for t in possible if t <= scan.t)
+        least, most = bisect_right(acked, began(scan)), bisect_right(possible, scan.t)
         total = sum(_by_state(scan).values())
         if not least <= total <= most:
             yield f"the scan at {scan.t} counts {total} jobs: {least} were acknowledged before, {most} attempted"

@@ -1,0 +1,36 @@
+# What one does with a checkout. Needs a virtual environment with the package: pip install -e '.[test]'
+
+PYTHON ?= python
+RUN := $(PYTHON) -m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help test lint bench chaos fuzz demo docs
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+test: ## all tests but the long forms
+	$(RUN) pytest -q
+
+lint: ## style, types and import contracts
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
+
+bench: ## the whole path, latency, memory and the small parts; writes JSON and SVG
+	$(RUN) benchmarks
+
+chaos: ## 1,000 worker kills and 100 node kills, judged by the checker
+	$(RUN) tests.chaos --kills 1000 --node-kills 100
+
+fuzz: ## a million damaged frames into the wire codec
+	$(RUN) tests.wire.fuzz --frames 1000000
+
+demo: ## index a real folder, kill a worker half-way, compare everything
+	$(RUN) zjp demo
+
+docs: ## write the generated files again
+	$(RUN) zjp.config env > .env.example
+	$(RUN) zjp.config markdown > docs/settings.md
+	$(RUN) tests.traceability > docs/traceability.md

@@ -1,0 +1,87 @@
+"""`python -m benchmarks [--quick] [--out FOLDER]`: every measurement, a table on stdout, results.json and path.svg in FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import latency, micro, waiting, whole_path
+from .plot import bars
+from .running import running_node
+
+ROUNDS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer jobs and rounds: shows that it works, not how fast")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    chosen = parser.parse_args()
+    report = run_all(quick=chosen.quick)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    (chosen.out / "results.json").write_text(json.dumps(report, indent=1) + "\n")
+    (chosen.out / "path.svg").write_text(bars(report))
+    print(f"\nwritten: {chosen.out / 'results.json'}, {chosen.out / 'path.svg'}")
+
+
+def run_all(*, quick: bool) -> dict[str, Any]:
+    scale, rounds = (10, 2) if quick else (1, ROUNDS)
+    report: dict[str, Any] = {
+        "machine": {"cpus": _cpus(), "python": platform.python_version(), "system": platform.platform()},
+        "started_at": time.time(),
+        "rounds": rounds,
+    }
+    for name, flags in (("2 slots", {"worker_count": "2"}), ("10 slots", {"worker_count": "10"})):
+        with running_node(worker_processes="2", **flags) as node:
+            whole_path.sustained(node, jobs=20_000 // scale, batch=100)
+            _put(report, f"whole path, batches of 100, {name}", whole_path.rounds(
+                lambda: whole_path.sustained(node, jobs=200_000 // scale, batch=100), rounds))
+            if name == "2 slots":
+                report["start_s"] = node.start_s
+                _put(report, "drain of a full queue", whole_path.rounds(
+                    lambda: whole_path.drain(node, jobs=100_000 // scale, batch=500), rounds))
+                for count in (16, 256):
+                    _put(report, f"single submits, {count} coroutines", whole_path.rounds(
+                        lambda: whole_path.singles(node, jobs=100_000 // scale, coroutines=count), rounds))
+    with running_node(worker_processes="2", worker_count="2") as node:
+        _put(report, "latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
+        _put(report, "latency at 1000/s", latency.start_latency(node, jobs=10_000 // scale, per_s=1000))
+        _put(report, "idle CPU", latency.idle_cpu(node, seconds=20 / scale))
+    with running_node(worker_processes="2", worker_count="2") as node:
+        report["waiting"] = waiting.flatness(node, [level // scale for level in (10_000, 100_000, 1_000_000)])
+        for row in report["waiting"]:
+            print("waiting", _show(row), flush=True)
+    _put(report, "micro, ns", micro.nanoseconds())
+    return report
+
+
+def _put(report: dict[str, Any], name: str, figures: dict[str, Any]) -> None:
+    report[name] = figures
+    print(f"{name}\n  {_show(figures)}", flush=True)
+
+
+def _show(figures: dict[str, Any]) -> str:
+    def one(value: Any) -> str:
+        if isinstance(value, dict):
+            return f"{value['median']:,.1f} [{value['min']:,.1f}..{value['max']:,.1f}]"
+        return f"{value:,.2f}"
+
+    return "\n  ".join(f"{name:22s} {one(value)}" for name, value in figures.items())
+
+
+def _cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))
+
+
+Run = Callable[[], dict[str, float]]
+
+if __name__ == "__main__":
+    sys.exit(main())
