@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import timeit
 
-from zjp.balance import STRATEGIES, Balancer
+from zjp.balance import Balancer
 from zjp.retry import RetryPolicy
 
 WORKERS = 10
@@ -19,7 +19,7 @@ def nanoseconds() -> dict[str, float]:
     """Median of 7 for one call."""
     credits = [(7 * index) % 13 + 1 for index in range(WORKERS)]
     figures = {}
-    for strategy in STRATEGIES:
+    for strategy in Balancer.STRATEGIES:
         balancer = Balancer(strategy)
         figures[f"balance {strategy}"] = _time(lambda pick=balancer.pick: pick(credits, 5, 0.37))  # type: ignore[misc]
     policy = RetryPolicy()

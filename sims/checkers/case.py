@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..lines import (
@@ -35,32 +36,26 @@ from ..lines import (
     kind_of,
 )
 
-
 AnyEnd = TypeVar("AnyEnd", bound=ClaimEnd)
 
 
+@dataclass(slots=True, eq=False)
 class Case:
     """All that was said of one job, each list by `t`. `claim_ends` holds invokes and completions alike."""
 
-    __slots__ = (
-        "job", "asked", "acks", "cancels", "requeues", "promotes", "seen", "finals",
-        "runs", "ends", "effects", "leases", "claim_ends",
-    )  # fmt: skip
-
-    def __init__(self, job: str) -> None:
-        self.job = job
-        self.asked: list[Submit] = []
-        self.acks: list[Submit] = []
-        self.cancels: list[Cancel] = []
-        self.requeues: list[int] = []
-        self.promotes: list[int] = []
-        self.seen: list[Seen] = []
-        self.finals: list[Final] = []
-        self.runs: list[Run] = []
-        self.ends: list[End] = []
-        self.effects: list[Effect] = []
-        self.leases: list[Lease] = []
-        self.claim_ends: list[ClaimEnd] = []
+    job: str
+    asked: list[Submit] = field(default_factory=list)
+    acks: list[Submit] = field(default_factory=list)
+    cancels: list[Cancel] = field(default_factory=list)
+    requeues: list[int] = field(default_factory=list)
+    promotes: list[int] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    finals: list[Final] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+    claim_ends: list[ClaimEnd] = field(default_factory=list)
 
     def accepted(self, *kinds: type[AnyEnd]) -> list[AnyEnd]:
         """Reports of these kinds that counted."""
@@ -77,16 +72,14 @@ class Case:
         return any(start <= t <= end for t in self.requeues)
 
 
+@dataclass(slots=True, eq=False)
 class Asked:
     """All attempts to submit under one key."""
 
-    __slots__ = ("invokes", "acks", "fails", "unknowns")
-
-    def __init__(self) -> None:
-        self.invokes: list[Submit] = []
-        self.acks: list[Submit] = []
-        self.fails = 0
-        self.unknowns = 0
+    invokes: list[Submit] = field(default_factory=list)
+    acks: list[Submit] = field(default_factory=list)
+    fails: int = 0
+    unknowns: int = 0
 
     @property
     def is_possible(self) -> bool:

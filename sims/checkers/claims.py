@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..lines import Ack, ClaimEnd, Dead, Effect, Lease, Nack, Release
 from .case import Case, Casebook, began
@@ -62,7 +63,7 @@ def claims_overlap(book: Casebook) -> Iterator[str]:
 
 
 def _fences_rise(case: Case) -> Iterator[str]:
-    for first, second in zip(case.leases, case.leases[1:], strict=False):
+    for first, second in pairwise(case.leases):
         # A line may be written late; a call that began after the other had returned is surely the later one.
         is_later = began(second) >= first.t
         if second.fence == first.fence or (second.fence < first.fence and is_later):
@@ -71,7 +72,7 @@ def _fences_rise(case: Case) -> Iterator[str]:
 
 def _one_holder(case: Case, excuses: Excuses) -> Iterator[str]:
     leases = sorted(case.leases, key=lambda lease: lease.fence)
-    for first, second in zip(leases, leases[1:], strict=False):
+    for first, second in pairwise(leases):
         if not _may_have_ended(case, first, second.t) and not excuses.is_claim_lost(first, second.t):
             yield f"job {case.job} was granted with fence {second.fence} at {second.t} while fence {first.fence} held it"
 
@@ -113,7 +114,7 @@ def unexplained_run(book: Casebook) -> Iterator[str]:
         if len(case.runs) < 2:
             continue
         runs = sorted(case.runs, key=lambda run: (run.fence, run.t))
-        for first, second in zip(runs, runs[1:], strict=False):
+        for first, second in pairwise(runs):
             if first.fence == second.fence:
                 yield f"job {case.job} ran twice with fence {first.fence}, at {first.t} and {second.t}"
             elif not excuses.is_rerun_explained(case, first, second):

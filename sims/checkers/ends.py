@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..lines import FINAL_VALUES, Ack, Dead, Final
 from .case import Case, Casebook, began, key_of
@@ -89,7 +90,7 @@ def _attempts_agree(case: Case, final: Final) -> Iterator[str]:
     if not final.attempts:
         return
     fences = [attempt.fence for attempt in final.attempts]
-    if any(b <= a for a, b in zip(fences, fences[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(fences)):
         yield f"job {case.job}: the fences of its attempts do not rise: {fences}"
     completed = [attempt.fence for attempt in final.attempts if attempt.outcome == "completed"]
     if case.requeues:
@@ -169,6 +170,6 @@ def _within_limit(case: Case, failures: list[int], max_retries: int) -> Iterator
 
 def _attempts_count(case: Case, failures: list[int]) -> Iterator[str]:
     runs = sorted((run for run in case.runs if run.attempt), key=lambda run: run.fence)
-    for first, second in zip(runs, runs[1:], strict=False):
+    for first, second in pairwise(runs):
         if second.attempt < first.attempt + (first.fence in failures):
             yield f"job {case.job}: attempt {first.attempt} (fence {first.fence}) is followed by {second.attempt} (fence {second.fence})"

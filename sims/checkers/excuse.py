@@ -6,6 +6,7 @@ Everything else that runs twice is a bug, whatever a queue may promise ("at leas
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 
 from ..lines import Expire, Fault, Lease, Nack, Open, Run
 from .case import Case, Casebook, began
@@ -64,12 +65,13 @@ class Excuses:
         since, until = min(first.t, second.t), second.t
         return (
             any(end.fence == first.fence and end.type != "ok" for end in case.ends)
-            or any(isinstance(end, Nack | Expire) and end.fence == first.fence and began(end) <= until for end in case.claim_ends)
+            or any(
+                isinstance(end, Nack | Expire) and end.fence == first.fence and began(end) <= until
+                for end in case.claim_ends
+            )
             or self.run_was_hit(first, since, until)
             or case.is_requeued_between(since, until)
-            or any(
-                lease.fence == first.fence and self.is_claim_lost(lease, until) for lease in case.leases
-            )
+            or any(lease.fence == first.fence and self.is_claim_lost(lease, until) for lease in case.leases)
         )
 
     def claim_was_hit(self, lease: Lease, until: int) -> bool:
@@ -89,14 +91,15 @@ class Excuses:
         if not self._lease_ms:
             return True
         signs = self._signs_of_life(lease, until)
-        return any(b - a >= self._lease_ms * 1_000_000 for a, b in zip(signs, signs[1:], strict=False))
+        return any(b - a >= self._lease_ms * 1_000_000 for a, b in pairwise(signs))
 
     def _signs_of_life(self, lease: Lease, until: int) -> list[int]:
         """When the holder's lease began to count anew: its last renewal before the claim, those after it; then the moment looked at."""
         renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
+        born_at = [began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot] or [lease.t]
         first = bisect_right(renewed_at, lease.t) - 1
-        before = [] if first >= 0 else [min((began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot), default=lease.t)]
-        return [*before, *renewed_at[max(first, 0) : bisect_right(renewed_at, until)], until]
+        before = renewed_at[first] if first >= 0 else born_at[0]
+        return [before, *renewed_at[first + 1 : bisect_right(renewed_at, until)], until]
 
 
 def _touches(faults: list[Fault] | tuple[()], since: int, until: int) -> bool:

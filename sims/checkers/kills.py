@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..lines import ClaimEnd, End, Fault, Lease, Run
+from ..lines import End, Fault, Lease, Run
 from .case import Case, Casebook, began
 
 LEASES_LOOKED_AT = 10_000
@@ -72,7 +72,9 @@ def _count(holders: _Holders, faults: list[Fault]) -> Kills:
 
 
 def _rerun_ns(case: Case, run: Run, fault: Fault) -> int | None:
-    return min((later.t - fault.t for later in case.runs if later.fence > run.fence and later.t > fault.t), default=None)
+    return min(
+        (later.t - fault.t for later in case.runs if later.fence > run.fence and later.t > fault.t), default=None
+    )
 
 
 def _quantile_s(sorted_ns: list[int], q: float) -> float:
@@ -126,17 +128,15 @@ class _Holders:
         leases = self._leases.get(fault.node, [])
         last = bisect_right(leases, fault.t1, key=lambda held: held[0])
         for _, case, lease in leases[max(0, last - LEASES_LOOKED_AT) : last]:
-            is_over = any(_is_over(end, lease, fault) for end in case.claim_ends)
-            if not is_over and not any(run.fence == lease.fence for run in case.runs):
-                if not any(other.fence > lease.fence and other.t <= fault.t for other in case.leases):
-                    yield "claim", case, None
+            if not _is_over(case, lease, fault) and not any(run.fence == lease.fence for run in case.runs):
+                yield "claim", case, None
 
 
-def _is_over(end: ClaimEnd, lease: Lease, fault: Fault) -> bool:
-    return end.fence == lease.fence and end.type == "ok" and end.t < fault.t
+def _is_over(case: Case, lease: Lease, fault: Fault) -> bool:
+    return any(end.fence == lease.fence and end.type == "ok" and end.t < fault.t for end in case.claim_ends) or any(
+        other.fence > lease.fence and other.t <= fault.t for other in case.leases
+    )
 
 
 def _is_failure(ends: list[End]) -> bool:
     return any(end.type != "ok" for end in ends)
-
-

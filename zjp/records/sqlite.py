@@ -169,77 +169,6 @@ class SQLiteRecordStore:
                 self._commit([call])
 
 
-class _Call:
-    """Something to be done on a lane's thread, and what came of it. An error of SQLite ends the transaction; others stay with the call."""
-
-    __slots__ = ("deed", "error", "future", "loop", "result")
-
-    def __init__(self, deed: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.deed = deed
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.result = self.deed()
-        except sqlite3.Error:
-            raise
-        except Exception as error:  # a bug of ours: it belongs to the caller, the lane must live on
-            self.error = error
-
-    def settle(self) -> None:
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
-
-class _Lane:
-    """A thread that does what it is asked, all that has gathered at once. A daemon: a loop that died must not keep the process."""
-
-    def __init__(self, name: str, handle: Callable[[list[_Call]], None]) -> None:
-        self._handle = handle
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        Thread(target=self._run, name=name, daemon=True).start()
-
-    async def call(self, deed: Callable[[], T]) -> T:
-        call = _Call(deed, asyncio.get_running_loop())
-        self._calls.put(call)
-        result: T = await call.future
-        return result
-
-    def stop(self) -> None:
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            calls = [call, *self._gathered()]
-            self._handle(calls)
-            try:
-                call.loop.call_soon_threadsafe(_settle, calls)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-
-    def _gathered(self) -> list[_Call]:
-        calls: list[_Call] = []
-        try:
-            while (call := self._calls.get_nowait()) is not None:
-                calls.append(call)
-            self._calls.put(None)
-        except Empty:
-            pass
-        return calls
-
-
-def _settle(calls: list[_Call]) -> None:
-    for call in calls:
-        call.settle()
-
-
 def _answer(calls: list[_Call]) -> None:
     for call in calls:
         try:
@@ -514,41 +443,6 @@ def _primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _flatten(items: Sequence[RecordItem], row: int) -> tuple[list[Any], set[int]]:
-    """Values of all rows, one after the other, in the order of the columns; the words seen in them."""
-    flat: list[Any] = []
-    words: set[int] = set()
-    completed = JobState.COMPLETED
-    for item in items:
-        record = item.record
-        job = record.job
-        spec = job.spec
-        # Hashing an Enum member is Python code: not for the state that nearly all have.
-        state = 0 if record.state is completed else _STATES[record.state]
-        tags = None
-        if spec.options is not None and spec.options.tags:
-            tags = f" {' '.join(spec.options.tags)} "
-            words.update(_TAG | _checksum(tag) for tag in spec.options.tags)
-        flat += (row, spec.id, _checksum(spec.type), _checksum(spec.queue), state, job.created_ms, record.finished_ms, tags, item.data)
-        row += 1
-    words.update(flat[2::_COLUMNS])
-    words.update(_QUEUE | queue for queue in set(flat[3::_COLUMNS]))
-    words.update(_STATE | state for state in set(flat[4::_COLUMNS]))
-    return flat, words
-
-
-@lru_cache(maxsize=4096)
-def _checksum(name: str) -> int:
-    """31 bits, so that SQLite stores it in 4 bytes."""
-    return crc32(name.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
-
-
-@lru_cache(maxsize=None)  # called with powers of two up to BLOCK_ROWS
-def _insert_sql(row_count: int) -> str:
-    one = f"({', '.join('?' * _COLUMNS)})"
-    return f"INSERT INTO records VALUES {', '.join([one] * row_count)}"
-
-
 def _select_by_id(connection: sqlite3.Connection, columns: str, ids: Sequence[bytes]) -> list[Any]:
     """In no order; ids that are not there are left out."""
     return list(chain.from_iterable(_select_some(connection, columns, ids[i : i + _IDS_PER_SELECT]) for i in range(0, len(ids), _IDS_PER_SELECT)))
@@ -560,59 +454,3 @@ def _select_some(connection: sqlite3.Connection, columns: str, ids: Sequence[byt
     return connection.execute(sql, [*ids, *[ids[0]] * (padded - len(ids))]).fetchall()
 
 
-def _blocks_sql(wanted: JobFilter, below: int) -> tuple[str, list[int]]:
-    """The blocks that may hold what is wanted, newest first: (first, last, rows)."""
-    sql, values = "SELECT first, last, rows FROM blocks WHERE first < ?", [below]
-    for word in _wanted_words(wanted):
-        sql += " AND EXISTS(SELECT 1 FROM seen WHERE seen.first = blocks.first AND word = ?)"
-        values.append(word)
-    if wanted.created_after_ms:
-        sql += " AND created_max >= ?"
-        values.append(wanted.created_after_ms)
-    if wanted.created_before_ms:
-        sql += " AND created_min < ?"
-        values.append(wanted.created_before_ms)
-    return sql + " ORDER BY first DESC", values
-
-
-def _wanted_words(wanted: JobFilter) -> list[int]:
-    words = []
-    if wanted.type:
-        words.append(_checksum(wanted.type))
-    if wanted.queue:
-        words.append(_QUEUE | _checksum(wanted.queue))
-    if wanted.tag:
-        words.append(_TAG | _checksum(wanted.tag))
-    if wanted.state is not None:
-        words.append(_STATE | _STATES.get(wanted.state, len(_STATES)))  # a state that no record has: seen nowhere
-    return words
-
-
-def _row_conditions(wanted: JobFilter) -> tuple[str, list[int | str]]:
-    conditions: list[tuple[str, int | str]] = []
-    if wanted.type:
-        conditions.append(("type = ?", _checksum(wanted.type)))
-    if wanted.queue:
-        conditions.append(("queue = ?", _checksum(wanted.queue)))
-    if wanted.state is not None:
-        conditions.append(("state = ?", _STATES.get(wanted.state, len(_STATES))))
-    if wanted.tag:
-        conditions.append(("instr(tags, ?) > 0", f" {wanted.tag} "))
-    if wanted.created_after_ms:
-        conditions.append(("created_ms >= ?", wanted.created_after_ms))
-    if wanted.created_before_ms:
-        conditions.append(("created_ms < ?", wanted.created_before_ms))
-    return "".join(f" AND {condition}" for condition, _ in conditions), [value for _, value in conditions]
-
-
-def _write_cursor(row: int) -> bytes:
-    return row.to_bytes(8, "big")
-
-
-def _read_cursor(cursor: bytes) -> int:
-    """The row to begin under. Raises: InvalidJob."""
-    if not cursor:
-        return 1 << 62
-    if len(cursor) != 8 or not 0 <= (row := int.from_bytes(cursor, "big")) < 1 << 63:
-        raise InvalidJob(f"cursor of {len(cursor)} bytes was not made by this store; begin again without one")
-    return row

@@ -1,0 +1,205 @@
+"""The node's handle of one worker process: starting it, its socket, what it holds in numbers, killing it.
+
+A handle is one *generation* of one seat: a process that died is replaced by a new handle with a new name, socket and mark file, so that
+nothing sent to the dead one can reach its successor. Which jobs it holds, the pool knows; here is only their number and their cost.
+
+    STARTING ──Ready──► READY ──StopWorker──► RETIRING ──exit──► GONE
+        └────────────────┴────────exit, kill────────────────────►┘
+
+The process leads a session and process group of its own: a kill takes along what its tasks started, and Ctrl-C in the node's terminal
+does not reach it. Its stdin is a pipe from here that carries the settings and is then its life line: it closes when the node dies.
+stdout and stderr are the node's own: nobody has to read them, so a task that prints a gigabyte blocks nothing here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from ..job import JobFault
+from ..transport.pump import set_limits
+from ..wire.codec import encode_worker
+from ..wire.messages import ToWorker
+from .credit import PREFETCH_US
+from .marks import MarkFile
+from .settings import ChildSettings
+
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Phase(Enum):
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+class Child:
+    """One process. `room_us` is what it may still be given; `load_us` the cost of what it holds, `count` the number."""
+
+    __slots__ = (
+        "_pidfd",
+        "_popen",
+        "count",
+        "done",
+        "endpoint",
+        "exit_code",
+        "failed",
+        "is_recalled",
+        "is_silent",
+        "killed_for",
+        "load_us",
+        "marks",
+        "moved_at",
+        "name",
+        "overran",
+        "phase",
+        "pid",
+        "retired_at",
+        "rss_bytes",
+        "running",
+        "seat",
+        "slots",
+        "socket",
+        "started_at",
+    )
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: int, secret_names: Sequence[str]) -> None:
+        self.name, self.seat, self.slots = settings.worker, seat, settings.slots
+        self.phase = Phase.STARTING
+        self.count = self.load_us = self.done = self.failed = self.rss_bytes = self.exit_code = 0
+        self.is_recalled = False
+        self.is_silent = False
+        """Ended or killed on our own account: no crash to tell of."""
+        self.killed_for = ""
+        self.overran: dict[bytes, JobFault] = {}
+        """Jobs that it was killed for."""
+        self.running: dict[tuple[bytes, int], float] = {}
+        """(id, fence) of what its marks show -> monotonic time it was first seen there."""
+        self.started_at = self.moved_at = time.monotonic()
+        self.retired_at = 0.0
+        self.marks = MarkFile.create(settings.marks_path, settings.slots)
+        self.endpoint = settings.inbox
+        self.socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
+        set_limits(self.socket, linger_ms=0, high_water_mark=0)  # credit bounds what is in it
+        self.socket.bind(settings.inbox)
+        self._popen = _start(settings, secret_names)
+        self.pid = self._popen.pid
+        self._pidfd = _pidfd_of(self.pid)
+
+    @property
+    def room_us(self) -> int:
+        if self.phase is not Phase.READY or self.is_recalled:
+            return 0
+        return self.slots * PREFETCH_US - self.load_us
+
+    @property
+    def death_fd(self) -> int | None:
+        """Readable once the process has ended; None where the system has no such thing."""
+        return self._pidfd
+
+    def send(self, message: ToWorker) -> None:
+        with contextlib.suppress(zmq.Again):  # its process is gone: its exit is dealt with as such
+            self.socket.send(encode_worker(message), zmq.NOBLOCK)
+
+    def kill(self, why: str) -> None:
+        """SIGKILL for it and everything it started. The exit is seen later, like any other."""
+        self.killed_for = self.killed_for or why
+        self._kill_group()
+
+    def has_exited(self) -> bool:
+        """Looks without waiting, and once it has: ends what it left behind and keeps the exit code."""
+        if self.phase is Phase.GONE:
+            return True
+        # Not reaped yet, so the process group still is this child's and nobody else's.
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        self._kill_group()
+        self.exit_code = self._popen.wait()
+        self.phase = Phase.GONE
+        return True
+
+    def measure_rss(self) -> int:
+        """Resident bytes now, 0 where it cannot be told; kept in `rss_bytes`."""
+        with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{self.pid}/statm", "rb") as file:
+            self.rss_bytes = int(file.read().split()[1]) * _PAGE_BYTES or self.rss_bytes
+        return self.rss_bytes
+
+    def exit_text(self) -> str:
+        """How it ended, for people: `killed by SIGSEGV`."""
+        if self.killed_for:
+            return self.killed_for
+        if self.exit_code >= 0:
+            return f"the worker process ended with exit code {self.exit_code}"
+        try:
+            name = signal.Signals(-self.exit_code).name
+        except ValueError:
+            name = f"signal {-self.exit_code}"
+        return f"the worker process was killed by {name}"
+
+    def close(self, *, keep_marks: bool = False) -> None:
+        """Give up socket, pipe and files. The process must have exited."""
+        self.socket.close(linger=0)
+        with contextlib.suppress(OSError):
+            os.unlink(self.endpoint.removeprefix("ipc://"))
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        self.marks.close()
+        if not keep_marks:
+            with contextlib.suppress(OSError):
+                os.unlink(self.marks.path)
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS says it of a group of zombies
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _start(settings: ChildSettings, secret_names: Sequence[str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zjp.worker.process"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        env=_environment(secret_names),
+    )
+    blob = msgspec.msgpack.encode(settings)
+    assert process.stdin is not None
+    try:
+        process.stdin.write(len(blob).to_bytes(4, "big") + blob)
+        process.stdin.flush()
+    except BrokenPipeError:  # it died already; seen as any death
+        pass
+    return process
+
+
+def _environment(secret_names: Sequence[str]) -> dict[str, str]:
+    environment = dict(os.environ)
+    for name in secret_names:
+        for spelling in (name, f"ZJP_{name}", f"{name}_FILE", f"ZJP_{name}_FILE"):
+            environment.pop(spelling, None)
+    if not any(part in ("site-packages", "dist-packages") for part in _PACKAGE_ROOT.parts):
+        # zjp runs from a checkout that only this process's path may know. (An installed one is found anyway, and its folder must not
+        # come before the standard library.)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), environment.get("PYTHONPATH", ""))))
+    return environment
+
+
+def _pidfd_of(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None

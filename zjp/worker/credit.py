@@ -1,0 +1,55 @@
+"""How many jobs a worker process may be given: credit in time, not in numbers. Pure.
+
+Each process has a budget of PREFETCH_US of work per slot. A job costs what its type was measured to take, within two bounds:
+
+    at least    the budget's HELD_MAX-th part, so that no process ever holds more than about HELD_MAX jobs
+    at most     PREFETCH_US: a long job, and a job of a type never seen, takes a whole slot
+
+A process may be given a job while its budget is not used up. So short jobs flow in batches of hundreds, and of long ones a process
+never holds more than it has slots: what is not held here can be run elsewhere, and is not repeated when this process dies.
+"""
+
+from __future__ import annotations
+
+PREFETCH_US = 20_000
+"""20 ms of work: long enough to hide the way to the store and back, short enough to go unnoticed as an inversion of priorities."""
+HELD_MAX = 512
+"""Per process: what a crash repeats at most, and more brought no speed."""
+MEMORY_JOBS = 8
+"""The average looks back over about so many jobs: it follows a change of the work within one batch."""
+
+
+class Credit:
+    """The measured cost of every task type, for processes of up to `slots` slots. Costs are whole microseconds."""
+
+    __slots__ = ("_floor_us", "_mean_us", "_run_us", "costs_us")
+
+    def __init__(self, slots: int) -> None:
+        self._floor_us = -(-slots * PREFETCH_US // HELD_MAX)
+        self._run_us: dict[str, float] = {}
+        self._mean_us = float(PREFETCH_US)
+        self.costs_us: dict[str, int] = {}
+        """By type; a type that is not in here costs PREFETCH_US."""
+
+    def learn(self, type: str, total_us: int, count: int) -> None:
+        """`count` jobs of `type` took `total_us` together."""
+        mean_us = total_us / count
+        known_us = self._run_us.get(type)
+        if known_us is not None:
+            share = count / (count + MEMORY_JOBS)
+            mean_us = known_us + share * (mean_us - known_us)
+        self._run_us[type] = mean_us
+        self.costs_us[type] = min(max(int(mean_us), self._floor_us), PREFETCH_US)
+
+    def learn_mix(self, total_us: int, count: int) -> None:
+        """A batch of `count` jobs cost `total_us`: what the next ones will cost, whose types nobody knows before they are claimed."""
+        share = count / (count + MEMORY_JOBS)
+        self._mean_us += share * (total_us / count - self._mean_us)
+
+    def run_us(self, type: str) -> float | None:
+        """The measured mean run time."""
+        return self._run_us.get(type)
+
+    def jobs_for(self, room_us: int) -> int:
+        """How many jobs of the recent mix fit into `room_us`; at least 1 while there is room."""
+        return max(1, int(room_us / self._mean_us)) if room_us > 0 else 0
