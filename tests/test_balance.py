@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from zjp.balance import URGENT_PRIORITY, Balancer
 
+pytestmark = pytest.mark.covers("settings:LOAD_BALANCER_STRATEGY", "main-path:7")
+
 strategies = st.sampled_from(list(Balancer.STRATEGIES))
 credit_lists = st.lists(st.integers(-2, 20), max_size=12)
 uniforms = st.floats(0, 1, exclude_max=True)

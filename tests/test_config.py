@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from zjp.balance import Balancer
-from zjp.config import TABLE, Loaded, Settings, effective, load
+from zjp.config import TABLE, Loaded, Settings, effective, inherited_environment, load
+from zjp.config.__main__ import main
 from zjp.config.docs import env_example, markdown
 from zjp.config.kinds import is_loopback
 from zjp.config.load import FILE_MAX_BYTES
@@ -78,6 +79,7 @@ def test_nothing_given_means_the_defaults_of_the_table() -> None:
     assert set(loaded.origins.values()) == {"default"}
 
 
+@pytest.mark.covers("settings:precedence")
 def test_flag_beats_prefixed_name_beats_bare_name_beats_file_beats_default(empty_folder: Path) -> None:
     (empty_folder / "zjp.toml").write_text("worker_count = 11")
     environ = {"WORKER_COUNT": "12", "ZJP_WORKER_COUNT": "13"}
@@ -97,6 +99,7 @@ def test_flags_may_be_spelt_as_on_the_command_line() -> None:
     assert load({"lease-duration": "5s"}, {}).settings.lease_duration_s == 5
 
 
+@pytest.mark.covers("settings:precedence")
 def test_config_flag_names_the_file_and_then_the_current_folder_is_not_looked_at(empty_folder: Path) -> None:
     (empty_folder / "zjp.toml").write_text("crash_limit = 7")
     other = empty_folder / "other.toml"
@@ -122,6 +125,7 @@ def test_file_value_that_is_no_plain_value_is_refused(empty_folder: Path) -> Non
     assert "worker_count: a dict is not a value" in refusal()
 
 
+@pytest.mark.covers("settings:unknown-names")
 def test_unknown_prefixed_name_and_file_key_are_refused_with_the_nearest_name(empty_folder: Path) -> None:
     assert "ZJP_WORKR_COUNT: unknown setting; did you mean ZJP_WORKER_COUNT?" in refusal({"ZJP_WORKR_COUNT": "3"})
     (empty_folder / "zjp.toml").write_text("lease_time = 4")
@@ -132,6 +136,7 @@ def test_unknown_name_is_refused_even_when_it_is_empty() -> None:
     assert "ZJP_WORKR_COUNT" in refusal({"ZJP_WORKR_COUNT": ""})
 
 
+@pytest.mark.covers("settings:unknown-names")
 def test_what_kubernetes_sets_and_what_is_not_ours_is_ignored() -> None:
     environ = {
         "ZJP_PORT": "tcp://10.0.0.1:5570",
@@ -151,6 +156,7 @@ def test_empty_text_counts_as_not_set() -> None:
     assert load({}, {"REDIS_ADDR": "", "ZJP_WORKER_COUNT": " ", "WORKER_COUNT": "4"}).settings.worker_count == 4
 
 
+@pytest.mark.covers("settings:bad-values", "main-path:2", "main-path:judged:6")
 def test_one_message_lists_every_bad_setting_with_origin_value_and_what_is_accepted(empty_folder: Path) -> None:
     (empty_folder / "zjp.toml").write_text('retry_policy = "linear"')
     text = refusal({"ZJP_LEASE_DURATION": "1parsec", "MAX_RETRIES": "-1", "JWT_SECRET": "hunter2"}, WORKER_COUNT="ten")
@@ -164,6 +170,7 @@ def test_one_message_lists_every_bad_setting_with_origin_value_and_what_is_accep
     assert "hunter2" not in text
 
 
+@pytest.mark.covers("settings:bad-values")
 def test_bad_settings_have_the_exit_code_of_the_contract() -> None:
     assert ConfigError.exit_code == 78
 
@@ -175,6 +182,7 @@ def test_bad_value_cannot_forge_a_line_of_the_message() -> None:
     assert len(text) < 500
 
 
+@pytest.mark.covers("settings:not-available", "main-path:2")
 @pytest.mark.parametrize("name", LATER_EXAMPLES)
 def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_default(name: str) -> None:
     environ = {name: LATER_EXAMPLES[name]}
@@ -189,6 +197,7 @@ def test_every_setting_that_is_not_available_has_such_a_test() -> None:
     assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later} - {"API_ENABLED"}
 
 
+@pytest.mark.covers("settings:not-available")
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.later])
 def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(name: str) -> None:
     row = TABLE[name]
@@ -205,6 +214,7 @@ def test_seeds_without_a_common_queue_are_refused_by_name() -> None:
     assert "nodes need a common queue: set REDIS_ADDR" in text
 
 
+@pytest.mark.covers("settings:ZMQ_ALLOW_PLAIN")
 @pytest.mark.parametrize("address", ["tcp://0.0.0.0:5570", "tcp://*:5570", "tcp://10.1.2.3:5570", "tcp://[::]:5570"])
 def test_plain_bind_that_others_can_reach_needs_to_be_allowed(address: str) -> None:
     text = refusal({"ZMQ_BIND": address})
@@ -238,6 +248,7 @@ def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str]
     assert reason in refusal(environ)
 
 
+@pytest.mark.covers("settings:formats")
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -261,6 +272,7 @@ def test_text_of_each_kind_is_read(name: str, text: str, value: object) -> None:
     assert getattr(settings(**{name: text}), TABLE[name].field) == value
 
 
+@pytest.mark.covers("settings:formats", "settings:bad-values")
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -295,6 +307,7 @@ def test_text_that_does_not_fit_is_refused_with_what_does(name: str, text: str) 
     assert f"accepted: {TABLE[name].kind.accepted})" in message
 
 
+@pytest.mark.covers("settings:secret-files")
 def test_secret_may_come_from_a_file_and_is_never_shown(empty_folder: Path) -> None:
     secret = empty_folder / "password"
     secret.write_text("hunter2\n")
@@ -312,6 +325,7 @@ def test_setting_that_is_no_secret_has_no_file_form() -> None:
     assert "ZJP_WORKER_COUNT_FILE: unknown setting" in refusal({"ZJP_WORKER_COUNT_FILE": "/x"})
 
 
+@pytest.mark.covers("settings:origins", "settings:ZMQ_ADVERTISE")
 def test_effective_settings_show_derived_values_origins_and_no_secrets() -> None:
     rows = {name: (value, origin) for name, value, origin in effective(load({}, {"ZJP_ZMQ_BIND": "tcp://127.0.0.1:7"}))}
     assert list(rows) == list(TABLE)
@@ -320,6 +334,11 @@ def test_effective_settings_show_derived_values_origins_and_no_secrets() -> None
     assert rows["ELECTION_TIMEOUT"] == ("500ms", "default")
     assert rows["LEASE_DURATION"] == ("15s", "default")
     assert TABLE["JWT_SECRET"].show("hunter2") == "***"
+
+
+def test_children_inherit_everything_but_our_secrets() -> None:
+    environ = {"PATH": "/bin", "ZJP_JWT_SECRET": "x", "REDIS_PASSWORD_FILE": "/x", "MONGODB_URI": "x", "LOG_LEVEL": "info"}
+    assert inherited_environment(environ) == {"PATH": "/bin", "LOG_LEVEL": "info"}
 
 
 def test_every_default_survives_being_shown_and_read_again() -> None:
@@ -345,14 +364,23 @@ def test_strategies_of_the_setting_are_those_of_the_balancer() -> None:
     )
 
 
+@pytest.mark.covers("settings:generated-docs", "main-path:2")
 @pytest.mark.parametrize(("path", "write"), [(".env.example", env_example), ("docs/settings.md", markdown)])
 def test_generated_file_is_up_to_date(path: str, write: object) -> None:
     assert callable(write)
     assert (ROOT / path).read_text() == write(), f"run make docs to write {path} again"
 
 
+@pytest.mark.covers("settings:generated-docs")
 def test_env_example_is_accepted_when_its_lines_are_used() -> None:
     lines = [line[1:] for line in env_example().splitlines() if line.startswith("#") and not line.startswith("# ")]
     environ = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
     assert load({}, environ).settings == Settings()
     assert len(environ) == sum(not row.later for row in TABLE.values())
+
+
+def test_generator_prints_one_of_its_files_and_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env"]) == 0
+    assert capsys.readouterr().out == env_example()
+    assert main([]) == 2
+    assert "env|markdown" in capsys.readouterr().err

@@ -18,6 +18,7 @@ def test_every_error_has_a_code_of_its_own_and_is_found_by_it() -> None:
     assert all(BY_CODE[cls.code] is cls for cls in concrete)
 
 
+@pytest.mark.covers("main-path:2")
 @pytest.mark.parametrize("cls", CLASSES)
 def test_error_has_the_exit_code_and_status_of_a_known_kind(cls: type[ZjpError]) -> None:
     assert cls.exit_code in (1, 69, 77, 78)

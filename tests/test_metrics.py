@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from zjp.metrics import OTHER, SERIES_MAX, TABLE, Counters, MetricKind, quantile
 
+pytestmark = pytest.mark.covers("main-path:8")
+
 PROMISED = [
     "job_processing_duration_seconds",
     "worker_active_gauge",

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from zjp.errors import InvalidJob
 from zjp.retry import RetryPolicy
 
+pytestmark = pytest.mark.covers("main-path:4")
+
 uniforms = st.floats(0, 1, exclude_max=True)
 retry_counts = st.integers(0, 2000)
 
@@ -27,6 +29,7 @@ def policies(draw: st.DrawFn) -> RetryPolicy:
     )
 
 
+@pytest.mark.covers("settings:RETRY_MAX_DELAY")
 @given(policies(), retry_counts, uniforms)
 def test_delay_is_never_negative_and_the_cap_holds_after_the_jitter(
     policy: RetryPolicy, retry_count: int, uniform: float
@@ -46,22 +49,25 @@ def test_jitter_stays_within_its_share_of_the_plain_delay(policy: RetryPolicy, r
     assert abs(policy.delay_s(retry_count, uniform) - plain) <= plain * policy.jitter_factor + 1e-6
 
 
+@pytest.mark.covers("settings:RETRY_MULTIPLIER", "settings:RETRY_BASE_DELAY")
 def test_default_policy_doubles_from_one_second_to_a_minute() -> None:
     policy = RetryPolicy(jitter_factor=0)
     assert [policy.delay_s(count, 0.9) for count in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+@pytest.mark.covers("settings:RETRY_POLICY")
 def test_fixed_policy_waits_the_same_each_time() -> None:
     policy = RetryPolicy(kind="fixed", base_s=5, jitter_factor=0)
     assert {policy.delay_s(count, 0.1) for count in range(50)} == {5.0}
 
 
+@pytest.mark.covers("settings:RETRY_JITTER_FACTOR")
 def test_jitter_spreads_evenly_both_ways_and_also_at_the_cap() -> None:
     policy = RetryPolicy(base_s=10, max_s=60, jitter_factor=0.1)
     draws = [index / 1000 for index in range(1000)]
     early, capped = ([policy.delay_s(count, draw) for draw in draws] for count in (0, 20))
-    assert (min(early), max(early)) == (pytest.approx(9, abs=0.01), pytest.approx(11, abs=0.01))
-    assert (min(capped), max(capped)) == (pytest.approx(49.1, abs=0.1), pytest.approx(60, abs=0.1))
+    assert [min(early), max(early)] == pytest.approx([9, 11], abs=0.01)
+    assert [min(capped), max(capped)] == pytest.approx([49.1, 60], abs=0.1)
     assert len({round(delay, 3) for delay in capped}) > 900
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zjp.units import DURATION_MAX_S, parse_duration_s, parse_size_bytes, show_duration, show_size
 
 
+@pytest.mark.covers("settings:formats")
 @pytest.mark.parametrize(
     ("text", "duration_s"),
     [("250ms", 0.25), ("5s", 5.0), ("2m", 120.0), ("1h", 3600.0), ("7d", 604800.0), ("1.5h", 5400.0), ("30", 30.0)],
@@ -35,6 +36,7 @@ def test_number_that_is_no_duration_is_refused(number: float) -> None:
         parse_duration_s(number)
 
 
+@pytest.mark.covers("settings:formats")
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
     [("0", 0), ("512B", 512), ("64KiB", 65536), ("1MiB", 2**20), ("1.5kib", 1536), ("2GB", 2 * 10**9), ("10kB", 10_000)],

@@ -23,7 +23,7 @@ The life of a job (`TRANSITIONS` is the table; stores and the model test obey it
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import NewType
+from typing import Annotated, NewType
 
 import msgspec
 
@@ -40,6 +40,8 @@ QUEUE_CHARS_MAX = 64
 UNIQUE_KEY_CHARS_MAX = 256
 TAG_CHARS_MAX = 64
 TAGS_MAX = 16
+TAGS_READ_MAX = 64
+"""More are not even decoded; up to here check_spec says how many there are."""
 DELAY_MS_MAX = 10 * 366 * 24 * 3600 * 1000
 """Ten years: a longer delay is a mistake in the unit."""
 RETRIES_MAX = 1000
@@ -103,7 +105,7 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, fr
     timeout_ms: int | None = None
     soft_timeout_ms: int | None = None
     unique_key: str = ""
-    tags: tuple[str, ...] = ()
+    tags: Annotated[tuple[str, ...], msgspec.Meta(max_length=TAGS_READ_MAX)] = ()
     idempotency_key: str = ""
     caller_id: bool = False
     """The id was made by the caller, not by a producer session: it is remembered for a day."""
@@ -200,6 +202,10 @@ class JobView(msgspec.Struct, omit_defaults=True, gc=False):
     attempts: tuple[Attempt, ...] = ()
 
 
+TimeMs = Annotated[int, msgspec.Meta(le=(1 << 63) - 1)]
+"""msgpack has unsigned 64-bit numbers, databases do not."""
+
+
 class JobFilter(msgspec.Struct, frozen=True, array_like=True):
     """What a listing asks for; None or empty: any. Times in Unix ms, half open [after, before)."""
 
@@ -207,8 +213,8 @@ class JobFilter(msgspec.Struct, frozen=True, array_like=True):
     type: str = ""
     queue: str = ""
     tag: str = ""
-    created_after_ms: int = 0
-    created_before_ms: int = 0
+    created_after_ms: TimeMs = 0
+    created_before_ms: TimeMs = 0
 
     def accepts(self, job: StoredJob, state: JobState) -> bool:
         spec = job.spec
@@ -314,6 +320,8 @@ def check_options(options: Options) -> None:
     for what, key in (("unique_key", options.unique_key), ("idempotency_key", options.idempotency_key)):
         if len(key) > UNIQUE_KEY_CHARS_MAX:
             raise InvalidJob(f"{what} has {len(key)} characters, the limit is {UNIQUE_KEY_CHARS_MAX}; hash it first")
+        if any("\ud800" <= sign <= "\udfff" for sign in key):
+            raise InvalidJob(f"{what} {key!r} holds half a surrogate pair, which is no text; decode it properly or hash it")
     if len(options.tags) > TAGS_MAX:
         raise InvalidJob(f"there are {len(options.tags)} tags, the limit is {TAGS_MAX}")
     for tag in options.tags:

@@ -12,14 +12,12 @@ else. Theory of operation: `case.py` sorts the history by job once; each check w
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import msgspec
 
-from ..history import History
+from ..history import History, collector_off
 from ..lines import Line
 from .case import Casebook
 from .check import Check, Finding
@@ -88,18 +86,6 @@ def judge_ops(ops: Sequence[Line], torn: Sequence[str] = ()) -> Verdict:
         )
 
 
-@contextmanager
-def collector_off() -> Iterator[None]:
-    """Millions of small objects that all stay: looking for garbage among them triples the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _count(book: Casebook) -> dict[str, int]:
     counts: Counter[str] = Counter(
         lines=book.ops_count,
@@ -109,7 +95,7 @@ def _count(book: Casebook) -> dict[str, int]:
         faults=len(book.faults),
     )
     for case in book.cases.values():
-        counts["recovered"] += bool(not case.acks and (case.runs or case.finals))
+        counts["recovered"] += bool(case.asked and not case.acks and (case.runs or case.finals))
         counts["runs"] += len(case.runs)
         counts["jobs_run_again"] += len(case.runs) > 1
         counts["claims"] += len(case.leases)

@@ -8,7 +8,7 @@ import sys
 import msgspec
 
 from ..history import HistoryDamaged, load
-from . import Finding, Verdict, collector_off, judge
+from . import Finding, Verdict, judge
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,8 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     options = parser.parse_args(arguments)
     try:
-        with collector_off():
-            history = load(options.paths)
+        history = load(options.paths)
     except (HistoryDamaged, OSError) as error:
         print(error, file=sys.stderr)
         return 2

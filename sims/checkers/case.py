@@ -88,7 +88,8 @@ class Asked:
 
     @property
     def due(self) -> int:
-        return min((line.due for line in self.invokes), default=0)
+        invokes = self.invokes
+        return invokes[0].due if len(invokes) == 1 else min((line.due for line in invokes), default=0)
 
     @property
     def max_retries(self) -> int:

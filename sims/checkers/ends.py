@@ -10,6 +10,11 @@ from .case import Case, Casebook, began, key_of
 from .check import check
 from .excuse import Excuses
 
+Report = Ack | Dead
+
+COMPLETED_ATTEMPTS = {"done": (1, 1), "cancelled": (0, 1)}
+"""How many attempts of a job in that final state completed, least and most; none in any other. A job may complete while it is cancelled."""
+
 REPORT_NS = 5_000_000_000
 """How long the report of a failure may be under way; a fault that hits the process within it may have swallowed it."""
 
@@ -36,15 +41,20 @@ def cancel(book: Casebook) -> Iterator[str]:
 )  # fmt: skip
 def two_ends(book: Casebook) -> Iterator[str]:
     for case in book.cases.values():
-        yield from _counted_once(case)
-        yield from _final_agrees(case)
-        yield from _stays_ended(case)
+        reports: list[Report] = [end for end in case.claim_ends if isinstance(end, Ack | Dead) and end.type == "ok"]
+        if len(reports) > 1 or case.cancels or len(case.finals) > 1:
+            yield from _counted_once(case, reports)
+        if reports or case.seen:
+            yield from _final_agrees(case, reports)
+        if case.seen or (reports and len(case.leases) > 1):
+            yield from _stays_ended(case, reports)
         for final in case.finals:
-            yield from _attempts_agree(case, final)
+            if final.attempts:
+                yield from _attempts_agree(case, final)
 
 
-def _counted_once(case: Case) -> Iterator[str]:
-    ends = [(end.t, _word(case, end)) for end in case.accepted(Ack, Dead)]
+def _counted_once(case: Case, reports: list[Report]) -> Iterator[str]:
+    ends = [(end.t, _word(case, end)) for end in reports]
     ends += [(line.t, "cancelled") for line in case.acks_of_cancel("cancelled")[:1]]
     if len(ends) > 1 + len(case.requeues):
         yield f"job {case.job} ended {len(ends)} times: {sorted(ends)}"
@@ -52,29 +62,28 @@ def _counted_once(case: Case) -> Iterator[str]:
         yield f"job {case.job} is {len(case.finals)} times in the final scan: {[final.val for final in case.finals]}"
 
 
-def _word(case: Case, end: object) -> str:
+def _word(case: Case, end: Report) -> str:
     """The state that a counted report leads to; a job that is being cancelled ends cancelled, whatever was reported."""
-    if case.acks_of_cancel("cancelling", "cancelled") or (isinstance(end, Ack) and end.val == "cancelled"):
+    if end.val == "cancelled" or (case.cancels and case.acks_of_cancel("cancelling", "cancelled")):
         return "cancelled"
     return "done" if isinstance(end, Ack) else "dead"
 
 
-def _final_agrees(case: Case) -> Iterator[str]:
+def _final_agrees(case: Case, reports: list[Report]) -> Iterator[str]:
     if not case.finals or case.requeues:
         return
     final = case.final()
-    is_cancel_unknown = any(line.type == "info" for line in case.cancels)
-    for end in case.accepted(Ack, Dead):
+    for end in reports:
         word = _word(case, end)
-        if final != word and not (final == "cancelled" and is_cancel_unknown):
+        if final != word and not (final == "cancelled" and any(line.type == "info" for line in case.cancels)):
             yield f"job {case.job}: fence {end.fence} reported it {word} at {end.t}, the final scan says {final!r}"
     for seen in case.seen:
         if final != seen.val:
             yield f"job {case.job}: a client was told {seen.val} at {seen.t}, the final scan says {final!r}"
 
 
-def _stays_ended(case: Case) -> Iterator[str]:
-    for end in case.accepted(Ack, Dead):
+def _stays_ended(case: Case, reports: list[Report]) -> Iterator[str]:
+    for end in reports:
         for lease in case.leases:
             if began(lease) > end.t and not case.is_requeued_between(began(end), lease.t):
                 yield f"job {case.job} ended at {end.t} and was granted again with fence {lease.fence} at {lease.t}"
@@ -87,15 +96,13 @@ def _stays_ended(case: Case) -> Iterator[str]:
 
 
 def _attempts_agree(case: Case, final: Final) -> Iterator[str]:
-    if not final.attempts:
-        return
     fences = [attempt.fence for attempt in final.attempts]
-    if any(b <= a for a, b in pairwise(fences)):
+    if len(fences) > 1 and any(b <= a for a, b in pairwise(fences)):
         yield f"job {case.job}: the fences of its attempts do not rise: {fences}"
     completed = [attempt.fence for attempt in final.attempts if attempt.outcome == "completed"]
     if case.requeues:
         return
-    least, most = {"done": (1, 1), "cancelled": (0, 1)}.get(final.val, (0, 0))
+    least, most = COMPLETED_ATTEMPTS.get(final.val, (0, 0))
     if not least <= len(completed) <= most:
         yield f"job {case.job} is {final.val} and {len(completed)} of its attempts completed"
     for fence in completed:
@@ -112,16 +119,21 @@ def done_without_effect(book: Casebook) -> Iterator[str]:
     for case in book.cases.values():
         if case.final() != "done":
             continue
-        fences = {run.fence for run in case.runs}
-        if not fences:
+        if not case.runs:
             yield f"job {case.job} is done and never ran"
             continue
-        completed = [attempt.fence for attempt in case.finals[-1].attempts if attempt.outcome == "completed"]
-        completed += [end.fence for end in case.accepted(Ack)]
-        yield from (f"job {case.job}: fence {f} completed it and never ran" for f in sorted(set(completed) - fences))
-        for key in {run.ek for run in case.runs if run.ek}:
-            if key not in book.accepted_effects:
-                yield f"job {case.job} is done and its effect {key!r} is not in the sink"
+        fences = [run.fence for run in case.runs]
+        for fence in _completing_fences(case):
+            if fence not in fences:
+                yield f"job {case.job}: fence {fence} completed it and never ran"
+        key = case.runs[-1].ek
+        if key and key not in book.accepted_effects:
+            yield f"job {case.job} is done and its effect {key!r} is not in the sink"
+
+
+def _completing_fences(case: Case) -> list[int]:
+    fences = [end.fence for end in case.claim_ends if end.type == "ok" and isinstance(end, Ack)]
+    return fences + [attempt.fence for attempt in case.finals[-1].attempts if attempt.outcome == "completed"]
 
 
 @check(
@@ -132,10 +144,15 @@ def retries(book: Casebook) -> Iterator[str]:
     excuses = Excuses(book)
     for case in book.cases.values():
         asked = book.asked.get(key_of(case.runs[0])) if case.runs else None
-        if asked is not None and asked.max_retries >= 0 and not case.requeues:
+        if asked is None or asked.max_retries < 0 or case.requeues:
+            continue
+        # A job with one run that did not raise, and that was not given up, has nothing to count.
+        if len(case.runs) > 1 or case.final() != "done":
             failures = _sure_failures(case, excuses)
             yield from _within_limit(case, failures, asked.max_retries)
             yield from _attempts_count(case, failures)
+        if case.finals and case.finals[-1].retries > asked.max_retries + 1:
+            yield f"job {case.job} counts {case.finals[-1].retries} retries, max_retries is {asked.max_retries}"
 
 
 def _sure_failures(case: Case, excuses: Excuses) -> list[int]:
@@ -161,8 +178,6 @@ def _within_limit(case: Case, failures: list[int], max_retries: int) -> Iterator
         again = [run.fence for run in case.runs if run.fence > last]
         if again:
             yield f"job {case.job} ran with fence {again[0]} after its last allowed failure with fence {last}"
-    if any(final.retries > max_retries + 1 for final in case.finals):
-        yield f"job {case.job} counts {case.finals[-1].retries} retries, max_retries is {max_retries}"
     # Only where every run ended by raising is there no other cause (crash, time-out, Discard) for giving up.
     if case.final() == "dead" and len(failures) == len(case.runs) <= max_retries:
         yield f"job {case.job} was given up after {len(failures)} failures, max_retries is {max_retries}"

@@ -66,9 +66,9 @@ def _trouble_with_key(book: Casebook, key: str, t: int) -> str:
 def duplicate_key(book: Casebook) -> Iterator[str]:
     jobs: dict[str, str] = {}
     for case in book.cases.values():
-        keys = {key_of(line) for line in case.acks}
-        keys.update(key_of(run) for run in case.runs)
-        keys.update(final.key for final in case.finals if final.key)
+        keys = {line.key or line.job for line in case.acks}
+        keys.update([line.key or line.job for line in case.runs])
+        keys.update([line.key for line in case.finals if line.key])
         if len(keys) > 1:
             yield f"job {case.job} answers to {len(keys)} keys: {sorted(keys)}"
         for key in keys - book.ticks.keys():
@@ -86,23 +86,24 @@ def early(book: Casebook) -> Iterator[str]:
         if case.promotes or not (case.runs or case.leases):
             continue
         due = _due_of(book, case)
-        start = min(line.t for line in (*case.runs[:1], *case.leases[:1]))
-        if start + EARLY_SLACK_NS < due:
-            yield f"job {case.job} was started at {start}, {(due - start) / 1e6:.3f} ms before it was due"
-        for nack in case.accepted(Nack):
-            yield from _early_after(case, nack)
+        if due:
+            start = min(line.t for line in (*case.runs[:1], *case.leases[:1]))
+            if start + EARLY_SLACK_NS < due and not case.is_requeued_between(0, start):
+                yield f"job {case.job} was started at {start}, {(due - start) / 1e6:.3f} ms before it was due"
+        for end in case.claim_ends:
+            if isinstance(end, Nack) and end.due and end.type == "ok":
+                yield from _early_after(case, end)
 
 
 def _due_of(book: Casebook, case: Case) -> int:
-    key = key_of(case.runs[0]) if case.runs else case.job
-    asked = book.asked.get(key)
+    asked = book.asked.get(key_of(case.runs[0]) if case.runs else case.job)
     return asked.due if asked else 0
 
 
 def _early_after(case: Case, nack: Nack) -> Iterator[str]:
     starts: list[Lease | Run] = [*case.leases, *case.runs]
     again = min((start.t for start in starts if start.fence > nack.fence), default=nack.due)
-    if nack.due and again + EARLY_SLACK_NS < nack.due:
+    if again + EARLY_SLACK_NS < nack.due and not case.is_requeued_between(nack.t, again):
         yield f"job {case.job} was started at {again}, {(nack.due - again) / 1e6:.3f} ms before its retry was due"
 
 

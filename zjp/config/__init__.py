@@ -8,8 +8,18 @@
 A part of zjp never looks up a setting by itself: whoever starts it passes `Settings`, or the values it needs.
 """
 
-from zjp.config.load import Loaded, effective, load
+from zjp.config.load import Loaded, effective, inherited_environment, load
 from zjp.config.table import TABLE, Setting, Settings
 from zjp.units import parse_duration_s, parse_size_bytes
 
-__all__ = ["TABLE", "Loaded", "Setting", "Settings", "effective", "load", "parse_duration_s", "parse_size_bytes"]
+__all__ = [
+    "TABLE",
+    "Loaded",
+    "Setting",
+    "Settings",
+    "effective",
+    "inherited_environment",
+    "load",
+    "parse_duration_s",
+    "parse_size_bytes",
+]

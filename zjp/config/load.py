@@ -15,9 +15,7 @@ several settings. Each step adds to one list of problems; nothing is raised befo
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +83,13 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     return [(name, _shown(setting, loaded.settings), loaded.origins[name]) for name, setting in TABLE.items()]
 
 
+def inherited_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a child process that runs the users' code: all of it but our secrets, in every spelling."""
+    names = {name for name, setting in TABLE.items() if setting.secret}
+    secret = {f"{prefix}{name}{suffix}" for name in names for prefix in ("", PREFIX) for suffix in ("", "_FILE")}
+    return {key: text for key, text in (os.environ if environ is None else environ).items() if key not in secret}
+
+
 def _shown(setting: Setting, settings: Settings) -> str:
     value = getattr(settings, setting.field)
     if value is None and setting.name in DERIVED:
@@ -119,6 +124,8 @@ def _from_file(config_file: Path | None, problems: list[str]) -> dict[str, _Give
     path = config_file or DEFAULT_FILE
     if config_file is None and not path.is_file():
         return {}
+    import tomllib  # here, as most starts have no file and need not pay for it
+
     try:
         document = tomllib.loads(_read_small(path))
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
@@ -166,6 +173,8 @@ def _known(given: Mapping[str, _Given], problems: list[str], prefix: str = "") -
 def _unknown(name: str, origin: str, prefix: str) -> str:
     if name.startswith(TRACING_PREFIX):
         return f"{_clean(prefix + name)}: {NOT_AVAILABLE} (set by {_clean(origin)})"
+    import difflib  # here, as most starts have no mistake and need not pay for it
+
     near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]
     return f"{_clean(prefix + name)}: unknown setting; did you mean {prefix}{near}? (set by {_clean(origin)})"
 

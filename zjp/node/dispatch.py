@@ -49,6 +49,8 @@ class Dispatch:
     ) -> None:
         self.pool: Pool | None = None  # made after this object: its callbacks are methods here
         self.is_claiming = False
+        self.is_ready = asyncio.Event()
+        """A worker has loaded the application."""
         self.tasks: dict[str, TaskInfo] = {}
         self._store, self._judge, self._stats = store, judge, stats
         self._weights, self._renew_s = weights, renew_s
@@ -165,6 +167,7 @@ class Dispatch:
 
     def on_ready(self, tasks: Mapping[str, TaskInfo]) -> None:
         self.tasks = dict(tasks)
+        self.is_ready.set()
         self._stats.known_types = self.tasks.keys()
         self.wake()
 

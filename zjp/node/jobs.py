@@ -55,7 +55,9 @@ class Jobs:
     def _view_live(self, live: Live) -> JobView:
         worker, started_ms = "", 0
         if self.pool is not None and live.state in (JobState.RUNNING, JobState.CANCELLING):
-            worker, started_ms = self.pool.whereabouts(live.job.spec.id)
+            held = self.pool.find(live.job.spec.id)
+            if held is not None:
+                worker, started_ms = held.worker, int((time.time() - (time.monotonic() - held.since)) * 1000)
         return view_live(live.job, live.state, node=live.node, worker=worker, started_ms=started_ms)
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

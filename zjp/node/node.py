@@ -13,9 +13,6 @@ import asyncio
 import logging
 import os
 import random
-import tempfile
-import zlib
-from pathlib import Path
 
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
@@ -38,6 +35,8 @@ from .stats import NodeStats
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
 PRUNE_EVERY_S = 60.0
+FIRST_WORKER_S = 120.0
+"""An application may load models at import."""
 PRUNE_MAX = 5_000
 
 log = logging.getLogger(__name__)
@@ -156,13 +155,25 @@ class Node:
         self.dispatch.pool = self.jobs.pool = self.pool
         self.dispatch.start()
         if settings.app is not None:
-            await self.pool.start()
-            if self.failure is not None:
-                raise self.failure
+            await self._first_worker()
+
+    async def _first_worker(self) -> None:
+        """Raises: ConfigError when the application cannot be loaded."""
+        await self.pool.start()
+        waits = [asyncio.create_task(event.wait()) for event in (self.dispatch.is_ready, self.stopped)]
+        await asyncio.wait(waits, timeout=FIRST_WORKER_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if self.failure is not None:
+            raise self.failure
+        if not self.dispatch.is_ready.is_set():
+            raise Unavailable(
+                f"no worker process was ready within {FIRST_WORKER_S:.0f} s; look for what the application does at import"
+            )
 
     def _on_not_ready(self, reason: str) -> None:
         """At the first start a wrong APP ends the node; later (a file changed under it) the pool tries again by itself."""
-        if not self.dispatch.tasks:
+        if not self.dispatch.is_ready.is_set():
             self.failure = ConfigError(f"APP={self.settings.app}: {reason}")
             self.stopped.set()
 
@@ -209,7 +220,7 @@ class Node:
         self.intake.is_draining = True
         all_finished = await self.dispatch.drain(grace_s)
         await self.dispatch.stop()
-        await self.outbox.stop(OUTBOX_GRACE_S)
+        await self.outbox.stop(within_s=OUTBOX_GRACE_S)
         await self.intake.close(DOOR_GRACE_S)
         await self._close_stores()
         self._data.close(clean=True)
@@ -275,8 +286,7 @@ def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
         slots=settings.worker_count,
         processes=processes,
         strategy=settings.load_balancer_strategy,
-        run_dir=run_dir(data.path),
-        marks_dir=data.path / "marks",
+        marks_folder=str(data.path / "marks"),
         max_jobs=settings.worker_max_jobs,
         max_rss_bytes=settings.worker_max_rss_bytes,
         cancel_grace_s=settings.cancel_grace_s,
@@ -284,22 +294,7 @@ def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
         soft_timeout_s=settings.soft_timeout_s,
         max_retries=settings.max_retries,
         retry=retry_policy(settings),
-        result_bytes_max=settings.max_result_bytes,
+        max_result_bytes=settings.max_result_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
-
-
-def run_dir(data_dir: Path) -> Path:
-    """Where the ipc sockets lie: a short path (107 characters are the limit), the same for each life of this data folder, ours alone."""
-    name = f"zjp-{os.getuid()}-{zlib.crc32(os.fsencode(data_dir.resolve())):08x}"
-    folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
-        raise ConfigError(
-            f"{folder} is not a folder that only this user can enter; remove it, or set TMPDIR to a private folder"
-        )
-    for old in folder.iterdir():
-        old.unlink()
-    return folder

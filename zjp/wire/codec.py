@@ -1,8 +1,8 @@
-"""Messages to frames and back; the limits; the version and cluster check. Raises nothing but WireError. Pure.
+"""Messages to frames and back; the limits; the version and cluster check. Decoding raises nothing but WireError. Pure.
 
 A message between client and node is two frames, [envelope, body]; a message between node and worker process is one, the body.
 Any bytes give a message or WireError: what msgspec raises on hostile input (bad types, deep nesting, trailing bytes, lone
-surrogates) is caught here.
+surrogates) is caught here. Lengths that a peer may choose are bounded in the types of messages.py.
 The grammar is docs/wire.md.
 """
 
@@ -13,27 +13,21 @@ from typing import TypeVar
 
 import msgspec
 
-from ..errors import WireError
-from ..job import BATCH_MAX
+from ..errors import InvalidJob, WireError
 from .messages import (
-    IDS_MAX,
     MESSAGE_BYTES_MAX,
     PROTOCOL_VERSION,
-    Cancel,
     Envelope,
     FromWorker,
-    Get,
-    Promote,
     Reply,
     Request,
-    Requeue,
-    Submit,
     ToWorker,
-    Wait,
 )
 
 ENVELOPE_BYTES_MAX = 512
 CLUSTER_CHARS_MAX = 64
+FAULT_CHARS_MAX = 200
+"""msgspec quotes what it refuses; an unknown field's name may be megabytes, and the text goes back to the sender and into the log."""
 
 _encoder = msgspec.msgpack.Encoder()
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
@@ -49,7 +43,13 @@ _FAULTS = (msgspec.MsgspecError, UnicodeError, ValueError, TypeError, RecursionE
 
 
 def encode(envelope: Envelope, message: Request | Reply) -> list[bytes]:
-    return [_encoder.encode(envelope), _encoder.encode(message)]
+    """Raises: InvalidJob when something in it cannot travel."""
+    try:
+        return [_encoder.encode(envelope), _encoder.encode(message)]
+    except (UnicodeError, OverflowError) as fault:
+        raise InvalidJob(
+            f"{type(message).__name__} cannot be encoded: {fault}; texts must be valid Unicode, numbers have 64 bits"
+        ) from None
 
 
 def encode_worker(message: ToWorker | FromWorker) -> bytes:
@@ -85,12 +85,7 @@ def seq_of(frames: Sequence[bytes]) -> int:
 
 
 def decode_request(body: bytes) -> Request:
-    request = _decode(_request_decoder, body, "request")
-    if isinstance(request, Submit):
-        _check_count("jobs", len(request.jobs), BATCH_MAX)
-    elif isinstance(request, Get | Wait | Cancel | Requeue | Promote):
-        _check_count("ids", len(request.ids), IDS_MAX)
-    return request
+    return _decode(_request_decoder, body, "request")
 
 
 def decode_reply(body: bytes) -> Reply:
@@ -109,9 +104,10 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], body: bytes, what: str) -> T:
     try:
         return decoder.decode(body)
     except _FAULTS as fault:
-        raise WireError(f"{what} of {len(body)} bytes is not valid: {fault}") from None
+        raise WireError(f"{what} of {len(body)} bytes is not valid: {_shown(str(fault))}") from None
 
 
-def _check_count(what: str, count: int, count_max: int) -> None:
-    if not 1 <= count <= count_max:
-        raise WireError(f"request names {count} {what}, it must name 1 to {count_max}; split it")
+def _shown(fault: str) -> str:
+    if len(fault) > FAULT_CHARS_MAX:
+        fault = fault[:FAULT_CHARS_MAX] + "..."
+    return f"{fault}; split it" if "`array` of length <=" in fault else fault

@@ -14,10 +14,11 @@ the ends).
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Annotated
 
 import msgspec
 
-from ..job import JobFault, JobFilter, JobSpec, JobView, StoredJob
+from ..job import BATCH_MAX, JobFault, JobFilter, JobSpec, JobView, StoredJob
 
 PROTOCOL_VERSION = 1
 
@@ -25,6 +26,10 @@ MESSAGE_BYTES_MAX = 20 << 20
 """One frame: a batch of 16 MiB and its envelopes. Set as ZMQ_MAXMSGSIZE on every socket."""
 IDS_MAX = 1000
 LIST_LIMIT_MAX = 500
+
+# Lengths stand in the types because the decoder then refuses the array by its header: 20 MiB hold millions of tiny jobs, and building
+# them first to count them would stop the node for a second.
+JobIds = Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=IDS_MAX)]
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -85,39 +90,39 @@ class QueueCount(msgspec.Struct, frozen=True, array_like=True):
 class Submit(msgspec.Struct, array_like=True, frozen=True, tag=1, gc=False):
     """All or nothing. Answered by SubmitReply once durable."""
 
-    jobs: list[JobSpec]
+    jobs: Annotated[list[JobSpec], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 class Get(msgspec.Struct, array_like=True, frozen=True, tag=2):
     """Answered by Jobs, one view (or None) per id, in order."""
 
-    ids: list[bytes]
+    ids: JobIds
 
 
 class Wait(msgspec.Struct, array_like=True, frozen=True, tag=3):
     """Answered by Jobs with those of the ids that are final, as soon as there is one; with none after `timeout_ms`. Unknown ids are
     answered at once, as None."""
 
-    ids: list[bytes]
+    ids: JobIds
     timeout_ms: int
 
 
 class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
     """Answered by Verdicts of CancelKind."""
 
-    ids: list[bytes]
+    ids: JobIds
 
 
 class Requeue(msgspec.Struct, array_like=True, frozen=True, tag=5):
     """Run finished jobs again. Answered by Verdicts: requeued, live, unknown."""
 
-    ids: list[bytes]
+    ids: JobIds
 
 
 class Promote(msgspec.Struct, array_like=True, frozen=True, tag=6):
     """Make delayed jobs ready now. Answered by Verdicts: promoted, not-delayed."""
 
-    ids: list[bytes]
+    ids: JobIds
 
 
 class List(msgspec.Struct, array_like=True, frozen=True, tag=7):
@@ -163,21 +168,21 @@ class SubmitReply(msgspec.Struct, array_like=True, frozen=True, tag=33, gc=False
     """`level`: what the acknowledgement is worth. `others`: (index in the request, what became of it) where it is not CREATED."""
 
     level: Durability
-    others: list[tuple[int, Submitted]] = []
+    others: Annotated[list[tuple[int, Submitted]], msgspec.Meta(max_length=BATCH_MAX)] = []
 
 
 class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=34):
-    jobs: list[JobView | None]
+    jobs: Annotated[list[JobView | None], msgspec.Meta(max_length=IDS_MAX)]
 
 
 class Verdicts(msgspec.Struct, array_like=True, frozen=True, tag=35):
-    verdicts: list[str]
+    verdicts: Annotated[list[str], msgspec.Meta(max_length=IDS_MAX)]
 
 
 class Page(msgspec.Struct, array_like=True, frozen=True, tag=36):
     """An empty cursor: that was all. A page may be short while the cursor is not empty."""
 
-    jobs: list[JobView]
+    jobs: Annotated[list[JobView], msgspec.Meta(max_length=LIST_LIMIT_MAX)]
     cursor: bytes
     scanned: int
 

@@ -73,13 +73,15 @@ class Child:
         "slots",
         "socket",
         "started_at",
+        "was_ready",
     )
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: int, secret_names: Sequence[str]) -> None:
+        """Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
         self.phase = Phase.STARTING
         self.count = self.load_us = self.done = self.failed = self.rss_bytes = self.exit_code = 0
-        self.is_recalled = False
+        self.is_recalled = self.was_ready = False
         self.is_silent = False
         """Ended or killed on our own account: no crash to tell of."""
         self.killed_for = ""
@@ -94,7 +96,12 @@ class Child:
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
         set_limits(self.socket, linger_ms=0, high_water_mark=0)  # credit bounds what is in it
         self.socket.bind(settings.inbox)
-        self._popen = _start(settings, secret_names)
+        try:
+            self._popen = _start(settings, secret_names)
+        except OSError:
+            self.socket.close(linger=0)
+            self.marks.close()
+            raise
         self.pid = self._popen.pid
         self._pidfd = _pidfd_of(self.pid)
 

@@ -1,0 +1,220 @@
+"""The writer thread: every change of the file passes through it, in order, many in one commit.
+
+    loop                                writer thread
+    put(operation) ─── inbox ─────────► BEGIN
+                                        operation.write(db)      each in a SAVEPOINT of its own: a bad one is undone alone
+                                        COMMIT                   one fsync for all of them
+    operation.apply()  ◄── one call ──
+    its future is done                  meanwhile the next ones gather
+
+One transaction is under way; what gathers in the meantime is the next. So a single job waits for nobody and under load commits grow by
+themselves, up to JOBS_PER_COMMIT. Operations are written and applied in the order of `put`; memory follows the file, never the reverse.
+
+When the file cannot be written, operations that add something (submits) are refused at once. Those that are `is_held` (outcomes,
+removals) must not be lost: they stay at the head and are tried again until they are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar
+
+from ..errors import StoreUnavailable, Unavailable, ZjpError
+from .database import Database, breaks_transaction, unavailable
+from .disk import Disk
+
+JOBS_PER_COMMIT = 4_000
+"""Bounds how long a commit takes (about 15 ms) and so how long the next operation waits."""
+JOBS_WAITING_MAX = 200_000
+"""A disk that stalls: then submits are refused rather than kept in memory without bound."""
+RETRY_S = 0.5
+STALL_S = 2.0
+"""A commit under way for longer: new submits are refused instead of joining the wait."""
+CLOSE_TRIES = 4
+
+
+class Operation:
+    """One atomic step: `write` in the writer's thread, then, once committed, `apply` in the loop; its value answers the caller.
+
+    `write` may be called again after a failure, so it changes nothing but the database and what it computes for `apply`.
+    `refuse` instead of `apply` when nothing was stored.
+    """
+
+    size: int = 1
+    """Jobs, for the bounds."""
+    is_held: ClassVar[bool] = False
+    done: asyncio.Future[Any]
+
+    def write(self, db: Database) -> None:
+        raise NotImplementedError
+
+    def apply(self) -> Any:
+        raise NotImplementedError
+
+    def refuse(self) -> None:
+        """Undo what the loop did when it put this operation."""
+
+
+class Journal:
+    """Owns the write connection. `after` is called in the loop once per commit, after all its operations were applied."""
+
+    def __init__(self, db: Database, disk: Disk | None, loop: asyncio.AbstractEventLoop, after: Callable[[], None]) -> None:
+        self._db = db
+        self._disk = disk
+        self._loop = loop
+        self._after = after
+        self._inbox: SimpleQueue[Operation | None] = SimpleQueue()
+        self._jobs_waiting = 0
+        self._began_at = 0.0
+        self._is_closing = False
+        self._tail: asyncio.Future[Any] | None = None
+        self.trouble: Unavailable | None = None
+        """Why the last commit failed; None while commits succeed."""
+        self.commits = 0
+        self.busy_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="zjp-queue-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, operation: Operation) -> asyncio.Future[Any]:
+        operation.done = self._tail = self._loop.create_future()
+        self._jobs_waiting += operation.size
+        self._inbox.put(operation)
+        return operation.done
+
+    async def flush(self) -> None:
+        """Wait until all that was put so far is applied, or refused."""
+        if self._tail is not None and not self._tail.done():
+            await asyncio.wait([self._tail])
+
+    def check(self) -> None:
+        """Raises: StoreUnavailable, StoreFull, when a submit had better not join."""
+        if self._is_closing:
+            raise StoreUnavailable("the queue is closed: the node is stopping; submit to another node")
+        if self._jobs_waiting > JOBS_WAITING_MAX:
+            raise StoreUnavailable(f"{self._jobs_waiting} jobs wait to be written, the limit is {JOBS_WAITING_MAX}; try again later")
+        began_at = self._began_at
+        if began_at and time.monotonic() - began_at > STALL_S:
+            raise StoreUnavailable(f"the disk has not finished a write for {STALL_S:g} s; try again later")
+
+    async def close(self) -> None:
+        """Write what is pending, then end. What cannot be written is refused."""
+        self._is_closing = True
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.sleep(0)  # lets the last delivery run
+
+    # ── the writer's thread ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        held: list[Operation] = []
+        tries = 0
+        is_last = False
+        while not is_last or (held and tries < CLOSE_TRIES):
+            batch, ends = self._gather(held, is_last)
+            is_last = is_last or ends
+            if not batch:
+                continue
+            self._began_at = time.monotonic()
+            outcome = self._commit(batch)
+            self.busy_s += time.monotonic() - self._began_at
+            self._began_at = 0.0
+            held, failed = outcome
+            tries = tries + 1 if held else 0
+            self._tell(batch, held, failed)
+        if held:
+            error = StoreUnavailable("the queue's file could not be written before the node stopped; these outcomes will be found lost")
+            self._tell(held, [], {id(operation): error for operation in held})
+
+    def _gather(self, held: list[Operation], is_last: bool) -> tuple[list[Operation], bool]:
+        """(what waits, whether the end was asked for)"""
+        batch = list(held)
+        size = sum(operation.size for operation in batch)
+        try:
+            if held:
+                operation = self._inbox.get(timeout=RETRY_S)
+            elif is_last:
+                operation = self._inbox.get_nowait()
+            else:
+                operation = self._inbox.get()
+            while operation is not None:
+                batch.append(operation)
+                size += operation.size
+                if size >= JOBS_PER_COMMIT:
+                    return batch, False
+                operation = self._inbox.get_nowait()
+        except Empty:
+            return batch, False
+        return batch, True
+
+    def _commit(self, batch: list[Operation]) -> tuple[list[Operation], dict[int, Exception]]:
+        """(those to be tried again, id of operation -> why it was refused)"""
+        db = self._db
+        failed: dict[int, Exception] = {}
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for operation in batch:
+                if (error := self._write(operation)) is not None:
+                    failed[id(operation)] = error
+            db.execute("COMMIT")
+        except Exception as error:  # the disk's fault: whatever it is, nothing of this batch is stored
+            return self._give_up(batch, error)
+        self.commits += 1
+        if self.trouble is not None:
+            self.trouble = None
+            if self._disk is not None:
+                self._disk.fill_ballast()
+        return [], failed
+
+    def _write(self, operation: Operation) -> Exception | None:
+        db = self._db
+        db.execute("SAVEPOINT operation")
+        try:
+            operation.write(db)
+        except Exception as error:
+            if breaks_transaction(error):
+                raise
+            db.execute("ROLLBACK TO operation")
+            db.execute("RELEASE operation")
+            return error
+        db.execute("RELEASE operation")
+        return None
+
+    def _give_up(self, batch: list[Operation], error: Exception) -> tuple[list[Operation], dict[int, Exception]]:
+        if self._db.in_transaction:
+            self._db.rollback()
+        self.trouble = refusal = unavailable(error)
+        if self._disk is not None:
+            self._disk.drop_ballast()
+        held = [operation for operation in batch if operation.is_held]
+        return held, {id(operation): refusal for operation in batch if not operation.is_held}
+
+    def _tell(self, batch: list[Operation], held: list[Operation], failed: dict[int, Exception]) -> None:
+        kept = {id(operation) for operation in held}
+        told = [(operation, failed.get(id(operation))) for operation in batch if id(operation) not in kept]
+        if told and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, told)
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _deliver(self, told: list[tuple[Operation, Exception | None]]) -> None:
+        for operation, error in told:
+            self._jobs_waiting -= operation.size
+            if error is None:
+                value = operation.apply()
+                if not operation.done.done():
+                    operation.done.set_result(value)
+            else:
+                self._refuse(operation, error)
+        self._after()
+
+    def _refuse(self, operation: Operation, error: Exception) -> None:
+        operation.refuse()
+        if not isinstance(error, ZjpError):
+            error = StoreUnavailable(f"the queue's file refused the request: {error}")
+        if not operation.done.done():
+            operation.done.set_exception(error)
+            operation.done.exception()  # seen: nobody may be waiting for a claim's row

@@ -1,0 +1,175 @@
+"""From the outbox to the records: what has finished is appended in bulk, and leaves the outbox only when the records have it.
+
+What lives here: when, how much at a time, and what to do while one of the two sides is away. What does not: the stores. They are
+passed as callables, since the queue and the records know nothing of each other.
+
+    take ──► append ──► remove ──► take ...        one round at a time; a failure anywhere begins it anew, after a delay
+
+Nothing is lost, since removal comes last; nothing doubles, since `append` takes a record that is there already as done.
+
+Pace. Nobody waits for records (an item in the outbox is found by every look-up), so rounds are rated by what is cheapest: the first
+one after a rest begins at once, and while the outbox keeps filling the next begins `pace_s` after the last began, or as soon as a full
+batch waits. Without that a busy node would write a hundred small transactions a second, each with an fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from ..errors import Unavailable
+from ..log import event
+from ..retry import RetryPolicy
+from .store import RecordItem
+
+BATCH_MAX = 1024
+"""Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
+PACE_S = 0.05
+BACKOFF = RetryPolicy(base_s=0.1, max_s=5.0, multiplier=2.0, jitter_factor=0.3)
+
+Item = TypeVar("Item", bound=RecordItem)
+_log = logging.getLogger(__name__)
+
+
+class Waiting(Protocol):
+    """What waits in the outbox."""
+
+    @property
+    def count(self) -> int: ...
+
+
+class OutboxDrain(Generic[Item]):
+    """Run `run` as a task, `wake` it whenever something was put into the outbox, `stop` it at the end.
+
+    `take`: the oldest items, up to so many, again until removed. `backlog`: how much waits, asked often and answered from memory.
+    `batch_max`: lower costs more per record, higher repeats more after a crash. `pace_s`: higher makes larger batches, and lists show
+    finished jobs of the records that much later.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[int], Awaitable[Sequence[Item]]],
+        remove: Callable[[Sequence[Item]], Awaitable[None]],
+        append: Callable[[Sequence[Item]], Awaitable[None]],
+        *,
+        backlog: Callable[[], Waiting],
+        batch_max: int = BATCH_MAX,
+        pace_s: float = PACE_S,
+        backoff: RetryPolicy = BACKOFF,
+    ) -> None:
+        self._take = take
+        self._remove = remove
+        self._append = append
+        self._backlog = backlog
+        self._batch_max = batch_max
+        self._pace_s = pace_s
+        self._backoff = backoff
+        self._woken = asyncio.Event()
+        self._full = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._is_running = False
+        self._deadline = float("inf")
+        self._failures = 0
+        self.moved = 0
+        """Records that arrived since the start."""
+        self.fault: Unavailable | None = None
+        """Why nothing moves; None while all is well."""
+
+    @property
+    def backlog(self) -> int:
+        """Finished jobs that the records do not have yet."""
+        return self._backlog().count
+
+    def wake(self) -> None:
+        """Something was put into the outbox. Cheap: once per batch of outcomes is fine."""
+        self._woken.set()
+        if self._backlog().count >= self._batch_max:
+            self._full.set()
+
+    async def run(self) -> None:
+        """Until `stop`, or cancelled. Raises what neither store should: a bug of ours."""
+        self._is_running = True
+        try:
+            while not self._stopping.is_set():
+                await self._woken.wait()
+                await self._drain()
+            await self._drain_last()
+        finally:
+            self._ended.set()
+
+    async def stop(self, within_s: float) -> int:
+        """Move what can be moved within `within_s`. Returns what is left, which stays in the outbox for the next start."""
+        self._deadline = asyncio.get_running_loop().time() + within_s
+        for awaited in (self._stopping, self._woken, self._full):
+            awaited.set()
+        if self._is_running:
+            await self._ended.wait()
+        return self.backlog
+
+    async def _drain(self) -> None:
+        """Round after round until the outbox is empty or `stop` is called."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            next_at = loop.time() + self._pace_s
+            self._woken.clear()
+            self._full.clear()
+            count = await self._round()
+            if count is None:
+                await _wait(self._stopping, loop.time() + self._delay_s())
+            elif count == 0:
+                return
+            elif count < self._batch_max and self.backlog < self._batch_max and not self._stopping.is_set():
+                await _wait(self._full, next_at)
+
+    async def _drain_last(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                while (count := await self._round()) != 0:
+                    if count is None:
+                        await asyncio.sleep(self._delay_s())
+        except TimeoutError:
+            event(
+                _log, logging.WARNING, "outbox.not_emptied", left=self.backlog, reason=str(self.fault or "out of time")
+            )
+
+    async def _round(self) -> int | None:
+        """Move one batch. Returns its size, None when a store was away."""
+        try:
+            items = await self._take(self._batch_max)
+            if items:
+                await self._append(items)
+                await self._remove(items)
+        except Unavailable as fault:
+            self._note_fault(fault)
+            return None
+        self.moved += len(items)
+        self._note_success()
+        return len(items)
+
+    def _delay_s(self) -> float:
+        return self._backoff.delay_s(self._failures - 1, random.random())
+
+    def _note_fault(self, fault: Unavailable) -> None:
+        if self.fault is None or self.fault.code != fault.code:
+            event(_log, logging.WARNING, "outbox.stuck", reason=str(fault), code=fault.code, waiting=self.backlog)
+        self.fault = fault
+        self._failures += 1
+
+    def _note_success(self) -> None:
+        if self.fault is not None:
+            event(_log, logging.INFO, "outbox.moves_again", failures=self._failures, waiting=self.backlog)
+        self.fault = None
+        self._failures = 0
+
+
+async def _wait(awaited: asyncio.Event, until: float) -> None:
+    """For the event or the loop's time, whichever comes first."""
+    try:
+        async with asyncio.timeout_at(until):
+            await awaited.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,169 @@
+"""The worker processes of one pool: started, watched, replaced.
+
+A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; generations of processes follow one another on it. One
+more seat, with one slot, is the quarantine's; it is filled on demand only.
+
+A process that ends is seen through its pidfd (elsewhere: at the next tick). It is judged SETTLE_S later, when what it had sent before
+its end has been read; its successor is started at once, or, when it died before it was ready, after a pause that doubles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from ..log import event
+from ..wire.messages import StopWorker
+from .child import Child, Phase
+from .settings import PoolSettings, child_settings, spread
+
+SETTLE_S = 0.01
+START_MAX_S = 60.0
+"""An application that needs longer to import is taken for hung."""
+LEAVE_MAX_S = 5.0
+"""A process that was asked to end, and holds nothing any more, is killed after this."""
+PAUSE_S = (0.1, 15.0)
+
+_IN_PLACE = (Phase.STARTING, Phase.READY)
+
+log = logging.getLogger(__name__)
+
+
+class Seat:
+    """`handed` counts jobs given to all its generations: what the skew is measured from."""
+
+    __slots__ = ("child", "done", "failed", "generation", "handed", "name", "not_before", "pause_s", "restarts", "slots")
+
+    def __init__(self, name: str, slots: int) -> None:
+        self.name, self.slots = name, slots
+        self.child: Child | None = None
+        self.generation = self.restarts = self.handed = self.done = self.failed = 0
+        self.pause_s = self.not_before = 0.0
+
+
+class Crew:
+    """`on_death(child)` is called once for every process that ended, when it can be judged."""
+
+    def __init__(self, settings: PoolSettings, context: zmq.Context[zmq.Socket[bytes]], run_folder: str, on_death: Callable[[Child], None]) -> None:
+        self._settings, self._context, self._run_folder = settings, context, run_folder
+        self._on_death = on_death
+        self._loop = asyncio.get_running_loop()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self.outbox = f"ipc://{run_folder}/out"
+        self.seats = [Seat(f"w{index}", slots) for index, slots in enumerate(spread(settings.slots, settings.processes))]
+        self.quarantine = Seat("q", 1)
+        self.children: dict[str, Child] = {}
+        """By name, until judged."""
+        self.is_stopping = False
+
+    def fill(self, seat: Seat) -> None:
+        """Start the next generation on `seat`, unless it is filled."""
+        if self.is_stopping or time.monotonic() < seat.not_before or (seat.child is not None and seat.child.phase in _IN_PLACE):
+            return
+        seat.restarts += seat.generation > 0
+        seat.generation += 1
+        name = f"{seat.name}.{seat.generation}"
+        marks_folder = self._settings.marks_folder or self._run_folder
+        settings = child_settings(
+            self._settings,
+            worker=name,
+            slots=seat.slots,
+            inbox=f"ipc://{self._run_folder}/{name}",
+            outbox=self.outbox,
+            marks_path=os.path.join(marks_folder, f"{name}.marks"),
+            parent_pid=os.getpid(),
+            folder=self._settings.folder or os.getcwd(),
+            python_path=os.environ.get("PYTHONPATH"),
+        )
+        try:
+            child = Child(self._context, settings, seat=seat.name, secret_names=self._settings.secret_names)
+        except OSError as fault:
+            event(log, logging.ERROR, "worker.not_started", worker=name, reason=str(fault))
+            self._pause(seat)
+            return
+        seat.child = self.children[name] = child
+        if child.death_fd is not None:
+            self._loop.add_reader(child.death_fd, self._look, child)
+        event(log, logging.DEBUG, "worker.started", worker=name, pid=child.pid, slots=child.slots)
+
+    def seat_of(self, child: Child) -> Seat:
+        return self.quarantine if child.seat == self.quarantine.name else self.seats[int(child.seat[1:])]
+
+    def retire(self, child: Child) -> None:
+        """Ask it to hand back what it has not started, finish the rest and end. It is given nothing more."""
+        if child.phase is Phase.STARTING:
+            child.is_silent = True
+            child.kill("it was no longer needed before it was ready")
+        elif child.phase is Phase.READY:
+            child.phase, child.retired_at = Phase.RETIRING, time.monotonic()
+            child.send(StopWorker())
+
+    def became_ready(self, child: Child) -> None:
+        child.phase, child.was_ready = Phase.READY, True
+        self.seat_of(child).pause_s = 0.0
+
+    def tend(self, now: float) -> None:
+        """What only time tells: hung starts, hung ends, and deaths where there is no pidfd."""
+        for child in list(self.children.values()):
+            if child.phase is Phase.STARTING and now - child.started_at > START_MAX_S:
+                child.kill(f"it was not ready after {START_MAX_S:g} s; make the application's import faster")
+            elif child.phase is Phase.RETIRING and not child.count and now - child.retired_at > LEAVE_MAX_S:
+                child.is_silent = True
+                child.kill(f"it did not end within {LEAVE_MAX_S:g} s of being asked to")
+            if child.death_fd is None and child.phase is not Phase.GONE:
+                self._look(child)
+
+    def unsettled(self) -> Iterator[Child]:
+        """Processes on their way in or out: they need the tick."""
+        return (child for child in self.children.values() if child.phase is not Phase.READY or child.death_fd is None)
+
+    def close(self) -> None:
+        """Every process must be gone."""
+        for timer in self._timers:
+            timer.cancel()
+        with contextlib.suppress(OSError):
+            os.unlink(self.outbox.removeprefix("ipc://"))
+
+    def _look(self, child: Child) -> None:
+        if not child.has_exited():
+            return
+        if child.death_fd is not None:
+            self._loop.remove_reader(child.death_fd)
+        self._later(SETTLE_S, lambda: self._bury(child))
+        seat = self.seat_of(child)
+        if seat.child is not child or self.is_stopping:
+            return
+        seat.child = None
+        if not child.was_ready:
+            self._pause(seat)
+        elif seat is not self.quarantine:
+            self.fill(seat)
+
+    def _pause(self, seat: Seat) -> None:
+        """The seat stays empty for a while, longer each time. (The quarantine's is filled by whoever needs it.)"""
+        seat.pause_s = min(max(seat.pause_s * 2, PAUSE_S[0]), PAUSE_S[1])
+        seat.not_before = time.monotonic() + seat.pause_s
+        if seat is not self.quarantine:
+            self._later(seat.pause_s + 0.001, lambda: self.fill(seat))
+
+    def _bury(self, child: Child) -> None:
+        del self.children[child.name]
+        seat = self.seat_of(child)
+        seat.done += child.done
+        seat.failed += child.failed
+        self._on_death(child)
+        child.close()
+
+    def _later(self, delay_s: float, deed: Callable[[], None]) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            deed()
+
+        timer = self._loop.call_later(delay_s, act)
+        self._timers.add(timer)

@@ -1,0 +1,46 @@
+"""An exception as data: class name, text and traceback, bounded, and always encodable. It came from a task: nothing about it can be trusted."""
+
+from __future__ import annotations
+
+import traceback
+
+from ..job import JobFault
+
+MESSAGE_CHARS_MAX = 2 << 10
+TRACEBACK_CHARS_MAX = 16 << 10
+TYPE_CHARS_MAX = 200
+
+
+def describe(fault: BaseException, *, own_frames: int = 1) -> JobFault:
+    """`own_frames`: how many frames of the traceback are the worker's, and say nothing to whoever wrote the task."""
+    return JobFault(type(fault).__name__[:TYPE_CHARS_MAX], bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames))
+
+
+def bounded(text: str, chars_max: int) -> str:
+    """`text`, cut in the middle when it is too long, which it then says; without what cannot be encoded as UTF-8."""
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= chars_max:
+        return text
+    gap = f"\n... {len(text) - chars_max} characters left out ...\n"
+    kept = max(0, chars_max - len(gap))
+    head = kept // 3
+    return text[:head] + gap + text[len(text) - (kept - head) :]
+
+
+def _text(fault: BaseException) -> str:
+    try:
+        return str(fault)
+    except Exception as second:  # its __str__ is the task's code as well
+        return f"(its text could not be had: {type(second).__name__})"
+
+
+def _traceback(fault: BaseException, own_frames: int) -> str:
+    start = fault.__traceback__
+    for _ in range(own_frames):
+        if start is not None and start.tb_next is not None:
+            start = start.tb_next
+    try:
+        return bounded("".join(traceback.format_exception(type(fault), fault, start)), TRACEBACK_CHARS_MAX)
+    except Exception as second:
+        return f"(its traceback could not be had: {type(second).__name__})"

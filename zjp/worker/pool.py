@@ -1,0 +1,416 @@
+"""The node's side of the workers: who gets the next job, what came back, who died. No store, no decision about outcomes.
+
+    node ──dispatch──► Pool ──PUSH, one per process──► worker processes ──one PULL for all──► Pool ──callbacks──► node
+
+The pool knows at every moment what each process holds. A job leaves it by exactly one of the callbacks: with its result, returned unspent,
+or in the report of its process's death. Plain PUSH to several workers would strand jobs in the pipe of a dead one and nobody would know which;
+so each process has a socket of its own, and gets only what it has credit for (`credit.py`).
+
+One slow tick looks after everything that is about time: there is no timer, task or future per job. It runs only while something is
+held, or a process is on its way in or out.
+
+    ledger.py      which process holds which job        crew.py, child.py   the processes
+    watch.py       time-outs, recall                    verdict.py          who pays for a death
+    quarantine.py  suspects, one at a time              credit.py           how much a process may hold
+
+All methods belong to the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import zmq
+
+from ..balance import Balancer
+from ..errors import WireError
+from ..job import SUSPICION_LIMIT, StoredJob
+from ..log import event
+from ..transport.pump import Pump, set_limits
+from ..wire.codec import decode_from_worker
+from ..wire.messages import NotReady, Progress, Ready, Recall, Result, Results, Returned, Run, StopJobs, TaskInfo
+from .child import Child, Phase
+from .credit import PREFETCH_US, Credit
+from .crew import Crew, Seat
+from .ledger import Items, Ledger
+from .quarantine import Quarantine
+from .reports import Callbacks, CrashReport, Held, WorkerState
+from .settings import PoolSettings, spread
+from .verdict import judge
+from .watch import TICK_S, Watch
+
+__all__ = ["CrashReport", "Held", "Pool", "PoolSettings", "WorkerState"]
+
+RUN_BYTES_MAX = 4 << 20
+"""Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
+FOLDER_CHARS_MAX = 80
+"""Of the run folder; a unix socket's whole path may have 107."""
+IDLE_TICK_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Pool:
+    """`await start()`, then `dispatch` what `credit` allows; at the end `await stop(grace_s)`. What the callbacks mean: `reports.Callbacks`."""
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        *,
+        on_ready: Callable[[Mapping[str, TaskInfo]], None],
+        on_results: Callable[[str, Sequence[tuple[StoredJob, int, Result]]], None],
+        on_returned: Callable[[Sequence[tuple[StoredJob, int]]], None],
+        on_crashed: Callable[[CrashReport], None],
+        on_progress: Callable[[Mapping[bytes, bytes]], None],
+        on_credit: Callable[[], None],
+        on_not_ready: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self.tasks: dict[str, TaskInfo] = {}
+        self._settings = settings
+        self._tell = Callbacks(
+            on_ready=on_ready,
+            on_results=on_results,
+            on_returned=on_returned,
+            on_crashed=on_crashed,
+            on_progress=on_progress,
+            on_credit=on_credit,
+            on_not_ready=on_not_ready,
+        )
+        self._balancer = Balancer(settings.strategy)
+        self._credit = Credit(max(spread(settings.slots, settings.processes)))
+        self._ledger = Ledger(self._credit)
+        self._watch = Watch(settings, self._ledger)
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut_off: Items = []
+        self._all_gone = asyncio.Event()
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Start the processes; `on_ready` or `on_not_ready` follows. Raises: OSError when folder or socket cannot be made."""
+        self._loop = asyncio.get_running_loop()
+        self._run_folder = _make_run_folder()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._crew = Crew(self._settings, self._context, self._run_folder, self._died)
+        self._quarantine = Quarantine(self._crew, self._ledger)
+        outbox = self._context.socket(zmq.PULL)
+        set_limits(outbox, linger_ms=0, high_water_mark=0)  # bounded by credit: each message answers a job
+        outbox.bind(self._crew.outbox)
+        self._pump = Pump(outbox, self._received)
+        self._pump.start()
+        for seat in self._crew.seats:
+            self._crew.fill(seat)
+        self._ensure_tick()
+
+    async def stop(self, grace_s: float) -> Items:
+        """Let what runs finish for `grace_s`, then kill. What had not started is told by `on_returned` at once, results by `on_results` as
+        they come; the answer is what the kill cut off, as (job, fence), to be handed back unspent. Empty: all that had started finished."""
+        crew = self._crew
+        crew.is_stopping = True
+        for child in list(crew.children.values()):
+            crew.retire(child)
+        self._give_back(self._withdraw_waiting())
+        self._ensure_tick()
+        if crew.children:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), max(grace_s, 0.001))
+        for child in crew.children.values():
+            child.is_silent = True
+            child.kill("the node is stopping")
+        if crew.children:
+            await self._all_gone.wait()
+        self._close()
+        return self._cut_off
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pump.stop()
+        self._pump.socket.close(linger=0)
+        self._crew.close()
+        self._context.term()
+        shutil.rmtree(self._run_folder, ignore_errors=True)
+
+    # ── what the node asks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def credit(self) -> int:
+        """How many jobs of the recent mix it would take now."""
+        return self._credit.jobs_for(sum(max(0, seat.child.room_us) for seat in self._crew.seats if seat.child is not None))
+
+    def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:
+        """Hand out jobs of one claim, in order. What turns out to need more room than there is comes back through `on_returned`."""
+        seats, now = self._crew.seats, time.monotonic()
+        rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
+        lots: list[list[StoredJob]] = [[] for _ in seats]
+        children, refused, total_us = [seat.child for seat in seats], [], 0
+        held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
+        draw = random.random if self._settings.strategy == "random" else float
+        for job in jobs:
+            spec = job.spec
+            if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
+                self._set_aside(job, fence, now)
+                continue
+            cost_us = cost_of(spec.type, PREFETCH_US)
+            total_us += cost_us
+            index = pick(rooms_us, spec.priority, draw())
+            if index < 0:
+                refused.append((job, fence))
+                continue
+            rooms_us[index] -= cost_us
+            lots[index].append(job)
+            held[spec.id] = (job, fence, children[index], now, cost_us)
+        if total_us:
+            self._credit.learn_mix(total_us, len(jobs))
+        for index, lot in enumerate(lots):
+            if lot:
+                self._hand(seats[index], fence, lot, rooms_us[index])
+        self._feed_quarantine()
+        self._ensure_tick()
+        self._give_back(refused)
+
+    def cancel(self, ids: Iterable[bytes]) -> None:
+        """These are being cancelled: back if not started, else the task is told, and its process killed after the grace time. Ids that
+        are not here, or were told before, are passed over."""
+        back: Items = []
+        for job_id in ids:
+            if job_id in self._ledger.parked:
+                back.append(self._ledger.parked.pop(job_id))
+            waiting = self._quarantine.withdraw(job_id)
+            if waiting is not None:
+                back.append(waiting)
+            else:
+                self._tell_to_stop(job_id)
+        self._give_back(back)
+
+    def recall(self) -> None:
+        """Everything that has not started comes back through `on_returned`."""
+        for child in self._crew.children.values():
+            _recall(child)
+        self._give_back(self._withdraw_waiting())
+
+    @property
+    def held(self) -> Mapping[bytes, Held]:
+        """What the workers have, by id: a picture of now. `find` is cheaper for one."""
+        return self._ledger.picture()
+
+    def find(self, job_id: bytes) -> Held | None:
+        return self._ledger.find(job_id)
+
+    def states(self) -> list[WorkerState]:
+        return [_state_of(child, self._crew.seat_of(child)) for child in self._crew.children.values()]
+
+    def skew(self) -> float:
+        """By how much the busiest process was given more jobs per slot than the mean, as a share: 0.0 is even, 1.0 twice the mean."""
+        handed = [seat.handed / seat.slots for seat in self._crew.seats]
+        return max(handed) * len(handed) / sum(handed) - 1.0 if any(handed) else 0.0
+
+    # ── handing out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hand(self, seat: Seat, fence: int, lot: list[StoredJob], room_us: int) -> None:
+        child = seat.child
+        assert child is not None
+        seat.handed += len(lot)
+        _send(child, fence, lot, child.slots * PREFETCH_US - room_us)
+
+    def _set_aside(self, job: StoredJob, fence: int, now: float) -> None:
+        """A suspect, or a job that is still here under a former claim (whose lease was lost): that one has to go first."""
+        job_id = job.spec.id
+        replaced = self._quarantine.withdraw(job_id) or self._ledger.parked.pop(job_id, None)
+        if replaced is not None:
+            self._give_back([replaced])
+        if job_id in self._ledger.held:
+            self._ledger.parked[job_id] = (job, fence)
+            self._tell_to_stop(job_id)
+        else:
+            self._quarantine.add(job, fence, now)
+
+    def _tell_to_stop(self, job_id: bytes) -> None:
+        entry = self._ledger.held.get(job_id)
+        if entry is not None and entry[2] is not None and self._watch.cancels(job_id, entry[1], time.monotonic()):
+            entry[2].send(StopJobs([job_id]))
+
+    def _feed_quarantine(self) -> None:
+        found = self._quarantine.next_job(time.monotonic())
+        if found is not None:
+            child, job, fence = found
+            _send(child, fence, [job], PREFETCH_US)
+
+    # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _received(self, frames: list[bytes]) -> None:
+        try:
+            message = decode_from_worker(frames[0])
+        except WireError as fault:
+            event(log, logging.ERROR, "worker.garbled", reason=str(fault))
+            return
+        child = self._crew.children.get(message.worker)
+        if child is None:  # judged already: what it held has been given back
+            return
+        if isinstance(message, Results):
+            self._finished(child, message.results)
+        elif isinstance(message, Returned):
+            self._returned(child, message.ids)
+        elif isinstance(message, Progress):
+            self._tell.on_progress({job_id: data for job_id, data in message.progress.items() if job_id in self._ledger.held})
+        elif isinstance(message, Ready):
+            self._ready(child, message.tasks)
+        elif isinstance(message, NotReady):
+            child.is_silent = True
+            self._tell.on_not_ready(message.reason)
+
+    def _finished(self, child: Child, results: Sequence[Result]) -> None:
+        items = self._ledger.settle(child, results, time.monotonic())
+        if items:
+            self._tell.on_results(child.name, items)
+        self._freed(child)
+
+    def _returned(self, child: Child, ids: Sequence[bytes]) -> None:
+        child.is_recalled = False
+        self._give_back(self._ledger.take_back(child, ids, time.monotonic()))
+        self._freed(child)
+        self._tell.on_credit()
+
+    def _freed(self, child: Child) -> None:
+        if self._ledger.parked:
+            for job, fence in self._ledger.unparked():
+                self.dispatch(fence, [job])
+        if self._settings.max_jobs and child.done >= self._settings.max_jobs:
+            self._recycle(child, f"it has run {child.done} jobs")
+        if child.seat == self._crew.quarantine.name:
+            self._feed_quarantine()
+
+    def _ready(self, child: Child, tasks: Sequence[TaskInfo]) -> None:
+        self._crew.became_ready(child)
+        served = {task.name: task for task in tasks}
+        if served != self.tasks:
+            self.tasks = served
+            self._tell.on_ready(served)
+        if self._crew.is_stopping:
+            self._crew.retire(child)
+        self._feed_quarantine()
+        self._tell.on_credit()
+
+    def _give_back(self, items: Sequence[tuple[StoredJob, int]]) -> None:
+        if items:
+            self._tell.on_returned(items)
+
+    def _withdraw_waiting(self) -> Items:
+        parked = list(self._ledger.parked.values())
+        self._ledger.parked.clear()
+        return parked + self._quarantine.withdraw_all()
+
+    # ── time, and deaths ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ensure_tick(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._timer = None
+        for child in list(self._crew.children.values()):
+            if child.phase is not Phase.GONE:
+                self._look(child, now)
+        self._watch.forget_gone()
+        self._crew.tend(now)
+        self._feed_quarantine()
+        if self._ledger.held or any(self._crew.unsettled()):
+            self._ensure_tick()
+        elif self._quarantine.end_if_idle(now):
+            self._timer = self._loop.call_later(IDLE_TICK_S, self._tick)
+
+    def _look(self, child: Child, now: float) -> None:
+        child.measure_rss()
+        if child.count and self._watch.look(child, now, self.tasks):
+            _recall(child)
+        if 0 < self._settings.max_rss_bytes < child.rss_bytes:
+            self._recycle(child, f"it uses {child.rss_bytes} bytes, WORKER_MAX_RSS is {self._settings.max_rss_bytes}")
+
+    def _recycle(self, child: Child, why: str) -> None:
+        if child.phase is Phase.READY:
+            event(log, logging.INFO, "worker.recycled", worker=child.name, reason=why)
+            self._crew.retire(child)
+            self._ensure_tick()
+            if child.seat != self._crew.quarantine.name:
+                self._crew.fill(self._crew.seat_of(child))
+
+    def _died(self, child: Child) -> None:
+        lost = self._ledger.take_all(child)
+        if child.is_silent:
+            self._cut_off += [(job, fence) for job, fence, _ in lost]
+        elif not child.was_ready:
+            self._tell.on_not_ready(f"{child.exit_text()} before it was ready")
+        elif lost or child.retired_at == 0.0:
+            self._tell_of_crash(child, lost)
+        if self._ledger.parked:
+            for job, fence in self._ledger.unparked():
+                self.dispatch(fence, [job])
+        self._ensure_tick()
+        if self._crew.is_stopping and not self._crew.children:
+            self._all_gone.set()
+
+    def _tell_of_crash(self, child: Child, lost: Sequence[tuple[StoredJob, int, float]]) -> None:
+        process = CrashReport(
+            worker=child.name, pid=child.pid, exit_code=child.exit_code, rss_bytes=child.rss_bytes, cause=child.exit_text()
+        )
+        report = judge(
+            lost,
+            set(child.marks.read()),
+            seen=child.running,
+            overran=child.overran,
+            was_killed=bool(child.killed_for),
+            clock=(time.monotonic(), time.time_ns() // 1_000_000),
+            process=process,
+        )
+        event(log, logging.WARNING, "worker.died", worker=child.name, pid=child.pid, cause=report.cause, held=len(lost))
+        self._tell.on_crashed(report)
+
+
+def _send(child: Child, fence: int, lot: list[StoredJob], load_us: int) -> None:
+    if not child.count:
+        child.moved_at = time.monotonic()
+    child.count += len(lot)
+    child.load_us = load_us
+    if len(lot) == 1 or sum([len(job.spec.payload) for job in lot]) <= RUN_BYTES_MAX:
+        child.send(Run(fence, lot))
+    else:
+        for job in lot:
+            child.send(Run(fence, [job]))
+
+
+def _recall(child: Child) -> None:
+    if child.phase is Phase.READY and child.count and not child.is_recalled:
+        child.is_recalled = True
+        child.send(Recall())
+
+
+def _state_of(child: Child, seat: Seat) -> WorkerState:
+    return WorkerState(
+        name=child.name,
+        pid=child.pid,
+        state=child.phase.value,
+        slots=child.slots,
+        busy=min(child.count, child.slots),
+        held=child.count,
+        done=child.done,
+        failed=child.failed,
+        rss_bytes=child.measure_rss() if child.phase is not Phase.GONE else child.rss_bytes,
+        restarts=seat.restarts,
+    )
+
+
+def _make_run_folder() -> str:
+    """A folder of our own (0700) with a path short enough for unix sockets."""
+    folder = tempfile.mkdtemp(prefix="zjp-")
+    if len(folder) > FOLDER_CHARS_MAX:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="zjp-", dir="/tmp")
+    return folder
