@@ -26,6 +26,7 @@ START_MS = 1_760_000_000_000
 RARE_EVERY = 50_000
 """One record in so many is of the rare type, in the rare queue, failed and tagged."""
 PAGE = 50
+SWITCH_INTERVAL_S = 0.0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ async def time_pace(per_s: int, pace_s: float, seconds: float = 4.0) -> None:
 
 
 async def time_beside_a_busy_loop(bulk: int, seconds: float = 3.0) -> None:
-    """The loop never rests: what the writer's thread still gets done."""
+    """The loop never rests: what the writer's thread still gets done. Hardly anything with the interpreter's own switch interval."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteRecordStore(Path(folder) / "records.db", ttl_s=0)
         await store.open()

@@ -132,6 +132,8 @@ class OutcomeUnknown(ZjpError, TimeoutError):
 class JobError(ZjpError):
     """How a job ended, when it did not end well."""
 
+    code = "job-error"
+
 
 class JobFailed(JobError):
     """The job is `failed`.

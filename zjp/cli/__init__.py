@@ -1,1 +1,124 @@
-"""The zjp command; a file per group of verbs."""
+"""The command line: `zjp VERB`. A file per group of verbs; here are the group itself and what an error becomes.
+
+A verb's file is imported when the verb is asked for, and ZeroMQ only when a verb talks to a node, so `zjp --help` and completion
+stay quick. Results go to stdout, talk goes to stderr.
+
+Exit codes: 0 done, 1 failed, 2 usage, 69 unavailable, 70 a bug of ours, 75 jobs were handed back (the node), 77 not allowed,
+78 bad settings, 130 interrupted. A reader that closes the pipe early (`zjp jobs list | head`) is content: 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..config import inherited_environment
+from ..errors import ZjpError
+from .options import Caller, connecting, reading
+
+EX_FAILED, EX_USAGE, EX_SOFTWARE, EX_INTERRUPTED = 1, 2, 70, 130
+
+VERBS = {
+    "node": "node",
+    "submit": "submit",
+    "jobs": "jobs",
+    "queues": "queues",
+    "stats": "stats",
+    "config": "config",
+    "doctor": "doctor",
+    "bench": "bench",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""Verb -> the file beside this one that holds the command of that name, in the order of the help."""
+
+
+class Verbs(click.Group):
+    """The group; every way out of it ends in one exit code and, when something is wrong, one clear line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"{__name__}.{VERBS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except click.Abort:
+            code = EX_INTERRUPTED
+        except click.ClickException as fault:
+            fault.show()
+            code = fault.exit_code
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            _forget_stdout()
+            return 0
+        except TimeoutError as fault:
+            return _fail(ctx, fault, getattr(fault, "exit_code", 69))
+        except ZjpError as fault:
+            return _fail(ctx, fault, fault.exit_code)
+        except Exception as fault:
+            return _own_bug(ctx, fault)
+
+
+def _fail(ctx: click.Context, fault: Exception, code: int) -> int:
+    if ctx.ensure_object(Caller).debug:
+        traceback.print_exception(fault)
+    click.echo(f"zjp: {fault}", err=True)
+    return code
+
+
+def _own_bug(ctx: click.Context, fault: Exception) -> int:
+    text = " ".join(f"{type(fault).__name__}: {fault}".split())
+    if ctx.ensure_object(Caller).debug:
+        traceback.print_exception(fault)
+        click.echo(f"zjp: this is a bug of zjp: {text}", err=True)
+    else:
+        again = "run it again as `zjp --debug ...` for the traceback, and report that"
+        click.echo(f"zjp: this is a bug of zjp: {text}; {again}", err=True)
+    return EX_SOFTWARE
+
+
+def _forget_stdout() -> None:
+    """Nobody reads any more: what is still in the buffer goes nowhere, so that the interpreter's last flush is quiet too."""
+    if sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group("zjp", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="zjp")
+@reading
+@connecting
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Submit jobs to a zjp node, look at them, and run nodes.
+
+    Options before the verb count for every verb; most can also stand after it. `zjp VERB --help` says more.
+    """
+    if inherited_environment().get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """The entry point of the installed `zjp`."""
+    cli(prog_name="zjp")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 
 from ..config import Settings
@@ -72,6 +71,7 @@ class Node:
             node=self._data.node_id,
             boot=self._data.boot,
             address=self.address,
+            advertise=settings.zmq_advertise or self.address,
             data_dir=str(settings.data_dir),
             durability=self.queue.level.value,
             tasks=len(self.dispatch.tasks),
@@ -279,12 +279,11 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 
 def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
-    processes = settings.worker_processes or min(os.cpu_count() or 1, settings.worker_count)
     return PoolSettings(
         app=settings.app or "",
         node=data.node_id,
         slots=settings.worker_count,
-        processes=processes,
+        processes=settings.process_count,
         strategy=settings.load_balancer_strategy,
         marks_folder=str(data.path / "marks"),
         max_jobs=settings.worker_max_jobs,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
@@ -80,6 +80,9 @@ class Journal:
         self._thread.start()
 
     def put(self, operation: Operation) -> asyncio.Future[Any]:
+        """Raises: StoreUnavailable once closed."""
+        if self._is_closing:
+            raise StoreUnavailable("the queue is closed: the node is stopping")
         operation.done = self._tail = self._loop.create_future()
         self._jobs_waiting += operation.size
         self._inbox.put(operation)
@@ -92,8 +95,6 @@ class Journal:
 
     def check(self) -> None:
         """Raises: StoreUnavailable, StoreFull, when a submit had better not join."""
-        if self._is_closing:
-            raise StoreUnavailable("the queue is closed: the node is stopping; submit to another node")
         if self._jobs_waiting > JOBS_WAITING_MAX:
             raise StoreUnavailable(f"{self._jobs_waiting} jobs wait to be written, the limit is {JOBS_WAITING_MAX}; try again later")
         began_at = self._began_at
@@ -116,18 +117,16 @@ class Journal:
         while not is_last or (held and tries < CLOSE_TRIES):
             batch, ends = self._gather(held, is_last)
             is_last = is_last or ends
-            if not batch:
-                continue
-            self._began_at = time.monotonic()
-            outcome = self._commit(batch)
-            self.busy_s += time.monotonic() - self._began_at
+            self._began_at = began_at = time.monotonic()
+            held = self._commit(batch)
+            if held and self._disk is not None and self._disk.drop_ballast():
+                held = self._commit(held)
+            self.busy_s += time.monotonic() - began_at
             self._began_at = 0.0
-            held, failed = outcome
             tries = tries + 1 if held else 0
-            self._tell(batch, held, failed)
         if held:
             error = StoreUnavailable("the queue's file could not be written before the node stopped; these outcomes will be found lost")
-            self._tell(held, [], {id(operation): error for operation in held})
+            self._tell(held, dict.fromkeys(map(id, held), error))
 
     def _gather(self, held: list[Operation], is_last: bool) -> tuple[list[Operation], bool]:
         """(what waits, whether the end was asked for)"""
@@ -150,8 +149,16 @@ class Journal:
             return batch, False
         return batch, True
 
-    def _commit(self, batch: list[Operation]) -> tuple[list[Operation], dict[int, Exception]]:
-        """(those to be tried again, id of operation -> why it was refused)"""
+    def _commit(self, batch: list[Operation]) -> list[Operation]:
+        """Those to be tried again. After a failure removals go first and alone: what adds something would take their room."""
+        if self.trouble is None:
+            return self._transact(batch)
+        held = self._transact([operation for operation in batch if operation.is_held])
+        return held + self._transact([operation for operation in batch if not operation.is_held])
+
+    def _transact(self, batch: list[Operation]) -> list[Operation]:
+        if not batch:
+            return []
         db = self._db
         failed: dict[int, Exception] = {}
         try:
@@ -160,14 +167,15 @@ class Journal:
                 if (error := self._write(operation)) is not None:
                     failed[id(operation)] = error
             db.execute("COMMIT")
-        except Exception as error:  # the disk's fault: whatever it is, nothing of this batch is stored
+        except Exception as error:  # whatever it is, nothing of this batch is stored
             return self._give_up(batch, error)
         self.commits += 1
         if self.trouble is not None:
             self.trouble = None
             if self._disk is not None:
                 self._disk.fill_ballast()
-        return [], failed
+        self._tell(batch, failed)
+        return []
 
     def _write(self, operation: Operation) -> Exception | None:
         db = self._db
@@ -183,18 +191,16 @@ class Journal:
         db.execute("RELEASE operation")
         return None
 
-    def _give_up(self, batch: list[Operation], error: Exception) -> tuple[list[Operation], dict[int, Exception]]:
+    def _give_up(self, batch: list[Operation], error: Exception) -> list[Operation]:
         if self._db.in_transaction:
             self._db.rollback()
-        self.trouble = refusal = unavailable(error)
-        if self._disk is not None:
-            self._disk.drop_ballast()
-        held = [operation for operation in batch if operation.is_held]
-        return held, {id(operation): refusal for operation in batch if not operation.is_held}
+        self.trouble = unavailable(error)
+        refused = [operation for operation in batch if not operation.is_held]
+        self._tell(refused, dict.fromkeys(map(id, refused), self.trouble))
+        return [operation for operation in batch if operation.is_held]
 
-    def _tell(self, batch: list[Operation], held: list[Operation], failed: dict[int, Exception]) -> None:
-        kept = {id(operation) for operation in held}
-        told = [(operation, failed.get(id(operation))) for operation in batch if id(operation) not in kept]
+    def _tell(self, batch: list[Operation], failed: Mapping[int, Exception]) -> None:
+        told = [(operation, failed.get(id(operation))) for operation in batch]
         if told and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, told)
 
@@ -204,17 +210,28 @@ class Journal:
         for operation, error in told:
             self._jobs_waiting -= operation.size
             if error is None:
-                value = operation.apply()
-                if not operation.done.done():
-                    operation.done.set_result(value)
+                self._apply(operation)
             else:
                 self._refuse(operation, error)
         self._after()
 
+    def _apply(self, operation: Operation) -> None:
+        try:
+            value = operation.apply()
+        except Exception as bug:  # shown to the caller, or logged by the loop; the others of this commit must hear of theirs
+            operation.done.set_exception(bug)
+        else:
+            if not operation.done.done():
+                operation.done.set_result(value)
+
     def _refuse(self, operation: Operation, error: Exception) -> None:
         operation.refuse()
-        if not isinstance(error, ZjpError):
-            error = StoreUnavailable(f"the queue's file refused the request: {error}")
-        if not operation.done.done():
-            operation.done.set_exception(error)
-            operation.done.exception()  # seen: nobody may be waiting for a claim's row
+        if operation.done.done():
+            return
+        if isinstance(error, ZjpError):
+            operation.done.set_exception(type(error)(*error.args))  # a copy each: a raised exception carries its traceback
+        else:
+            refusal = StoreUnavailable(f"the queue's file refused the request: {error!r}")
+            refusal.__cause__ = error
+            operation.done.set_exception(refusal)
+        operation.done.exception()  # seen: nobody may be waiting for a claim's row

@@ -89,9 +89,10 @@ class Writer:
             "INSERT OR REPLACE INTO blocks(first, last, rows, created_min, created_max, finished_min) VALUES(?, ?, ?, ?, ?, ?)",
             (block.first, block.last, block.rows, block.created_min, block.created_max, block.finished_min),
         )
-        self._sql.executemany(
-            "INSERT INTO seen(first, word) VALUES(?, ?)", [(block.first, word) for word in block.take_unwritten()]
-        )
+        if words := block.take_unwritten():
+            self._sql.execute(
+                "INSERT INTO seen(first, word) SELECT ?, value FROM json_each(?)", (block.first, str(list(words)))
+            )
 
     def _sort_out(self, items: Sequence[RecordItem]) -> list[RecordItem]:
         """Those whose run is higher than that of the record there, which is removed; of an id that comes twice the higher run."""

@@ -1,0 +1,159 @@
+"""What the user asked for beside the verb's own words: which node, how long, in what form. And the way to that node.
+
+The same options can stand before the verb and after it; the later one counts. They are gathered in one `Caller`, which travels
+as the click context's object.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..config import TABLE, Loaded, load
+from ..errors import ConfigError
+from ..units import DURATION_ACCEPTED, parse_duration_s
+
+if TYPE_CHECKING:
+    from ..client.blocking import Client
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+REQUEST_LIMIT_S = 5.0
+"""For one answer of a node: far more than a healthy one needs, and soon enough for a person who forgot to start it."""
+
+
+@dataclass
+class Caller:
+    """Filled by the options' callbacks while the command line is read."""
+
+    address: tuple[str, ...] | None = None
+    cluster: str | None = None
+    timeout_s: float | None = None
+    config: Path | None = None
+    as_json: bool = False
+    yes: bool = False
+    debug: bool = False
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """Raises: ConfigError."""
+        return load({}, config_file=self.config)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self.address or self.loaded.settings.client_address
+
+    def client(self, timeout_s: float | None = None) -> Client:
+        """To be closed by the caller (`with`). Raises: ConfigError; nothing is dialled yet."""
+        from ..client.blocking import Client
+
+        cluster = self.cluster or self.loaded.settings.cluster_name
+        return Client(*self.addresses, cluster=cluster, timeout=timeout_s or self.timeout_s or REQUEST_LIMIT_S)
+
+    def confirm(self, question: str) -> bool:
+        """True with `--yes`, or when a person at the terminal agrees. Raises: click.UsageError when there is nobody to ask."""
+        if self.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise click.UsageError("this cannot be undone: add --yes to do it without being asked")
+        return click.confirm(question, err=True)
+
+
+class DurationType(click.ParamType[float]):
+    """`5s`, `2m`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration_s(value)
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
+
+
+class SettingType(click.ParamType[Any]):
+    """Text that is read like the setting of that name."""
+
+    def __init__(self, setting: str) -> None:
+        self._setting = TABLE[setting]
+        self.name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._setting.kind.parse(value)
+        except ValueError as fault:
+            self.fail(f"{value!r} {fault}; accepted: {self._setting.kind.accepted}", param, ctx)
+
+
+DURATION = DurationType()
+
+caller = click.make_pass_decorator(Caller, ensure=True)
+"""Passes the Caller as the first argument."""
+
+
+def _kept(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        held = ctx.ensure_object(Caller)
+        if value not in (None, False):
+            setattr(held, field, value)
+
+    return keep
+
+
+def _option(field: str, *names: str, **column: Any) -> Callable[[Decorated], Decorated]:
+    return click.option(*names, callback=_kept(field), expose_value=False, **column)
+
+
+_address = _option(
+    "address", "--address", type=SettingType("CLIENT_ADDRESS"), metavar="ADDRESS",
+    help="The node, as tcp://HOST:PORT; several with commas fail over. [CLIENT_ADDRESS]",
+)  # fmt: skip
+_cluster = _option(
+    "cluster", "--cluster", type=SettingType("CLUSTER_NAME"), metavar="NAME", help="Name of its cluster. [CLUSTER_NAME]"
+)
+_timeout = _option(
+    "timeout_s", "--timeout", type=DURATION, metavar="DURATION", help=f"Longest wait for one answer. [{REQUEST_LIMIT_S:g}s]"
+)
+_config = _option(
+    "config", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Settings in TOML. [zjp.toml, when there is one]",
+)  # fmt: skip
+_debug = _option("debug", "--debug", is_flag=True, help="Show the traceback of an error.")
+_json = _option("as_json", "--json", is_flag=True, help="JSON on stdout.")
+_yes = _option("yes", "--yes", "-y", is_flag=True, help="Do what cannot be undone without asking.")
+
+
+def connecting(function: Decorated) -> Decorated:
+    """For every verb that talks to a node."""
+    return _address(_cluster(_timeout(_config(_yes(_debug(function))))))
+
+
+def talking(function: Decorated) -> Decorated:
+    """`connecting` without `--timeout` and `--yes`, for verbs that mean something else by them or do nothing final."""
+    return _address(_cluster(_config(_debug(function))))
+
+
+def local(function: Decorated) -> Decorated:
+    """For verbs that need settings, but no node."""
+    return _config(_debug(function))
+
+
+def reading(function: Decorated) -> Decorated:
+    """For every verb that tells something."""
+    return _json(function)
+
+
+def seconds_of(name: str, text: str) -> float:
+    """Raises: ConfigError."""
+    try:
+        return parse_duration_s(text)
+    except ValueError:
+        raise ConfigError(f"{name}={text}: is not {DURATION_ACCEPTED}") from None
