@@ -2,7 +2,7 @@
 
 Times are RFC 3339 in UTC with milliseconds, or null where it has not happened; durations are text that a submit takes back
 (`30s`); payload, progress and result are unpacked from msgpack. What msgpack can hold and JSON cannot becomes the nearest thing:
-bytes become base64 text, numbers that are not finite become null, keys become text.
+bytes become base64 text, numbers that are not finite become null, keys and times become text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-import msgpack
+import msgspec
 
 from .job import Attempt, JobFault, JobView, format_id
 from .units import show_duration
@@ -86,7 +86,7 @@ def time_json(at_ms: int) -> str | None:
 
 def unpacked(data: bytes) -> Any:
     """msgpack as JSON's kinds of values; empty: None."""
-    return plain(msgpack.unpackb(data, strict_map_key=False)) if data else None
+    return plain(msgspec.msgpack.decode(data)) if data else None
 
 
 def plain(value: Any) -> Any:
@@ -99,4 +99,6 @@ def plain(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)

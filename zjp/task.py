@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .job import QUEUE_CHARS_MAX, RETRIES_MAX, TYPE_CHARS_MAX, check_name
+from .job import QUEUE_CHARS_MAX, RETRIES_MAX, TYPE_CHARS_MAX, Options, check_name, check_options
 from .retry import RetryPolicy
-from .units import parse_duration_s
+from .units import parse_duration_s, show_duration
 
 
 class Retry(Exception):
@@ -113,6 +113,9 @@ class TaskOptions:
     tags: tuple[str, ...] = ()
 
 
+TIMEOUT_MIN_S = 0.001
+"""The wire counts whole milliseconds."""
+
 OPTION_NAMES = ("queue", "priority", "max_retries", "timeout", "soft_timeout", "retry", "tags")
 """What `@app.task` accepts."""
 
@@ -123,14 +126,35 @@ def task_options(options: Mapping[str, Any]) -> TaskOptions:
     given = {name: value for name, value in options.items() if value is not None}
     for name in ("timeout", "soft_timeout"):
         if name in given:
-            given[f"{name}_s"] = parse_duration_s(given.pop(name))
-    made = TaskOptions(**{**given, "tags": tuple(given.get("tags", ()))})
+            given[f"{name}_s"] = _limit_s(name, given.pop(name))
+    made = TaskOptions(**{**given, "tags": _tags(given.get("tags", ()))})
     check_name("queue", made.queue, QUEUE_CHARS_MAX)
-    if not 1 <= made.priority <= 10:
-        raise ValueError(f"priority is {made.priority}, it must be 1 (low) to 10 (high)")
-    if made.max_retries is not None and not 0 <= made.max_retries <= RETRIES_MAX:
-        raise ValueError(f"max_retries is {made.max_retries}, it must be 0 to {RETRIES_MAX}")
+    _check_whole("priority", made.priority, 1, 10)
+    if made.max_retries is not None:
+        _check_whole("max_retries", made.max_retries, 0, RETRIES_MAX)
+    if made.retry is not None and not isinstance(made.retry, RetryPolicy):
+        raise TypeError(f"retry is {made.retry!r}, it must be a RetryPolicy, such as RetryPolicy('fixed', base_s=5)")
     return made
+
+
+def _limit_s(name: str, value: str | float) -> float:
+    limit_s = parse_duration_s(value)
+    if limit_s < TIMEOUT_MIN_S:
+        raise ValueError(f"{name} is {value!r}, it must be at least {show_duration(TIMEOUT_MIN_S)}; leave it out for the node's own")
+    return limit_s
+
+
+def _tags(tags: Any) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise TypeError(f"tags is the text {tags!r}, it must be a list; write tags=[{tags!r}]")
+    made = tuple(tags)
+    check_options(Options(tags=made))
+    return made
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}, it must be a whole number, {low} to {high}")
 
 
 def refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
@@ -156,24 +180,33 @@ class Definition:
     is_async: bool = field(init=False)
     signature: inspect.Signature = field(init=False)
     _plain: frozenset[str] | None = field(init=False)
+    _context_name: str = field(init=False)
 
     def __post_init__(self) -> None:
         check_name("task name", self.name, TYPE_CHARS_MAX)
         full = inspect.signature(self.function)
         parameters = list(full.parameters.values())
-        takes_context = bool(parameters) and _is_context(parameters[0])
+        namespace = getattr(inspect.unwrap(self.function), "__globals__", {})
+        takes_context = bool(parameters) and _is_context(parameters[0], namespace)
         rest = parameters[1:] if takes_context else parameters
-        for parameter in rest:
-            if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
-                raise TypeError(
-                    f"task {self.name!r}: parameter {parameter.name!r} is positional only; payloads are passed by name, make it a named parameter"
-                )
+        self._check_parameters(rest, namespace)
         put = object.__setattr__
         put(self, "takes_context", takes_context)
         put(self, "is_async", inspect.iscoroutinefunction(self.function))
         put(self, "signature", full.replace(parameters=rest))
+        put(self, "_context_name", parameters[0].name if takes_context else "")
         has_defaults = any(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in rest)
         put(self, "_plain", None if has_defaults else frozenset(p.name for p in rest))
+
+    def _check_parameters(self, parameters: list[inspect.Parameter], namespace: Mapping[str, Any]) -> None:
+        for parameter in parameters:
+            if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
+                raise TypeError(
+                    f"task {self.name!r}: parameter {parameter.name!r} is positional only; payloads are passed by name, "
+                    "make it a named parameter"
+                )
+            if _names_context(parameter.annotation, namespace):
+                raise TypeError(f"task {self.name!r}: parameter {parameter.name!r} is a Context; make it the first, positional parameter")
 
     def payload_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The payload for a call with these arguments. Raises: TypeError, as the call itself would."""
@@ -193,6 +226,8 @@ class Definition:
             return
         try:
             self.signature.bind(**payload)
+            if self.takes_context and self._context_name in payload:  # only a function with ** lets it come so far
+                raise TypeError(f"got an unexpected keyword argument {self._context_name!r}")
         except TypeError as fault:
             raise PayloadMismatch(f"the payload does not fit {self.name}{self.signature}: {fault}") from None
 
@@ -204,12 +239,26 @@ class Definition:
         return self.function(**payload)
 
 
-def _is_context(parameter: inspect.Parameter) -> bool:
-    annotation = parameter.annotation
-    if annotation is parameter.empty:
+def _is_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> bool:
+    if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+        return False
+    if parameter.annotation is parameter.empty:
         return parameter.name == "ctx"
-    # A string under `from __future__ import annotations`: the name is what can be seen without importing.
-    return annotation is Context or (isinstance(annotation, str) and annotation.split(".")[-1] == "Context")
+    return _names_context(parameter.annotation, namespace)
+
+
+def _names_context(annotation: Any, namespace: Mapping[str, Any]) -> bool:
+    """Text under `from __future__ import annotations`: looked up where the function was written. A name that is not there was imported
+    for type checkers only, and is taken at its word."""
+    if not isinstance(annotation, str):
+        return annotation is Context
+    first, *rest = annotation.strip("\"'").split(".")
+    if first not in namespace:
+        return (rest or [first])[-1] == "Context"
+    found = namespace[first]
+    for name in rest:
+        found = getattr(found, name, None)
+    return found is Context
 
 
 class Registry:

@@ -8,15 +8,12 @@ from itertools import pairwise
 from ..lines import FINAL_VALUES, Ack, Dead, Final
 from .case import Case, Casebook, began, key_of
 from .check import check
-from .excuse import Excuses
+from .excuse import LATE_NS, Excuses
 
 Report = Ack | Dead
 
 COMPLETED_ATTEMPTS = {"done": (1, 1), "cancelled": (0, 1)}
 """How many attempts of a job in that final state completed, least and most; none in any other. A job may complete while it is cancelled."""
-
-REPORT_NS = 5_000_000_000
-"""How long the report of a failure may be under way; a fault that hits the process within it may have swallowed it."""
 
 
 @check(
@@ -164,7 +161,7 @@ def _sure_failures(case: Case, excuses: Excuses) -> list[int]:
     sure: list[int] = []
     for index, run in enumerate(runs):
         if run.fence in raised:
-            until = runs[index + 1].t if index + 1 < len(runs) else raised[run.fence] + REPORT_NS
+            until = runs[index + 1].t if index + 1 < len(runs) else raised[run.fence] + LATE_NS
             if not excuses.run_was_hit(run, run.t, until):
                 sure.append(run.fence)
     return sure

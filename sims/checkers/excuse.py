@@ -8,8 +8,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import pairwise
 
-from ..lines import Expire, Fault, Lease, Nack, Open, Run
+from ..lines import ClaimEnd, Expire, Fault, Lease, Nack, Open, Run
 from .case import Case, Casebook, began
+
+LATE_NS = 5_000_000_000
+"""How long after a pause a woken process may still start what it no longer holds, and how long a report may be under way."""
 
 
 class Excuses:
@@ -46,36 +49,36 @@ class Excuses:
             self._everywhere.append(fault)
 
     def run_was_hit(self, run: Run, since: int, until: int) -> bool:
-        """Whether the process of that run was touched in between, by a fault or by a task that took it down."""
+        """Whether its process was touched in between: by a fault, by a task that took it down, or by a pause shortly before."""
         doomed_at = self._doomed_at.get(run.pid)
         return (
             (doomed_at is not None and doomed_at <= until)
-            or _touches(self._by_pid.get(run.pid, ()), since, until)
-            or _touches(self._by_node.get(run.node, ()), since, until)
-            or _touches(self._everywhere, since, until)
+            or _touches(self._faults_of(run), since, until)
+            or self.run_was_delayed(run, since, until)
         )
 
     def run_was_delayed(self, run: Run, since: int, until: int) -> bool:
-        """Whether its process was paused or cut off in between, so that it started what it no longer held."""
-        hit = [*self._by_pid.get(run.pid, ()), *self._by_node.get(run.node, ()), *self._everywhere]
-        return _touches([fault for fault in hit if fault.kind in ("stop", "cut")], since, until)
+        """Whether its process was paused or cut off, and so may act for what it no longer holds."""
+        return _touches(
+            [fault for fault in self._faults_of(run) if fault.kind in ("stop", "cut")], since - LATE_NS, until
+        )
+
+    def _faults_of(self, run: Run) -> list[Fault]:
+        return [*self._by_pid.get(run.pid, ()), *self._by_node.get(run.node, ()), *self._everywhere]
 
     def is_rerun_explained(self, case: Case, first: Run, second: Run) -> bool:
         """Whether something ended the earlier run's claim, or may have."""
         since, until = min(first.t, second.t), second.t
         return (
             any(end.fence == first.fence and end.type != "ok" for end in case.ends)
-            or any(
-                isinstance(end, Nack | Expire) and end.fence == first.fence and began(end) <= until
-                for end in case.claim_ends
-            )
+            or any(_gives_up(end, first.fence, until) for end in case.claim_ends)
             or self.run_was_hit(first, since, until)
             or case.is_requeued_between(since, until)
             or any(lease.fence == first.fence and self.is_claim_lost(lease, until) for lease in case.leases)
         )
 
     def claim_was_hit(self, lease: Lease, until: int) -> bool:
-        return _touches(self._by_node.get(lease.node, ()), lease.t, until) or _touches(self._everywhere, lease.t, until)
+        return _touches([*self._by_node.get(lease.node, ()), *self._everywhere], lease.t, until)
 
     def is_claim_lost(self, lease: Lease, until: int) -> bool:
         """Whether the store may have taken the claim from its holder by then: hit, reborn, or silent for a whole lease."""
@@ -102,5 +105,10 @@ class Excuses:
         return [before, *renewed_at[first + 1 : bisect_right(renewed_at, until)], until]
 
 
-def _touches(faults: list[Fault] | tuple[()], since: int, until: int) -> bool:
+def _gives_up(end: ClaimEnd, fence: int, until: int) -> bool:
+    """A hand-back (`release`) is no reason: what was started is not handed back without a failure or a fault."""
+    return isinstance(end, Nack | Expire) and end.fence == fence and end.type != "fail" and began(end) <= until
+
+
+def _touches(faults: list[Fault], since: int, until: int) -> bool:
     return any(fault.t <= until and fault.t1 >= since for fault in faults)

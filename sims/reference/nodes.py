@@ -9,12 +9,14 @@ from ..lines import AttemptSeen
 from .world import Job, Node, Worker, World
 
 LEASE_NS = 5_000_000_000
+RETRY_NS = 50_000_000
 
 
 class Nodes:
     def __init__(self, world: World) -> None:
         self.world = world
         self.pid = 0
+        self.attempts: dict[tuple[str, int], int] = {}
         self.sink_fences: dict[str, int] = {}
         self.sink_effects: set[str] = set()
         self.nodes = [Node(f"n{number}") for number in range(1, world.shape.nodes + 1)]
@@ -36,16 +38,14 @@ class Nodes:
 
     def work(self) -> None:
         self.world.tick()
-        for job in self.world.jobs.values():
-            if job.state == "later" and job.due <= self.world.now:
-                self.world.put(job)
+        self.world.promote_due()
         node = self.world.pick(self.nodes)
         if node.paused_at:
             self.world.tick(500_000)
             if not node.is_evicted and self.world.now - node.paused_at > LEASE_NS:
                 self.evict(node)
             return
-        if not any(level for level in self.world.ready.values()) and not self.is_busy():
+        if not any(self.world.ready.values()) and not self.is_busy:
             self.world.tick(1_000_000)
         self.advance(node, self.world.pick(node.workers))
 
@@ -57,12 +57,6 @@ class Nodes:
         for job in held:
             self.world.take_back(job)
         self.world.say("reaper", "reap", "ok", count=len(held), t0=t0)
-
-    def take_back(self, job: Job) -> None:
-        if job.state == "cancelling":
-            self.world.finish(job, "cancelled")
-        elif job.state == "held":
-            self.world.put(job, front=True)
 
     def advance(self, node: Node, worker: Worker) -> None:
         if not worker.held:
@@ -80,35 +74,31 @@ class Nodes:
 
     def claim(self, node: Node, worker: Worker) -> None:
         t0 = self.world.now
-        self.world.fence += 1
+        claimed = self.world.claim(node.name, self.world.shape.batch)
         t = self.world.tick(30)
-        for level in self.world.ready.values():
-            while level and len(worker.held) < self.world.shape.batch:
-                job = level.popleft()
-                job.state, job.fence, job.holder = "held", self.world.fence, node.name
-                worker.held.append((job, self.world.fence))
-                self.world.say(
-                    node.name, "lease", "ok", job=job.id, fence=self.world.fence, node=node.name, boot=node.boot, t0=t0, t=t
-                )
+        for job in claimed:
+            worker.held.append((job, job.fence))
+            self.attempts[job.id, job.fence] = job.failures + job.crashes + 1
+            names = {"job": job.id, "fence": job.fence, "node": node.name, "boot": node.boot}
+            self.world.say(node.name, "lease", "ok", **names, t0=t0, t=t)
 
     def enter(self, node: Node, worker: Worker, job: Job, fence: int) -> None:
-        attempt = job.failures + job.crashes + 1
         who = f"w{worker.pid}"
         names = {"job": job.id, "key": job.key, "ek": f"e-{job.id}", "node": node.name}
-        self.world.say(who, "run", "ok", **names, fence=fence, attempt=attempt, pid=worker.pid)
+        self.world.say(who, "run", "ok", **names, fence=fence, attempt=self.attempts[job.id, fence], pid=worker.pid)
         worker.step = "effect"
 
     def effect(self, node: Node, worker: Worker, job: Job, fence: int) -> None:
-        shape, roll = self.world.shape, self.rng.random()
-        worker.step, worker.outcome = "end", "return"
-        for outcome, rate in (("raise", shape.raises), ("snooze", shape.snoozes), ("discard", shape.discards)):
-            if roll < rate:
-                worker.outcome = outcome
-                return
-            roll -= rate
-        if roll < shape.crashes:
+        shape = self.world.shape
+        rates = {"raise": shape.raises, "snooze": shape.snoozes, "discard": shape.discards, "crash": shape.crashes}
+        outcomes, weights = [*rates, "return"], [*rates.values(), max(0.0, 1.0 - sum(rates.values()))]
+        worker.step, worker.outcome = "end", self.world.rng.choices(outcomes, weights)[0]
+        if worker.outcome == "crash":
             self.crash(node, worker, job, fence)
-            return
+        elif worker.outcome == "return":
+            self.ask_sink(job, fence)
+
+    def ask_sink(self, job: Job, fence: int) -> None:
         highest, key = self.sink_fences.get(job.id, 0), f"e-{job.id}"
         answer = "stale" if fence < highest else "duplicate" if key in self.sink_effects else ""
         self.sink_fences[job.id] = max(fence, highest)
@@ -118,29 +108,26 @@ class Nodes:
     def leave(self, node: Node, worker: Worker, job: Job, fence: int) -> None:
         is_well = worker.outcome == "return"
         val = "" if is_well else worker.outcome
-        self.world.say(f"w{worker.pid}", "end", "ok" if is_well else "fail", job=job.id, fence=fence, pid=worker.pid, val=val)
+        self.world.say(
+            f"w{worker.pid}", "end", "ok" if is_well else "fail", job=job.id, fence=fence, pid=worker.pid, val=val
+        )
         worker.step = "report"
 
-    def report_kind(self, job: Job, outcome: str) -> str:
-        if outcome == "raise":
-            return "nack" if job.failures < self.world.shape.max_retries else "dead"
-        return {"return": "ack", "snooze": "nack", "discard": "dead"}[outcome]
-
     def invoke(self, node: Node, worker: Worker, job: Job, fence: int) -> None:
-        kind = self.world.report_kind(job, worker.outcome)
+        worker.kind = self.world.report_kind(job, worker.outcome)
         worker.invoked_at = self.world.tick(20)
-        self.world.say(node.name, kind, "invoke", job=job.id, fence=fence, node=node.name, t=worker.invoked_at)
+        names = {"job": job.id, "fence": fence, "node": node.name}
+        self.world.say(node.name, worker.kind, "invoke", **names, t=worker.invoked_at)
         worker.step = "answer"
 
     def answer(self, node: Node, worker: Worker, job: Job, fence: int) -> None:
-        kind = self.world.report_kind(job, worker.outcome)
         is_held = job.fence == fence
-        due = self.world.now + 50_000_000 if kind == "nack" and job.state == "held" else 0
-        extra: dict[str, Any] = {"due": due} if kind == "nack" else {}
-        if kind == "nack" and worker.outcome == "snooze":
+        due = self.world.now + RETRY_NS if worker.kind == "nack" and job.state == "held" else 0
+        extra: dict[str, Any] = {"due": due} if worker.kind == "nack" else {}
+        if worker.outcome == "snooze":
             extra["val"] = "snooze"
         names = {"job": job.id, "fence": fence, "node": node.name, "t0": worker.invoked_at}
-        self.world.say(node.name, kind, "ok" if is_held else "fail", **names, **extra)
+        self.world.say(node.name, worker.kind, "ok" if is_held else "fail", **names, **extra)
         if is_held:
             self.world.apply(job, fence, worker.outcome, due)
         worker.held.popleft()
@@ -153,12 +140,15 @@ class Nodes:
         self.replace(node, worker)
 
     def kill_worker(self) -> None:
-        node = self.world.pick(node for node in self.nodes)
+        node = self.world.pick(self.nodes)
         if not node.paused_at:
             worker = self.world.pick(node.workers)
-            self.world.say("nemesis", "fault", "ok", t1=self.world.now + 30_000, kind="kill", val="worker", pids=[worker.pid])
+            self.fault("kill", "worker", pids=[worker.pid])
             self.world.tick()
             self.replace(node, worker)
+
+    def fault(self, kind: str, val: str, **fields: Any) -> None:
+        self.world.say("nemesis", "fault", "ok", kind=kind, val=val, t1=self.world.now + 30_000, **fields)
 
     def replace(self, node: Node, worker: Worker) -> None:
         """Its node sees the worker dead and hands all it held back."""
@@ -178,18 +168,10 @@ class Nodes:
         node = self.world.pick(self.nodes)
         if node.paused_at:
             return
-        pids = [worker.pid for worker in node.workers]
         for worker in node.workers:
-            # Its report was under way: the store may have carried it out, and nobody heard the answer.
-            if (
-                worker.held
-                and worker.step == "answer"
-                and worker.held[0][0].fence == worker.held[0][1]
-                and self.world.chance(0.5)
-            ):
-                job, fence = worker.held[0]
-                self.world.apply(job, fence, worker.outcome, self.world.now)
-        self.world.say("nemesis", "fault", "ok", t1=self.world.now + 30_000, kind="kill", val="node", pids=pids, node=node.name)
+            if worker.step == "answer" and self.world.chance(0.5):
+                self.lose_answer(worker)
+        self.fault("kill", "node", pids=[worker.pid for worker in node.workers], node=node.name)
         self.world.tick()
         node.boot += 1
         for job in self.world.jobs.values():
@@ -197,22 +179,29 @@ class Nodes:
                 self.world.take_back(job)
         self.start(node)
 
+    def lose_answer(self, worker: Worker) -> None:
+        """Its report was under way: the store carries it out, and nobody hears the answer."""
+        job, fence = worker.held[0]
+        if job.fence == fence:
+            self.world.apply(job, fence, worker.outcome, self.world.now)
+
     def pause(self) -> None:
-        node = self.world.pick(self.nodes)
-        if sum(bool(other.paused_at) for other in self.nodes) == 0:
-            node.paused_at = self.world.now
+        if not any(node.paused_at for node in self.nodes):
+            self.world.pick(self.nodes).paused_at = self.world.now
+
+    def wake_after(self, paused_ns: int) -> None:
+        for node in self.nodes:
+            if node.paused_at and self.world.now - node.paused_at >= paused_ns:
+                self.wake(node)
 
     def wake(self, node: Node) -> None:
-        """It goes on where it stood: what it started is finished and refused, what it held unstarted is dropped."""
-        if not node.paused_at:
-            return
+        """It goes on where it stood. Of what it lost meanwhile, some it drops, and some it starts or finishes all the same."""
         pids = [worker.pid for worker in node.workers]
-        fields: dict[str, Any] = {"t": node.paused_at, "t1": self.world.now, "kind": "stop", "pids": pids, "node": node.name}
-        self.world.say("nemesis", "fault", "ok", **fields)
+        names: dict[str, Any] = {"pids": pids, "node": node.name, "t": node.paused_at, "t1": self.world.now}
+        self.world.say("nemesis", "fault", "ok", kind="stop", val=node.name, **names)
         if node.is_evicted:
             self.world.say(node.name, "renew", "fail", node=node.name, boot=node.boot, t0=self.world.now)
             for worker in node.workers:
-                keep = 1 if worker.step != "run" else 0
+                keep = worker.step != "run" or self.world.chance(0.5)
                 worker.held = deque(list(worker.held)[:keep])
         node.paused_at, node.is_evicted = 0, False
-

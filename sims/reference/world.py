@@ -40,6 +40,7 @@ class Worker:
     held: deque[tuple[Job, int]] = field(default_factory=deque)
     step: str = "run"
     outcome: str = ""
+    kind: str = ""
     invoked_at: int = 0
 
 

@@ -38,17 +38,28 @@ DECODERS: list[Callable[[bytes], Any]] = [
 ENVELOPE = Envelope(PROTOCOL_VERSION, "zjp", "p-1", 1, 7)
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.binary(max_size=20) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats()
+    | st.binary(max_size=20)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=20,
 )
 
 
-def is_read_or_refused(decode: Callable[[bytes], Any], body: bytes) -> None:
+def refusal(decode: Callable[..., Any], *args: Any) -> str:
+    """The text of the WireError, empty when there was none; any other exception fails the test."""
     try:
-        decode(body)
+        decode(*args)
     except WireError as fault:
-        assert len(str(fault)) < 400
+        return str(fault)
+    return ""
+
+
+def is_read_or_refused(decode: Callable[[bytes], Any], body: bytes) -> None:
+    assert len(refusal(decode, body)) < 400
 
 
 @pytest.mark.parametrize("decode", DECODERS)
@@ -69,7 +80,9 @@ def test_any_plain_data_under_a_tag_gives_a_message_or_wire_error(
 @pytest.mark.parametrize("decode", DECODERS)
 @given(data=st.data())
 @settings(max_examples=60)
-def test_message_with_one_damaged_byte_gives_a_message_or_wire_error(decode: Callable[[bytes], Any], data: st.DataObject) -> None:
+def test_message_with_one_damaged_byte_gives_a_message_or_wire_error(
+    decode: Callable[[bytes], Any], data: st.DataObject
+) -> None:
     body = bytearray(codec.encode_worker(build(data.draw(st.sampled_from(CLASSES)), Drawn(data.draw))))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     is_read_or_refused(decode, bytes(body))
@@ -78,17 +91,18 @@ def test_message_with_one_damaged_byte_gives_a_message_or_wire_error(decode: Cal
 @pytest.mark.parametrize("decode", DECODERS)
 @given(data=st.data())
 @settings(max_examples=60)
-def test_message_that_was_cut_gives_a_message_or_wire_error(decode: Callable[[bytes], Any], data: st.DataObject) -> None:
+def test_message_that_was_cut_gives_a_message_or_wire_error(
+    decode: Callable[[bytes], Any], data: st.DataObject
+) -> None:
     body = codec.encode_worker(build(data.draw(st.sampled_from(CLASSES)), Drawn(data.draw)))
     is_read_or_refused(decode, body[: data.draw(st.integers(0, len(body)))])
 
 
 @given(frames=st.lists(st.binary(max_size=60), max_size=4), cluster=st.text(max_size=10))
-def test_any_frames_give_an_envelope_or_wire_error_and_always_a_number_to_answer(frames: list[bytes], cluster: str) -> None:
-    try:
-        assert codec.decode_envelope(frames, cluster).cluster == cluster
-    except WireError as fault:
-        assert len(str(fault)) < 600
+def test_any_frames_give_an_envelope_or_wire_error_and_always_a_number_to_answer(
+    frames: list[bytes], cluster: str
+) -> None:
+    assert len(refusal(codec.decode_envelope, frames, cluster)) < 600
     assert isinstance(codec.seq_of(frames), int)
 
 
@@ -173,7 +187,9 @@ def test_foreign_cluster_name_is_shown_cut_and_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [Pause("half a pair \ud800"), Submit([JobSpec(b"", "t", b"\x80", priority=1 << 64)])], ids=["text", "number"]
+    "message",
+    [Pause("half a pair \ud800"), Submit([JobSpec(b"", "t", b"\x80", priority=1 << 64)])],
+    ids=["text", "number"],
 )
 def test_what_cannot_travel_is_the_callers_fault(message: Any) -> None:
     with pytest.raises(InvalidJob, match=r"cannot be encoded: .*; texts must be valid Unicode, numbers have 64 bits"):

@@ -87,7 +87,12 @@ def test_stored_form_comes_back_equal(cls: type[msgspec.Struct], data: st.DataOb
 
 @pytest.mark.parametrize("way", UNIONS)
 def test_message_of_one_conversation_is_refused_in_the_others(way: str) -> None:
-    foreign = {"request": b"\x92\x21\xa4disk", "reply": b"\x91\x0d", "to_worker": b"\x91\x0d", "from_worker": b"\x91\x42"}
+    foreign = {
+        "request": b"\x92\x21\xa4disk",
+        "reply": b"\x91\x0d",
+        "to_worker": b"\x91\x0d",
+        "from_worker": b"\x91\x42",
+    }
     with pytest.raises(codec.WireError, match="not valid: Invalid value"):
         DECODERS[way](foreign[way])
 

@@ -101,8 +101,8 @@ def _own_bug(ctx: click.Context, fault: Exception) -> int:
 
 def _forget_stdout() -> None:
     """Nobody reads any more: what is still in the buffer goes nowhere, so that the interpreter's last flush is quiet too."""
-    if sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 @click.group("zjp", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

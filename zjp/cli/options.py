@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..config import TABLE, Loaded, load
-from ..errors import ConfigError
-from ..units import DURATION_ACCEPTED, parse_duration_s
+from ..units import parse_duration_s
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -65,35 +64,26 @@ class Caller:
         return click.confirm(question, err=True)
 
 
-class DurationType(click.ParamType[float]):
-    """`5s`, `2m`: seconds."""
+def duration(text: str | float) -> float:
+    """An option's `5s` as seconds. Raises: click.BadParameter."""
+    try:
+        return parse_duration_s(text)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault)) from None
 
-    name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+def like_setting(name: str) -> Callable[[Any], Any]:
+    """An option's text, read as the setting of that name is."""
+    kind = TABLE[name].kind
+
+    def read(text: Any) -> Any:
         try:
-            return parse_duration_s(value)
+            return kind.parse(text) if isinstance(text, str) else text
         except ValueError as fault:
-            self.fail(str(fault), param, ctx)
+            raise click.BadParameter(f"{text!r} {fault}; accepted: {kind.accepted}") from None
 
+    return read
 
-class SettingType(click.ParamType[Any]):
-    """Text that is read like the setting of that name."""
-
-    def __init__(self, setting: str) -> None:
-        self._setting = TABLE[setting]
-        self.name = "value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._setting.kind.parse(value)
-        except ValueError as fault:
-            self.fail(f"{value!r} {fault}; accepted: {self._setting.kind.accepted}", param, ctx)
-
-
-DURATION = DurationType()
 
 caller = click.make_pass_decorator(Caller, ensure=True)
 """Passes the Caller as the first argument."""
@@ -113,14 +103,14 @@ def _option(field: str, *names: str, **column: Any) -> Callable[[Decorated], Dec
 
 
 _address = _option(
-    "address", "--address", type=SettingType("CLIENT_ADDRESS"), metavar="ADDRESS",
+    "address", "--address", type=like_setting("CLIENT_ADDRESS"), metavar="ADDRESS",
     help="The node, as tcp://HOST:PORT; several with commas fail over. [CLIENT_ADDRESS]",
 )  # fmt: skip
 _cluster = _option(
-    "cluster", "--cluster", type=SettingType("CLUSTER_NAME"), metavar="NAME", help="Name of its cluster. [CLUSTER_NAME]"
+    "cluster", "--cluster", type=like_setting("CLUSTER_NAME"), metavar="NAME", help="Name of its cluster. [CLUSTER_NAME]"
 )
 _timeout = _option(
-    "timeout_s", "--timeout", type=DURATION, metavar="DURATION", help=f"Longest wait for one answer. [{REQUEST_LIMIT_S:g}s]"
+    "timeout_s", "--timeout", type=duration, metavar="DURATION", help=f"Longest wait for one answer. [{REQUEST_LIMIT_S:g}s]"
 )
 _config = _option(
     "config", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -149,11 +139,3 @@ def local(function: Decorated) -> Decorated:
 def reading(function: Decorated) -> Decorated:
     """For every verb that tells something."""
     return _json(function)
-
-
-def seconds_of(name: str, text: str) -> float:
-    """Raises: ConfigError."""
-    try:
-        return parse_duration_s(text)
-    except ValueError:
-        raise ConfigError(f"{name}={text}: is not {DURATION_ACCEPTED}") from None

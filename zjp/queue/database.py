@@ -181,6 +181,11 @@ _INSERT_LATER = (
     f"substr(?2, (value ->> 0) >> {SIZE_BITS}, (value ->> 0) & {_SIZE_MASK}) FROM json_each(?3)"
 )
 
+_UPDATE_JOBS = (
+    f"UPDATE jobs SET data = substr(?1, (new.value ->> 0) >> {SIZE_BITS}, (new.value ->> 0) & {_SIZE_MASK}) "
+    "FROM json_each(?2) AS new WHERE jobs.row = new.value ->> 1"
+)
+
 
 def insert_jobs(db: Database, first_row: int, ids: Sequence[bytes], datas: Sequence[bytes]) -> None:
     """Into rows `first_row` and following."""
@@ -193,14 +198,21 @@ def insert_later(db: Database, entries: Sequence[tuple[int, int, bool]], ids: Se
     db.execute(_INSERT_LATER, (b"".join(ids), b"".join(datas), json_text(places)))
 
 
+def update_jobs(db: Database, rows: Sequence[int], datas: Sequence[bytes]) -> None:
+    places = json_text(zip(_places(datas), rows, strict=True))
+    db.execute(_UPDATE_JOBS, (b"".join(datas), places))
+
+
 def delete_jobs(db: Database, rows: Sequence[int]) -> None:
-    db.execute("DELETE FROM jobs WHERE row IN (SELECT value FROM json_each(?))", (json_text(rows),))
+    db.execute(f"DELETE FROM jobs WHERE row {ROWS}", (json_text(rows),))
 
 
 def delete_later(db: Database, rows: Sequence[int]) -> None:
-    db.execute("DELETE FROM later WHERE row IN (SELECT value FROM json_each(?))", (json_text(rows),))
+    db.execute(f"DELETE FROM later WHERE row {ROWS}", (json_text(rows),))
 
 
+ROWS = "IN (SELECT value FROM json_each(?))"
+"""For the one parameter `json_text(rows)`."""
 AMONG = "IN (SELECT substr(?1, value * 16 + 1, 16) FROM json_each(?2))"
 """For the parameters of `among`."""
 

@@ -170,10 +170,9 @@ class Journal:
         except Exception as error:  # whatever it is, nothing of this batch is stored
             return self._give_up(batch, error)
         self.commits += 1
-        if self.trouble is not None:
-            self.trouble = None
-            if self._disk is not None:
-                self._disk.fill_ballast()
+        self.trouble = None
+        if self._disk is not None:
+            self._disk.fill_ballast()
         self._tell(batch, failed)
         return []
 
@@ -219,7 +218,8 @@ class Journal:
         try:
             value = operation.apply()
         except Exception as bug:  # shown to the caller, or logged by the loop; the others of this commit must hear of theirs
-            operation.done.set_exception(bug)
+            if not operation.done.done():
+                operation.done.set_exception(bug)
         else:
             if not operation.done.done():
                 operation.done.set_result(value)

@@ -1,72 +1,37 @@
-"""The queue in one SQLite file, owned by one node. (Skeleton: the signature others build against.)"""
+"""The queue in one SQLite file, owned by one node: the store as the node's loop sees it.
+
+    loop's thread                    writer's thread (journal.py)     reader's thread
+    State: window, claims, outbox    the one write connection         look-ups, listings,
+    every method below               operations, many per commit      next rows of a level
+
+A method decides in the loop, puts one operation into the journal and returns when it is committed (`synchronous=FULL`: on the disk) and
+applied. Claims are decided from memory and wait for nothing. Where the steps live: submitting.py, claiming.py, moving.py, browsing.py,
+recovery.py. Why no job is handed out twice or forgotten between file and memory: window.py.
+
+Leases: one process owns the file, so a lease is lost only when the node's own loop stopped renewing. A pause of the whole process is not
+that: a pass that finds the last one more than PAUSE_S ago extends the lease instead of judging it. A lost lease makes every claim
+void at once; claims are refused until `renew` has told the node.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
-from ..job import JobFilter, JobSpec, Record
-from .store import (
-    Backlog,
-    CancelKind,
-    Claim,
-    Durability,
-    FinishedLookup,
-    Life,
-    Live,
-    LivePage,
-    LostClaims,
-    OutboxItem,
-    Outcome,
-    QueueCount,
-    Renewal,
-    Submitted,
-    Tended,
-)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-class SQLiteQueueStore:
-    level: Durability
-    on_ready: Callable[[], None] | None
-    on_finished: Callable[[Sequence[bytes]], None] | None
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        lease_s: float,
-        starvation_s: float,
-        dedup_s: float,
-        outbox_count_max: int,
-        outbox_bytes_max: int,
-        disk_reserve_bytes: int,
-        finished: FinishedLookup,
-        now_s: Callable[[], float] = time.monotonic,
-        wall_ms: Callable[[], int] = _wall_ms,
-    ) -> None:
-        raise NotImplementedError
-
-    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims: raise NotImplementedError
-    async def close(self) -> None: raise NotImplementedError
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]: raise NotImplementedError
-    async def requeue(self, records: Sequence[Record]) -> list[bool]: raise NotImplementedError
-    async def claim(self, count: int, weights: Mapping[str, int]) -> Claim: raise NotImplementedError
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]: raise NotImplementedError
-    async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal: raise NotImplementedError
-    async def tend(self, limit: int) -> Tended: raise NotImplementedError
-    async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]: raise NotImplementedError
-    async def promote(self, ids: Sequence[bytes]) -> list[bool]: raise NotImplementedError
-    async def pause(self, queue: str) -> None: raise NotImplementedError
-    async def resume(self, queue: str) -> None: raise NotImplementedError
-    async def purge(self, queue: str) -> int: raise NotImplementedError
-    async def counts(self) -> list[QueueCount]: raise NotImplementedError
-    async def get(self, ids: Sequence[bytes]) -> list[Live | Record | None]: raise NotImplementedError
-    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage: raise NotImplementedError
-    async def outbox(self, limit: int) -> Sequence[OutboxItem]: raise NotImplementedError
-    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: raise NotImplementedError
-    def backlog(self) -> Backlog: raise NotImplementedError
+from ..errors import InvalidJob, StoreFull
+from ..job import Attempt, JobFilter, JobSpec, JobState, Record, StoredJob
+from . import browsing
+from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
+from .database import MEMORY, Database, Lock, open_database, open_reader
+from .disk import Disk
+from .journal import Journal, Operation
+from .layout import QUEUES_MAX, ROW_BITS
+from .listing import Lister
+from .moving import CancelOperation, PromoteOperation, PurgeLaterOperation, PurgeOperation, RequeueOperation, Statements, Withdrawn
+from .recovery import load, recover
+from .sessions import Sessions
+from .state import OpenClaim, State

@@ -72,7 +72,8 @@ class OutboxDrain(Generic[Item]):
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._is_running = False
-        self._deadline = float("inf")
+        self._limit = asyncio.timeout(None)
+        """Set by `stop`; it also ends a call that hangs."""
         self._failures = 0
         self.moved = 0
         """Records that arrived since the start."""
@@ -92,22 +93,36 @@ class OutboxDrain(Generic[Item]):
 
     async def run(self) -> None:
         """Until `stop`, or cancelled. Raises what neither store should: a bug of ours."""
+        if self._is_running:  # `stop` came first and does it all
+            await self._ended.wait()
+            return
         self._is_running = True
         try:
-            while not self._stopping.is_set():
-                await self._woken.wait()
-                await self._drain()
-            await self._drain_last()
+            async with self._limit:
+                while not self._stopping.is_set():
+                    await self._woken.wait()
+                    await self._drain()
+                await self._drain_last()
+        except TimeoutError:
+            if not self._limit.expired():
+                raise
+            event(
+                _log, logging.WARNING, "outbox.not_emptied", left=self.backlog, reason=str(self.fault or "out of time")
+            )
         finally:
             self._ended.set()
 
     async def stop(self, within_s: float) -> int:
         """Move what can be moved within `within_s`. Returns what is left, which stays in the outbox for the next start."""
-        self._deadline = asyncio.get_running_loop().time() + within_s
+        deadline = asyncio.get_running_loop().time() + within_s
         for awaited in (self._stopping, self._woken, self._full):
             awaited.set()
-        if self._is_running:
+        if self._is_running and not self._ended.is_set():
+            self._limit.reschedule(deadline)
             await self._ended.wait()
+        elif not self._is_running:
+            self._limit = asyncio.timeout_at(deadline)
+            await self.run()
         return self.backlog
 
     async def _drain(self) -> None:
@@ -126,15 +141,9 @@ class OutboxDrain(Generic[Item]):
                 await _wait(self._full, next_at)
 
     async def _drain_last(self) -> None:
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                while (count := await self._round()) != 0:
-                    if count is None:
-                        await asyncio.sleep(self._delay_s())
-        except TimeoutError:
-            event(
-                _log, logging.WARNING, "outbox.not_emptied", left=self.backlog, reason=str(self.fault or "out of time")
-            )
+        while (count := await self._round()) != 0:
+            if count is None:
+                await asyncio.sleep(self._delay_s())
 
     async def _round(self) -> int | None:
         """Move one batch. Returns its size, None when a store was away."""

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Sequence
 from enum import Enum
-from pathlib import Path
 
 import msgspec
 import zmq
@@ -31,10 +30,10 @@ from ..transport.pump import set_limits
 from ..wire.codec import encode_worker
 from ..wire.messages import ToWorker
 from .credit import PREFETCH_US
+from .environment import for_children
 from .marks import MarkFile
 from .settings import ChildSettings
 
-_PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -76,7 +75,7 @@ class Child:
         "was_ready",
     )
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: int, secret_names: Sequence[str]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: str, secret_names: Sequence[str]) -> None:
         """Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
         self.phase = Phase.STARTING
@@ -181,7 +180,7 @@ def _start(settings: ChildSettings, secret_names: Sequence[str]) -> subprocess.P
         [sys.executable, "-m", "zjp.worker.process"],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        env=_environment(secret_names),
+        env=for_children(secret_names),
     )
     blob = msgspec.msgpack.encode(settings)
     assert process.stdin is not None
@@ -191,18 +190,6 @@ def _start(settings: ChildSettings, secret_names: Sequence[str]) -> subprocess.P
     except BrokenPipeError:  # it died already; seen as any death
         pass
     return process
-
-
-def _environment(secret_names: Sequence[str]) -> dict[str, str]:
-    environment = dict(os.environ)
-    for name in secret_names:
-        for spelling in (name, f"ZJP_{name}", f"{name}_FILE", f"ZJP_{name}_FILE"):
-            environment.pop(spelling, None)
-    if not any(part in ("site-packages", "dist-packages") for part in _PACKAGE_ROOT.parts):
-        # zjp runs from a checkout that only this process's path may know. (An installed one is found anyway, and its folder must not
-        # come before the standard library.)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), environment.get("PYTHONPATH", ""))))
-    return environment
 
 
 def _pidfd_of(pid: int) -> int | None:

@@ -10,7 +10,6 @@ its end has been read; its successor is started at once, or, when it died before
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -21,6 +20,7 @@ import zmq
 from ..log import event
 from ..wire.messages import StopWorker
 from .child import Child, Phase
+from .environment import python_path
 from .settings import PoolSettings, child_settings, spread
 
 SETTLE_S = 0.01
@@ -33,6 +33,10 @@ PAUSE_S = (0.1, 15.0)
 _IN_PLACE = (Phase.STARTING, Phase.READY)
 
 log = logging.getLogger(__name__)
+
+
+def outbox_of(run_folder: str) -> str:
+    return f"ipc://{run_folder}/out"
 
 
 class Seat:
@@ -50,17 +54,24 @@ class Seat:
 class Crew:
     """`on_death(child)` is called once for every process that ended, when it can be judged."""
 
-    def __init__(self, settings: PoolSettings, context: zmq.Context[zmq.Socket[bytes]], run_folder: str, on_death: Callable[[Child], None]) -> None:
-        self._settings, self._context, self._run_folder = settings, context, run_folder
-        self._on_death = on_death
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, settings: PoolSettings, on_death: Callable[[Child], None]) -> None:
+        self._settings, self._on_death = settings, on_death
         self._timers: set[asyncio.TimerHandle] = set()
-        self.outbox = f"ipc://{run_folder}/out"
         self.seats = [Seat(f"w{index}", slots) for index, slots in enumerate(spread(settings.slots, settings.processes))]
         self.quarantine = Seat("q", 1)
         self.children: dict[str, Child] = {}
         """By name, until judged."""
         self.is_stopping = False
+
+    def open(self, context: zmq.Context[zmq.Socket[bytes]], run_folder: str) -> None:
+        """Start the processes. Their sockets lie in `run_folder`; all of them report to `outbox`."""
+        self._context, self._run_folder = context, run_folder
+        self._marks_folder = self._settings.marks_folder or run_folder
+        self._loop = asyncio.get_running_loop()
+        self._outbox = outbox_of(run_folder)
+        os.makedirs(self._marks_folder, mode=0o700, exist_ok=True)
+        for seat in self.seats:
+            self.fill(seat)
 
     def fill(self, seat: Seat) -> None:
         """Start the next generation on `seat`, unless it is filled."""
@@ -69,17 +80,16 @@ class Crew:
         seat.restarts += seat.generation > 0
         seat.generation += 1
         name = f"{seat.name}.{seat.generation}"
-        marks_folder = self._settings.marks_folder or self._run_folder
         settings = child_settings(
             self._settings,
             worker=name,
             slots=seat.slots,
             inbox=f"ipc://{self._run_folder}/{name}",
-            outbox=self.outbox,
-            marks_path=os.path.join(marks_folder, f"{name}.marks"),
+            outbox=self._outbox,
+            marks_path=os.path.join(self._marks_folder, f"{name}.marks"),
             parent_pid=os.getpid(),
             folder=self._settings.folder or os.getcwd(),
-            python_path=os.environ.get("PYTHONPATH"),
+            python_path=python_path(),
         )
         try:
             child = Child(self._context, settings, seat=seat.name, secret_names=self._settings.secret_names)
@@ -127,8 +137,6 @@ class Crew:
         """Every process must be gone."""
         for timer in self._timers:
             timer.cancel()
-        with contextlib.suppress(OSError):
-            os.unlink(self.outbox.removeprefix("ipc://"))
 
     def _look(self, child: Child) -> None:
         if not child.has_exited():

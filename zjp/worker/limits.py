@@ -19,6 +19,8 @@ from typing import Any
 
 from ..task import SoftTimeout
 
+SWEEP_AT = 1024
+
 
 class AlarmLimit:
     """For the main thread."""
@@ -91,6 +93,9 @@ class ThreadLimits:
                 heapq.heappush(waiting, self._added.get(timeout=pause_s))
             except queue.Empty:
                 _fire(heapq.heappop(waiting)[2])
+            if len(waiting) >= SWEEP_AT and not self._count % SWEEP_AT:  # short functions under a long limit leave entries behind
+                waiting = [entry for entry in waiting if entry[2].claims]
+                heapq.heapify(waiting)
 
 
 def _fire(watch: _Watch) -> None:

@@ -34,6 +34,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._progress: dict[bytes, bytes] = {}
         self._progress_at = 0.0
+        self._is_closed = False
         self._pack = msgpack.Packer(use_bin_type=True).pack
 
     def flush(self) -> None:
@@ -73,5 +74,13 @@ class Outbox:
                 sent, self._progress = self._progress, {}
                 self._send(Progress(self._worker, sent))
 
+    def close(self) -> None:
+        """Send what there is; nothing is sent any more after this."""
+        self.flush()
+        with self._lock:
+            self._is_closed = True
+            self._socket.close()
+
     def _send(self, message: FromWorker) -> None:
-        self._socket.send(encode_worker(message))
+        if not self._is_closed:
+            self._socket.send(encode_worker(message))

@@ -39,7 +39,7 @@ from ..wire.codec import decode_from_worker
 from ..wire.messages import NotReady, Progress, Ready, Recall, Result, Results, Returned, Run, StopJobs, TaskInfo
 from .child import Child, Phase
 from .credit import PREFETCH_US, Credit
-from .crew import Crew, Seat
+from .crew import Crew, Seat, outbox_of
 from .ledger import Items, Ledger
 from .quarantine import Quarantine
 from .reports import Callbacks, CrashReport, Held, WorkerState
@@ -88,6 +88,9 @@ class Pool:
         self._credit = Credit(max(spread(settings.slots, settings.processes)))
         self._ledger = Ledger(self._credit)
         self._watch = Watch(settings, self._ledger)
+        self._crew = Crew(settings, self._died)
+        self._quarantine = Quarantine(self._crew, self._ledger)
+        self._is_started = False
         self._timer: asyncio.TimerHandle | None = None
         self._cut_off: Items = []
         self._all_gone = asyncio.Event()
@@ -99,15 +102,13 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._run_folder = _make_run_folder()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._crew = Crew(self._settings, self._context, self._run_folder, self._died)
-        self._quarantine = Quarantine(self._crew, self._ledger)
         outbox = self._context.socket(zmq.PULL)
         set_limits(outbox, linger_ms=0, high_water_mark=0)  # bounded by credit: each message answers a job
-        outbox.bind(self._crew.outbox)
+        outbox.bind(outbox_of(self._run_folder))
         self._pump = Pump(outbox, self._received)
         self._pump.start()
-        for seat in self._crew.seats:
-            self._crew.fill(seat)
+        self._crew.open(self._context, self._run_folder)
+        self._is_started = True
         self._ensure_tick()
 
     async def stop(self, grace_s: float) -> Items:
@@ -115,6 +116,8 @@ class Pool:
         they come; the answer is what the kill cut off, as (job, fence), to be handed back unspent. Empty: all that had started finished."""
         crew = self._crew
         crew.is_stopping = True
+        if not self._is_started:
+            return []
         for child in list(crew.children.values()):
             crew.retire(child)
         self._give_back(self._withdraw_waiting())
@@ -122,13 +125,18 @@ class Pool:
         if crew.children:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_gone.wait(), max(grace_s, 0.001))
-        for child in crew.children.values():
-            child.is_silent = True
-            child.kill("the node is stopping")
+        self.kill()
         if crew.children:
             await self._all_gone.wait()
         self._close()
         return self._cut_off
+
+    def kill(self) -> None:
+        """All processes, at once. A `stop` under way ends soon after; without one, nothing is told of what they held."""
+        self._crew.is_stopping = True
+        for child in self._crew.children.values():
+            child.is_silent = True
+            child.kill("the node is stopping")
 
     def _close(self) -> None:
         if self._timer is not None:

@@ -116,10 +116,11 @@ class _Parts:
         self.reading = Lane("records-reader", self._answer)
 
     async def close(self) -> None:
-        await self.reading.call(self.reader.close)
-        self.reading.stop()
         await self.writing.call(lambda: None)  # all that was asked for before is committed
-        self.writing.stop(last=self.writer.close)
+        self.writing.stop()
+        await self.reading.call(self.reader.close)
+        await self.reading.call(self.writer.close)
+        self.reading.stop()
 
     def _commit(self, calls: Sequence[Call]) -> None:
         """One transaction for all; where that fails, one for each, so that a bad call fails alone."""
@@ -142,7 +143,9 @@ class _Parts:
                 call.error = self._translated(error)
 
     def _translated(self, error: Exception) -> Exception:
-        return unavailable(self._path, error) if isinstance(error, sqlite3.Error) else error
+        """The file's troubles are the world's; what SQLite says of a wrong statement or value is a bug of ours and stays one."""
+        is_bug = isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError)
+        return unavailable(self._path, error) if isinstance(error, sqlite3.Error) and not is_bug else error
 
 
 async def _open_parts(path: Path, bytes_max: int) -> _Parts:

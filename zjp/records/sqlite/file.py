@@ -27,7 +27,8 @@ _PRAGMAS = (
     "journal_size_limit=67108864",
     "cache_size=-16000",
 )
-_BUSY_S = 5.0
+_BUSY_S = 1.0
+"""Nobody else should be writing: DATA_DIR is held by one node."""
 _STATEMENTS_KEPT = 128
 """Prepared ones per connection: the INSERTs and SELECTs of 2**n rows, and the listings by combination of filters."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -43,7 +43,6 @@ class Lane:
 
     def __init__(self, name: str, handle: Callable[[Sequence[Call]], None]) -> None:
         self._handle = handle
-        self._last: Callable[[], object] | None = None
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         Thread(target=self._run, name=name, daemon=True).start()
 
@@ -53,9 +52,8 @@ class Lane:
         result: T = await call.future
         return result
 
-    def stop(self, last: Callable[[], object] | None = None) -> None:
-        """After what was asked for. `last`: what the thread does at its end."""
-        self._last = last
+    def stop(self) -> None:
+        """After what was asked for so far."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -66,8 +64,6 @@ class Lane:
                 call.loop.call_soon_threadsafe(_settle, calls)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
-        if self._last is not None:
-            self._last()
 
     def _gather(self, call: Call) -> Sequence[Call]:
         calls = [call]

@@ -1,0 +1,258 @@
+"""A queue store that writes down what it is asked and what it answers: the lease, ack, nack, dead, release, open, renew and reap lines.
+
+It wraps any store and changes nothing. Used where the store is within reach: conformance and model tests, and nodes started with a
+recorded store. Order of writing is what makes the lines proof: a lease line is written before the caller gets the jobs, so nothing runs
+before it; an outcome's invoke is written before the store is asked, its ok or fail before the caller hears of it.
+
+With `is_client` it also writes the lines a client would write (submit, cancel, requeue, promote), keyed by the job's id: for tests
+whose only client is the test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from zjp.errors import JobRejected, Unavailable
+from zjp.job import FINAL_STATES, JobFilter, JobSpec, JobState, Record, format_id
+from zjp.queue.store import (
+    Backlog,
+    CancelKind,
+    Claim,
+    Life,
+    Live,
+    LivePage,
+    LostClaims,
+    OutboxItem,
+    Outcome,
+    OutcomeKind,
+    QueueCount,
+    QueueStore,
+    Renewal,
+    SubmitKind,
+    Submitted,
+    Tended,
+)
+
+from .history import Recorder
+from .lines import Line, LineType
+
+FINAL_WORDS = {JobState.COMPLETED: "done", JobState.FAILED: "dead", JobState.CANCELLED: "cancelled"}
+"""State -> the word that final and seen lines use; any other state is written by its own name."""
+
+assert FINAL_WORDS.keys() == FINAL_STATES
+
+
+def final_word(state: JobState) -> str:
+    return FINAL_WORDS.get(state, state.value)
+
+
+class RecordingStore:
+    """Has the methods of `QueueStore`. `lease_ms`: what the wrapped store was given, so that the checker knows when silence is loss."""
+
+    def __init__(self, store: QueueStore, recorder: Recorder, *, lease_ms: int = 0, is_client: bool = False) -> None:
+        self._store = store
+        self.level = store.level
+        self._recorder = recorder
+        self._lease_ms = lease_ms
+        self._is_client = is_client
+        self._life = Life("", 0)
+
+    @property
+    def on_ready(self) -> Callable[[], None] | None:
+        return self._store.on_ready
+
+    @on_ready.setter
+    def on_ready(self, wake: Callable[[], None] | None) -> None:
+        self._store.on_ready = wake
+
+    @property
+    def on_finished(self) -> Callable[[Sequence[bytes]], None] | None:
+        return self._store.on_finished
+
+    @on_finished.setter
+    def on_finished(self, wake: Callable[[Sequence[bytes]], None] | None) -> None:
+        self._store.on_finished = wake
+
+    # What is written down
+
+    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+        t0 = time.monotonic_ns()
+        lost = await self._store.open(life, started)
+        self._life, self.level = life, self._store.level
+        self._recorder.write("open", "ok", node=life.node, boot=life.boot, lease_ms=self._lease_ms, t0=t0)
+        return lost
+
+    async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
+        t0 = time.monotonic_ns()
+        claim = await self._store.claim(count, weights)
+        names: dict[str, Any] = {"fence": claim.fence, "node": self._life.node, "boot": self._life.boot, "t0": t0}
+        self._say(
+            "lease", "ok", [{"job": format_id(job.spec.id)} for job in claim.jobs], **names, t=time.monotonic_ns()
+        )
+        return claim
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        t0 = time.monotonic_ns()
+        self._recorder.append([self._outcome_line(outcome, "invoke", t0) for outcome in outcomes])
+        try:
+            refused = await self._store.finish(outcomes)
+        except BaseException:
+            # The protocol says nothing was stored; the judge does not take its word for it.
+            self._recorder.append([self._outcome_line(outcome, "info", t0) for outcome in outcomes])
+            raise
+        lost = frozenset(refused)
+        self._recorder.append(
+            [self._outcome_line(one, "fail" if one.job.spec.id in lost else "ok", t0) for one in outcomes]
+        )
+        return refused
+
+    async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
+        t0 = time.monotonic_ns()
+        renewal = await self._store.renew(progress)
+        life = self._life
+        self._recorder.write("renew", "ok" if renewal.alive else "fail", node=life.node, boot=life.boot, t0=t0)
+        return renewal
+
+    async def tend(self, limit: int) -> Tended:
+        t0 = time.monotonic_ns()
+        tended = await self._store.tend(limit)
+        if tended.reaped:
+            self._recorder.write("reap", "ok", count=tended.reaped, t0=t0)
+        return tended
+
+    # What a client would write down
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        asked = [_submit_fields(spec) for spec in specs]
+        with self._client_call("submit", asked):
+            answers = await self._store.submit(specs)
+        if self._is_client:
+            lines = [self._answer_line(fields, answer) for fields, answer in zip(asked, answers, strict=True)]
+            self._recorder.append(lines)
+        return answers
+
+    def _answer_line(self, fields: dict[str, Any], answer: Submitted) -> Line:
+        if answer.kind is SubmitKind.UNIQUE:
+            return self._recorder.line("submit", "fail", **fields, why=f"unique key held by {format_id(answer.id)}")
+        is_repeat = answer.kind is SubmitKind.EXISTED
+        fields = fields | {"job": format_id(answer.id)}
+        return self._recorder.line("submit", "ok", **fields, level=self.level.value, existed=is_repeat)
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]:
+        asked = [{"job": format_id(job_id)} for job_id in ids]
+        with self._client_call("cancel", asked):
+            kinds = await self._store.cancel(ids)
+        answers = [fields | {"val": kind.value} for fields, kind in zip(asked, kinds, strict=True)]
+        self._say_as_client("cancel", "ok", answers)
+        return kinds
+
+    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+        asked = [{"job": format_id(record.job.spec.id)} for record in records]
+        with self._client_call("requeue", asked):
+            taken = await self._store.requeue(records)
+        self._say_taken("requeue", asked, taken)
+        return taken
+
+    async def promote(self, ids: Sequence[bytes]) -> list[bool]:
+        asked = [{"job": format_id(job_id)} for job_id in ids]
+        with self._client_call("promote", asked):
+            taken = await self._store.promote(ids)
+        self._say_taken("promote", asked, taken)
+        return taken
+
+    def _say_taken(self, f: str, asked: list[dict[str, Any]], taken: Sequence[bool]) -> None:
+        for fields, is_taken in zip(asked, taken, strict=True):
+            self._say_as_client(f, "ok" if is_taken else "fail", [fields])
+
+    @contextmanager
+    def _client_call(self, f: str, asked: list[dict[str, Any]]) -> Iterator[None]:
+        """Invoke lines before; on an error fail lines where it surely did not happen, else info."""
+        self._say_as_client(f, "invoke", asked)
+        try:
+            yield
+        except (JobRejected, Unavailable):
+            self._say_as_client(f, "fail", asked)
+            raise
+        except BaseException:
+            self._say_as_client(f, "info", asked)
+            raise
+
+    def _say_as_client(self, f: str, type: LineType, asked: list[dict[str, Any]]) -> None:
+        if self._is_client:
+            self._say(f, type, asked)
+
+    def _say(self, f: str, type: LineType, each: list[dict[str, Any]], **common: Any) -> None:
+        if each:
+            self._recorder.append([self._recorder.line(f, type, **fields, **common) for fields in each])
+
+    def _outcome_line(self, outcome: Outcome, type: LineType, asked_at: int) -> Line:
+        f, extra = _outcome_word(outcome)
+        if f == "nack" and outcome.delay_ms:
+            extra["due"] = asked_at + outcome.delay_ms * 1_000_000
+        times = {"t": asked_at} if type == "invoke" else {"t0": asked_at}
+        names = {"job": format_id(outcome.job.spec.id), "fence": outcome.fence, "node": self._life.node}
+        return self._recorder.line(f, type, **names, boot=self._life.boot, **extra, **times)
+
+    # What is only passed on
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def pause(self, queue: str) -> None:
+        await self._store.pause(queue)
+
+    async def resume(self, queue: str) -> None:
+        await self._store.resume(queue)
+
+    async def purge(self, queue: str) -> int:
+        return await self._store.purge(queue)
+
+    async def counts(self) -> list[QueueCount]:
+        return await self._store.counts()
+
+    async def get(self, ids: Sequence[bytes]) -> list[Live | Record | None]:
+        return await self._store.get(ids)
+
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage:
+        return await self._store.list(wanted, cursor, limit)
+
+    async def outbox(self, limit: int) -> Sequence[OutboxItem]:
+        return await self._store.outbox(limit)
+
+    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
+        await self._store.outbox_remove(items)
+
+    def backlog(self) -> Backlog:
+        return self._store.backlog()
+
+
+def _outcome_word(outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    """Kind of line, and what it says beyond job and fence."""
+    if outcome.kind is OutcomeKind.RELEASE:
+        return "release", {}
+    if outcome.kind is not OutcomeKind.FINISH:
+        return "nack", {"val": "snooze"} if outcome.kind is OutcomeKind.SNOOZE else {}
+    assert outcome.record is not None
+    word = final_word(outcome.record.state)
+    if word == "dead":
+        return "dead", {}
+    return "ack", {"val": word} if word == "cancelled" else {}
+
+
+def _submit_fields(spec: JobSpec) -> dict[str, Any]:
+    options = spec.options
+    fields: dict[str, Any] = {"job": format_id(spec.id), "queue": spec.queue, "priority": spec.priority}
+    if options is not None and options.idempotency_key:
+        fields["key"] = options.idempotency_key
+    if options is not None and options.delay_ms:
+        fields["due"] = time.monotonic_ns() + options.delay_ms * 1_000_000
+    if options is not None and options.max_retries is not None:
+        fields["max_retries"] = options.max_retries
+    return fields
+
+
+if TYPE_CHECKING:
+    _follows_the_protocol: type[QueueStore] = RecordingStore

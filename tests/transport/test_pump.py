@@ -1,0 +1,350 @@
+"""The pump on real sockets, under asyncio's loop and uvloop: no message sleeps, order holds, floods are shared out, faults stay alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvloop
+import zmq
+
+from zjp.transport.pump import DRAIN_MAX, OnMessage, Pump, set_limits
+
+pytestmark = pytest.mark.covers("main-path:8")
+
+DEADLINE_S = 20.0
+"""A message that sleeps makes these tests wait for ever; so much is for a slow machine."""
+
+Socket = zmq.Socket[bytes]
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """Runs a coroutine on the loop of that name, within the deadline."""
+
+    def runner(coroutine: Any) -> Any:
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as made:
+            return made.run(asyncio.wait_for(coroutine, DEADLINE_S))
+
+    return runner
+
+
+@contextmanager
+def pair(
+    high_water_mark: int = 0, *, left: int = zmq.DEALER, right: int = zmq.DEALER
+) -> Iterator[tuple[Socket, Socket]]:
+    """Two connected sockets."""
+    context: zmq.Context[Socket] = zmq.Context()
+    sockets = context.socket(left), context.socket(right)
+    for socket in sockets:
+        set_limits(socket, linger_ms=0, high_water_mark=high_water_mark)
+    sockets[0].bind("tcp://127.0.0.1:*")
+    sockets[1].connect(sockets[0].getsockopt_string(zmq.LAST_ENDPOINT))
+    try:
+        yield sockets
+    finally:
+        for socket in sockets:
+            socket.close(0)
+        context.term()
+
+
+@contextmanager
+def pumping(socket: Socket, on_message: OnMessage) -> Iterator[Pump]:
+    """A started pump. It must be stopped before its socket closes, also when the test fails: a loop that polls a closed descriptor aborts."""
+    pump = Pump(socket, on_message)
+    pump.start()
+    try:
+        yield pump
+    finally:
+        pump.stop()
+
+
+def ignore(_: list[bytes]) -> None: ...
+
+
+# ── nothing sleeps ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("in_flight", [1, 7])
+def test_ping_pong_with_sends_from_inside_the_handler_loses_no_edge(run: Callable[[Any], Any], in_flight: int) -> None:
+    """Each side sends while its own messages arrive: the trap of the edge-triggered descriptor, 20,000 times."""
+    rounds = 20_000 // in_flight * in_flight
+
+    async def play() -> None:
+        with pair() as (left, right):
+            done = asyncio.get_running_loop().create_future()
+            count = 0
+
+            def on_right(frames: list[bytes]) -> None:
+                assert pumps[1].send(frames)
+
+            def on_left(frames: list[bytes]) -> None:
+                nonlocal count
+                count += 1
+                if count == rounds:
+                    done.set_result(None)
+                elif count <= rounds - in_flight:
+                    assert pumps[0].send(frames)
+
+            pumps = Pump(left, on_left), Pump(right, on_right)
+            for pump in pumps:
+                pump.start()
+            for number in range(in_flight):
+                assert pumps[0].send([b"ball %d" % number])
+            await done
+            assert count == rounds
+            for pump in pumps:
+                pump.stop()
+
+    run(play())
+
+
+def test_bursts_beyond_one_drain_arrive_whole_and_in_order(run: Callable[[Any], Any]) -> None:
+    total = DRAIN_MAX * 10 + 17
+
+    async def play() -> None:
+        with pair() as (left, right):
+            seen: list[int] = []
+            done = asyncio.get_running_loop().create_future()
+
+            def on_message(frames: list[bytes]) -> None:
+                seen.append(int(frames[0]))
+                if len(seen) == total:
+                    done.set_result(None)
+
+            pump = Pump(left, on_message)
+            pump.start()
+            for number in range(total):
+                right.send(b"%d" % number)
+            await done
+            assert seen == list(range(total))
+            pump.stop()
+
+    run(play())
+
+
+def test_message_that_came_before_the_start_is_handled(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair() as (left, right):
+            right.send_multipart([b"early", b"bird"])
+            assert left.poll(int(DEADLINE_S * 1000))  # uses up the edge
+            arrived = asyncio.get_running_loop().create_future()
+            pump = Pump(left, arrived.set_result)
+            pump.start()
+            assert await arrived == [b"early", b"bird"]
+            pump.stop()
+
+    run(play())
+
+
+def test_message_that_arrives_during_a_send_from_outside_is_handled(run: Callable[[Any], Any]) -> None:
+    """The send takes the edge of what came in; nothing else happens on the socket afterwards."""
+
+    async def play() -> None:
+        with pair() as (left, right):
+            loop = asyncio.get_running_loop()
+            arrived = loop.create_future()
+            pump = Pump(left, arrived.set_result)
+            pump.start()
+            right.send(b"crossing")
+            assert left.poll(int(DEADLINE_S * 1000))  # in the loop's thread: its reader has seen nothing yet
+            assert pump.send([b"other way"])
+            assert await arrived == [b"crossing"]
+            pump.stop()
+
+    run(play())
+
+
+# ── floods and faults ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_flood_that_is_answered_leaves_every_turn_of_the_loop_to_the_others(run: Callable[[Any], Any]) -> None:
+    """At most a drain and the reader's own call run between two turns, however many answers were sent."""
+    total = DRAIN_MAX * 40
+
+    async def play() -> int:
+        with pair() as (left, right):
+            loop = asyncio.get_running_loop()
+            done = loop.create_future()
+            count = handled_before = most = 0
+
+            def on_message(frames: list[bytes]) -> None:
+                nonlocal count
+                count += 1
+                pump.send(frames)
+                if count == total:
+                    done.set_result(None)
+
+            def each_turn() -> None:
+                nonlocal handled_before, most
+                most, handled_before = max(most, count - handled_before), count
+                if not done.done():
+                    loop.call_soon(each_turn)
+
+            for _ in range(total):
+                right.send(b"flood")
+            assert left.poll(int(DEADLINE_S * 1000))
+            pump = Pump(left, on_message)
+            pump.start()
+            each_turn()
+            await done
+            pump.stop()
+            return most
+
+    assert run(play()) <= 2 * DRAIN_MAX
+
+
+def test_raising_handler_is_told_and_stops_neither_the_rest_nor_the_loop(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair() as (left, right):
+            loop = asyncio.get_running_loop()
+            told: list[str] = []
+            loop.set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+            seen: list[bytes] = []
+            done = loop.create_future()
+
+            def on_message(frames: list[bytes]) -> None:
+                seen.append(frames[0])
+                if len(seen) == 30:
+                    done.set_result(None)
+                if len(seen) % 3 == 0:
+                    raise ValueError(f"bad message {len(seen)}")
+
+            pump = Pump(left, on_message)
+            pump.start()
+            for number in range(30):
+                right.send(b"%d" % number)
+            await done
+            assert seen == [b"%d" % number for number in range(30)]
+            assert told == [f"ValueError('bad message {number}')" for number in range(3, 31, 3)]
+            pump.stop()
+
+    run(play())
+
+
+def test_handler_that_stops_the_pump_and_raises_is_told_of(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair() as (left, right):
+            loop = asyncio.get_running_loop()
+            told = loop.create_future()
+            loop.set_exception_handler(lambda _, context: told.set_result(repr(context["exception"])))
+
+            def on_message(_: list[bytes]) -> None:
+                pump.stop()
+                raise ValueError("last words")
+
+            pump = Pump(left, on_message)
+            pump.start()
+            right.send(b"go")
+            assert await told == "ValueError('last words')"
+
+    run(play())
+
+
+# ── peers that are gone or do not read ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_send_to_a_peer_that_is_gone_says_so(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair(left=zmq.ROUTER) as (left, right):
+            left.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            arrived = asyncio.get_running_loop().create_future()
+            pump = Pump(left, arrived.set_result)
+            pump.start()
+            assert pump.send([b"nobody", b"", b"hello"]) is False
+            right.send(b"here I am")
+            identity, _ = await arrived
+            assert pump.send([identity, b"hello"]) is True
+            right.close(0)
+            while pump.send([identity, b"still there?"]):  # until the departure has been seen
+                await asyncio.sleep(0)
+            pump.stop()
+
+    run(play())
+
+
+def test_send_to_a_peer_that_does_not_read_is_refused_and_never_blocks(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair(high_water_mark=2) as (left, right):
+            pump = Pump(left, ignore)
+            pump.start()
+            block, sent = bytes(1 << 20), 0
+            while pump.send([block]):
+                sent += 1
+                assert sent < 100
+            assert right.recv() == block
+            pump.stop()
+
+    run(play())
+
+
+def test_fault_that_is_not_the_peers_is_raised(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair(right=zmq.PULL, left=zmq.PUSH) as (_, right):
+            pump = Pump(right, ignore)
+            with pytest.raises(zmq.ZMQError, match="not supported"):
+                pump.send([b"a PULL cannot send"])
+
+    run(play())
+
+
+# ── stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_stopped_pump_hands_over_nothing_more_and_can_start_again(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair() as (left, right):
+            loop = asyncio.get_running_loop()
+            seen: list[bytes] = []
+            first, second = loop.create_future(), loop.create_future()
+
+            def on_message(frames: list[bytes]) -> None:
+                seen.append(frames[0])
+                if frames[0] == b"1":
+                    pump.stop()
+                    first.set_result(None)
+                if frames[0] == b"3":
+                    second.set_result(None)
+
+            pump = Pump(left, on_message)
+            pump.start()
+            for number in range(1, 4):
+                right.send(b"%d" % number)
+            await first
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert seen == [b"1"]
+            pump.start()
+            await second
+            assert seen == [b"1", b"2", b"3"]
+            pump.stop()
+            pump.stop()
+
+    run(play())
+
+
+def test_stopped_pump_still_sends(run: Callable[[Any], Any]) -> None:
+    async def play() -> None:
+        with pair() as (left, right):
+            pump = Pump(left, ignore)
+            assert pump.send([b"before the start"])
+            pump.start()
+            pump.stop()
+            assert pump.send([b"after the stop"])
+            assert [right.recv(), right.recv()] == [b"before the start", b"after the stop"]
+
+    run(play())
+
+
+def test_limits_are_set_on_the_socket() -> None:
+    with pair(high_water_mark=123) as (left, _):
+        assert left.getsockopt(zmq.SNDHWM) == left.getsockopt(zmq.RCVHWM) == 123
+        assert left.getsockopt(zmq.MAXMSGSIZE) == 20 << 20
+        assert left.getsockopt(zmq.LINGER) == 0

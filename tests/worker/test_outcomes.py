@@ -1,0 +1,213 @@
+"""What a task returns or raises, as reported by a real worker process, in each of the three ways in which tasks are run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zjp.job import format_id
+from zjp.retry import RetryPolicy
+from zjp.wire.messages import Result, ResultKind
+
+from .conftest import Open
+
+pytestmark = pytest.mark.covers("main-path:7")
+
+WAYS = {"inline": {"app": "tests.fakes:plain", "slots": 1}, "threads": {"app": "tests.fakes:plain", "slots": 3}, "loop": {"slots": 3}}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return WAYS[request.param]
+
+
+def outcome(result: Result) -> tuple[int, str]:
+    return result.kind, result.error.type if result.error is not None else ""
+
+
+async def test_values_come_back_as_they_are(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    values = [None, True, -5, 2**64 - 1, 1.5, "text", b"bytes", [1, [2]], {"a": {"b": None}}, ""]
+    ids = [desk.submit("echo", {"value": value}) for value in values]
+    assert [await desk.value(job_id) for job_id in ids] == values
+
+
+async def test_an_async_task_is_run_on_the_loop(desk_of: Open) -> None:
+    desk = await desk_of(slots=2)
+    ids = [desk.submit("async_echo", {"value": number}) for number in range(50)]
+    assert [await desk.value(job_id) for job_id in ids] == list(range(50))
+
+
+async def test_failures_are_retried_while_retries_are_left(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way, max_retries=2, retry=RetryPolicy(base_s=2.0, jitter_factor=0.0))
+    kinds = [await desk.result(desk.put(desk.job("fail", {}, retries=retries))) for retries in (0, 1, 2)]
+    assert [outcome(result) for result in kinds] == [
+        (ResultKind.RETRY, "ValueError"),
+        (ResultKind.RETRY, "ValueError"),
+        (ResultKind.FAILED, "ValueError"),
+    ]
+    assert [result.delay_ms for result in kinds] == [2000, 4000, 0]
+    assert kinds[2].error is not None
+    assert "raise ValueError(text)" in kinds[2].error.traceback
+    assert "zjp/worker" not in kinds[2].error.traceback
+
+
+async def test_the_jobs_own_number_of_retries_comes_before_the_tasks_and_the_settings(desk_of: Open) -> None:
+    desk = await desk_of(max_retries=3)
+    of_task = await desk.result(desk.submit("fail_once_only"))
+    of_job = await desk.result(desk.submit("fail_once_only", max_retries=1))
+    none_at_all = await desk.result(desk.submit("fail", max_retries=0))
+    assert [result.kind for result in (of_task, of_job, none_at_all)] == [ResultKind.FAILED, ResultKind.RETRY, ResultKind.FAILED]
+
+
+async def test_a_task_can_ask_to_be_run_again_later_or_never(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    retry = await desk.result(desk.submit("ask_retry", {"delay": 7}))
+    used_up = await desk.result(desk.submit("ask_retry", {"delay": 7}, max_retries=0))
+    snooze = await desk.result(desk.put(desk.job("ask_snooze", {"delay": 1.5}, retries=3)))
+    discard = await desk.result(desk.submit("ask_discard"))
+    assert (outcome(retry), retry.delay_ms) == ((ResultKind.RETRY, "Retry"), 7000)
+    assert outcome(used_up) == (ResultKind.FAILED, "Retry")
+    assert (outcome(snooze), snooze.delay_ms) == ((ResultKind.SNOOZE, ""), 1500)
+    assert outcome(discard) == (ResultKind.FAILED, "Discard")
+
+
+async def test_no_exception_of_a_task_ends_its_process(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    ids = [desk.submit("leave", {"kind": kind}) for kind in ("exit", "interrupt", "base")]
+    if "app" not in way:
+        ids.append(desk.submit("async_leave"))
+    found = [outcome(await desk.result(job_id))[1] for job_id in ids]
+    assert found == ["SystemExit", "KeyboardInterrupt", "BaseException", "SystemExit"][: len(ids)]
+    assert await desk.value(desk.submit("echo", {"value": 1})) == 1
+    assert desk.reports == []
+
+
+async def test_a_payload_that_does_not_fit_fails_for_good(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    missing = await desk.result(desk.submit("add", {"b": 1}))
+    unknown = await desk.result(desk.submit("add", {"a": 1, "c": 2}))
+    assert outcome(missing) == outcome(unknown) == (ResultKind.FAILED, "PayloadMismatch")
+    assert missing.error is not None
+    assert "add(a: 'int', b: 'int' = 1)" in missing.error.message
+    assert "'a'" in missing.error.message
+
+
+async def test_a_payload_that_is_garbage_fails_for_good(desk_of: Open) -> None:
+    desk = await desk_of()
+    broken = desk.job("echo", {"value": 1})
+    broken.spec = type(broken.spec)(broken.spec.id, "echo", b"\x81\xa5value\xc7\x01\x05x")
+    assert outcome(await desk.result(desk.put(broken))) == (ResultKind.FAILED, "PayloadMismatch")
+
+
+@pytest.mark.parametrize(("task", "named"), [("return_object", "object"), ("return_int_keys", "int is not allowed for map key")])
+async def test_a_result_that_cannot_be_packed_fails_the_job_and_says_what_is_allowed(
+    desk_of: Open, way: dict[str, Any], task: str, named: str
+) -> None:
+    desk = await desk_of(**way)
+    result = await desk.result(desk.submit(task))
+    assert outcome(result) == (ResultKind.FAILED, "ResultNotSerialisable")
+    assert result.error is not None
+    assert named in result.error.message
+    assert "the result is dict and cannot be packed" in result.error.message
+    assert "list, tuple and dict with str keys" in result.error.message
+    assert await desk.value(desk.submit("echo", {"value": "well"})) == "well"
+
+
+async def test_a_result_over_the_limit_fails_without_a_retry(desk_of: Open) -> None:
+    desk = await desk_of(max_result_bytes=1000)
+    assert len(await desk.value(desk.submit("return_bytes", {"count": 990}))) == 990
+    result = await desk.result(desk.submit("return_bytes", {"count": 1000}))
+    assert outcome(result) == (ResultKind.FAILED, "ResultTooLarge")
+    assert result.error is not None
+    assert result.error.message.startswith("the result is 1003 bytes, the limit is 1000")
+
+
+async def test_many_large_results_are_sent_within_the_limit_of_a_message(desk_of: Open) -> None:
+    desk = await desk_of(slots=2)
+    ids = desk.submit_many([("return_bytes", {"count": 1_000_000})] * 40)
+    await desk.until(lambda: len(desk.results) == 40)
+    assert all(len(desk.results[job_id].data) > 1_000_000 for job_id in ids)
+    assert desk.reports == []
+
+
+async def test_large_payloads_reach_the_workers(desk_of: Open) -> None:
+    desk = await desk_of(slots=8, max_result_bytes=4 << 20)
+    ids = desk.submit_many([("echo", {"value": bytes(3 << 20)})] * 8)
+    await desk.until(lambda: len(desk.results) == 8)
+    assert all(desk.results[job_id].kind == ResultKind.COMPLETED for job_id in ids)
+
+
+async def test_exceptions_that_resist_are_told_all_the_same(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    unprintable = await desk.result(desk.submit("fail_unprintably", max_retries=0))
+    endless = await desk.result(desk.submit("fail_at_length", {"chars": 1_000_000, "depth": 200}, max_retries=0))
+    assert outcome(unprintable) == (ResultKind.FAILED, "Unprintable")
+    assert endless.error is not None
+    assert len(endless.error.message) <= 2048
+    assert len(endless.error.traceback) <= 16384
+    assert "characters left out" in endless.error.traceback
+
+
+async def test_an_unknown_task_is_reported_as_not_served_and_kills_nobody(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way)
+    result = await desk.result(desk.submit("nobody_has_this"))
+    assert outcome(result) == (ResultKind.UNSERVED, "UnknownTask")
+    assert result.error is not None
+    assert "known tasks: add" in result.error.message
+    assert await desk.value(desk.submit("echo", {"value": 1})) == 1
+
+
+async def test_a_task_that_takes_the_context_learns_about_its_job(desk_of: Open, way: dict[str, Any]) -> None:
+    desk = await desk_of(**way, job_timeout_s=50.0)
+    job_id = desk.put(desk.job("describe_context", {"marker": "m"}, retries=2, tags=("a", "b"), timeout_ms=9_000))
+    seen = await desk.value(job_id)
+    assert 8 < seen.pop("seconds_left") <= 9
+    assert seen == {
+        "marker": "m",
+        "job_id": format_id(job_id),
+        "type": "describe_context",
+        "queue": "default",
+        "attempt": 3,
+        "fence": 1,
+        "tags": ["a", "b"],
+        "node": "n1",
+        "worker": "w0.1",
+        "cancelled": False,
+    }
+
+
+async def test_progress_is_passed_on_while_the_task_runs(desk_of: Open, way: dict[str, Any], tmp_path: Any) -> None:
+    desk = await desk_of(**way)
+    job_id = desk.submit("report_progress", {"steps": 500, "path": str(tmp_path / "go")})
+    await desk.until(lambda: desk.progress.get(job_id) == {"done": 500, "total": 500, "note": "at it"})
+    assert job_id not in desk.results
+    (tmp_path / "go").touch()
+    await desk.value(job_id)
+
+
+async def test_a_gigabyte_printed_blocks_nobody(desk_of: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    with capfd.disabled(), _stdout_to_null():
+        desk = await desk_of(slots=2, processes=2)
+        loud = desk.submit("print_bytes", {"count": 1 << 30})
+        quiet = desk.submit_many([("echo", {"value": n}) for n in range(100)])
+        await desk.until(lambda: all(job_id in desk.results for job_id in quiet))
+        assert await desk.value(loud) == 1 << 30
+    assert desk.reports == []
+
+
+class _stdout_to_null:  # noqa: N801
+    def __enter__(self) -> None:
+        import os
+
+        self._kept = os.dup(1)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        import os
+
+        os.dup2(self._kept, 1)
+        os.close(self._kept)

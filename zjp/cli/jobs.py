@@ -1,0 +1,175 @@
+"""`zjp jobs`: look at jobs, wait for them, cancel them, run them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import click
+
+from ..job import JobState, JobView, format_id, parse_id
+from ..job_json import fault_json, job_json, time_json, unpacked
+from . import show
+from .options import Caller, caller, connecting, duration, reading, talking
+
+LIST_LIMIT = 50
+FAILED_EXIT = 1
+
+
+def id_of(text: str) -> bytes:
+    return parse_id(text)
+
+
+@click.group("jobs", short_help="List, show, cancel, retry, promote or wait for jobs.")
+def command() -> None:
+    """Look at jobs and act on them. Finished jobs stay visible for RECORDS_TTL."""
+
+
+IDS = click.argument("ids", nargs=-1, required=True, metavar="JOB_ID...")
+
+
+@command.command("list")
+@click.option("--status", type=click.Choice([state.value for state in JobState]))
+@click.option("--type", metavar="TYPE")
+@click.option("--queue", metavar="NAME")
+@click.option("--tag", metavar="TAG")
+@click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, metavar="N", help=f"[{LIST_LIMIT}]")
+@reading
+@connecting
+@caller
+def list_jobs(asked: Caller, limit: int, **filters: str | None) -> None:
+    """List jobs: those that are not finished in the order they will run, then finished ones, newest first."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    with asked.client() as client:
+        views = [job.view for job in islice(client.jobs(**given), limit)]
+    if asked.as_json:
+        show.as_json([job_json(view) for view in views])
+        return
+    head = ("ID", "TYPE", "QUEUE", "PRIO", "STATUS", "RETRIES", "CREATED", "STARTED")
+    show.table(head, map(_row, views), colour=[show.colour_of(view) for view in views])
+    if len(views) == limit:
+        show.talk(f"the first {limit}; --limit N shows more")
+
+
+def _row(job: JobView) -> Sequence[object]:
+    return (
+        format_id(job.id), job.type, job.queue, job.priority, job.status.value, job.retries, show.ago(job.created_ms),
+        show.ago(job.started_ms),
+    )  # fmt: skip
+
+
+@command.command("show")
+@click.argument("id", metavar="JOB_ID")
+@reading
+@connecting
+@caller
+def show_job(asked: Caller, id: str) -> None:
+    """Show one job with its result or error and every attempt."""
+    with asked.client() as client:
+        view = client.get(id_of(id)).view
+    if asked.as_json:
+        show.as_json(job_json(view))
+        return
+    show.pairs(_facts(view))
+    if view.attempts:
+        click.echo()
+        show.table(("ATTEMPT", "NODE", "WORKER", "START", "TOOK", "OUTCOME", "ERROR"), _attempt_rows(view))
+    if view.error is not None and view.error.traceback:
+        click.echo("\n" + show.clean_lines(view.error.traceback))
+
+
+def _facts(view: JobView) -> Iterator[tuple[str, object]]:
+    told = job_json(view)
+    for name in ("id", "type", "queue", "priority", "status", "payload"):
+        yield name, told[name]
+    for name in ("retry_count", "unique_key", "tags", "progress", "scheduled_at", "created_at", "started_at", "completed_at"):
+        if told[name]:
+            yield name, told[name]
+    if view.status is JobState.COMPLETED:
+        yield "result", unpacked(view.result)
+    if view.error is not None:
+        yield "error", f"{view.error.type}: {view.error.message}"
+
+
+def _attempt_rows(view: JobView) -> Iterator[Sequence[object]]:
+    for number, attempt in enumerate(view.attempts, 1):
+        took = show.age((attempt.ended_ms - attempt.started_ms) / 1000) if attempt.started_ms else "-"
+        fault = fault_json(attempt.error) or {"type": "", "message": ""}
+        error = ": ".join(part for part in (fault["type"], fault["message"]) if part)
+        yield number, attempt.node, attempt.worker, time_json(attempt.started_ms) or "-", took, attempt.outcome, error
+
+
+# ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@command.command("cancel")
+@IDS
+@reading
+@connecting
+@caller
+@click.pass_context
+def cancel(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
+    """Cancel jobs. A waiting one never starts; a running one is told, and killed after CANCEL_GRACE."""
+    with asked.client() as client:
+        verdicts = {text: client.cancel(id_of(text)) for text in ids}
+    _told(ctx, asked, verdicts, good=("cancelled", "cancelling"))
+
+
+@command.command("retry")
+@IDS
+@reading
+@connecting
+@caller
+@click.pass_context
+def retry(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
+    """Run finished jobs again, under the same id."""
+    with asked.client() as client:
+        verdicts = {text: client.retry(id_of(text)) for text in ids}
+    _told(ctx, asked, verdicts, good=("requeued",))
+
+
+@command.command("promote")
+@IDS
+@reading
+@connecting
+@caller
+@click.pass_context
+def promote(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
+    """Run delayed jobs now."""
+    with asked.client() as client:
+        verdicts = {text: client.promote(id_of(text)) for text in ids}
+    _told(ctx, asked, verdicts, good=("promoted",))
+
+
+def _told(ctx: click.Context, asked: Caller, verdicts: dict[str, Any], good: tuple[str, ...]) -> None:
+    """One line per job; exit code 1 when one of them could not be done."""
+    if asked.as_json:
+        show.as_json([{"id": text, "verdict": verdict} for text, verdict in verdicts.items()])
+    else:
+        for text, verdict in verdicts.items():
+            click.echo(f"{text}  {verdict}")
+    ctx.exit(0 if all(verdict in good for verdict in verdicts.values()) else FAILED_EXIT)
+
+
+@command.command("wait")
+@IDS
+@click.option("--timeout", type=duration, metavar="DURATION", help="Wait so long at most (exit code 69 after it). [no limit]")
+@reading
+@talking
+@caller
+@click.pass_context
+def wait(ctx: click.Context, asked: Caller, ids: tuple[str, ...], timeout: float | None) -> None:
+    """Wait until the jobs are finished. Exit code 1 when one of them failed or was cancelled."""
+    with asked.client() as client:
+        jobs = client.wait_all([id_of(text) for text in ids], timeout=timeout)
+    views = [job.view for job in jobs]
+    if asked.as_json:
+        told = [job_json(view) for view in views]
+        show.as_json(told[0] if len(told) == 1 else told)
+    else:
+        for view in views:
+            click.echo(f"{format_id(view.id)}  {click.style(view.status.value, show.colour_of(view))}")
+            if view.error is not None:
+                show.talk(show.clean(f"{view.error.type}: {view.error.message}", 1000))
+    ctx.exit(0 if all(view.status is JobState.COMPLETED for view in views) else FAILED_EXIT)

@@ -1,0 +1,122 @@
+"""`zjp submit TYPE`: one job, from arguments, a file or standard input."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from ..job import format_id
+from ..job_json import job_json
+from . import show
+from .options import Caller, caller, duration, reading, talking
+
+if TYPE_CHECKING:
+    from ..client.blocking import Job
+
+PAYLOAD_BYTES_MAX = 16 << 20
+"""Read from a file at most: the node's own limit is below that and says so."""
+
+
+def moment(text: str) -> float:
+    """RFC 3339 as Unix seconds; without a zone it is local time. Raises: click.BadParameter."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as fault:
+        raise click.BadParameter(f"{text!r} is no time ({fault}); accepted: 2030-01-31T12:00:00Z or ...+02:00") from None
+
+
+@click.command("submit", short_help="Submit a job.")
+@click.argument("type", metavar="TYPE")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--payload", metavar="JSON", help="The arguments as one JSON object.")
+@click.option("--payload-file", type=click.File("rb"), metavar="FILE", help="The same from a file; - is standard input.")
+@click.option("--queue", metavar="NAME", help="[default]")
+@click.option("--priority", type=click.IntRange(1, 10), metavar="1-10", help="10 runs first. [5]")
+@click.option("--delay", type=duration, metavar="DURATION", help="Run it no sooner than after this.")
+@click.option("--run-at", type=moment, metavar="TIME", help="Run it no sooner than at this moment (RFC 3339).")
+@click.option("--max-retries", type=click.IntRange(0, 1000), metavar="N", help="[the task's own, else MAX_RETRIES]")
+@click.option("--timeout", type=duration, metavar="DURATION", help="Limit of one attempt. [the task's own, else JOB_TIMEOUT]")
+@click.option("--soft-timeout", type=duration, metavar="DURATION", help="An exception in the task after this.")
+@click.option("--unique-key", metavar="KEY", help="At most one unfinished job holds it.")
+@click.option("--idempotency-key", metavar="KEY", help="A repeat within a day gives the same job.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be given several times.")
+@click.option("--id", metavar="UUID", help="An id of your own: makes the submit safe to repeat.")
+@click.option("--wait", is_flag=True, help="Wait until it is finished and print its result.")
+@click.option("--timeout-wait", type=duration, metavar="DURATION", help="Wait so long at most (exit code 69 after it).")
+@reading
+@talking
+@caller
+def command(
+    asked: Caller,
+    type: str,
+    arguments: tuple[str, ...],
+    payload: str | None,
+    payload_file: IO[bytes] | None,
+    wait: bool,
+    timeout_wait: float | None,
+    **options: Any,
+) -> None:
+    """Submit a job of TYPE and print its id.
+
+    A VALUE is read as JSON where it is JSON (5, true, null, [1,2], '"5"'), else as text:
+
+        zjp submit email recipient=a@example.com copies=2 --priority 10 --wait
+
+    With --wait the result is printed as JSON; exit code 1 when the job failed.
+    """
+    content = read_payload(arguments, payload, payload_file)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    with asked.client() as client:
+        job = client.submit(type, content, **given)
+        if wait or timeout_wait:
+            show.talk(format_id(job.id))
+            job.wait(timeout=timeout_wait)
+    _tell(asked, job, waited=bool(wait or timeout_wait))
+
+
+def read_payload(arguments: tuple[str, ...], text: str | None, file: IO[bytes] | None) -> dict[str, Any]:
+    """Raises: click.UsageError."""
+    if text is not None and file is not None:
+        raise click.UsageError("give --payload or --payload-file, not both")
+    if file is not None:
+        raw = file.read(PAYLOAD_BYTES_MAX + 1)
+        if len(raw) > PAYLOAD_BYTES_MAX:
+            raise click.UsageError(f"--payload-file holds more than {PAYLOAD_BYTES_MAX} bytes; pass a reference instead")
+        text = raw.decode("utf-8", errors="replace")
+    return {**(_object_of(text) if text is not None else {}), **dict(map(_pair_of, arguments))}
+
+
+def _object_of(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as fault:
+        raise click.UsageError(f"the payload is not JSON: {fault}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f'the payload is a {type(value).__name__}; give a JSON object, as in {{"recipient": "..."}}')
+    return value
+
+
+def _pair_of(argument: str) -> tuple[str, Any]:
+    key, sign, text = argument.partition("=")
+    if not sign or not key:
+        raise click.UsageError(f"{argument!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(text)
+    except ValueError:
+        return key, text
+
+
+def _tell(asked: Caller, job: Job, *, waited: bool) -> None:
+    if asked.as_json:
+        show.as_json(job_json(job.view) if waited else {"id": format_id(job.id), "existed": job.existed})
+    elif not waited:
+        click.echo(format_id(job.id))
+        if job.existed:
+            show.talk("this job existed already")
+    if waited:
+        result = job.result
+        if not asked.as_json:
+            show.as_json(result)

@@ -1,0 +1,238 @@
+"""Threads that share one session, without a thread of the library's own: whoever waits works for all.
+
+A caller puts its request into the session under the lock, sends what is to be sent, and then waits. The first one to wait becomes the
+leader: it sleeps on the sockets' descriptors with the lock released, and whatever arrives is handled by whichever thread has the lock
+next. The others sleep on a condition and look again when something finished, or when the leader leaves. So a single-threaded caller
+never pays for a change of threads.
+
+A ZeroMQ socket belongs to the thread that holds the lock. The leader sleeps on plain descriptors, not on the sockets, so others may
+send meanwhile; each turn ends with everything read, and a descriptor becomes readable again by whatever comes after that.
+
+An exception in the middle of a turn (Ctrl-C) leaves sockets and session in an unknown state: the next turn throws the sockets away and
+sends again what is under way, which is safe, as every request is. After a fork the child starts anew, with a session of its own: ids made
+by both would collide.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+
+from ..errors import ZjpError
+from ..job import JobSpec
+from ..wire.messages import Request
+from .calls import Outcome
+from .links import Wire
+from .session import Session
+
+POLL_MAX_S = 3600.0
+SESSION_BITS = 42
+
+
+class Waiting:
+    """One caller's place in the exchange."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+
+
+def new_session_number() -> int:
+    return random.SystemRandom().getrandbits(SESSION_BITS)
+
+
+class Exchange:
+    """`addresses` in fail-over order. Any number of threads may call."""
+
+    def __init__(self, addresses: Sequence[str], cluster: str) -> None:
+        self._addresses, self._cluster = list(addresses), cluster
+        self._start()
+        _open_exchanges.add(self)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self.session: Session[Waiting] = Session(
+            cluster=self._cluster, number=new_session_number(), addresses=self._addresses, uniform=random.random
+        )
+        self._wires: dict[str, Wire] = {}
+        self._leader: Waiting | None = None
+        self._leader_until = 0.0
+        self._bell, self._clapper = socket.socketpair()
+        for end in (self._bell, self._clapper):
+            end.setblocking(False)
+        self._is_dirty = False
+        self.is_closed = False
+
+    def restart_in_child(self) -> None:
+        """After a fork: the parent's sockets are left alone (their threads live in the parent), and nothing of its session is used."""
+        if not self.is_closed:
+            self._start()
+
+    def close(self) -> None:
+        with self._lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+            self._close_wires()
+            self._ring()
+            self._changed.notify_all()
+        if self._leader is None:
+            self._close_bell()
+        _open_exchanges.discard(self)
+
+    # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def make_ids(self, count: int) -> list[bytes]:
+        with self._lock:
+            return self.session.make_ids(time.time_ns() // 1_000_000, count)
+
+    def ask(self, request: Request, within_s: float) -> Outcome:
+        """The reply. Raises: ZjpError when there is none, or it is a refusal."""
+        me = Waiting()
+        with self._lock:
+            now = time.monotonic()
+            self.session.ask(request, me, now=now, deadline=now + within_s)
+            return self._wait(me)
+
+    def gather(self, spec: JobSpec, within_s: float) -> Outcome:
+        """Submit one job, together with those of other threads. `within_s` must be the same for all."""
+        me = Waiting()
+        with self._lock:
+            now = time.monotonic()
+            self.session.gather(spec, me, now=now, deadline=now + within_s)
+            return self._wait(me)
+
+    def _wait(self, me: Waiting) -> Outcome:
+        """With the lock held: work, lead or follow until `me` has its outcome."""
+        while True:
+            self._turn()
+            if me.outcome is not None:
+                break
+            if self._leader is None:
+                self._lead(me)
+            else:
+                self._changed.wait(POLL_MAX_S)
+        if isinstance(me.outcome, ZjpError):
+            raise me.outcome
+        return me.outcome
+
+    # ── leading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lead(self, me: Waiting) -> None:
+        """Sleep until something happens on the wire, or time alone brings something about."""
+        wake_at = self.session.next_wake(time.monotonic())
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        for wire in self._wires.values():
+            for file in wire.files():
+                poll.register(file, select.POLLIN)
+        self._leader = me
+        self._leader_until = time.monotonic() + POLL_MAX_S if wake_at is None else wake_at
+        self._lock.release()
+        try:
+            poll.poll(max(0.0, self._leader_until - time.monotonic()) * 1000 + 1)
+        finally:
+            self._lock.acquire()
+            self._leader = None
+            self._changed.notify_all()
+            if self.is_closed:
+                self._close_bell()
+
+    def _ring(self) -> None:
+        """Wake the leader."""
+        if self._leader is not None:
+            try:
+                self._clapper.send(b"!")
+            except BlockingIOError:
+                pass  # it was rung often enough
+
+    def _silence_bell(self) -> None:
+        try:
+            self._bell.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def _close_bell(self) -> None:
+        self._bell.close()
+        self._clapper.close()
+
+    # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(self) -> None:
+        """With the lock held: take what has come, let time pass, send what is to be sent. Everything is read when it returns."""
+        if self.is_closed:
+            raise RuntimeError("this Client is closed; make another one")
+        if self._is_dirty:
+            self._close_wires()
+            self.session.forget_links()
+        self._is_dirty = True
+        self._silence_bell()
+        self._read()
+        self.session.tick(time.monotonic())
+        while self._open_wanted() or self._send():
+            self._read()
+        self._hand_out()
+        self._is_dirty = False
+
+    def _read(self) -> None:
+        session = self.session
+        for address, wire in self._wires.items():
+            for frames in wire.messages():
+                session.receive(address, frames, time.monotonic())
+            for fault in wire.events():
+                if fault is None:
+                    session.link_up(address, time.monotonic())
+                else:
+                    session.link_down(address, time.monotonic(), f"{address}: {fault}")
+
+    def _open_wanted(self) -> bool:
+        new = [address for address in self.session.wanted() if address not in self._wires]
+        for address in new:
+            self._wires[address] = Wire(address)
+        if new:
+            self._ring()
+        return bool(new)
+
+    def _send(self) -> bool:
+        """Whether anything was sent: a send may have read from the connection, so everything has to be read again."""
+        sends = self.session.take_sends(time.monotonic())
+        for address, seq, frames in sends:
+            if not self._wires[address].send(frames):
+                self.session.not_sent(address, seq, time.monotonic())
+        return bool(sends)
+
+    def _hand_out(self) -> None:
+        finished = self.session.take_finished()
+        for waiting, outcome in finished:
+            waiting.outcome = outcome
+        if finished:
+            self._changed.notify_all()
+        if self._leader is None:
+            return
+        wake_at = self.session.next_wake(time.monotonic())
+        if self._leader.outcome is not None or (wake_at is not None and wake_at < self._leader_until):
+            self._ring()
+
+    def _close_wires(self) -> None:
+        for wire in self._wires.values():
+            wire.close()
+        self._wires.clear()
+
+
+_open_exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+
+
+def _restart_all_in_child() -> None:
+    for exchange in list(_open_exchanges):
+        exchange.restart_in_child()
+
+
+os.register_at_fork(after_in_child=_restart_all_in_child)

@@ -1,0 +1,109 @@
+"""The sockets of one client: a DEALER per address, and its monitor, which tells when the connection stands and when it broke.
+
+With IMMEDIATE a DEALER takes messages only while its connection stands, so what it refused has not left this machine. A socket may be
+touched by one thread at a time: the callers (exchange.py, asyncio.py) see to that.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+import zmq
+
+from ..errors import ConfigError
+from ..transport.pump import set_limits, set_tcp_limits
+
+LINGER_MS = 500
+RECONNECT_MS, RECONNECT_MAX_MS = 50, 250
+ADDRESSES_MAX = 32
+
+_UP = zmq.EVENT_HANDSHAKE_SUCCEEDED
+_DOWN = {
+    int(zmq.EVENT_DISCONNECTED): "the connection broke",
+    int(zmq.EVENT_CLOSED): "nothing listens there",
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "the handshake failed",
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "no zjp node listens there",
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "the key was refused",
+}
+_WATCHED = _UP | sum(_DOWN)
+_EVENT = struct.Struct("=Hi")
+
+
+def split_addresses(addresses: Sequence[str]) -> list[str]:
+    """Several arguments, comma lists, or both; in fail-over order. Raises: ConfigError."""
+    found = [part.strip() for address in addresses for part in address.split(",") if part.strip()]
+    if not 1 <= len(found) <= ADDRESSES_MAX:
+        raise ConfigError(
+            f"{len(found)} addresses were given, there must be 1 to {ADDRESSES_MAX}, such as tcp://127.0.0.1:5570"
+        )
+    for address in found:
+        if address.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"address {address}: HTTP is not available in this version; give a ZeroMQ address such as tcp://127.0.0.1:5570"
+            )
+        if not address.startswith(("tcp://", "ipc://")):
+            raise ConfigError(f"address {address!r} is not a ZeroMQ address; accepted: tcp://HOST:PORT or ipc://PATH")
+    return list(dict.fromkeys(found))
+
+
+class Wire:
+    """One address: `dealer` carries messages, `monitor` tells of the connection."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        context = zmq.Context.instance()
+        self.dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+        set_limits(self.dealer, linger_ms=LINGER_MS)
+        set_tcp_limits(self.dealer)
+        self.dealer.setsockopt(zmq.IMMEDIATE, 1)
+        self.dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        self.dealer.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(_WATCHED)
+        try:
+            self.dealer.connect(address)
+        except zmq.ZMQError as fault:
+            self.close()
+            raise ConfigError(f"address {address!r} cannot be used: {fault.strerror}") from None
+
+    def send(self, frames: Sequence[bytes]) -> bool:
+        """Never blocks. False: nothing was sent."""
+        try:
+            self.dealer.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def messages(self) -> Iterator[list[bytes]]:
+        """What has come, until there is no more."""
+        while True:
+            try:
+                yield self.dealer.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+
+    def events(self) -> Iterator[str | None]:
+        """What became of the connection: None when it stands, else what is wrong."""
+        while True:
+            try:
+                yield from read_event(self.monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+
+    def files(self) -> tuple[int, int]:
+        """The descriptors that become readable when something happens; edge-triggered (see transport/pump.py)."""
+        return self.dealer.getsockopt(zmq.FD), self.monitor.getsockopt(zmq.FD)
+
+    def close(self) -> None:
+        self.dealer.disable_monitor()
+        self.monitor.close(0)
+        self.dealer.close()
+
+
+def read_event(frames: Sequence[bytes]) -> Iterator[str | None]:
+    """What one message of a monitor means; nothing when it is none of those watched."""
+    event, _ = _EVENT.unpack(frames[0])
+    if event == _UP:
+        yield None
+    elif event in _DOWN:
+        yield _DOWN[event]

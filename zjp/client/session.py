@@ -1,0 +1,423 @@
+"""What a producer and its nodes say to each other: numbering, matching, gathering, failing over, giving up. Pure.
+
+No socket, clock or randomness lives here: whoever owns the sockets (exchange.py under threads, asyncio.py under a loop) passes `now`
+(monotonic seconds), tells what happened on the wire, and carries out what the session wants:
+
+    ask / gather ──►             ──► wanted()         addresses to be connected
+    link_up / link_down ──►      ──► take_sends(now)  frames, by address
+    receive / not_sent ──►       ──► take_finished()  (waiter, outcome)
+    tick ──►                     ──► next_wake(now)   when to call tick next
+
+Every request is safe to repeat: jobs carry ids made here before the first sending, so a node recognises a repeat. A request therefore
+stays with the session until it is answered or its deadline passes, and is sent again whenever it may have been lost:
+
+    the link broke                      at once, at the next address that is up
+    the link is silent                  after SUSPECT_S a ping, after another SUSPECT_S the next address
+    the node says "later"               at another address at once, at the same after a pause (exponential, with jitter)
+    the node lives but never answered   after REPEAT_S, twice as long each time
+
+A repeat keeps its number, so the answer to any of its sendings ends it, and a second answer meets nobody.
+
+Single submits gather: up to WINDOW batches are under way, and what is submitted meanwhile forms the next ones. So one submit alone waits
+for nobody, and under load batches grow by themselves. When a batch is refused for what is in it, it is halved until the culprit stands
+alone: callers that share a batch by chance must not share each other's errors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from ..errors import Draining, WireError, ZjpError
+from ..job import BATCH_MAX, JobSpec, id_prefix
+from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
+from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, Submit, SubmitReply
+from .calls import Batch, Call, Outcome, W, error_at_deadline, error_of, misfit, unreadable
+
+WINDOW = 4
+"""Gathered batches under way at once: enough to keep the node's group commit fed, few enough for batches to grow."""
+BATCH_BYTES_MAX = 4 << 20
+"""Payload bytes of one gathered batch."""
+SUSPECT_S = 1.0
+"""Silence with something outstanding, before a ping and again before the link is given up."""
+WAIT_SUSPECT_S = 3.0
+"""The same where only waits are outstanding: they are silent by nature."""
+REPEAT_S = 5.0
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
+CONNECT_S = 1.0
+"""No link up for so long: the other addresses are tried as well."""
+NOT_SENT_PAUSE_S = 0.01
+
+
+class Link(Generic[W]):
+    """What is known of one address."""
+
+    __slots__ = ("address", "calls", "failures", "fault", "is_up", "pinged_at", "quiet_since", "suspended_until")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.is_up = False
+        self.calls: dict[int, Call[W]] = {}
+        self.failures = 0
+        self.suspended_until = 0.0
+        self.quiet_since = 0.0
+        self.pinged_at: float | None = None
+        self.fault = ""
+
+    def suspect_at(self) -> float:
+        """When the present silence becomes suspicious."""
+        if self.pinged_at is not None:
+            return self.pinged_at + SUSPECT_S
+        only_waits = all(call.patience_s for call in self.calls.values())
+        return self.quiet_since + (WAIT_SUSPECT_S if only_waits else SUSPECT_S)
+
+
+class Session(Generic[W]):
+    """`number`: 42 random bits that name this session in ids; `uniform` draws from [0, 1) for the jitter; W is whatever the owner
+    recognises a waiting caller by."""
+
+    def __init__(
+        self, *, cluster: str, number: int, addresses: Sequence[str], uniform: Callable[[], float], window: int = WINDOW
+    ) -> None:
+        self.number = number
+        self._cluster, self._sender, self._uniform, self._window = cluster, f"{number:011x}", uniform, window
+        self._links: dict[str, Link[W]] = {address: Link(address) for address in addresses}
+        self._order = list(self._links.values())
+        self._current = 0
+        self._in_trouble = False
+        self._started_at: float | None = None
+        self._seq = 0
+        self._counter = 0
+        self._prefix_ms, self._prefix = -1, b""
+        self._calls: dict[int, Call[W]] = {}
+        self._to_send: deque[Call[W]] = deque()
+        self._pings: list[Link[W]] = []
+        self._gathered: deque[tuple[JobSpec, W, float]] = deque()
+        self._batches = 0
+        self._finished: list[tuple[W, Outcome]] = []
+
+    # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def make_ids(self, now_ms: int, count: int) -> list[bytes]:
+        """Ids never used before, rising in the order of the calls. `now_ms`: Unix ms."""
+        if now_ms != self._prefix_ms:
+            self._prefix_ms, self._prefix = now_ms, id_prefix(now_ms, self.number)
+        prefix, first = self._prefix, self._counter
+        self._counter = first + count
+        return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
+
+    # ── what callers want ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, request: Request, waiter: W, *, now: float, deadline: float) -> None:
+        self._begin(now)
+        self._enqueue(Call(self._next_seq(), request, waiter, now=now, deadline=deadline))
+
+    def gather(self, spec: JobSpec, waiter: W, *, now: float, deadline: float) -> None:
+        """Submit one job together with what others submit. Deadlines must not fall from call to call."""
+        self._begin(now)
+        self._gathered.append((spec, waiter, deadline))
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._calls or self._gathered)
+
+    def _begin(self, now: float) -> None:
+        if not self.is_busy:
+            self._started_at = now
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _enqueue(self, call: Call[W]) -> None:
+        self._calls[call.seq] = call
+        self._to_send.append(call)
+
+    # ── what the owner of the sockets carries out ────────────────────────────────────────────────────────────────────────────────────
+
+    def wanted(self) -> list[str]:
+        """Addresses to be connected by now; an address stays wanted."""
+        if self._in_trouble:
+            return list(self._links)
+        return [self._order[self._current].address] if self._started_at is not None else []
+
+    def take_sends(self, now: float) -> list[tuple[str, int, list[bytes]]]:
+        """(address, seq, frames) to be sent now, in order; tell `not_sent` of each that could not be."""
+        sends = [(link.address, 0, self._frames(self._next_seq(), Ping())) for link in self._pings]
+        self._pings.clear()
+        waiting: list[Call[W]] = []
+        while self._to_send:
+            call = self._to_send.popleft()
+            link = self._pick(call, now)
+            if link is None:
+                waiting.append(call)
+            else:
+                sends.append(self._send(call, link, now))
+        self._to_send.extend(waiting)
+        while self._gathered and self._batches < self._window and (link := self._pick(None, now)) is not None:
+            sends.append(self._send(self._make_batch(now), link, now))
+        return sends
+
+    def take_finished(self) -> list[tuple[W, Outcome]]:
+        finished, self._finished = self._finished, []
+        return finished
+
+    def next_wake(self, now: float) -> float | None:
+        """When `tick` must be called at the latest, if nothing happens before; None: nothing is under way."""
+        if not self.is_busy:
+            return None
+        times = [call.next_deadline() for call in self._calls.values()]
+        times += [call.repeat_at for call in self._calls.values() if call.link is not None]
+        times += [call.not_before for call in self._to_send if call.not_before > now]
+        if self._gathered:
+            times.append(self._gathered[0][2])
+        for link in self._order:
+            if link.calls:
+                times.append(link.suspect_at())
+            if link.suspended_until > now:
+                times.append(link.suspended_until)
+        if not self._in_trouble and self._started_at is not None and not self._order[self._current].is_up:
+            times.append(self._started_at + CONNECT_S)
+        return min(times)
+
+    # ── what happened on the wire ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def link_up(self, address: str, now: float) -> None:
+        link = self._links[address]
+        link.is_up, link.fault = True, ""
+        link.quiet_since, link.pinged_at, link.suspended_until = now, None, 0.0
+
+    def link_down(self, address: str, now: float, fault: str) -> None:
+        """The connection broke or could not be made; the socket tries again by itself."""
+        link = self._links[address]
+        link.is_up, link.fault = False, fault
+        self._in_trouble = True
+        self._take_back(link)
+
+    def not_sent(self, address: str, seq: int, now: float) -> None:
+        """The socket would not take it: nothing left this machine."""
+        link = self._links[address]
+        link.suspended_until = now + NOT_SENT_PAUSE_S
+        call = link.calls.pop(seq, None)
+        if call is not None:
+            call.link = None
+            call.sends -= 1
+            self._to_send.appendleft(call)
+
+    def receive(self, address: str, frames: Sequence[bytes], now: float) -> None:
+        link = self._links[address]
+        link.quiet_since, link.pinged_at, link.failures = now, None, 0
+        try:
+            envelope = decode_envelope(frames, self._cluster)
+            call = self._calls.get(envelope.seq)
+            if call is None:
+                if envelope.seq == 0:
+                    self._refused(link, decode_reply(frames[1]))
+                return  # a pong, or the second answer to a repeat
+            self._answered(call, link, decode_reply(frames[1]), now)
+        except WireError as fault:
+            self._garbled(link, frames, fault)
+
+    def tick(self, now: float) -> None:
+        """Whatever time alone brings about."""
+        for call in list(self._calls.values()):
+            if call.next_deadline() <= now:
+                self._expire(call, now)
+            elif call.link is not None and call.repeat_at <= now:
+                self._take_back_one(call)
+        self._expire_gathered(now)
+        for link in self._order:
+            if link.calls and link.suspect_at() <= now:
+                self._suspect(link, now)
+        is_late = self._started_at is not None and self._started_at + CONNECT_S <= now
+        if is_late and self.is_busy and not self._order[self._current].is_up:
+            self._in_trouble = True
+
+    def forget_links(self) -> None:
+        """All sockets were closed, without word: everything under way is sent again over new ones."""
+        for link in self._order:
+            link.is_up = False
+            self._take_back(link)
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _pick(self, call: Call[W] | None, now: float) -> Link[W] | None:
+        """The first usable link, from the current one on."""
+        count = len(self._order)
+        for step in range(count):
+            index = (self._current + step) % count
+            link = self._order[index]
+            if not link.is_up or link.suspended_until > now:
+                continue
+            if call is not None and call.refused_by is link and call.not_before > now:
+                continue
+            if call is None or call.refused_by is None:
+                self._current = index
+            return link
+        return None
+
+    def _send(self, call: Call[W], link: Link[W], now: float) -> tuple[str, int, list[bytes]]:
+        if not link.calls:
+            link.quiet_since, link.pinged_at = now, None
+        link.calls[call.seq] = call
+        call.link = link
+        call.sends += 1
+        call.repeat_at = now + call.patience_s + REPEAT_S * 2 ** min(call.sends - 1, 6)
+        if not call.body:
+            frames = self._frames(call.seq, call.request)
+            call.body = frames[1]
+            return link.address, call.seq, frames
+        return link.address, call.seq, [self._frames(call.seq, Ping())[0], call.body]
+
+    def _frames(self, seq: int, request: Request) -> list[bytes]:
+        return encode(Envelope(PROTOCOL_VERSION, self._cluster, self._sender, 0, seq), request)
+
+    def _make_batch(self, now: float) -> Batch[W]:
+        """The oldest gathered submits, as one request."""
+        gathered = self._gathered
+        jobs: list[JobSpec] = []
+        waiters: list[W] = []
+        deadlines: list[float] = []
+        size_bytes = 0
+        while gathered and len(jobs) < BATCH_MAX:
+            spec, waiter, deadline = gathered[0]
+            size_bytes += len(spec.payload)
+            if jobs and size_bytes > BATCH_BYTES_MAX:
+                break
+            gathered.popleft()
+            jobs.append(spec)
+            waiters.append(waiter)
+            deadlines.append(deadline)
+        batch = Batch(self._next_seq(), jobs, waiters, deadlines, now=now)
+        self._calls[batch.seq] = batch
+        self._batches += 1
+        return batch
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, call: Call[W], link: Link[W], reply: Reply, now: float) -> None:
+        if isinstance(reply, Failure):
+            self._failed(call, link, reply, now)
+        elif isinstance(reply, SubmitReply) != isinstance(call.request, Submit):
+            self._finish(call, misfit(call.request, reply))
+        else:
+            self._finish(call, reply)
+
+    def _failed(self, call: Call[W], link: Link[W], failure: Failure, now: float) -> None:
+        error = error_of(failure)
+        if not failure.retry_after_ms:
+            if isinstance(call, Batch) and len(call.waiters) > 1:
+                self._split(call, now)
+            else:
+                self._finish(call, error)
+            return
+        if call.link is not link:
+            return  # an old sending was refused; the present one is still out
+        link.calls.pop(call.seq)
+        call.link, call.failure, call.refused_by = None, error, link
+        call.failures += 1
+        call.not_before = now + max(failure.retry_after_ms / 1000 * self._jitter(), self._backoff_s(call.failures))
+        if isinstance(error, Draining):
+            self._leave(link)
+        self._in_trouble = True
+        self._to_send.append(call)
+
+    def _split(self, batch: Batch[W], now: float) -> None:
+        """Two halves in its place: what one of the jobs did must not fail the others."""
+        self._drop(batch)
+        assert isinstance(batch.request, Submit)
+        jobs, waiters, deadlines = batch.request.jobs, batch.waiters, batch.deadlines
+        middle = (batch.expired + len(jobs)) // 2 or 1
+        for part in (slice(batch.expired, middle), slice(middle, None)):
+            if waiters[part]:
+                half = Batch(self._next_seq(), jobs[part], waiters[part], deadlines[part], now=batch.started_at)
+                half.in_doubt = batch.in_doubt
+                self._batches += 1
+                self._enqueue(half)
+
+    def _refused(self, link: Link[W], reply: Reply) -> None:
+        """The node could not even read who asks (another version, another cluster): it refuses whatever comes over this link."""
+        if isinstance(reply, Failure):
+            for call in list(link.calls.values()):
+                self._finish(call, error_of(reply))
+
+    def _garbled(self, link: Link[W], frames: Sequence[bytes], fault: WireError) -> None:
+        """An answer that cannot be read, from another version perhaps. Asking again would bring the same."""
+        link.fault = f"the answer of {link.address} cannot be read: {fault}"
+        call = self._calls.get(seq_of(frames))
+        if call is not None:
+            self._finish(call, unreadable(call.request, frames, link.fault))
+
+    def _finish(self, call: Call[W], outcome: Reply | ZjpError) -> None:
+        self._finished += call.answers(outcome)
+        self._drop(call)
+
+    def _drop(self, call: Call[W]) -> None:
+        del self._calls[call.seq]
+        if call.link is not None:
+            call.link.calls.pop(call.seq, None)
+        elif call in self._to_send:
+            self._to_send.remove(call)
+        if isinstance(call, Batch):
+            self._batches -= 1
+
+    # ── trouble ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _expire(self, call: Call[W], now: float) -> None:
+        waiters = call.expire(now)
+        if waiters:
+            error = error_at_deadline(call, now, list(self._links), self._faults())
+            self._finished += [(waiter, error) for waiter in waiters]
+        if not call.has_waiters():
+            self._drop(call)
+
+    def _expire_gathered(self, now: float) -> None:
+        """Submits that were never sent, because no link was up or all of the window was taken."""
+        late: list[tuple[JobSpec, W, float]] = []
+        while self._gathered and self._gathered[0][2] <= now:
+            late.append(self._gathered.popleft())
+        if late:
+            specs, waiters, deadlines = (list(column) for column in zip(*late, strict=True))
+            unsent = Batch(0, specs, waiters, deadlines, now=self._started_at or now)
+            error = error_at_deadline(unsent, now, list(self._links), self._faults())
+            self._finished += [(waiter, error) for waiter in waiters]
+
+    def _faults(self) -> str:
+        return "; ".join(link.fault for link in self._order if link.fault)
+
+    def _suspect(self, link: Link[W], now: float) -> None:
+        if link.pinged_at is None:
+            link.pinged_at = now
+            self._pings.append(link)
+            return
+        link.failures += 1
+        link.fault = f"{link.address} is silent"
+        link.suspended_until = now + self._backoff_s(link.failures)
+        self._in_trouble = True
+        self._leave(link)
+        self._take_back(link)
+
+    def _leave(self, link: Link[W]) -> None:
+        """Prefer the address after this one from now on."""
+        if self._order[self._current] is link:
+            self._current = (self._current + 1) % len(self._order)
+
+    def _take_back(self, link: Link[W]) -> None:
+        for call in list(link.calls.values()):
+            self._take_back_one(call)
+        link.pinged_at = None
+
+    def _take_back_one(self, call: Call[W]) -> None:
+        if call.link is not None:
+            del call.link.calls[call.seq]
+            call.link, call.in_doubt = None, True
+            self._to_send.append(call)
+
+    def _backoff_s(self, failures: int) -> float:
+        pause_s: float = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(failures, 10))
+        return pause_s * self._jitter()
+
+    def _jitter(self) -> float:
+        """0.5 to 1: clients that failed together do not come back together."""
+        return 0.5 + self._uniform() / 2

@@ -1,0 +1,163 @@
+"""Reading the file without holding up the writer: look-ups, listings, the next rows of a level. Runs in the reader's thread.
+
+What is read is a committed state that may be some milliseconds old; the loop joins it with what it knows (claims, outbox).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+import msgspec
+
+from ..errors import InvalidJob
+from ..job import JobFilter, JobSpec, JobState, StoredJob
+from .database import AMONG, Database, among
+from .layout import PRIORITY_BITS, ROW_BITS, queue_number
+from .state import decode_job
+from .window import Entry
+
+READ_MAX = 5_000
+READ_BYTES_MAX = 4 << 20
+CLAIMED, READY, LATER = range(3)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A live job on disk. `row` 0: delayed."""
+
+    job: StoredJob
+    row: int
+    is_retry: bool = False
+
+
+class Rows(msgspec.Struct, frozen=True):
+    entries: list[Entry]
+    data_bytes: int
+    is_all: bool
+
+
+def read_rows(db: Database, after: int, until: int) -> Rows:
+    """The next rows in (after, until], as many as one read may bring."""
+    entries: list[Entry] = []
+    data_bytes = 0
+    sql = "SELECT row, data FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?"
+    for row, data in db.execute(sql, (after, until, READ_MAX)):
+        entries.append((row, decode_job(data)))
+        data_bytes += len(data)
+        if data_bytes >= READ_BYTES_MAX:
+            return Rows(entries, data_bytes, False)
+    return Rows(entries, data_bytes, len(entries) < READ_MAX)
+
+
+def find_live(db: Database, ids: Sequence[bytes]) -> dict[bytes, Found]:
+    """In one snapshot, so that a job on its way from one table to the other is seen."""
+    parameters = among(ids)
+    sql = (
+        f"SELECT id, data, row, 0 FROM jobs WHERE id {AMONG} "
+        f"UNION ALL SELECT id, data, 0, is_retry FROM later WHERE id {AMONG}"
+    )
+    return {job_id: Found(decode_job(data), row, bool(is_retry)) for job_id, data, row, is_retry in db.execute(sql, parameters)}
+
+
+def find_rows(db: Database, ids: Sequence[bytes]) -> dict[bytes, int]:
+    """Rows of those that are ready or claimed."""
+    return dict(db.execute(f"SELECT id, row FROM jobs WHERE id {AMONG}", among(ids)).fetchall())
+
+
+def find_specs(db: Database, ids: Sequence[bytes]) -> dict[bytes, JobSpec]:
+    return {job_id: found.job.spec for job_id, found in find_live(db, ids).items()}
+
+
+# ── listings ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Where the next page begins: behind (`at`, `row`) of `phase`. `fence`: the highest claim when the listing began; what it and
+    those before held was listed as claimed, what was claimed since is listed where it stood."""
+
+    phase: int
+    fence: int
+    at: int = 0
+    row: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Cursor).decode
+
+
+def pack_cursor(cursor: Cursor) -> bytes:
+    return _encode(cursor)
+
+
+def unpack_cursor(data: bytes) -> Cursor:
+    """Raises: InvalidJob."""
+    try:
+        cursor = _decode(data)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        cursor = None
+    if cursor is None or not CLAIMED <= cursor.phase <= LATER:
+        raise InvalidJob("cursor is none that a listing gave; begin again without one")
+    return cursor
+
+
+class Page(msgspec.Struct):
+    """What one look at the file brought. `cursor` None: that phase is through."""
+
+    found: list[Found]
+    scanned: int
+    cursor: Cursor | None
+
+
+def list_claimed(db: Database, rows: Sequence[int], wanted: JobFilter, states: Mapping[int, JobState], *, limit: int) -> Page:
+    """`rows` in order of listing; `states`: row -> what its job is now."""
+    found: list[Found] = []
+    for scanned, row in enumerate(rows, 1):
+        stored = db.execute("SELECT data FROM jobs WHERE row = ?", (row,)).fetchone()
+        if stored is not None and wanted.accepts(job := decode_job(stored[0]), states[row]):
+            found.append(Found(job, row))
+            if len(found) == limit:
+                return Page(found, scanned, Cursor(CLAIMED, 0, 0, row))
+    return Page(found, len(rows), None)
+
+
+def list_ready(
+    db: Database, levels: Sequence[int], cursor: Cursor, wanted: JobFilter, claimed: Mapping[int, JobState], *, skip: Container[int],
+    limit: int, scan_max: int,
+) -> Page:  # fmt: skip
+    """`levels` in order of listing. `claimed`: rows claimed meanwhile; `skip`: rows listed as claimed before."""
+    found: list[Found] = []
+    scanned = 0
+    sql = "SELECT row, data FROM jobs WHERE row > ? AND row < ? ORDER BY row"
+    for level in levels:
+        order = list_order(level)
+        if order < cursor.at:
+            continue
+        first = level << ROW_BITS
+        for row, data in db.execute(sql, (cursor.row if order == cursor.at else first, first + (1 << ROW_BITS))):
+            scanned += 1
+            if row not in skip and wanted.accepts(job := decode_job(data), claimed.get(row, JobState.PENDING)):
+                found.append(Found(job, row))
+            if len(found) == limit or scanned == scan_max:
+                return Page(found, scanned, Cursor(READY, cursor.fence, order, row))
+    return Page(found, scanned, None)
+
+
+def list_order(level: int) -> int:
+    """By priority, highest first, then by queue. Not by what is there now, so that a cursor keeps its place."""
+    return ((1 << PRIORITY_BITS) - level % (1 << PRIORITY_BITS)) << 16 | queue_number(level)
+
+
+def list_later(db: Database, cursor: Cursor, wanted: JobFilter, *, limit: int, scan_max: int) -> Page:
+    found: list[Found] = []
+    sql = "SELECT due_ms, row, is_retry, data FROM later WHERE (due_ms, row) > (?, ?) ORDER BY due_ms, row LIMIT ?"
+    scanned = 0
+    for due_ms, row, is_retry, data in db.execute(sql, (cursor.at, cursor.row, scan_max)):
+        scanned += 1
+        if wanted.accepts(job := decode_job(data), later_state(bool(is_retry))):
+            found.append(Found(job, 0, bool(is_retry)))
+        if len(found) == limit or scanned == scan_max:
+            return Page(found, scanned, Cursor(LATER, cursor.fence, due_ms, row))
+    return Page(found, scanned, None)
+
+
+def later_state(is_retry: bool) -> JobState:
+    return JobState.RETRYING if is_retry else JobState.SCHEDULED

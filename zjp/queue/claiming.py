@@ -1,0 +1,217 @@
+"""What is written for a claim, for the outcomes of its jobs, and when its lease is lost.
+
+A claim itself is decided in the loop; its row is written behind and only read at the next start, to tell which jobs a dead node held.
+Outcomes are judged in the loop, too (does the claim still hold the job?), so a repeat is refused even while the first is being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ..job import Attempt, JobState, Record, StoredJob
+from .database import ROWS, Database, delete_jobs, insert_later, json_text, pack_rows, update_jobs
+from .journal import Operation
+from .layout import ROW_BITS
+from .outbox import delete_outbox, encode_record, insert_outbox
+from .state import Lapsed, OpenClaim, State, decode_job, encode_job
+from .store import Outcome, OutcomeKind
+
+LOST = "lost"
+
+
+class ClaimOperation(Operation):
+    def __init__(self, claim: OpenClaim, node: str) -> None:
+        self.claim, self.node = claim, node
+        self.rows = pack_rows(list(claim.held.values()))
+
+    def write(self, db: Database) -> None:
+        claim = self.claim
+        db.execute("INSERT INTO claims VALUES(?, ?, ?, ?)", (claim.fence, claim.claimed_ms, self.node, self.rows))
+
+    def apply(self) -> None:
+        pass
+
+
+class FinishOperation(Operation):
+    is_held: ClassVar[bool] = True
+
+    def __init__(self, state: State, now_ms: int, now: float) -> None:
+        self.state, self.now_ms, self.now = state, now_ms, now
+        self.held: dict[OpenClaim, list[bytes]] = {}
+        self.rows: list[int] = []
+        """Of jobs that leave the level, for good or into later."""
+        self.records: list[Record] = []
+        self.datas: list[bytes] = []
+        self.delayed: list[tuple[int, bool, StoredJob]] = []
+        """(level's number, is_retry, job)"""
+        self.released: list[tuple[int, StoredJob]] = []
+        self.cancelled: list[bytes] = []
+        self.outbox_row = 0
+        self.closed: list[int] = []
+
+    def plan(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        """Take the outcomes of jobs that their claims still hold. Returns the ids refused."""
+        refused: list[bytes] = []
+        claims, cancelling = self.state.claims, self.state.cancelling
+        fence, claim, mine = -1, None, []
+        for outcome in outcomes:
+            job_id = outcome.job.spec.id
+            if outcome.fence != fence:
+                fence = outcome.fence
+                claim = claims.get(fence)
+                mine = self.held.setdefault(claim, []) if claim is not None else []
+            row = -1 if claim is None else claim.held.get(job_id, -1)
+            if claim is None or row < 0:
+                refused.append(job_id)
+                continue
+            claim.held[job_id] = ~row
+            mine.append(job_id)
+            if outcome.kind is OutcomeKind.FINISH and job_id not in cancelling:
+                assert outcome.record is not None, "a finished job has a record"
+                self.records.append(outcome.record)
+                self.rows.append(row)
+            else:
+                self._plan_rare(outcome, row)
+        for claim, ids in self.held.items():
+            claim.open_count -= len(ids)
+        self.closed = [claim.fence for claim in self.held if not claim.open_count]
+        self.size = len(outcomes) - len(refused)
+        if self.records:
+            self.outbox_row = self.state.outbox.reserve_row()
+        return refused
+
+    def _plan_rare(self, outcome: Outcome, row: int) -> None:
+        job = outcome.job
+        if job.spec.id in self.state.cancelling:
+            self.cancelled.append(job.spec.id)
+            self.records.append(cancelled_record(outcome.record.job if outcome.record else job, self.now_ms))
+            self.rows.append(row)
+        elif outcome.kind is OutcomeKind.RELEASE:
+            self.released.append((row, job))
+        else:
+            job.due_ms = self.now_ms + outcome.delay_ms
+            self.delayed.append((row >> ROW_BITS, outcome.kind is OutcomeKind.RETRY, job))
+            self.rows.append(row)
+
+    def write(self, db: Database) -> None:
+        if self.rows:
+            delete_jobs(db, self.rows)
+        if self.records:
+            self.datas = [encode_record(record) for record in self.records]
+            insert_outbox(db, self.outbox_row, self.datas)
+            settle_keys(db, self.records)
+        if self.delayed:
+            jobs = [job for _, _, job in self.delayed]
+            entries = [(job.due_ms, level, is_retry) for level, is_retry, job in self.delayed]
+            insert_later(db, entries, [job.spec.id for job in jobs], [encode_job(job) for job in jobs])
+        if self.released:
+            update_jobs(db, [row for row, _ in self.released], [encode_job(job) for _, job in self.released])
+        if self.closed:
+            db.execute(f"DELETE FROM claims WHERE fence {ROWS}", (json_text(self.closed),))
+        if self.cancelled:
+            db.executemany("DELETE FROM cancelling WHERE id = ?", [(job_id,) for job_id in self.cancelled])
+
+    def apply(self) -> None:
+        state = self.state
+        for claim, ids in self.held.items():
+            held = claim.held
+            for job_id in ids:
+                del held[job_id]
+            if not held:
+                state.claims.pop(claim.fence, None)
+            if state.progress:
+                for job_id in ids:
+                    state.progress.pop(job_id, None)
+        if self.rows:
+            state.count_running(self.rows, -1)
+        if self.records:
+            state.finish(self.outbox_row, self.records, self.datas)
+        state.cancelling.difference_update(self.cancelled)
+        for number, is_retry, job in self.delayed:
+            state.count_later(number, is_retry, 1)
+            state.note_due(job.due_ms)
+        state.give_back(self.released, self.now)
+        if self.released:
+            state.count_running([row for row, _ in self.released], -1)
+        if self.delayed:
+            state.became_ready = True  # wakes who sleeps until a later due time
+
+    def refuse(self) -> None:
+        for claim, ids in self.held.items():
+            for job_id in ids:
+                claim.held[job_id] = ~claim.held[job_id]
+            claim.open_count += len(ids)
+
+
+class ReapOperation(Operation):
+    """Jobs whose lease was lost go back, with the loss among their attempts; those being cancelled end."""
+
+    is_held: ClassVar[bool] = True
+
+    def __init__(self, state: State, lapsed: Sequence[Lapsed], node: str, *, now_ms: int, now: float) -> None:
+        self.state, self.lapsed, self.node = state, lapsed, node
+        self.now_ms, self.now = now_ms, now
+        self.size = len(lapsed)
+        self.cancelling = frozenset(one.id for one in lapsed if one.id in state.cancelling)
+        self.outbox_row = state.outbox.reserve_row()
+        still = {one.fence for one in state.lapsed}
+        self.closed = sorted({one.fence for one in lapsed} - still)
+        self.back: list[tuple[int, StoredJob]] = []
+        self.records: list[Record] = []
+        self.datas: list[bytes] = []
+
+    def write(self, db: Database) -> None:
+        by_row = {one.row: one for one in self.lapsed}
+        self.back, self.records = [], []
+        ended: list[int] = []
+        for row, data in db.execute(f"SELECT row, data FROM jobs WHERE row {ROWS} ORDER BY row", (json_text(by_row),)).fetchall():
+            job, one = decode_job(data), by_row[row]
+            job.attempts += (Attempt(one.fence, self.node, "", one.claimed_ms, self.now_ms, LOST),)
+            if one.id in self.cancelling:
+                self.records.append(cancelled_record(job, self.now_ms))
+                ended.append(row)
+            else:
+                self.back.append((row, job))
+        update_jobs(db, [row for row, _ in self.back], [encode_job(job) for _, job in self.back])
+        self.datas = [encode_record(record) for record in self.records]
+        if ended:
+            delete_jobs(db, ended)
+            insert_outbox(db, self.outbox_row, self.datas)
+            settle_keys(db, self.records)
+            db.executemany("DELETE FROM cancelling WHERE id = ?", [(job_id,) for job_id in self.cancelling])
+        db.execute(f"DELETE FROM claims WHERE fence {ROWS}", (json_text(self.closed),))
+
+    def apply(self) -> int:
+        state = self.state
+        state.lapsing.difference_update(one.row for one in self.lapsed)
+        if self.records:
+            state.finish(self.outbox_row, self.records, self.datas)
+        state.cancelling -= self.cancelling
+        state.give_back(self.back, self.now)
+        return len(self.lapsed)
+
+
+class OutboxRemoval(Operation):
+    is_held: ClassVar[bool] = True
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self.rows = rows
+
+    def write(self, db: Database) -> None:
+        delete_outbox(db, self.rows)
+
+    def apply(self) -> None:
+        pass
+
+
+def cancelled_record(job: StoredJob, now_ms: int) -> Record:
+    return Record(job, JobState.CANCELLED, now_ms)
+
+
+def settle_keys(db: Database, records: Sequence[Record]) -> None:
+    """Let go of the unique keys that finished jobs held."""
+    for record in records:
+        options = record.job.spec.options
+        if options is not None and options.unique_key:
+            db.execute("DELETE FROM uniq WHERE key = ? AND id = ?", (options.unique_key, record.job.spec.id))

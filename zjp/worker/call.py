@@ -1,0 +1,212 @@
+"""One job, run: payload in, function called, outcome out. Knows tasks and settings; neither sockets nor threads.
+
+    returned            COMPLETED, or FAILED when the value cannot be packed (ResultNotSerialisable) or is too large (ResultTooLarge)
+    Snooze              SNOOZE: not a failure
+    Discard, PayloadMismatch                FAILED for good
+    Retry, SoftTimeout, any other exception RETRY while retries are left, else FAILED
+
+Whatever a task raises is its own failure, SystemExit and KeyboardInterrupt as well: no task ends the process by an exception.
+The way of a `def` task that returns nothing is the one that counts: nothing is made there that it does not need.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgpack
+
+from ..job import JobFault, StoredJob, format_id
+from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze, SoftTimeout
+from ..units import show_duration, show_size
+from ..wire.messages import Result, ResultKind, TaskInfo
+from .fault import MESSAGE_CHARS_MAX, bounded, describe
+from .settings import ChildSettings
+
+_COMPLETED = int(ResultKind.COMPLETED)
+_SCALARS = frozenset({bool, int, float, str, bytes})
+ALLOWED = "results may hold None, bool, int (64 bits), float, str, bytes, list, tuple and dict with str keys"
+DELAY_MS_MAX = 10 * 366 * 24 * 3600 * 1000
+OWN_FRAMES = 1
+
+log = logging.getLogger("zjp.task")
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def unpack(payload: bytes) -> dict[str, Any]:
+    """Raises: PayloadMismatch."""
+    try:
+        return msgpack.unpackb(payload, raw=False, strict_map_key=True, ext_hook=_no_extension)  # type: ignore[no-any-return]
+    except (ValueError, UnicodeDecodeError, msgpack.UnpackException, msgpack.StackError) as fault:
+        raise PayloadMismatch(f"the payload is not plain msgpack: {fault}") from None
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"it holds extension type {code}; only plain data is allowed")
+
+
+class Caller:
+    """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped."""
+
+    def __init__(self, settings: ChildSettings, tasks: Mapping[str, Definition], report: Callable[[bytes, dict[str, Any]], None]) -> None:
+        self.tasks = tasks
+        self.cancelled: set[bytes] = set()
+        self._settings, self._report = settings, report
+        self._packer = msgpack.Packer(use_bin_type=True, strict_types=False, datetime=False)
+        self._soft_s = {name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()}
+
+    def call(self, fence: int, job: StoredJob, limited: Callable[[float, Callable[[], Any]], Any]) -> Result:
+        """Run a `def` task. `limited(limit_s, function)` calls the function under a soft limit; it is used when the job has one."""
+        spec = job.spec
+        started_us = time.time_ns() // 1000
+        try:
+            definition = self.tasks[spec.type]
+        except KeyError:
+            return self.unserved(job)
+        try:
+            payload = unpack(spec.payload)
+            soft_s = self.soft_limit_s(job)
+            if soft_s is None and not definition.takes_context:
+                definition.check_payload(payload)
+                value = definition.function(**payload)
+            else:
+                value = self._call_equipped(definition, fence, job, payload, soft_s, limited)
+            if value is None:
+                return Result(spec.id, _COMPLETED, started_us, time.time_ns() // 1000)
+            return self.completed(job, value, started_us)
+        except BaseException as fault:
+            return self.failed(job, fault, started_us)
+        finally:
+            if self.cancelled:
+                self.cancelled.discard(spec.id)
+
+    def _call_equipped(self, definition: Definition, fence: int, job: StoredJob, payload: dict[str, Any], soft_s: float | None,
+                       limited: Callable[[float, Callable[[], Any]], Any]) -> Any:  # fmt: skip
+        definition.check_payload(payload)
+        function = definition.function
+        arguments = (self.context(fence, job),) if definition.takes_context else ()
+        if soft_s is None:
+            return function(*arguments, **payload)
+        return limited(soft_s, lambda: function(*arguments, **payload))
+
+    def context(self, fence: int, job: StoredJob) -> Context:
+        spec, settings = job.spec, self._settings
+        shown_id = format_id(spec.id)
+        return Context(
+            job_id=shown_id,
+            type=spec.type,
+            queue=spec.queue,
+            attempt=job.retries + 1,
+            fence=fence,
+            deadline=time.time() + self._hard_limit_s(job),
+            log=logging.LoggerAdapter(log, {"job": shown_id, "type": spec.type}),
+            report=lambda progress: self._report(spec.id, dict(progress)),
+            cancelled=lambda: spec.id in self.cancelled,
+            tags=spec.options.tags if spec.options is not None else (),
+            node_id=settings.node,
+            worker_id=settings.worker,
+        )
+
+    def soft_limit_s(self, job: StoredJob) -> float | None:
+        options = job.spec.options
+        if options is not None and options.soft_timeout_ms is not None:
+            return options.soft_timeout_ms / 1000
+        return self._soft_s[job.spec.type]
+
+    def _hard_limit_s(self, job: StoredJob) -> float:
+        options = job.spec.options
+        if options is not None and options.timeout_ms is not None:
+            return options.timeout_ms / 1000
+        return _first(self.tasks[job.spec.type].options.timeout_s, self._settings.job_timeout_s) or 0.0
+
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def completed(self, job: StoredJob, value: Any, started_us: int) -> Result:
+        """The value packed, or why it could not be."""
+        ended_us = now_us()
+        job_id = job.spec.id
+        try:
+            data = self._packer.pack(value)
+            if type(value) not in _SCALARS:
+                # Keys that are no text and extension types can be packed but not read: found out here, not by whoever asks for the result.
+                msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension)
+        except Exception as fault:
+            why = bounded(f"the result is {_kind_of(value)} and cannot be packed: {fault}; {ALLOWED}", MESSAGE_CHARS_MAX)
+            return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultNotSerialisable", why))
+        limit = self._settings.max_result_bytes
+        if len(data) > limit:
+            why = f"the result is {len(data)} bytes, the limit is {limit} ({show_size(limit)}); store it elsewhere and return a reference, or raise MAX_RESULT"
+            return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultTooLarge", why))
+        return Result(job_id, _COMPLETED, started_us, ended_us, data)
+
+    def failed(self, job: StoredJob, fault: BaseException, started_us: int) -> Result:
+        """What an exception means for the job."""
+        ended_us = now_us()
+        job_id = job.spec.id
+        if isinstance(fault, Snooze):
+            return Result(job_id, ResultKind.SNOOZE, started_us, ended_us, delay_ms=_ms(fault.delay_s))
+        told = self._describe(job, fault)
+        is_final = isinstance(fault, Discard | PayloadMismatch) or job.retries >= self._max_retries(job)
+        if is_final:
+            return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=told)
+        delay_s = fault.delay_s if isinstance(fault, Retry) else None
+        if delay_s is None:
+            delay_s = self._policy_delay_s(job)
+        return Result(job_id, ResultKind.RETRY, started_us, ended_us, error=told, delay_ms=_ms(delay_s))
+
+    def unserved(self, job: StoredJob) -> Result:
+        known = ", ".join(sorted(self.tasks)[:20])
+        fault = JobFault("UnknownTask", bounded(f"this application has no task {job.spec.type!r}; known tasks: {known}", MESSAGE_CHARS_MAX))
+        now = now_us()
+        return Result(job.spec.id, ResultKind.UNSERVED, now, now, error=fault)
+
+    def stopped(self, job: StoredJob, started_us: int, why: str) -> Result:
+        """An `async def` task that ended because its job was cancelled."""
+        return Result(job.spec.id, ResultKind.FAILED, started_us, now_us(), error=JobFault("Cancelled", why))
+
+    def _describe(self, job: StoredJob, fault: BaseException) -> JobFault:
+        told = describe(fault, own_frames=OWN_FRAMES)
+        if isinstance(fault, SoftTimeout) and not told.message:
+            limit_s = self.soft_limit_s(job)
+            told = JobFault(told.type, f"the attempt ran longer than its soft limit of {show_duration(limit_s or 0.0)}", told.traceback)
+        return told
+
+    def _max_retries(self, job: StoredJob) -> int:
+        options = job.spec.options
+        if options is not None and options.max_retries is not None:
+            return options.max_retries
+        of_task = self.tasks[job.spec.type].options.max_retries
+        return self._settings.max_retries if of_task is None else of_task
+
+    def _policy_delay_s(self, job: StoredJob) -> float:
+        policy = self.tasks[job.spec.type].options.retry or self._settings.retry
+        return policy.delay_s(job.retries, random.random())
+
+
+def task_info(definition: Definition) -> TaskInfo:
+    options = definition.options
+    return TaskInfo(
+        definition.name,
+        None if options.timeout_s is None else _ms(options.timeout_s) or 1,
+        None if options.soft_timeout_s is None else _ms(options.soft_timeout_s) or 1,
+        options.max_retries,
+    )
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one
+
+
+def _ms(delay_s: float) -> int:
+    return min(round(delay_s * 1000), DELAY_MS_MAX)
+
+
+def _kind_of(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,38 @@
+"""The environment that worker processes get: the node's own, without its secrets, and with zjp findable.
+
+No setting is read here: what the workers need travels through their stdin.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
+_PATH = "PYTHONPATH"
+
+
+def for_children(secret_names: Sequence[str]) -> dict[str, str]:
+    """Without `secret_names`, in all their spellings."""
+    environment = dict(os.environ)
+    for name in secret_names:
+        for spelling in (name, f"ZJP_{name}", f"{name}_FILE", f"ZJP_{name}_FILE"):
+            environment.pop(spelling, None)
+    if not {"site-packages", "dist-packages"} & set(_PACKAGE_ROOT.parts):
+        # A checkout that perhaps only this process's path knows. (An installed zjp is found anyway, and its folder must not come before
+        # the standard library's.)
+        environment[_PATH] = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), environment.get(_PATH, ""))))
+    return environment
+
+
+def python_path() -> str | None:
+    return os.environ.get(_PATH)
+
+
+def restore_python_path(former: str | None) -> None:
+    """In the worker process: programs that tasks start see what they would have seen without zjp."""
+    if former is None:
+        os.environ.pop(_PATH, None)
+    else:
+        os.environ[_PATH] = former

@@ -1,0 +1,206 @@
+"""The runner of a process with several slots, or with `async def` tasks: threads for `def` tasks, one uvloop loop for the others.
+
+A job needs a slot and is started by whoever has both:
+
+    feed          (receiver)   takes a free slot, then a job, and hands both to a thread or to the loop
+    a thread      (def)        that has ended a job takes the next from the deque for its slot; an `async def` one it passes to the loop
+    the loop      (async)      the same, the other way round
+
+Deque and list of free slots are changed by single atomic operations only, and everyone who adds to one of them looks at the other
+afterwards: so no job waits while a slot is free, and there is no lock. Threads are made when needed, at most one for each slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+import uvloop
+
+from ..job import StoredJob
+from ..task import SoftTimeout
+from ..wire.messages import Result
+from .call import Caller, now_us, unpack
+from .inbox import Inbound
+from .limits import ThreadLimits
+from .marks import MarkFile
+from .outbox import FLUSH_S, RESULTS_MAX, Outbox
+
+Start = tuple[int, int, StoredJob]
+"""(slot, fence, job)"""
+
+
+class MixedRunner:
+    def __init__(self, inbound: Inbound, outbox: Outbox, caller: Caller, marks: MarkFile, *, slots: int) -> None:
+        self._inbound, self._outbox, self._caller, self._marks, self._slots = inbound, outbox, caller, marks, slots
+        self._free = list(range(slots - 1, -1, -1))
+        self._async_names = frozenset(name for name, task in caller.tasks.items() if task.is_async)
+        self._loop = uvloop.new_event_loop()
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._flush_is_due = False
+        self._to_threads: queue.SimpleQueue[Start] = queue.SimpleQueue()
+        self._limits = ThreadLimits()
+        self._threads: list[threading.Thread] = []
+        self._idle_threads = threading.Semaphore(0)
+        self._is_finishing = False
+
+    def run(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        self._outbox.flush()
+
+    def stop_jobs(self, ids: Sequence[bytes]) -> None:
+        self._caller.cancelled.update(ids)
+        if self._async_names:
+            self._loop.call_soon_threadsafe(self._cancel_tasks, ids)
+
+    def finish(self) -> None:
+        self._is_finishing = True
+        self._end_if_done()
+
+    # ── slots and jobs ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def feed(self) -> None:
+        while self._inbound:
+            try:
+                slot = self._free.pop()
+            except IndexError:
+                return
+            try:
+                fence, job = self._inbound.popleft()
+            except IndexError:
+                self._free.append(slot)
+                continue
+            self._start(slot, fence, job)
+
+    def _start(self, slot: int, fence: int, job: StoredJob) -> None:
+        if job.spec.type in self._async_names:
+            self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
+            return
+        if not self._idle_threads.acquire(blocking=False) and len(self._threads) < self._slots:
+            thread = threading.Thread(target=self._run_thread, name=f"slot-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._to_threads.put((slot, fence, job))
+
+    def _release(self, slot: int) -> None:
+        self._marks.clear(slot)
+        self._free.append(slot)
+        self.feed()
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._is_finishing and len(self._free) == self._slots:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    # ── threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _run_thread(self) -> None:
+        while True:
+            self._run_jobs(*self._to_threads.get())
+            self._idle_threads.release()
+
+    def _run_jobs(self, slot: int, fence: int, job: StoredJob) -> None:
+        """This job, and then on the same slot whatever is next while it is a `def` task."""
+        outbox, mark, take = self._outbox, self._marks.mark, self._inbound.popleft
+        call, limited = self._caller.call, self._limits.call
+        while True:
+            mark(slot, job.spec.id, fence)
+            outbox.results.append(call(fence, job, limited))
+            if len(outbox.results) >= RESULTS_MAX or time.monotonic() - outbox.flushed_at > FLUSH_S:
+                outbox.flush()
+            try:
+                fence, job = take()
+            except IndexError:
+                outbox.flush()
+                self._release(slot)
+                return
+            if job.spec.type in self._async_names:
+                self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
+                return
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start_task(self, slot: int, fence: int, job: StoredJob) -> None:
+        self._tasks[job.spec.id] = self._loop.create_task(self._run_task(slot, fence, job))
+
+    async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
+        self._marks.mark(slot, job.spec.id, fence)
+        started_us = now_us()
+        try:
+            result = await self._call(fence, job, started_us)
+        except BaseException as fault:
+            result = self._caller.failed(job, fault, started_us)
+        del self._tasks[job.spec.id]
+        if self._caller.cancelled:
+            self._caller.cancelled.discard(job.spec.id)
+        self._reported(result, slot)
+
+    async def _call(self, fence: int, job: StoredJob, started_us: int) -> Result:
+        caller = self._caller
+        definition = caller.tasks[job.spec.type]
+        payload = unpack(job.spec.payload)
+        definition.check_payload(payload)
+        context = (caller.context(fence, job),) if definition.takes_context else ()
+        soft_s = caller.soft_limit_s(job)
+        timer, limit = None, _Limit()
+        if soft_s is not None:
+            timer = self._loop.call_later(soft_s, self._pass_limit, job.spec.id, limit)
+        try:
+            value = await definition.function(*context, **payload)
+        except asyncio.CancelledError as fault:
+            if limit.has_passed:
+                raise SoftTimeout().with_traceback(fault.__traceback__) from None
+            if job.spec.id in caller.cancelled:
+                return caller.stopped(job, started_us, "the job was cancelled while it ran")
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return Result(job.spec.id, 0, started_us, now_us()) if value is None else caller.completed(job, value, started_us)
+
+    def _pass_limit(self, job_id: bytes, limit: _Limit) -> None:
+        limit.has_passed = True
+        self._cancel_tasks([job_id])
+
+    def _cancel_tasks(self, ids: Sequence[bytes]) -> None:
+        for job_id in ids:
+            task = self._tasks.get(job_id)
+            if task is not None:
+                task.cancel()
+
+    def _reported(self, result: Result, slot: int) -> None:
+        self._outbox.results.append(result)
+        try:
+            fence, job = self._inbound.popleft()
+        except IndexError:
+            self._flush_soon()
+            self._release(slot)
+            return
+        if len(self._outbox.results) >= RESULTS_MAX or time.monotonic() - self._outbox.flushed_at > FLUSH_S:
+            self._flush_soon()
+        if job.spec.type in self._async_names:
+            self._start_task(slot, fence, job)
+        else:
+            self._start(slot, fence, job)
+
+    def _flush_soon(self) -> None:
+        """Once for all tasks that end in this turn of the loop."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        self._outbox.flush()
+
+
+class _Limit:
+    __slots__ = ("has_passed",)
+
+    def __init__(self) -> None:
+        self.has_passed = False
