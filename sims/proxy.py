@@ -3,7 +3,7 @@
 Userspace and no rights needed. It changes when bytes arrive and whether; never which. Direction `up` is from the client to the upstream,
 `down` the way back; each has a `Link` of faults that may be changed at any moment, for connections that are up and those to come:
 
-    latency_s, jitter_s     each chunk is held back that long, plus up to jitter; order is kept, throughput is not limited
+    latency_s, jitter_s     each chunk is held back that long, plus up to jitter; order is kept
     bandwidth_bytes_s       0: no limit
     slice_bytes, slice_gap_s  chunks are sent in pieces of that size, that far apart (one byte at a time finds parsers that hope)
     is_blackhole            nothing arrives; the sender notices nothing but silence. What it swallowed is gone: heal by cutting
@@ -35,7 +35,7 @@ Direction = Literal["up", "down"]
 
 CHUNK_BYTES = 1 << 16
 HELD_BYTES_MAX = 1 << 22
-"""What one direction of one connection may hold back; beyond it the sender is not read, as a full pipe would do."""
+"""What one direction of one connection may hold back; beyond it the sender is not read, as with a full pipe."""
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -157,12 +157,20 @@ class _Pipe:
         self._readers: dict[Direction, asyncio.StreamReader] = {"up": client[0], "down": upstream[0]}
         self._writers: dict[Direction, asyncio.StreamWriter] = {"up": upstream[1], "down": client[1]}
         self._left: dict[Direction, int | None] = {"up": None, "down": None}
+        self._flows: list[asyncio.Task[None]] = []
+        for writer in self._writers.values():
+            writer.transport.set_write_buffer_limits(0)
 
     async def run(self, up: Link, down: Link, rng: random.Random) -> None:
         """Until both directions have ended, or one of them was reset."""
-        flows = [_Flow(self, "up", up, rng).run(), _Flow(self, "down", down, rng).run()]
-        with contextlib.suppress(OSError):
-            await asyncio.gather(*flows)
+        links: dict[Direction, Link] = {"up": up, "down": down}
+        self._flows = [asyncio.ensure_future(_Flow(self, name, link, rng).run()) for name, link in links.items()]
+        try:
+            await asyncio.wait(self._flows, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for flow in self._flows:
+                flow.cancel()
+            await asyncio.gather(*self._flows, return_exceptions=True)
 
     def reader(self, direction: Direction) -> asyncio.StreamReader:
         return self._readers[direction]
@@ -178,10 +186,9 @@ class _Pipe:
             data = data[:left]
             self._left[direction] = left - len(data)
         writer.write(data)
+        # The write buffer's limit is 0: after this the kernel has it all, and a reset cannot overtake it.
         await writer.drain()
         if left is not None and left == len(data):
-            # What was let through must arrive before the reset overtakes it.
-            await _flushed(writer)
             self.reset()
             raise ConnectionResetError("data limit reached")
 
@@ -193,6 +200,9 @@ class _Pipe:
     def reset(self) -> None:
         for writer in self._writers.values():
             _reset(writer)
+        for flow in self._flows:
+            if flow is not asyncio.current_task():
+                flow.cancel()
 
 
 class _Flow:
@@ -231,12 +241,18 @@ class _Flow:
             arrives_at, data = await self._held.get()
             await self._until(arrives_at)
             if not data:
-                self._pipe.half_close(self._direction)
+                await self._end()
                 return
             for piece in _pieces(data, self._link.slice_bytes):
                 if not self._link.is_blackhole:
                     await self._pipe.send(self._direction, piece)
                 await self._pause_after(piece)
+
+    async def _end(self) -> None:
+        if self._link.is_blackhole:
+            # The FIN is swallowed too: the other side learns nothing until somebody cuts.
+            await asyncio.Event().wait()
+        self._pipe.half_close(self._direction)
 
     async def _pause_after(self, piece: bytes) -> None:
         rate = self._link.bandwidth_bytes_s
@@ -253,12 +269,6 @@ class _Flow:
 def _pieces(data: bytes, slice_bytes: int) -> Iterator[bytes]:
     step = slice_bytes or len(data)
     return (data[start : start + step] for start in range(0, len(data), step))
-
-
-async def _flushed(writer: asyncio.StreamWriter) -> None:
-    transport = writer.transport
-    while transport.get_write_buffer_size() and not transport.is_closing():
-        await asyncio.sleep(0)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -118,7 +118,7 @@ class Sink:
     """The decisions, durable in one file. Raises: sqlite3.OperationalError when another process has the file."""
 
     def __init__(self, db: str | Path, history: str | Path, synchronous: str = "FULL") -> None:
-        self._db = sqlite3.connect(db, isolation_level=None)
+        self._db = sqlite3.connect(db, timeout=1.0, isolation_level=None)
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={synchronous}")

@@ -89,10 +89,11 @@ class Excuses:
         )
 
     def _was_silent(self, lease: Lease, until: int) -> bool:
-        if not any(reap.t >= lease.t and began(reap) <= until and reap.count for reap in self._book.reaps):
-            return False
-        if not self._lease_ms:
+        renewals = self._book.renewals.get((lease.node, lease.boot), [])
+        if any(renewal.type == "fail" and lease.t <= renewal.t and began(renewal) <= until for renewal in renewals):
             return True
+        if not self._lease_ms:
+            return any(reap.t >= lease.t and began(reap) <= until and reap.count for reap in self._book.reaps)
         signs = self._signs_of_life(lease, until)
         return any(b - a >= self._lease_ms * 1_000_000 for a, b in pairwise(signs))
 

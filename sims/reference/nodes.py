@@ -9,6 +9,7 @@ from ..lines import AttemptSeen
 from .world import Job, Node, Worker, World
 
 LEASE_NS = 5_000_000_000
+RENEW_NS = 1_000_000_000
 RETRY_NS = 50_000_000
 
 
@@ -39,6 +40,7 @@ class Nodes:
     def work(self) -> None:
         self.world.tick()
         self.world.promote_due()
+        self.renew()
         node = self.world.pick(self.nodes)
         if node.paused_at:
             self.world.tick(500_000)
@@ -48,6 +50,12 @@ class Nodes:
         if not any(self.world.ready.values()) and not self.is_busy:
             self.world.tick(1_000_000)
         self.advance(node, self.world.pick(node.workers))
+
+    def renew(self) -> None:
+        for node in self.nodes:
+            if not node.paused_at and self.world.now - node.renewed_at >= RENEW_NS:
+                node.renewed_at = self.world.now
+                self.world.say(node.name, "renew", "ok", node=node.name, boot=node.boot, t0=node.renewed_at)
 
     def evict(self, node: Node) -> None:
         """A lease ran out: another node's reaper takes its jobs back."""

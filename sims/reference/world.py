@@ -50,6 +50,7 @@ class Node:
     boot: int = 1
     workers: list[Worker] = field(default_factory=list)
     paused_at: int = 0
+    renewed_at: int = 0
     is_evicted: bool = False
 
 

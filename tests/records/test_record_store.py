@@ -83,12 +83,19 @@ async def test_a_repeat_changes_nothing(store: RecordStore) -> None:
     assert await read_all(store) == newest_first(items)
 
 
-async def test_repeats_among_new_ones_let_the_new_ones_in(store: RecordStore) -> None:
-    items = [make_item(number) for number in range(3000)]
-    await store.append(items[1000:1500])
+@pytest.mark.parametrize(
+    ("count", "there"), [(3, slice(2, 3)), (7, slice(4, 6)), (700, slice(600, 650)), (3000, slice(1000, 1500))]
+)
+async def test_repeats_among_new_ones_let_the_new_ones_in(store: RecordStore, count: int, there: slice) -> None:
+    items = [make_item(number) for number in range(count)]
+    await store.append(items[there])
     await store.append(items)
-    assert await store.count() == 3000
-    assert {record.job.spec.id for record in await read_all(store, limit=500)} == set(map(id_of, items))
+    assert await store.count() == count
+    others = [*items[: there.start], *items[there.stop :]]
+    assert await read_all(store, limit=500) == newest_first([*items[there], *others])
+    await store.close()
+    await store.open()
+    assert await store.count() == count
 
 
 async def test_a_higher_run_replaces_and_is_the_newest_and_a_lower_one_does_not(store: RecordStore) -> None:
@@ -312,7 +319,7 @@ deeds = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(deeds, max_size=15))
+@given(st.lists(deeds, min_size=3, max_size=15))
 def test_any_order_of_deeds_leaves_what_a_plain_dict_would_hold(opener: Opener, made: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_compare_with_a_dict(opener, Path(folder), made))

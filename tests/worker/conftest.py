@@ -36,6 +36,7 @@ class Desk:
         self.tasks: dict[str, TaskInfo] = {}
         self.not_ready: list[str] = []
         self.results: dict[bytes, Result] = {}
+        self.reported: list[tuple[bytes, int]] = []
         self.workers: dict[bytes, str] = {}
         self.reports: list[CrashReport] = []
         self.dead: list[bytes] = []
@@ -123,8 +124,9 @@ class Desk:
         self._changed.set()
 
     def _on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        for job, _, result in items:
-            assert job.spec.id not in self.results, "a job was reported twice"
+        for job, fence, result in items:
+            assert (job.spec.id, fence) not in self.reported, "a job was reported twice"
+            self.reported.append((job.spec.id, fence))
             self.results[job.spec.id] = result
             self.workers[job.spec.id] = worker
         self._hand_out()

@@ -1,8 +1,8 @@
 """`zjp demo`: real work through a real node, with an accident in the middle, and every result checked afterwards.
 
 One job per file (SHA-256, bytes, lines, longest line) in three priorities; some files do not decode and fail for good, some fail
-their first attempt, a few are delayed. Half-way one worker process is killed. At the end each job, as the node tells it, is compared with a plain
-loop over the same files.
+their first attempt, a few are delayed. Half-way one worker process is killed. At the end each job, as the node tells it, is
+compared with a plain loop over the same files.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import click
 from ..job import JobView
 from . import show
 from .demo_files import as_payload, folder_files, library_files, make_undecodable
+from .demo_index import APP, TASK
 from .demo_kill import kill_a_busy_worker
 from .demo_node import running_node
 from .demo_report import MISMATCHES_SHOWN, Asked, Report, judge
-from .demo_tasks import APP, TASK
-from .options import Caller, caller, local
+from .options import Caller, caller, local, view_of
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ def _submit(client: Client, paths: Sequence[bytes]) -> list[Asked]:
     payloads = [as_payload(path) for path in paths]
     delays_ms = [DELAY_MS if number % DELAYED_ONE_IN == 0 else 0 for number in range(len(paths))]
     jobs = client.submit_many(
-        (TASK, {"path": path}, {"priority": PRIORITIES[number % len(PRIORITIES)], "delay": delay_ms / 1000})
+        JobRequest(TASK, {"path": path}, {"priority": PRIORITIES[number % len(PRIORITIES)], "delay": delay_ms / 1000})
         for number, (path, delay_ms) in enumerate(zip(payloads, delays_ms, strict=True))
     )
-    return [Asked(job.id, path, delay_ms) for job, path, delay_ms in zip(jobs, payloads, delays_ms, strict=True)]
+    return [Asked(job.id_bytes, path, delay_ms) for job, path, delay_ms in zip(jobs, payloads, delays_ms, strict=True)]
 
 
 def _read_back(client: Client, asked: Sequence[Asked]) -> dict[bytes, JobView]:
     """Every job as the node tells it now, whatever was seen on the way."""
-    return {job.view.id: job.view for job in client.get_many([one.id for one in asked])}
+    return {job.id_bytes: view_of(job) for job in client.get_many([one.id for one in asked])}

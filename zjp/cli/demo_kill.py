@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..job import JobState, JobView
 from .demo_node import stop_signal
 from .demo_report import LOST_ATTEMPTS
+from .options import view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -56,14 +57,14 @@ def _kill_one(client: Client) -> tuple[int | None, Sequence[bytes]]:
 
 
 def _held_by(client: Client, worker: str) -> list[bytes]:
-    return [job.view.id for job in client.jobs(status=JobState.RUNNING) if job.view.worker == worker]
+    return [job.id_bytes for job in client.jobs(status=JobState.RUNNING) if job.worker_id == worker]
 
 
 def _has_hit(client: Client, held: Sequence[bytes]) -> bool:
     """Whether one of these jobs was running when its process died; known at the latest when all are finished."""
     deadline = time.monotonic() + AFTERMATH_LIMIT_S
     while time.monotonic() < deadline:
-        views = [job.view for job in client.get_many(held)]
+        views = [view_of(job) for job in client.get_many(held)]
         if any(was_hit(view) for view in views):
             return True
         if all(view.status.is_final for view in views):

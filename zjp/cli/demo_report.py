@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from ..job import JobState, JobView
 from ..job_json import unpacked
 from . import show
-from .demo_tasks import CannotIndex, index_of, is_flaky
+from .demo_index import CannotIndex, index_of, is_flaky
 
 CLOCK_STEP_MS = 1
 """Times are cut to whole ms on their way into the records."""
@@ -103,4 +104,4 @@ def differences(one: Asked, view: JobView) -> Iterator[str]:
 def percentile(values: Sequence[float], share: float) -> float:
     """Nearest rank; 0 when there is none."""
     ordered = sorted(values)
-    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) if ordered else 0.0
+    return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)]) if ordered else 0.0

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..job import JobState, JobView, format_id, parse_id
+from ..errors import BY_CODE, JobRejected
+from ..job import JobState, JobView, format_id
 from ..job_json import fault_json, job_json, time_json, unpacked
 from . import show
-from .options import Caller, caller, connecting, duration, reading, talking
+from .options import Caller, caller, connecting, duration, reading, talking, view_of
+
+if TYPE_CHECKING:
+    from ..client.blocking import Client
 
 LIST_LIMIT = 50
 FAILED_EXIT = 1
-
-
-def id_of(text: str) -> bytes:
-    return parse_id(text)
+REFUSALS = frozenset(code for code, kind in BY_CODE.items() if issubclass(kind, JobRejected))
 
 
 @click.group("jobs", short_help="List, show, cancel, retry, promote or wait for jobs.")
@@ -42,7 +43,7 @@ def list_jobs(asked: Caller, limit: int, **filters: str | None) -> None:
     """List jobs: those that are not finished in the order they will run, then finished ones, newest first."""
     given = {name: value for name, value in filters.items() if value is not None}
     with asked.client() as client:
-        views = [job.view for job in islice(client.jobs(**given), limit)]
+        views = [view_of(job) for job in islice(client.jobs(**given), limit)]
     if asked.as_json:
         show.as_json([job_json(view) for view in views])
         return
@@ -67,7 +68,7 @@ def _row(job: JobView) -> Sequence[object]:
 def show_job(asked: Caller, id: str) -> None:
     """Show one job with its result or error and every attempt."""
     with asked.client() as client:
-        view = client.get(id_of(id)).view
+        view = view_of(client.get(id))
     if asked.as_json:
         show.as_json(job_json(view))
         return
@@ -111,9 +112,7 @@ def _attempt_rows(view: JobView) -> Iterator[Sequence[object]]:
 @click.pass_context
 def cancel(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
     """Cancel jobs. A waiting one never starts; a running one is told, and killed after CANCEL_GRACE."""
-    with asked.client() as client:
-        verdicts = {text: client.cancel(id_of(text)) for text in ids}
-    _told(ctx, asked, verdicts, good=("cancelled", "cancelling"))
+    _each(ctx, asked, ids, lambda client, job_id: client.cancel(job_id).value)
 
 
 @command.command("retry")
@@ -124,9 +123,12 @@ def cancel(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
 @click.pass_context
 def retry(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
     """Run finished jobs again, under the same id."""
-    with asked.client() as client:
-        verdicts = {text: client.retry(id_of(text)) for text in ids}
-    _told(ctx, asked, verdicts, good=("requeued",))
+
+    def act(client: Client, job_id: str) -> str:
+        client.retry(job_id)
+        return "requeued"
+
+    _each(ctx, asked, ids, act)
 
 
 @command.command("promote")
@@ -137,19 +139,29 @@ def retry(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
 @click.pass_context
 def promote(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
     """Run delayed jobs now."""
+
+    def act(client: Client, job_id: str) -> str:
+        client.promote(job_id)
+        return "promoted"
+
+    _each(ctx, asked, ids, act)
+
+
+def _each(ctx: click.Context, asked: Caller, ids: tuple[str, ...], act: Callable[[Client, str], str]) -> None:
+    """One line per job; what could not be done is told on stderr and makes the exit code 1, the others are done all the same."""
+    verdicts = {}
     with asked.client() as client:
-        verdicts = {text: client.promote(id_of(text)) for text in ids}
-    _told(ctx, asked, verdicts, good=("promoted",))
-
-
-def _told(ctx: click.Context, asked: Caller, verdicts: dict[str, Any], good: tuple[str, ...]) -> None:
-    """One line per job; exit code 1 when one of them could not be done."""
+        for text in ids:
+            try:
+                verdicts[text] = act(client, text)
+            except JobRejected as fault:
+                verdicts[text] = fault.code
+                show.talk(f"zjp: {fault}")
+            if not asked.as_json:
+                click.echo(f"{text}  {verdicts[text]}")
     if asked.as_json:
         show.as_json([{"id": text, "verdict": verdict} for text, verdict in verdicts.items()])
-    else:
-        for text, verdict in verdicts.items():
-            click.echo(f"{text}  {verdict}")
-    ctx.exit(0 if all(verdict in good for verdict in verdicts.values()) else FAILED_EXIT)
+    ctx.exit(FAILED_EXIT if any(verdict in REFUSALS for verdict in verdicts.values()) else 0)
 
 
 @command.command("wait")
@@ -162,8 +174,8 @@ def _told(ctx: click.Context, asked: Caller, verdicts: dict[str, Any], good: tup
 def wait(ctx: click.Context, asked: Caller, ids: tuple[str, ...], timeout: float | None) -> None:
     """Wait until the jobs are finished. Exit code 1 when one of them failed or was cancelled."""
     with asked.client() as client:
-        jobs = client.wait_all([id_of(text) for text in ids], timeout=timeout)
-    views = [job.view for job in jobs]
+        jobs = client.wait_all(ids, timeout=timeout)
+    views = [view_of(job) for job in jobs]
     if asked.as_json:
         told = [job_json(view) for view in views]
         show.as_json(told[0] if len(told) == 1 else told)

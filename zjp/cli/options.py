@@ -20,6 +20,8 @@ from ..units import parse_duration_s
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
+    from ..client.facts import JobFacts
+    from ..job import JobView
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -51,6 +53,8 @@ class Caller:
     def client(self, timeout_s: float | None = None) -> Client:
         """To be closed by the caller (`with`). Raises: ConfigError; nothing is dialled yet."""
         from ..client.blocking import Client
+    from ..client.facts import JobFacts
+    from ..job import JobView
 
         cluster = self.cluster or self.loaded.settings.cluster_name
         return Client(*self.addresses, cluster=cluster, timeout=timeout_s or self.timeout_s or REQUEST_LIMIT_S)
@@ -62,6 +66,11 @@ class Caller:
         if not sys.stdin.isatty():
             raise click.UsageError("this cannot be undone: add --yes to do it without being asked")
         return click.confirm(question, err=True)
+
+
+def view_of(job: JobFacts) -> JobView:
+    """The whole picture that the client last got of this job."""
+    return job._known()  # the one door to all of it at once; the properties beside it give single values
 
 
 def duration(text: str | float) -> float:

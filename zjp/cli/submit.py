@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..job import format_id
-from ..job_json import job_json
+from ..job_json import job_json, plain
 from . import show
-from .options import Caller, caller, duration, reading, talking
+from .options import Caller, caller, duration, reading, talking, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Job
@@ -21,9 +20,10 @@ PAYLOAD_BYTES_MAX = 16 << 20
 
 
 def moment(text: str) -> float:
-    """RFC 3339 as Unix seconds; without a zone it is local time. Raises: click.BadParameter."""
+    """RFC 3339 as Unix seconds; without a zone it is UTC, as in the client. Raises: click.BadParameter."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as fault:
         raise click.BadParameter(f"{text!r} is no time ({fault}); accepted: 2030-01-31T12:00:00Z or ...+02:00") from None
 
@@ -72,7 +72,7 @@ def command(
     with asked.client() as client:
         job = client.submit(type, content, **given)
         if wait or timeout_wait:
-            show.talk(format_id(job.id))
+            show.talk(job.id)
             job.wait(timeout=timeout_wait)
     _tell(asked, job, waited=bool(wait or timeout_wait))
 
@@ -111,12 +111,12 @@ def _pair_of(argument: str) -> tuple[str, Any]:
 
 def _tell(asked: Caller, job: Job, *, waited: bool) -> None:
     if asked.as_json:
-        show.as_json(job_json(job.view) if waited else {"id": format_id(job.id), "existed": job.existed})
+        show.as_json(job_json(view_of(job)) if waited else {"id": job.id, "existed": job.existed, "durability": job.level})
     elif not waited:
-        click.echo(format_id(job.id))
+        click.echo(job.id)
         if job.existed:
             show.talk("this job existed already")
     if waited:
         result = job.result
         if not asked.as_json:
-            show.as_json(result)
+            show.as_json(plain(result))

@@ -108,9 +108,7 @@ class Batch(Call[W]):
 
     __slots__ = ("deadlines", "expired", "waiters")
 
-    def __init__(
-        self, seq: int, jobs: list[JobSpec], waiters: list[W], deadlines: list[float], *, now: float
-    ) -> None:
+    def __init__(self, seq: int, jobs: list[JobSpec], waiters: list[W], deadlines: list[float], *, now: float) -> None:
         super().__init__(seq, Submit(jobs), None, now=now, deadline=deadlines[-1])
         self.waiters, self.deadlines = waiters, deadlines
         self.expired = 0

@@ -66,14 +66,14 @@ class Exchange:
         self._leader: Waiting | None = None
         self._leader_until = 0.0
         self._bell, self._clapper = socket.socketpair()
-        for end in (self._bell, self._clapper):
-            end.setblocking(False)
+        self._was_rung = False
         self._is_dirty = False
         self.is_closed = False
 
     def restart_in_child(self) -> None:
         """After a fork: the parent's sockets are left alone (their threads live in the parent), and nothing of its session is used."""
         if not self.is_closed:
+            self._close_bell()
             self._start()
 
     def close(self) -> None:
@@ -84,8 +84,8 @@ class Exchange:
             self._close_wires()
             self._ring()
             self._changed.notify_all()
-        if self._leader is None:
-            self._close_bell()
+            if self._leader is None:
+                self._close_bell()
         _open_exchanges.discard(self)
 
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,14 +112,17 @@ class Exchange:
 
     def _wait(self, me: Waiting) -> Outcome:
         """With the lock held: work, lead or follow until `me` has its outcome."""
-        while True:
+        try:
             self._turn()
-            if me.outcome is not None:
-                break
+            while me.outcome is None:
+                if self._leader is None:
+                    self._lead(me)
+                else:
+                    self._changed.wait(POLL_MAX_S)
+                self._turn()
+        finally:
             if self._leader is None:
-                self._lead(me)
-            else:
-                self._changed.wait(POLL_MAX_S)
+                self._changed.notify()  # somebody else has to lead
         if isinstance(me.outcome, ZjpError):
             raise me.outcome
         return me.outcome
@@ -142,23 +145,20 @@ class Exchange:
         finally:
             self._lock.acquire()
             self._leader = None
-            self._changed.notify_all()
             if self.is_closed:
                 self._close_bell()
+            elif self._was_rung:
+                self._silence_bell()
 
     def _ring(self) -> None:
         """Wake the leader."""
-        if self._leader is not None:
-            try:
-                self._clapper.send(b"!")
-            except BlockingIOError:
-                pass  # it was rung often enough
+        if self._leader is not None and not self._was_rung:
+            self._was_rung = True
+            self._clapper.send(b"!")
 
     def _silence_bell(self) -> None:
-        try:
-            self._bell.recv(4096)
-        except BlockingIOError:
-            pass
+        self._was_rung = False
+        self._bell.recv(1)
 
     def _close_bell(self) -> None:
         self._bell.close()
@@ -174,7 +174,6 @@ class Exchange:
             self._close_wires()
             self.session.forget_links()
         self._is_dirty = True
-        self._silence_bell()
         self._read()
         self.session.tick(time.monotonic())
         while self._open_wanted() or self._send():
@@ -184,17 +183,22 @@ class Exchange:
 
     def _read(self) -> None:
         session = self.session
-        for address, wire in self._wires.items():
+        for address, wire in list(self._wires.items()):
             for frames in wire.messages():
                 session.receive(address, frames, time.monotonic())
             for fault in wire.events():
                 if fault is None:
                     session.link_up(address, time.monotonic())
                 else:
+                    del self._wires[address]
+                    wire.close()
+                    self._ring()
                     session.link_down(address, time.monotonic(), f"{address}: {fault}")
+                    break
 
     def _open_wanted(self) -> bool:
-        new = [address for address in self.session.wanted() if address not in self._wires]
+        wanted = self.session.wanted(time.monotonic())
+        new = [address for address in wanted if address not in self._wires]
         for address in new:
             self._wires[address] = Wire(address)
         if new:

@@ -1,7 +1,9 @@
 """The sockets of one client: a DEALER per address, and its monitor, which tells when the connection stands and when it broke.
 
-With IMMEDIATE a DEALER takes messages only while its connection stands, so what it refused has not left this machine. A socket may be
-touched by one thread at a time: the callers (exchange.py, asyncio.py) see to that.
+With IMMEDIATE a DEALER takes messages only while its connection stands, so what it refused has not left this machine. ZeroMQ's own
+reconnecting is off: a broken wire is closed, and the session says when to open another. So an idle client leaves a dead node in peace, and
+no events pile up in a monitor that nobody reads. A socket may be touched by one thread at a time: the callers (exchange.py, asyncio.py)
+see to that.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from ..errors import ConfigError
 from ..transport.pump import set_limits, set_tcp_limits
 
 LINGER_MS = 500
-RECONNECT_MS, RECONNECT_MAX_MS = 50, 250
 ADDRESSES_MAX = 32
 
 _UP = zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -52,13 +53,11 @@ class Wire:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        context = zmq.Context.instance()
-        self.dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+        self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         set_limits(self.dealer, linger_ms=LINGER_MS)
         set_tcp_limits(self.dealer)
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self.dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        self.dealer.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        self.dealer.setsockopt(zmq.RECONNECT_IVL, -1)
         self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(_WATCHED)
         try:
             self.dealer.connect(address)
@@ -92,7 +91,7 @@ class Wire:
 
     def files(self) -> tuple[int, int]:
         """The descriptors that become readable when something happens; edge-triggered (see transport/pump.py)."""
-        return self.dealer.getsockopt(zmq.FD), self.monitor.getsockopt(zmq.FD)
+        return int(self.dealer.getsockopt(zmq.FD)), int(self.monitor.getsockopt(zmq.FD))
 
     def close(self) -> None:
         self.dealer.disable_monitor()

@@ -3,7 +3,7 @@
 No socket, clock or randomness lives here: whoever owns the sockets (exchange.py under threads, asyncio.py under a loop) passes `now`
 (monotonic seconds), tells what happened on the wire, and carries out what the session wants:
 
-    ask / gather ──►             ──► wanted()         addresses to be connected
+    ask / gather ──►             ──► wanted(now)      addresses to be connected
     link_up / link_down ──►      ──► take_sends(now)  frames, by address
     receive / not_sent ──►       ──► take_finished()  (waiter, outcome)
     tick ──►                     ──► next_wake(now)   when to call tick next
@@ -44,7 +44,7 @@ SUSPECT_S = 1.0
 WAIT_SUSPECT_S = 3.0
 """The same where only waits are outstanding: they are silent by nature."""
 REPEAT_S = 5.0
-BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.025, 0.5
 CONNECT_S = 1.0
 """No link up for so long: the other addresses are tried as well."""
 NOT_SENT_PAUSE_S = 0.01
@@ -53,7 +53,17 @@ NOT_SENT_PAUSE_S = 0.01
 class Link(Generic[W]):
     """What is known of one address."""
 
-    __slots__ = ("address", "calls", "failures", "fault", "is_up", "pinged_at", "quiet_since", "suspended_until")
+    __slots__ = (
+        "address",
+        "calls",
+        "failures",
+        "fault",
+        "is_up",
+        "pinged_at",
+        "quiet_since",
+        "reopen_at",
+        "suspended_until",
+    )
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -61,6 +71,7 @@ class Link(Generic[W]):
         self.calls: dict[int, Call[W]] = {}
         self.failures = 0
         self.suspended_until = 0.0
+        self.reopen_at = 0.0
         self.quiet_since = 0.0
         self.pinged_at: float | None = None
         self.fault = ""
@@ -136,11 +147,12 @@ class Session(Generic[W]):
 
     # ── what the owner of the sockets carries out ────────────────────────────────────────────────────────────────────────────────────
 
-    def wanted(self) -> list[str]:
-        """Addresses to be connected by now; an address stays wanted."""
-        if self._in_trouble:
-            return list(self._links)
-        return [self._order[self._current].address] if self._started_at is not None else []
+    def wanted(self, now: float) -> list[str]:
+        """Addresses to be connected by now; those that are connected stay so."""
+        if not self.is_busy:
+            return []
+        links = self._order if self._in_trouble else [self._order[self._current]]
+        return [link.address for link in links if link.reopen_at <= now]
 
     def take_sends(self, now: float) -> list[tuple[str, int, list[bytes]]]:
         """(address, seq, frames) to be sent now, in order; tell `not_sent` of each that could not be."""
@@ -175,8 +187,7 @@ class Session(Generic[W]):
         for link in self._order:
             if link.calls:
                 times.append(link.suspect_at())
-            if link.suspended_until > now:
-                times.append(link.suspended_until)
+            times += [at for at in (link.suspended_until, link.reopen_at) if at > now]
         if not self._in_trouble and self._started_at is not None and not self._order[self._current].is_up:
             times.append(self._started_at + CONNECT_S)
         return min(times)
@@ -189,9 +200,11 @@ class Session(Generic[W]):
         link.quiet_since, link.pinged_at, link.suspended_until = now, None, 0.0
 
     def link_down(self, address: str, now: float, fault: str) -> None:
-        """The connection broke or could not be made; the socket tries again by itself."""
+        """The connection broke or could not be made, and the socket is closed: `wanted` says when to open it again."""
         link = self._links[address]
         link.is_up, link.fault = False, fault
+        link.reopen_at = now + self._backoff_s(link.failures) if link.failures else now
+        link.failures += 1
         self._in_trouble = True
         self._take_back(link)
 
@@ -235,9 +248,9 @@ class Session(Generic[W]):
             self._in_trouble = True
 
     def forget_links(self) -> None:
-        """All sockets were closed, without word: everything under way is sent again over new ones."""
+        """All sockets were closed: everything under way is sent again over new ones."""
         for link in self._order:
-            link.is_up = False
+            link.is_up, link.reopen_at = False, 0.0
             self._take_back(link)
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

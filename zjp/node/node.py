@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
@@ -128,7 +129,7 @@ class Node:
                 "lower the requirement or use a store that promises more"
             )
 
-    def _on_finished(self, ids: list[bytes] | tuple[bytes, ...]) -> None:
+    def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
         self.outbox.wake()
 

@@ -34,7 +34,8 @@ class Withdrawn(msgspec.Struct, frozen=True):
 
 
 class CancelOperation(Operation):
-    """Value: the ids cancelled. Those of `ids` that are delayed, and the jobs `withdrawn`; `marks`: claimed jobs to be ended by their holder."""
+    """Ends the jobs `withdrawn` and those of `ids` that are delayed; `marks`: claimed jobs, to be ended by their holder.
+    Value: the ids cancelled."""
 
     is_held: ClassVar[bool] = True
 

@@ -46,9 +46,25 @@ class Level:
     """One priority of one queue. `number` is in the high bits of its rows."""
 
     __slots__ = (
-        "cursor", "data_bytes", "gone", "is_reading", "later", "next_row", "number", "priority", "purged_to", "queue", "ready",
-        "reading_until", "returned", "served_at", "stored", "tail", "waiting", "withdrawn",
-    )  # fmt: skip
+        "cursor",
+        "data_bytes",
+        "gone",
+        "is_reading",
+        "later",
+        "next_row",
+        "number",
+        "priority",
+        "purged_to",
+        "queue",
+        "reading_until",
+        "ready",
+        "returned",
+        "served_at",
+        "stored",
+        "tail",
+        "waiting",
+        "withdrawn",
+    )
 
     def __init__(self, queue: Queue, priority: int, number: int) -> None:
         self.queue = queue
@@ -69,6 +85,11 @@ class Level:
         self.is_reading = False
         self.reading_until = 0
         self.served_at = 0.0
+
+    @property
+    def first_row(self) -> int:
+        """Below all rows of this level."""
+        return self.number << ROW_BITS
 
     def reserve(self, count: int) -> int:
         """The first of `count` new rows. The operation that writes them must join the journal in the same tick."""
@@ -266,6 +287,11 @@ class Queue:
     @property
     def in_memory(self) -> int:
         return sum(level.in_memory for level in self.levels)
+
+    def oldest_ms(self, now_ms: int) -> int:
+        """Age of the oldest ready job since it became ready, as far as memory holds the heads of the levels."""
+        heads = [head for level in self.levels if level.waiting and (head := level.head()) is not None]
+        return max((now_ms - max(job.created_ms, job.due_ms) for job in heads), default=0)
 
     def take(self, count: int, now: float, starvation_s: float) -> Iterator[tuple[Level, list[Entry]]]:
         while count > 0:

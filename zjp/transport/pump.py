@@ -32,15 +32,17 @@ class Pump:
         self._on_message = on_message
         self._fd = cast(int, socket.getsockopt(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._drain_is_due = False
+        self._look_is_due = False
+        """The socket will be read in this turn of the loop or the next: nothing else has to see to it."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._fd, self._drain)
+        self._loop.add_reader(self._fd, self._on_readable)
+        self._look_is_due = False  # one that was due in a former loop, which may have ended, will not come
         self._schedule()  # what came before the reader was there has already used up its edge
 
     def stop(self) -> None:
-        """Stop reading. The socket stays open: closing is the owner's."""
+        """Stop reading. The socket stays open: closing is the owner's, and comes after this."""
         if self._loop is not None:
             self._loop.remove_reader(self._fd)
             self._loop = None
@@ -54,33 +56,45 @@ class Pump:
                 raise
             return False
         finally:
-            if (
-                self._loop is not None
-                and not self._drain_is_due
-                and cast(int, self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
-            ):
+            if not self._look_is_due and cast(int, self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 self._schedule()
         return True
 
     def _schedule(self) -> None:
-        if self._loop is not None:
-            self._drain_is_due = True
+        # One at a time: were each send to schedule its own, drains would double from turn to turn under load and starve the others.
+        if self._loop is not None and not self._look_is_due:
+            self._look_is_due = True
             self._loop.call_soon(self._drain)
 
+    def _on_readable(self) -> None:
+        if not self._look_is_due:
+            self._drain()
+
     def _drain(self) -> None:
-        self._drain_is_due = False
+        # Due while it runs, too: it reads until EAGAIN, so what a handler's sends bring in is seen without asking each time.
+        self._look_is_due, may_be_more = True, False
+        try:
+            may_be_more = self._read_some()
+        finally:
+            self._look_is_due = False
+        if may_be_more:
+            self._schedule()
+
+    def _read_some(self) -> bool:
+        """At most DRAIN_MAX messages. False: all were read, or the pump was stopped."""
         for _ in range(DRAIN_MAX):
-            if self._loop is None:
-                return
+            loop = self._loop
+            if loop is None:
+                return False
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return False
             try:
                 self._on_message(frames)
             except Exception as fault:  # one bad message must not stop the others
-                self._loop.call_exception_handler({"message": "a message could not be handled", "exception": fault})
-        self._schedule()
+                loop.call_exception_handler({"message": "a message could not be handled", "exception": fault})
+        return True
 
 
 def set_limits(socket: zmq.Socket[bytes], *, linger_ms: int, high_water_mark: int = 1000) -> None:

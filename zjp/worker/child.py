@@ -29,7 +29,7 @@ from ..job import JobFault
 from ..transport.pump import set_limits
 from ..wire.codec import encode_worker
 from ..wire.messages import ToWorker
-from .credit import PREFETCH_US
+from .credit import PREFETCH_US, floor_us
 from .environment import for_children
 from .marks import MarkFile
 from .settings import ChildSettings
@@ -57,6 +57,7 @@ class Child:
         "failed",
         "is_recalled",
         "is_silent",
+        "jobs_max",
         "killed_for",
         "load_us",
         "marks",
@@ -75,10 +76,12 @@ class Child:
         "was_ready",
     )
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: str, secret_names: Sequence[str]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: str, jobs_max: int, secret_names: Sequence[str]) -> None:
         """Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
         self.phase = Phase.STARTING
+        self.jobs_max = jobs_max
+        """It is replaced after so many; 0: never."""
         self.count = self.load_us = self.done = self.failed = self.rss_bytes = self.exit_code = 0
         self.is_recalled = self.was_ready = False
         self.is_silent = False
@@ -108,7 +111,10 @@ class Child:
     def room_us(self) -> int:
         if self.phase is not Phase.READY or self.is_recalled:
             return 0
-        return self.slots * PREFETCH_US - self.load_us
+        room_us = self.slots * PREFETCH_US - self.load_us
+        if self.jobs_max:  # at the least cost of a job: never more than are left to it
+            room_us = min(room_us, (self.jobs_max - self.done - self.count) * floor_us(self.slots))
+        return room_us
 
     @property
     def death_fd(self) -> int | None:

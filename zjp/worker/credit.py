@@ -19,13 +19,18 @@ MEMORY_JOBS = 8
 """The average looks back over about so many jobs: it follows a change of the work within one batch."""
 
 
+def floor_us(slots: int) -> int:
+    """The least that a job costs in a process of so many slots."""
+    return -(-slots * PREFETCH_US // HELD_MAX)
+
+
 class Credit:
     """The measured cost of every task type, for processes of up to `slots` slots. Costs are whole microseconds."""
 
     __slots__ = ("_floor_us", "_mean_us", "_run_us", "costs_us")
 
     def __init__(self, slots: int) -> None:
-        self._floor_us = -(-slots * PREFETCH_US // HELD_MAX)
+        self._floor_us = floor_us(slots)
         self._run_us: dict[str, float] = {}
         self._mean_us = float(PREFETCH_US)
         self.costs_us: dict[str, int] = {}

@@ -92,7 +92,7 @@ class Crew:
             python_path=python_path(),
         )
         try:
-            child = Child(self._context, settings, seat=seat.name, secret_names=self._settings.secret_names)
+            child = Child(self._context, settings, seat=seat.name, jobs_max=self._settings.max_jobs, secret_names=self._settings.secret_names)
         except OSError as fault:
             event(log, logging.ERROR, "worker.not_started", worker=name, reason=str(fault))
             self._pause(seat)

@@ -290,7 +290,7 @@ class Pool:
         if self._ledger.parked:
             for job, fence in self._ledger.unparked():
                 self.dispatch(fence, [job])
-        if self._settings.max_jobs and child.done >= self._settings.max_jobs:
+        if 0 < child.jobs_max <= child.done:
             self._recycle(child, f"it has run {child.done} jobs")
         if child.seat == self._crew.quarantine.name:
             self._feed_quarantine()

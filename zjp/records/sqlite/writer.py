@@ -58,6 +58,7 @@ class Writer:
         try:
             self._insert(items)
         except sqlite3.IntegrityError:
+            self._write_block()  # what went in before the conflict stays
             self._load()
             self._insert(self._sort_out(items))
 

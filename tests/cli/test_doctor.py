@@ -1,0 +1,138 @@
+"""What the doctor finds, and what it says to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from zjp.cli import checks
+from zjp.cli.checks import NOTE, OK, WRONG
+from zjp.config import Settings
+from zjp.errors import NodeUnreachable, WireError
+from zjp.wire.messages import Durability, Pong
+
+pytestmark = pytest.mark.covers("cli:doctor")
+
+PONG = Pong("node-1", "0.1.0", Durability.DISK, False, ["email"])
+
+
+def nobody() -> Pong:
+    raise NodeUnreachable("no node could be reached")
+
+
+def test_a_healthy_machine_has_nothing_wrong(zjp: Run) -> None:
+    told = zjp("doctor", "--json", env={"ZJP_ZMQ_BIND": "tcp://127.0.0.1:*"})
+    findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
+    assert told.exit_code == 0, findings
+    assert set(findings) == {"settings", "python", "sqlite", "data folder", "disk space", "sockets", "open files", "clock",
+                             "application", "node"}  # fmt: skip
+    assert findings["application"]["state"] == NOTE
+    assert "--app module:app" in findings["application"]["advice"]
+
+
+def test_bad_settings_are_listed_one_by_one_and_the_rest_is_checked_all_the_same(zjp: Run) -> None:
+    told = zjp("doctor", env={"ZJP_WORKER_COUNT": "x", "ZJP_LEASE_DURATION": "y", "ZJP_ZMQ_BIND": "tcp://127.0.0.1:*"})
+    assert told.exit_code == 1
+    assert told.stdout.count("wrong ") == 2
+    assert "WORKER_COUNT=x" in told.stdout
+    assert "data folder" in told.stdout
+
+
+def test_a_data_folder_that_is_a_file_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finding = checks.data_folder(Settings(data_dir=tmp_path / "file" / "data"))
+    assert finding.state == WRONG
+    assert "not a folder" in finding.found
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_data_folder_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    finding = checks.data_folder(Settings(data_dir=tmp_path))
+    assert finding.state == WRONG
+    assert "cannot write" in finding.found
+    assert "DATA_DIR" in finding.advice
+
+
+def test_a_data_folder_open_to_others_is_noted(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert checks.data_folder(Settings(data_dir=tmp_path)).advice == f"chmod 700 {tmp_path}"
+
+
+def test_a_data_folder_that_is_not_there_yet_is_well(tmp_path: Path) -> None:
+    assert checks.data_folder(Settings(data_dir=tmp_path / "a" / "b")).state == OK
+
+
+def test_too_little_disk_is_wrong(tmp_path: Path) -> None:
+    finding = checks.disk_space(Settings(data_dir=tmp_path, disk_reserve_bytes=1 << 60))
+    assert finding.state == WRONG
+    assert "DISK_RESERVE" in finding.advice
+
+
+def test_files_from_the_future_mean_that_the_clock_was_set_back(tmp_path: Path) -> None:
+    (tmp_path / "zjp.db").touch()
+    os.utime(tmp_path / "zjp.db", (4_000_000_000, 4_000_000_000))
+    finding = checks.clock(Settings(data_dir=tmp_path))
+    assert finding.state == WRONG
+    assert "in the future" in finding.found
+
+
+def test_an_application_that_cannot_be_imported_is_told_with_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.py").write_text("raise RuntimeError('my own fault')\n")
+    monkeypatch.chdir(tmp_path)
+    finding = checks.application(Settings(app="broken:app"))
+    assert finding.state == WRONG
+    assert "my own fault" in finding.found
+    assert "No module named 'missing'" in checks.application(Settings(app="missing:app")).found
+
+
+def test_an_application_is_told_with_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fine.py").write_text("from zjp import App\napp = App()\n@app.task('email')\ndef email(ctx): ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(checks.__file__).parents[2]))
+    finding = checks.application(Settings(app="fine:app"))
+    assert (finding.state, finding.found) == (OK, "fine:app, tasks: email")
+
+
+def test_a_node_that_answers_is_well() -> None:
+    finding = checks.node_or_port(Settings(), lambda: PONG)
+    assert finding.state == OK
+    assert "node-1 answers" in finding.found
+
+
+def test_a_node_without_tasks_is_noted() -> None:
+    finding = checks.node_or_port(Settings(), lambda: Pong("node-1", "0.1.0", Durability.DISK, False, []))
+    assert (finding.state, finding.advice) == (NOTE, "give it an application: --app module:app")
+
+
+def test_a_port_that_something_else_holds_is_wrong() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        finding = checks.node_or_port(Settings(zmq_bind=address), nobody)
+    assert finding.state == WRONG
+    assert address in finding.found
+    assert "ZMQ_BIND" in finding.advice
+
+
+def test_a_free_port_is_well() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert checks.node_or_port(Settings(zmq_bind=f"tcp://127.0.0.1:{port}"), nobody).state == OK
+
+
+def test_a_node_of_another_cluster_is_told() -> None:
+    def refused() -> Pong:
+        raise WireError("cluster is 'a', this node belongs to 'b'")
+
+    finding = checks.node_or_port(Settings(), refused)
+    assert finding.state == WRONG
+    assert "belongs to 'b'" in finding.found
+    assert "CLUSTER_NAME" in finding.advice

@@ -1,0 +1,247 @@
+"""What the command line understands, and what it says and exits with when it does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.conftest import Run
+from zjp.cli import VERBS, cli
+from zjp.cli.submit import moment, read_payload
+from zjp.config import TABLE
+from zjp.errors import NotAllowed, ZjpError
+
+pytestmark = pytest.mark.covers("main-path:10")
+
+
+# ── the group ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_help_names_every_verb_in_one_line_each(zjp: Run) -> None:
+    told = zjp("--help")
+    assert told.exit_code == 0
+    lines = [line.split()[0] for line in told.stdout.partition("Commands:")[2].splitlines() if line.strip()]
+    assert lines == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", ["keys", "users", "token", "top", "schedules", "cluster"])
+def test_verbs_of_later_versions_are_not_there(zjp: Run, verb: str) -> None:
+    told = zjp(verb)
+    assert told.exit_code == 2
+    assert f"No such command '{verb}'" in told.stderr
+
+
+def test_every_reading_command_has_json() -> None:
+    reading = [
+        *(cli.get_command(click.Context(cli), verb) for verb in ("submit", "stats", "config", "doctor", "bench")),
+        *(_below("jobs", name) for name in ("list", "show", "cancel", "retry", "promote", "wait")),
+        *(_below("queues", name) for name in ("list", "purge")),
+    ]
+    assert [command.name for command in reading if command and "--json" not in _options(command)] == []
+
+
+def _below(group: str, name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), group)
+    assert isinstance(found, click.Group)
+    return found.commands[name]
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+def test_help_and_completion_load_no_socket_no_loop_and_no_terminal_library() -> None:
+    run = (
+        "import sys; from click.testing import CliRunner; from zjp.cli import cli; CliRunner().invoke(cli, ['--help']);"
+        "CliRunner().invoke(cli, ['completion', 'zsh']); print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, timeout=60, check=True)
+    assert set(done.stdout.split()) & {"zmq", "asyncio", "uvloop", "sqlite3", "rich"} == set()
+
+
+@pytest.mark.covers("cli:completion")
+@pytest.mark.parametrize(("shell", "sign"), [("bash", "complete -o nosort"), ("zsh", "compdef"), ("fish", "complete --no-files")])
+def test_completion_prints_a_script_for_each_shell(zjp: Run, shell: str, sign: str) -> None:
+    told = zjp("completion", shell)
+    assert told.exit_code == 0
+    assert sign in told.stdout
+    assert "_ZJP_COMPLETE" in told.stdout
+
+
+@pytest.mark.covers("cli:completion")
+def test_the_shell_is_told_the_verbs_and_their_options(zjp: Run) -> None:
+    asked = {"_ZJP_COMPLETE": "bash_complete", "COMP_WORDS": "zjp jobs ca", "COMP_CWORD": "2"}
+    assert zjp(env=asked).stdout.split() == ["plain,cancel"]
+
+
+# ── exit codes ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_usage_errors_exit_with_2(zjp: Run) -> None:
+    assert zjp("submit").exit_code == 2
+    assert zjp("jobs", "list", "--status", "done").exit_code == 2
+    assert zjp("--no-such-option").exit_code == 2
+
+
+@pytest.mark.covers("cli:exit-codes", "main-path:judged:6")
+def test_bad_settings_exit_with_78_and_one_message_that_lists_them_all(zjp: Run) -> None:
+    told = zjp("stats", env={"ZJP_WORKER_COUNT": "many", "LEASE_DURATION": "1ms", "ZJP_DATADIR": "x"})
+    assert told.exit_code == 78
+    assert told.stderr.startswith("zjp: 3 settings are wrong")
+    assert all(name in told.stderr for name in ("WORKER_COUNT=many", "LEASE_DURATION=1ms", "did you mean ZJP_DATA_DIR"))
+    assert told.stdout == ""
+
+
+@pytest.mark.covers("cli:exit-codes", "main-path:judged:6")
+def test_no_node_exits_with_69_and_says_where_it_was_looked_for_and_how_to_start_one(zjp: Run, tmp_path: Path) -> None:
+    told = zjp("--timeout", "200ms", "stats")
+    assert told.exit_code == 69
+    assert str(tmp_path) in told.stderr
+    assert "python -m zjp.node" in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+
+
+class Planted:
+    """A verb that ends in whatever the test wants; removed afterwards."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def raises(self, fault: BaseException) -> None:
+        @click.command("stats")
+        def command() -> None:
+            raise fault
+
+        self._monkeypatch.setattr("zjp.cli.stats.command", command)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Planted:
+    return Planted(monkeypatch)
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_our_own_bug_exits_with_70_and_tells_how_to_get_the_traceback(zjp: Run, planted: Planted) -> None:
+    planted.raises(KeyError("oops"))
+    told = zjp("stats")
+    assert told.exit_code == 70
+    assert told.stderr.splitlines() == [
+        "zjp: this is a bug of zjp: KeyError: 'oops'; run it again as `zjp --debug ...` for the traceback, and report that"
+    ]
+    assert "Traceback" in zjp("--debug", "stats").stderr
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_what_is_not_allowed_exits_with_77(zjp: Run, planted: Planted) -> None:
+    planted.raises(NotAllowed("Purge needs role admin"))
+    told = zjp("stats")
+    assert (told.exit_code, told.stderr) == (77, "zjp: Purge needs role admin\n")
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_an_interrupt_exits_with_130_and_without_a_traceback(zjp: Run, planted: Planted) -> None:
+    planted.raises(KeyboardInterrupt())
+    told = zjp("stats")
+    assert told.exit_code == 130
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_a_wait_that_is_over_exits_with_69(zjp: Run, planted: Planted) -> None:
+    planted.raises(TimeoutError("not finished after 1s"))
+    assert (zjp("stats").exit_code, zjp("stats").stderr) == (69, "zjp: not finished after 1s\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error(zjp: Run, planted: Planted) -> None:
+    planted.raises(BrokenPipeError())
+    assert (zjp("stats").exit_code, zjp("stats").stderr) == (0, "")
+
+
+def test_every_error_of_ours_has_an_exit_code_of_the_contract() -> None:
+    def below(kind: type[ZjpError]) -> set[int]:
+        return {kind.exit_code}.union(*(below(child) for child in kind.__subclasses__()))
+
+    assert below(ZjpError) <= {1, 69, 75, 77, 78}
+
+
+# ── submit ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("cli:submit")
+def test_values_are_json_where_they_are_json_else_text() -> None:
+    payload = read_payload(("to=a@example.com", "copies=2", 'phone="123"', "eq=a=b", "none=null", "zip=01234"), None, None)
+    assert payload == {"to": "a@example.com", "copies": 2, "phone": "123", "eq": "a=b", "none": None, "zip": "01234"}
+
+
+@pytest.mark.covers("cli:submit")
+def test_single_values_win_over_the_payload() -> None:
+    assert read_payload(("a=3",), '{"a": 1, "b": 2}', None) == {"a": 3, "b": 2}
+
+
+@pytest.mark.covers("cli:submit")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--payload", "{"], "the payload is not JSON"),
+        (["--payload", "[1]"], "the payload is a list; give a JSON object"),
+        (["--payload", "{}", "--payload-file", "-"], "--payload or --payload-file, not both"),
+        (["novalue"], "'novalue' is not KEY=VALUE"),
+        (["--priority", "11"], "11 is not in the range 1<=x<=10"),
+        (["--delay", "5 parsecs"], "unknown unit"),
+        (["--run-at", "tomorrow"], "accepted: 2030-01-31T12:00:00Z"),
+    ],
+)
+def test_a_wrong_submit_is_told_before_anything_is_sent(zjp: Run, arguments: list[str], said: str) -> None:
+    told = zjp("submit", "email", *arguments)
+    assert told.exit_code == 2
+    assert said in told.stderr
+
+
+@pytest.mark.covers("cli:submit")
+def test_moments_have_a_zone_or_are_utc() -> None:
+    told = {moment(text) for text in ("2030-01-01T00:00:00Z", "2030-01-01T02:00:00+02:00", "2030-01-01T00:00:00")}
+    assert told == {1_893_456_000}
+
+
+# ── config ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("cli:config", "settings:origins")
+def test_config_shows_value_and_origin_of_each_setting(zjp: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('lease_duration = "20s"\n')
+    told = json.loads(zjp("config", "--json", "--config", "mine.toml", env={"ZJP_WORKER_COUNT": "3"}).stdout)
+    rows = {row["name"]: (row["value"], row["origin"]) for row in told}
+    assert rows["WORKER_COUNT"] == ("3", "environment ZJP_WORKER_COUNT")
+    assert rows["LEASE_DURATION"] == ("20s", "mine.toml")
+    assert rows["CRASH_LIMIT"] == ("3", "default")
+
+
+@pytest.mark.covers("cli:config")
+def test_config_shows_what_this_version_has_and_the_rest_on_demand(zjp: Run) -> None:
+    assert len(zjp("config").stdout.splitlines()) == 1 + sum(not row.later for row in TABLE.values())
+    assert len(zjp("config", "--all").stdout.splitlines()) == 1 + len(TABLE)
+
+
+# ── what cannot be undone ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("cli:yes")
+def test_purge_without_yes_and_without_a_person_does_nothing(zjp: Run) -> None:
+    told = zjp("queues", "purge", "default")
+    assert told.exit_code == 2
+    assert "add --yes" in told.stderr
+
+
+# ── NO_COLOR ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("cli:no-color")
+def test_no_color_keeps_colours_out(zjp: Run) -> None:
+    assert "\x1b[" in zjp("config", color=True).stdout
+    assert "\x1b[" not in zjp("config", color=True, env={"NO_COLOR": "1"}).stdout

@@ -1,0 +1,195 @@
+"""What may be said about a job when it is submitted, and how that becomes a JobSpec.
+
+`SubmitOptions` is what type checkers see, `OPTION_NAMES` what is checked when the program runs; unknown names are refused with the nearest.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias, TypedDict
+
+from ..errors import InvalidJob
+from ..job import JobSpec, Limits, Options, check_spec, parse_id
+from ..task import refuse_unknown
+from ..units import parse_duration_s
+from .packing import PAYLOAD_BYTES_MAX
+
+Duration: TypeAlias = "float | str | timedelta"
+"""Seconds, text such as "5m", or a timedelta."""
+Moment: TypeAlias = "float | str | datetime"
+"""Unix seconds, ISO 8601 text, or a datetime. Without a zone: UTC in text, local time in a datetime, as each is usually meant."""
+Id: TypeAlias = "str | bytes | uuid.UUID"
+
+
+class SubmitOptions(TypedDict, total=False):
+    """All optional. `eta` is `run_at` and `countdown` is `delay`, for those who come from elsewhere."""
+
+    id: Id | None
+    """Made by the caller: makes a repeat of the submit safe, also from another process. A UUID."""
+    queue: str
+    priority: int
+    """1 (low) to 10 (high); 5 is normal."""
+    delay: Duration | None
+    countdown: Duration | None
+    run_at: Moment | None
+    eta: Moment | None
+    max_retries: int | None
+    timeout: Duration | None
+    """Hard limit of one attempt."""
+    soft_timeout: Duration | None
+    unique_key: str
+    """While a job with this key is not finished, another submit gives that job."""
+    tags: Iterable[str]
+    idempotency_key: str
+    """A repeat with the same key makes one job, also after it has finished (for a day)."""
+    deadline: Duration | None
+    """How long the submit itself may take; the client's `timeout` when not given."""
+
+
+OPTION_NAMES = tuple(SubmitOptions.__annotations__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """One job for `submit_many`. `options`: as for `submit`, without `deadline`."""
+
+    type: str
+    payload: Mapping[str, Any] | None = None
+    options: SubmitOptions | None = None
+
+
+Submittable: TypeAlias = "JobRequest | tuple[str, Mapping[str, Any] | None] | Mapping[str, Any]"
+
+_LIMITS = Limits(payload_bytes_max=PAYLOAD_BYTES_MAX)
+_known_names: set[tuple[str, str]] = set()
+_KNOWN_NAMES_MAX = 10_000
+
+
+def request_of(given: Submittable) -> JobRequest:
+    """A pair, a mapping with `type`, `payload` and options side by side, or a JobRequest. Raises: InvalidJob, TypeError."""
+    if isinstance(given, JobRequest):
+        return given
+    if isinstance(given, Mapping):
+        options = dict(given)
+        if "type" not in options:
+            raise InvalidJob('a job has no "type"; give at least {"type": ..., "payload": {...}}')
+        return JobRequest(options.pop("type"), options.pop("payload", None), options)  # type: ignore[arg-type]
+    if type(given) not in (tuple, list) or len(given) != 2:
+        raise InvalidJob(f"{given!r:.200} is not a job; give (type, payload), a dict with both, or a JobRequest")
+    return JobRequest(*given)
+
+
+def make_spec(made_id: bytes, type: str, payload: bytes, options: Mapping[str, Any] | None) -> JobSpec:
+    """`made_id` is used unless the caller gave one. Raises: TypeError (unknown option), InvalidJob, PayloadTooLarge."""
+    if not options:
+        spec = JobSpec(made_id, type, payload)
+        if (type, "default") not in _known_names:
+            _check(spec)
+        return spec
+    refuse_unknown("option", options, OPTION_NAMES)
+    given = {name: value for name, value in options.items() if value is not None}
+    own_id = given.get("id")
+    spec = JobSpec(
+        made_id if own_id is None else id_bytes(own_id),
+        type,
+        payload,
+        _typed("queue", given.get("queue", "default"), str),
+        int(_typed("priority", given.get("priority", 5), int)),
+        _rare(given, caller_id=own_id is not None),
+    )
+    _check(spec)
+    return spec
+
+
+def _check(spec: JobSpec) -> None:
+    _typed("type", spec.type, str)
+    check_spec(spec, _LIMITS)
+    if len(_known_names) < _KNOWN_NAMES_MAX:
+        _known_names.add((spec.type, spec.queue))
+
+
+def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:
+    delay = _one_of(given, "delay", "countdown")
+    run_at = _one_of(given, "run_at", "eta")
+    options = Options(
+        delay_ms=0 if delay is None else duration_ms("delay", delay),
+        run_at_ms=0 if run_at is None else moment_ms("run_at", run_at),
+        max_retries=_typed("max_retries", given.get("max_retries"), int),
+        timeout_ms=_optional_ms("timeout", given),
+        soft_timeout_ms=_optional_ms("soft_timeout", given),
+        unique_key=_typed("unique_key", given.get("unique_key", ""), str),
+        tags=_tags(given.get("tags", ())),
+        idempotency_key=_typed("idempotency_key", given.get("idempotency_key", ""), str),
+        caller_id=caller_id,
+    )
+    return None if options == _NOTHING else options
+
+
+_NOTHING = Options()
+
+
+def _one_of(given: Mapping[str, Any], name: str, alias: str) -> Any:
+    if name in given and alias in given:
+        raise InvalidJob(f"{name} and {alias} are both set and mean the same; give one of them")
+    return given.get(name, given.get(alias))
+
+
+def _tags(tags: Any) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise InvalidJob(f"tags is the text {tags!r}; give a list, as in tags=[{tags!r}]")
+    return tuple(_typed("tag", tag, str) for tag in tags)
+
+
+def _typed(what: str, value: Any, kind: type) -> Any:
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise InvalidJob(f"{what} is {value!r} of type {type(value).__name__}, it must be {kind.__name__}")
+    return value
+
+
+def _optional_ms(name: str, given: Mapping[str, Any]) -> int | None:
+    return duration_ms(name, given[name]) if name in given else None
+
+
+def duration_ms(what: str, value: Duration) -> int:
+    return round(duration_s(what, value) * 1000)
+
+
+def duration_s(what: str, value: Duration) -> float:
+    """Raises: InvalidJob."""
+    try:
+        return parse_duration_s(value.total_seconds() if isinstance(value, timedelta) else value)
+    except ValueError as fault:
+        raise InvalidJob(f"{what}: {fault}") from None
+
+
+def moment_ms(what: str, value: Moment) -> int:
+    """Unix ms. Raises: InvalidJob."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+            if value.tzinfo is None:
+                value = value.replace(tzinfo=UTC)
+        seconds = value.timestamp() if isinstance(value, datetime) else float(value)
+        return max(1, round(seconds * 1000))
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidJob(
+            f"{what} is {value!r}, it must be Unix seconds, a datetime, or ISO 8601 text such as 2030-01-31T12:00:00Z"
+        ) from None
+
+
+def id_bytes(given: Id) -> bytes:
+    """Raises: InvalidJob."""
+    if isinstance(given, bytes):
+        if len(given) != 16:
+            raise InvalidJob(f"job id is {len(given)} bytes, it must be 16, or the text of a UUID")
+        return given
+    if isinstance(given, uuid.UUID):
+        return given.bytes
+    if not isinstance(given, str):
+        raise InvalidJob(
+            f"job id is a {type(given).__name__}, it must be the text of a UUID; for other keys use idempotency_key"
+        )
+    return parse_id(given)

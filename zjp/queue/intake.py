@@ -1,0 +1,102 @@
+"""The loop's side of a submit: who may be a repeat, who is known, what is put into the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence, Set
+
+from ..errors import InvalidJob
+from ..job import JobSpec, StoredJob
+from .browsing import find_specs
+from .journal import Journal
+from .layout import QUEUES_MAX
+from .reader import Reader
+from .sessions import Sessions
+from .state import State
+from .store import FinishedLookup, SubmitKind, Submitted
+from .submitting import IdTaken, Requests, SubmitOperation, check_same, split_repeats
+from .window import Level
+
+
+class Intake:
+    def __init__(
+        self, state: State, journal: Journal, reader: Reader, *, sessions: Sessions, finished: FinishedLookup,
+        now_s: Callable[[], float], wall_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._state, self._journal, self._reader = state, journal, reader
+        self._sessions, self._finished = sessions, finished
+        self._now, self._wall_ms = now_s, wall_ms
+        self._requests = Requests()
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        suspects, tops = self._sessions.judge(specs, self._wall_ms())
+        try:
+            return await self._submit(specs, suspects, tops)
+        except IdTaken:
+            return await self._submit(specs, range(len(specs)), tops)
+
+    async def _submit(self, specs: Sequence[JobSpec], suspects: Sequence[int], tops: Mapping[bytes, bytes]) -> list[Submitted]:
+        number, _ = self._requests.begin(specs)
+        try:
+            answers: dict[int, Submitted] = {}
+            repeats: dict[int, int] = {}
+            if suspects:
+                suspects, repeats = split_repeats(specs, suspects)
+                answers = await self._recognise(specs, suspects, number)
+            if len(answers) + len(repeats) == len(specs):
+                self._requests.end(number)
+                done = None
+            else:
+                done = self._put_submit(number, specs, answers.keys() | repeats.keys(), tops)
+        except BaseException:
+            self._requests.end(number)
+            raise
+        others = await done if done is not None else {}
+        if not (answers or repeats or others):
+            return [Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
+        for index, spec in enumerate(specs):
+            if index not in answers and index not in repeats:
+                answers[index] = others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED)
+        for index, first in repeats.items():
+            was = answers[first]
+            answers[index] = Submitted(was.id, SubmitKind.EXISTED) if was.kind is SubmitKind.CREATED else was
+        return [answers[index] for index in range(len(specs))]
+
+    async def _recognise(self, specs: Sequence[JobSpec], suspects: Sequence[int], number: int) -> dict[int, Submitted]:
+        """index -> answer of those that are known. Looked for in the order in which a job moves. Raises: JobConflict."""
+        ids = {specs[index].id for index in suspects}
+        await self._requests.wait_for_earlier(number, ids)
+        known = dict(await self._reader.run(lambda db: find_specs(db, list(ids))))
+        for job_id in ids - known.keys():
+            if (item := self._state.outbox.get(job_id)) is not None:
+                known[job_id] = item.record.job.spec
+        if missing := ids - known.keys():
+            known.update({job_id: record.job.spec for job_id, record in (await self._finished(list(missing))).items()})
+        return {index: check_same(specs[index], known[specs[index].id]) for index in suspects if specs[index].id in known}
+
+    def _put_submit(
+        self, number: int, specs: Sequence[JobSpec], known: Set[int], tops: Mapping[bytes, bytes]
+    ) -> asyncio.Future[Mapping[bytes, Submitted]]:
+        now_ms = self._wall_ms()
+        new = [spec for index, spec in enumerate(specs) if index not in known] if known else specs
+        levels = {place: level_for(self._state, *place) for place in {(spec.queue, spec.priority) for spec in new}}
+        operation = SubmitOperation(self._state, self._requests, number, now_ms, self._now())
+        operation.sessions = tops
+        operation.plan([_stored(spec, now_ms) for spec in new], levels)
+        return self._journal.put(operation)
+
+
+def level_for(state: State, queue: str, priority: int) -> Level:
+    """Raises: InvalidJob."""
+    level = state.level(queue, priority)
+    if level is None:
+        raise InvalidJob(f"queue {queue!r} is one more than the limit of {QUEUES_MAX}; what comes from data belongs into the payload")
+    return level
+
+
+def _stored(spec: JobSpec, now_ms: int) -> StoredJob:
+    options = spec.options
+    if options is None:
+        return StoredJob(spec, now_ms)
+    due_ms = now_ms + options.delay_ms if options.delay_ms else options.run_at_ms
+    return StoredJob(spec, now_ms, due_ms if due_ms > now_ms else 0)

@@ -1,0 +1,180 @@
+"""The loop's side of everything that befalls jobs that wait: cancelled, promoted, purged, paused, run again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from ..errors import InvalidJob
+from ..job import Record, StoredJob
+from .browsing import find_rows
+from .intake import level_for
+from .journal import Journal
+from .layout import QUEUES_MAX
+from .moving import (
+    CancelOperation,
+    PromoteOperation,
+    PurgeLaterOperation,
+    PurgeOperation,
+    RequeueOperation,
+    Statements,
+    Withdrawn,
+)
+from .reader import Reader
+from .state import State
+from .store import CancelKind, FinishedLookup
+from .window import Level, Queue
+
+CANCEL_TRIES = 5
+"""A job that moves each time it is looked for: more moves than this in some ms do not happen."""
+
+
+class Waiting:
+    def __init__(
+        self, state: State, journal: Journal, reader: Reader, *, finished: FinishedLookup, has_room: Callable[[], bool],
+        now_s: Callable[[], float], wall_ms: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """`has_room`: whether the outbox takes more records; `drained` is set when it may."""
+        self._state, self._journal, self._reader = state, journal, reader
+        self._finished, self._has_room = finished, has_room
+        self._now, self._wall_ms = now_s, wall_ms
+        self.drained = asyncio.Event()
+        self._purges: set[asyncio.Task[int]] = set()
+
+    # ── cancel ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]:
+        answers: dict[bytes, CancelKind] = {}
+        left = set(ids)
+        for _ in range(CANCEL_TRIES):
+            asked = list(left)
+            rows = await self._reader.run(lambda db, asked=asked: find_rows(db, asked))  # type: ignore[misc]
+            await self._cancel(left, rows, answers)
+            left -= answers.keys()
+            if not left:
+                break
+            await self._journal.flush()  # an outcome is being written, or it moved since it was looked up
+        finished = await self._finished(list(left)) if left else {}
+        answers.update({job_id: CancelKind.FINISHED if job_id in finished else CancelKind.UNKNOWN for job_id in left})
+        return [answers[job_id] for job_id in ids]
+
+    async def _cancel(self, ids: set[bytes], rows: Mapping[bytes, int], answers: dict[bytes, CancelKind]) -> None:
+        state = self._state
+        marks: list[bytes] = []
+        withdrawn: list[Withdrawn] = []
+        for job_id in ids:
+            claim = state.find_claim(job_id)
+            if claim is None:
+                if (row := rows.get(job_id)) is not None and (one := self._withdraw(job_id, row)) is not None:
+                    withdrawn.append(one)
+            elif claim.held[job_id] >= 0:
+                marks.append(job_id)
+                state.cancelling.add(job_id)
+        later = [job_id for job_id in ids if job_id not in rows and job_id not in marks]
+        if withdrawn or later or marks:
+            operation = CancelOperation(state, withdrawn, later, marks, self._wall_ms())
+            answers.update(dict.fromkeys(await self._journal.put(operation), CancelKind.CANCELLED))
+            answers.update(dict.fromkeys(marks, CancelKind.CANCELLING))
+        for job_id in ids - answers.keys():
+            if job_id not in state.requeued and state.outbox.get(job_id) is not None:
+                answers[job_id] = CancelKind.FINISHED
+
+    def _withdraw(self, job_id: bytes, row: int) -> Withdrawn | None:
+        """From the window, so that no claim takes it. None: another cancel has it."""
+        level, is_waiting = self._state.window.level_of(row), row not in self._state.lapsing
+        return Withdrawn(level, row, job_id, is_waiting) if level.withdraw(row, is_waiting=is_waiting) else None
+
+    # ── promote, requeue ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def promote(self, ids: Sequence[bytes]) -> list[bool]:
+        await self._journal.flush()  # levels are known to have delayed jobs only once those are applied
+        operation = PromoteOperation(self._state, len(ids), now_ms=self._wall_ms(), now=self._now(), ids=list(dict.fromkeys(ids)))
+        promoted: set[bytes] = await self._journal.put(operation)
+        return [_take(promoted, job_id) for job_id in ids]
+
+    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+        await self._journal.flush()  # a later run whose outcome is being written must be seen
+        jobs: dict[Level, list[StoredJob]] = {}
+        seen: set[bytes] = set()
+        now_ms = self._wall_ms()
+        for record in records:
+            spec = record.job.spec
+            if spec.id not in seen and self._may_run_again(record):
+                seen.add(spec.id)
+                job = StoredJob(spec, record.job.created_ms, now_ms, run=record.job.run + 1, attempts=record.job.attempts)
+                jobs.setdefault(level_for(self._state, spec.queue, spec.priority), []).append(job)
+        if not jobs:
+            return [False] * len(records)
+        requeued: set[bytes] = await self._journal.put(RequeueOperation(self._state, jobs, self._now()))
+        return [_take(requeued, record.job.spec.id) for record in records]
+
+    def _may_run_again(self, record: Record) -> bool:
+        job_id = record.job.spec.id
+        item = self._state.outbox.get(job_id)
+        return (item is None or item.record.job.run <= record.job.run) and self._state.find_claim(job_id) is None
+
+    # ── pause, purge ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def set_paused(self, name: str, is_paused: bool) -> None:
+        queue = self._state.queue(name)
+        if queue is None:
+            raise InvalidJob(f"queue {name!r} is one more than the limit of {QUEUES_MAX}; `zjp queues list` shows those there are")
+        sql = "INSERT INTO queues VALUES(?1, ?2, ?3) ON CONFLICT(number) DO UPDATE SET is_paused = ?3"
+        await self._journal.put(Statements((sql, [(queue.number, name, is_paused)]), self._next_version()))
+        queue.is_stored, queue.is_paused = True, is_paused
+
+    def _next_version(self) -> tuple[str, Sequence[Sequence[object]]]:
+        self._state.version += 1
+        return "INSERT OR REPLACE INTO facts VALUES('version', ?)", [(self._state.version,)]
+
+    async def purge(self, name: str) -> int:
+        queue = self._state.window.queues.get(name)
+        if queue is None:
+            return 0
+        await self._journal.put(Statements(self._next_version()))
+        task = asyncio.create_task(self._purge(queue), name="zjp-queue-purge")
+        self._purges.add(task)
+        task.add_done_callback(self._purges.discard)
+        return await asyncio.shield(task)  # once begun it goes on: the window has let go of the jobs
+
+    async def _purge(self, queue: Queue) -> int:
+        """In chunks, each of them one step; none of the jobs can be claimed from the first moment on."""
+        state = self._state
+        claimed = frozenset(row if row >= 0 else ~row for claim in state.claims.values() for row in claim.held.values()) | state.lapsing
+        bounds = [(level, level.purge()) for level in queue.levels]
+        count = 0
+        for level, until in bounds:
+            after: int | None = level.first_row
+            while after is not None:
+                await self._wait_for_room()
+                operation = PurgeOperation(state, level, after, claimed, until=until, now_ms=self._wall_ms())
+                ended, after = await self._journal.put(operation)
+                count += ended
+        numbers = [level.number for level, _ in bounds]
+        after = 0
+        while after is not None:
+            await self._wait_for_room()
+            ended, after = await self._journal.put(PurgeLaterOperation(state, numbers, after, self._wall_ms()))
+            count += ended
+        return count
+
+    async def _wait_for_room(self) -> None:
+        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them."""
+        while not self._has_room():
+            self.drained.clear()
+            await self.drained.wait()
+
+    async def close(self) -> None:
+        """End purges that are under way: what they have not reached waits again after the next start."""
+        for task in self._purges:
+            task.cancel()
+        if self._purges:
+            await asyncio.wait(self._purges)
+
+
+def _take(ids: set[bytes], job_id: bytes) -> bool:
+    """Whether it is among them; a second time it is not."""
+    if job_id not in ids:
+        return False
+    ids.discard(job_id)
+    return True

@@ -1,0 +1,93 @@
+"""Which jobs a worker process has started: a small file, mapped by the process and by its node.
+
+The process marks a slot before it calls the job's function, so what is marked when the process dies was started, and nothing else
+was. The file is shared memory with a name: it outlives `kill -9` of the process (the node reads it then) and of the node (its next
+life reads the folder). It says nothing after a power cut, when nobody is to be charged anyway.
+
+    header   64 bytes: magic
+    slot     64 bytes each: number, id, fence, number
+
+A mark is valid when both numbers are the same and not 0. They are written in this order, and the number is a new one for each mark:
+so a mark that was cut short, by a kill or by a look from the other side, has two numbers and counts as none. The fence cannot serve
+for that, since jobs of one claim share it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import struct
+from pathlib import Path
+
+_MAGIC = b"zjpmark1"
+_SLOT_BYTES = 64
+"""A cache line: slots are written by different threads."""
+_MARK = struct.Struct("=Q16sQQ")
+_NUMBER = struct.Struct("=Q")
+
+Mark = tuple[bytes, int]
+"""(id, fence)."""
+
+
+class MarkFile:
+    """`create` in the node, then `open` in the worker process, which alone writes marks."""
+
+    def __init__(self, path: Path, mapped: mmap.mmap) -> None:
+        self.path = path
+        self._mapped = mapped
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], slots: int) -> MarkFile:
+        """A new file, whatever was there: a process of a former life may still have the old one mapped."""
+        where = Path(path)
+        where.unlink(missing_ok=True)
+        descriptor = os.open(where, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            # Written, not only made long: in a file of holes the first mark on a full disk would end the process with SIGBUS.
+            os.write(descriptor, _MAGIC.ljust(_SLOT_BYTES * (slots + 1), b"\0"))
+            return cls(where, mmap.mmap(descriptor, 0))
+        finally:
+            os.close(descriptor)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> MarkFile:
+        with Path(path).open("r+b") as file:
+            return cls(Path(path), mmap.mmap(file.fileno(), 0))
+
+    def mark(self, slot: int, job_id: bytes, fence: int) -> None:
+        """The job is about to be called. Takes the place of the slot's former mark."""
+        number = next(self._numbers)
+        _MARK.pack_into(self._mapped, _SLOT_BYTES * (slot + 1), number, job_id, fence, number)
+
+    def clear(self, slot: int) -> None:
+        _NUMBER.pack_into(self._mapped, _SLOT_BYTES * (slot + 1), 0)
+
+    def read(self) -> list[Mark]:
+        """What is marked now, by slot."""
+        return _read(self._mapped[:])
+
+    def close(self) -> None:
+        """Give up the mapping. The file stays."""
+        self._mapped.close()
+
+
+def read_folder(folder: str | os.PathLike[str]) -> frozenset[bytes]:
+    """The ids that worker processes of a former life had marked; files that are none of theirs are passed over."""
+    try:
+        paths = sorted(Path(folder).iterdir())
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(job_id for path in paths if path.is_file() for job_id, _ in _read(path.read_bytes()))
+
+
+def _read(content: bytes) -> list[Mark]:
+    if not content.startswith(_MAGIC):
+        return []
+    marks = []
+    for at in range(_SLOT_BYTES, len(content) - _MARK.size + 1, _SLOT_BYTES):
+        before, job_id, fence, after = _MARK.unpack_from(content, at)
+        if before == after != 0:
+            marks.append((job_id, fence))
+    return marks
