@@ -17,13 +17,6 @@ import msgspec
 from .job import Attempt, JobFault, JobView, format_id
 from .units import show_duration
 
-FIELDS = (
-    "id", "type", "queue", "priority", "payload", "status", "max_retries", "retry_count", "scheduled_at", "created_at",
-    "updated_at", "started_at", "completed_at", "timeout", "unique_key", "tags", "progress", "result", "error", "node_id",
-    "worker_id", "attempts",
-)  # fmt: skip
-"""What `job_json` answers with, in this order."""
-
 
 def job_json(job: JobView) -> dict[str, Any]:
     """Every field is always there; `max_retries` and `timeout` are null where the job leaves them to its task."""

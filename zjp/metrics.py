@@ -10,10 +10,11 @@ label values of one metric all further ones are counted together as `other`.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import fsum
 from types import MappingProxyType
 from typing import Any
 
@@ -50,7 +51,11 @@ _C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 
 _ROWS = (
     Metric(
-        "job_processing_duration_seconds", _H, ("type", "queue", "outcome"), "How long attempts ran, by outcome.", RUN_BOUNDS_S
+        "job_processing_duration_seconds",
+        _H,
+        ("type", "queue", "outcome"),
+        "How long attempts ran, by outcome.",
+        RUN_BOUNDS_S,
     ),
     Metric("worker_active_gauge", _G, (), "Worker processes that run a job right now."),
     Metric("queue_depth_gauge", _G, ("queue", "state"), "Jobs that are not finished, by state."),
@@ -65,7 +70,9 @@ _ROWS = (
     Metric("zjp_store_seconds", _H, ("operation",), "Time of one operation of the queue store.", STORE_BOUNDS_S),
     Metric("zjp_submits_repeated_total", _C, (), "Submitted jobs that existed already, or whose unique key was held."),
     Metric("zjp_worker_crashes_total", _C, (), "Worker processes that died, or were killed at a time limit."),
-    Metric("zjp_wire_errors_total", _C, (), "Messages refused because they were no message of this protocol or cluster."),
+    Metric(
+        "zjp_wire_errors_total", _C, (), "Messages refused because they were no message of this protocol or cluster."
+    ),
     Metric("zjp_replies_dropped_total", _C, (), "Replies to clients that were gone."),
     Metric("zjp_internal_errors_total", _C, (), "Errors of zjp itself; the log has each with its traceback."),
     Metric("zjp_records_backlog", _G, (), "Finished jobs that wait for the records."),
@@ -131,11 +138,14 @@ class Counters:
         buckets = series.get(labels)
         if buckets is None:
             buckets = series[labels] = _Buckets([0] * (len(bounds) + 1))
-        counts, total = buckets.counts, buckets.sum
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-            total += value
-        buckets.sum = total
+        # Sorting the batch once and finding each bound in it is several times cheaper than finding each value among the bounds.
+        counts, ordered, below = buckets.counts, sorted(values), 0
+        for index, bound in enumerate(bounds):
+            upto = bisect_right(ordered, bound, below)
+            counts[index] += upto - below
+            below = upto
+        counts[-1] += len(ordered) - below
+        buckets.sum += fsum(ordered)
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """All of it as plain data, in the order of the table: name -> type, help, labels, bounds, series.
@@ -148,7 +158,9 @@ class Counters:
     def _series(self, metric: Metric) -> list[dict[str, Any]]:
         if metric.kind is MetricKind.HISTOGRAM:
             found = self._buckets[metric.name].items()
-            return [{"labels": list(labels), "counts": list(series.counts), "sum": series.sum} for labels, series in found]
+            return [
+                {"labels": list(labels), "counts": list(series.counts), "sum": series.sum} for labels, series in found
+            ]
         return [{"labels": list(labels), "value": value} for labels, value in self._numbers[metric.name].items()]
 
 

@@ -37,6 +37,7 @@ def cancel(book: Casebook) -> Iterator[str]:
     needs=("final",), also={"ack": "no ack lines: the end is known from clients and the final scan only"},
 )  # fmt: skip
 def two_ends(book: Casebook) -> Iterator[str]:
+    excuses = Excuses(book)
     for case in book.cases.values():
         reports: list[Report] = [end for end in case.claim_ends if isinstance(end, Ack | Dead) and end.type == "ok"]
         if len(reports) > 1 or case.cancels or len(case.finals) > 1:
@@ -44,7 +45,7 @@ def two_ends(book: Casebook) -> Iterator[str]:
         if reports or case.seen:
             yield from _final_agrees(case, reports)
         if case.seen or (reports and len(case.leases) > 1):
-            yield from _stays_ended(case, reports)
+            yield from _stays_ended(case, reports, excuses)
         for final in case.finals:
             if final.attempts:
                 yield from _attempts_agree(case, final)
@@ -79,7 +80,7 @@ def _final_agrees(case: Case, reports: list[Report]) -> Iterator[str]:
             yield f"job {case.job}: a client was told {seen.val} at {seen.t}, the final scan says {final!r}"
 
 
-def _stays_ended(case: Case, reports: list[Report]) -> Iterator[str]:
+def _stays_ended(case: Case, reports: list[Report], excuses: Excuses) -> Iterator[str]:
     for end in reports:
         for lease in case.leases:
             if began(lease) > end.t and not case.is_requeued_between(began(end), lease.t):
@@ -87,8 +88,8 @@ def _stays_ended(case: Case, reports: list[Report]) -> Iterator[str]:
     for seen in case.seen:
         # A woken holder may start late with its old fence; a higher one was granted after the end.
         highest = max((run.fence for run in case.runs if run.t <= seen.t), default=0)
-        for run in case.runs:
-            if run.t > seen.t and run.fence > highest and not case.is_requeued_between(0, run.t):
+        for run in (run for run in case.runs if run.t > seen.t and run.fence > highest):
+            if not case.is_requeued_between(0, run.t) and not excuses.run_was_delayed(run, seen.t, run.t):
                 yield f"job {case.job}: a client was told {seen.val} at {seen.t}, and it ran again at {run.t}"
 
 

@@ -69,7 +69,7 @@ def a_job_ran_without_a_claim(ops: Ops) -> Ops:
     return drop(ops, lambda op: isinstance(op, Lease) and op.job == job)
 
 
-@plant("C6", "pauses", also="C9")
+@plant("C6", "pauses", also="C5 C9")
 def a_renewing_node_was_reaped(ops: Ops) -> Ops:
     """The lease was judged by a clock that jumped: the node was never silent."""
     reap = first(ops, Reap, lambda line: line.count > 0)
@@ -77,7 +77,7 @@ def a_renewing_node_was_reaped(ops: Ops) -> Ops:
     boot = 1
     times = range(fault.t - 1_000_000_000, fault.t1 + 1_000_000_000, 1_000_000_000)
     renewals: list[Line] = [Renew(p=fault.node, type="ok", t=t, t0=t - 1, node=fault.node, boot=boot) for t in times]
-    return [*drop(ops, lambda op: op is fault), *renewals]
+    return [*drop(ops, lambda op: op is fault or (isinstance(op, Renew) and op.type == "fail")), *renewals]
 
 
 @plant("C9", "plain", also="C6")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..lines import Ack, Effect, End, Final, Line, Nack, Run, Scan, Seen, Submit
-from .plant import NoPlace, Ops, drop, edit, edit_job, edited, every, final_of, first, job_of, plant
+from ..lines import Effect, End, Final, Nack, Promote, Run, Scan, Seen, Submit
+from .plant import Ops, drop, edit, edit_job, edited, every, final_of, first, job_of, plant
 
 HOUR_NS = 3_600_000_000_000
 
@@ -102,8 +102,6 @@ def a_claim_was_left_after_the_drain(ops: Ops) -> Ops:
 
 
 def _is_plain(ops: Ops, job: str) -> bool:
-    """Submitted once, run once."""
-    lines: list[Line] = [op for op in ops if job_of(op) == job and isinstance(op, Run | Ack | Submit)]
-    if not lines:
-        raise NoPlace
-    return sum(isinstance(op, Run) for op in lines) == 1
+    """Run once, and not promoted."""
+    kinds = [type(op) for op in ops if job_of(op) == job]
+    return kinds.count(Run) == 1 and Promote not in kinds

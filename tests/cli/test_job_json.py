@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from zjp.job import Attempt, JobFault, JobState, JobView, make_id
-from zjp.job_json import FIELDS, job_json, time_json, unpacked
+from zjp.job_json import job_json, time_json, unpacked
 
 pytestmark = pytest.mark.covers("cli:json")
 
-CONTRACT = (
-    "id type queue priority payload status max_retries retry_count scheduled_at created_at updated_at started_at completed_at timeout "
-    "unique_key tags progress result error node_id worker_id attempts"
-).split()
+CONTRACT = [
+    "id", "type", "queue", "priority", "payload", "status", "max_retries", "retry_count", "scheduled_at", "created_at", "updated_at",
+    "started_at", "completed_at", "timeout", "unique_key", "tags", "progress", "result", "error", "node_id", "worker_id", "attempts",
+]  # fmt: skip
 
 
 def view(**fields: object) -> JobView:
@@ -27,7 +27,7 @@ def view(**fields: object) -> JobView:
 
 
 def test_a_job_has_exactly_the_fields_of_the_contract_in_its_order() -> None:
-    assert list(job_json(view())) == CONTRACT == list(FIELDS)
+    assert list(job_json(view())) == CONTRACT
 
 
 def test_what_has_not_happened_is_null() -> None:

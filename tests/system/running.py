@@ -174,7 +174,7 @@ class RunningNode:
             pong = client.ping()
         except (ZjpError, TimeoutError):
             return False
-        return bool(pong["tasks"]) or "app" not in self._flags
+        return bool(pong.tasks) or "app" not in self._flags
 
 
 class _Pause:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InvalidJob, JobFailed
+from ..errors import InvalidJob
 from ..job import BATCH_MAX
 from . import show
 from .demo_report import percentile

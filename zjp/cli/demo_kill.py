@@ -64,7 +64,7 @@ def _has_hit(client: Client, held: Sequence[bytes]) -> bool:
     """Whether one of these jobs was running when its process died; known at the latest when all are finished."""
     deadline = time.monotonic() + AFTERMATH_LIMIT_S
     while time.monotonic() < deadline:
-        views = [view_of(job) for job in client.get_many(held)]
+        views = [view_of(job) for job in client.get_many(held) if job is not None]
         if any(was_hit(view) for view in views):
             return True
         if all(view.status.is_final for view in views):

@@ -9,6 +9,7 @@ import click
 
 from ..config import Settings
 from ..errors import ConfigError
+from ..wire.messages import Pong
 from . import checks, show
 from .checks import NOTE, OK, WRONG, Finding
 from .options import Caller, caller, reading, talking
@@ -52,6 +53,14 @@ def _findings(asked: Caller) -> Iterator[Finding]:
     for check in checks.CHECKS:
         yield check(settings)
     yield checks.node_or_port(settings, lambda: _ping(asked, settings))
+
+
+def _ping(asked: Caller, settings: Settings) -> Pong:
+    from ..client.blocking import Client
+
+    cluster = asked.cluster or settings.cluster_name
+    with Client(*(asked.address or settings.client_address), cluster=cluster, timeout=PING_LIMIT_S) as client:
+        return client.ping()
 
 
 def _show(finding: Finding) -> None:

@@ -53,8 +53,6 @@ class Caller:
     def client(self, timeout_s: float | None = None) -> Client:
         """To be closed by the caller (`with`). Raises: ConfigError; nothing is dialled yet."""
         from ..client.blocking import Client
-    from ..client.facts import JobFacts
-    from ..job import JobView
 
         cluster = self.cluster or self.loaded.settings.cluster_name
         return Client(*self.addresses, cluster=cluster, timeout=timeout_s or self.timeout_s or REQUEST_LIMIT_S)

@@ -175,26 +175,9 @@ class Dispatch:
         self._wake.set()
 
     def on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        now_ms = int(time.time() * 1000)
-        of_result = self._judge.of_result
-        self._add([of_result(job, fence, worker, result, now_ms) for job, fence, result in items])
-        self._count(items)
+        self._add(self._judge.of_results(items, worker, int(time.time() * 1000)))
+        self._stats.finished(items)
         self._wake.set()
-
-    def _count(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        """Metrics of a batch: one update per kind of job in it, not per job."""
-        runs: dict[tuple[str, str, int], list[float]] = {}
-        waits: list[float] = []
-        for job, _, result in items:
-            spec = job.spec
-            key = (spec.type, spec.queue, result.kind)
-            seconds = (result.ended_us - result.started_us) * 1e-6
-            if key in runs:
-                runs[key].append(seconds)
-            else:
-                runs[key] = [seconds]
-            waits.append(result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3)
-        self._stats.finished(runs, waits)
 
     def on_returned(self, items: Sequence[tuple[StoredJob, int]]) -> None:
         self._add([released(job, fence) for job, fence in items])
@@ -223,6 +206,7 @@ class Dispatch:
     # ── writing outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _add(self, outcomes: list[Outcome]) -> None:
+        """What is released is hinted by the store once it is ready again."""
         self._outcomes += outcomes
         self._outcomes_wake.set()
 
@@ -247,8 +231,6 @@ class Dispatch:
         if refused:
             self._stats.add("zjp_fenced_writes_total", len(refused))
             event(log, logging.INFO, "outcome.refused", count=len(refused), reason="the claim no longer holds the job")
-        if any(outcome.kind is OutcomeKind.RELEASE for outcome in batch):
-            self.wake()
 
     async def _insist(self, batch: list[Outcome]) -> None:
         """Until it is done: what a worker has done must be written, or refused because the lease was lost meanwhile."""

@@ -23,7 +23,7 @@ from ..errors import ConfigError
 from ..log import event
 
 _HOST_CHARS_MAX = 40
-_NODE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # as the setting NODE_ID
 _log = logging.getLogger(__name__)
 
 
@@ -164,7 +164,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _refusal(folder: Path, error: OSError) -> ConfigError:
+    is_in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is in its place" if is_in_the_way else error.strerror or str(error)
     where = f" ({error.filename})" if error.filename and Path(error.filename) != folder else ""
     return ConfigError(
-        f"DATA_DIR {folder} cannot be used: {error.strerror or error}{where}; it must be a folder that user id {os.geteuid()} can write to"
+        f"DATA_DIR {folder} cannot be used: {reason}{where}; it must be a folder that user id {os.geteuid()} can write to"
     )

@@ -6,7 +6,7 @@ makes all that it was running suspects when there were several; whatever had not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -37,6 +37,19 @@ class Judge:
 
     def __init__(self, node: str, costs: Costs, uniform: Callable[[], float]) -> None:
         self._node, self._costs, self._uniform = node, costs, uniform
+
+    def of_results(self, items: Sequence[tuple[StoredJob, int, Result]], worker: str, now_ms: int) -> list[Outcome]:
+        """One batch of one worker. The usual case, a first attempt that completed, is spelt out: it is the node's hottest loop."""
+        node, outcomes = self._node, []
+        for job, fence, result in items:
+            if result.kind == _COMPLETED and not job.attempts:
+                started_ms, ended_ms = result.started_us // 1000, result.ended_us // 1000
+                job.attempts = (Attempt(fence, node, worker, started_ms, ended_ms, "completed"),)
+                record = Record(job, JobState.COMPLETED, now_ms, result.data)
+                outcomes.append(Outcome(fence, job, OutcomeKind.FINISH, record))
+            else:
+                outcomes.append(self.of_result(job, fence, worker, result, now_ms))
+        return outcomes
 
     def of_result(self, job: StoredJob, fence: int, worker: str, result: Result, now_ms: int) -> Outcome:
         kind = result.kind
@@ -122,6 +135,7 @@ class Judge:
         return Outcome(fence, job, OutcomeKind.FINISH, Record(job, JobState.FAILED, now_ms, b"", fault))
 
 
+_COMPLETED = int(ResultKind.COMPLETED)
 _OUTCOME_NAMES = {
     int(ResultKind.COMPLETED): "completed",
     int(ResultKind.FAILED): "failed",

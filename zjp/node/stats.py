@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from .. import __version__
+from ..job import StoredJob
 from ..metrics import Counters
 from ..queue.store import Backlog, QueueCount
-from ..wire.messages import ResultKind
+from ..wire.messages import Result, ResultKind
 from ..worker.pool import WorkerState
 
 UNKNOWN = "unknown"
@@ -43,17 +44,31 @@ class NodeStats:
         if repeated:
             self._counters.add("zjp_submits_repeated_total", repeated)
 
-    def finished(self, runs: Mapping[tuple[str, str, int], Sequence[float]], waits_s: Sequence[float]) -> None:
-        """One batch of results. `runs`: (type, queue, ResultKind) -> run times in seconds; `waits_s`: from due to started."""
-        counters = self._counters
-        for (kind_of_job, queue, kind), seconds in runs.items():
-            labels = (kind_of_job if kind_of_job in self.known_types else UNKNOWN, queue, _OUTCOMES.get(kind, UNKNOWN))
-            counters.observe_many("job_processing_duration_seconds", seconds, labels)
-            if kind in (ResultKind.COMPLETED, ResultKind.FAILED):
-                counters.add("zjp_jobs_finished_total", len(seconds), labels)
-            elif kind == ResultKind.RETRY:
-                counters.add("zjp_retries_total", len(seconds))
-        counters.observe_many("zjp_job_wait_seconds", waits_s)
+    def finished(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
+        """One batch of results: one update per run of jobs of the same kind in it, not per job."""
+        waits_s: list[float] = []
+        runs_s: list[float] = []
+        group: tuple[str, str, int] | None = None
+        for job, _, result in items:
+            spec = job.spec
+            if group is None or group[0] != spec.type or group[2] != result.kind or group[1] != spec.queue:
+                if group is not None:
+                    self._finished_alike(group, runs_s)
+                group, runs_s = (spec.type, spec.queue, result.kind), []
+            runs_s.append((result.ended_us - result.started_us) * 1e-6)
+            waits_s.append(result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3)
+        if group is not None:
+            self._finished_alike(group, runs_s)
+            self._counters.observe_many("zjp_job_wait_seconds", waits_s)
+
+    def _finished_alike(self, group: tuple[str, str, int], runs_s: list[float]) -> None:
+        task, queue, kind = group
+        labels = (task if task in self.known_types else UNKNOWN, queue, _OUTCOMES.get(kind, UNKNOWN))
+        self._counters.observe_many("job_processing_duration_seconds", runs_s, labels)
+        if kind in (ResultKind.COMPLETED, ResultKind.FAILED):
+            self._counters.add("zjp_jobs_finished_total", len(runs_s), labels)
+        elif kind == ResultKind.RETRY:
+            self._counters.add("zjp_retries_total", len(runs_s))
 
     def store_took(self, operation: str, seconds: float) -> None:
         self._counters.observe_many("zjp_store_seconds", (seconds,), (operation,))

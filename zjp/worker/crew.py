@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import zmq
 
@@ -64,12 +65,14 @@ class Crew:
         self.is_stopping = False
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], run_folder: str) -> None:
-        """Start the processes. Their sockets lie in `run_folder`; all of them report to `outbox`."""
+        """Start the processes. Their sockets lie in `run_folder`; all of them report to its `outbox_of`."""
         self._context, self._run_folder = context, run_folder
         self._marks_folder = self._settings.marks_folder or run_folder
         self._loop = asyncio.get_running_loop()
         self._outbox = outbox_of(run_folder)
         os.makedirs(self._marks_folder, mode=0o700, exist_ok=True)
+        for old in Path(self._marks_folder).glob("*.marks"):  # of a former life: the node has read them by now
+            old.unlink(missing_ok=True)
         for seat in self.seats:
             self.fill(seat)
 
