@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lines import Ack, ClaimEnd, Effect, End, Expire, Fault, Lease, Line, Nack, Reap, Release, Renew, Run
+from ..lines import Ack, ClaimEnd, Effect, End, Expire, Fault, Lease, Line, Nack, Open, Release, Renew, Run
 from .plant import NoPlace, Ops, drop, edit, edited, every, first, job_of, plant
 
 
@@ -72,12 +72,11 @@ def a_job_ran_without_a_claim(ops: Ops) -> Ops:
 @plant("C6", "pauses", also="C5 C9")
 def a_renewing_node_was_reaped(ops: Ops) -> Ops:
     """The lease was judged by a clock that jumped: the node was never silent."""
-    reap = first(ops, Reap, lambda line: line.count > 0)
-    fault = _fault_around(ops, reap)
-    boot = 1
-    times = range(fault.t - 1_000_000_000, fault.t1 + 1_000_000_000, 1_000_000_000)
-    renewals: list[Line] = [Renew(p=fault.node, type="ok", t=t, t0=t - 1, node=fault.node, boot=boot) for t in times]
-    return [*drop(ops, lambda op: op is fault or (isinstance(op, Renew) and op.type == "fail")), *renewals]
+    lost = _second_lease(ops)
+    ops = drop(ops, lambda op: isinstance(op, Fault) or (isinstance(op, Renew) and op.type == "fail"))
+    lives = {(op.node, op.boot) for op in every(ops, Open)}
+    times = range(0, lost.t + 1_000_000_000, 1_000_000_000)
+    return [*ops, *(Renew(p=node, type="ok", t=t, node=node, boot=boot) for node, boot in lives for t in times)]
 
 
 @plant("C9", "plain", also="C6")
@@ -142,7 +141,3 @@ def _with_fence(op: Line, fences: dict[int, int]) -> Line:
     if isinstance(op, Lease | Run | End | Effect | ClaimEnd | Nack | Expire) and op.fence in fences:
         return edited(op, fence=fences[op.fence])
     return op
-
-
-def _fault_around(ops: Ops, reap: Reap) -> Fault:
-    return first(ops, Fault, lambda fault: fault.kind == "stop" and fault.t <= reap.t <= fault.t1)

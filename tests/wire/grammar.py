@@ -6,6 +6,7 @@ The prose is written by hand; between `<!-- name -->` and `<!-- end -->` stands 
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import re
 import types
@@ -28,12 +29,20 @@ SHAPES: dict[type, str] = {
     job.JobView: "View",
     job.Attempt: "Attempt",
     job.JobFault: "Fault",
-    job.JobState: "State",
     messages.Submitted: "Submitted",
     messages.QueueCount: "QueueCount",
+    messages.Envelope: "Envelope",
 }
 """What clients meet inside messages; the worker's side names its own classes."""
-LEAVES = {int: "int", str: "text", bytes: "bin", bool: "bool", float: "float", types.NoneType: "nil"}
+LEAVES: dict[type, str] = {
+    int: "int",
+    str: "text",
+    bytes: "bin",
+    bool: "bool",
+    float: "float",
+    types.NoneType: "nil",
+    job.JobState: "State",
+}
 LIMITS = (
     ("frames of a message between client and node", 2, ""),
     ("envelope", codec.ENVELOPE_BYTES_MAX, "bytes"),
@@ -63,9 +72,15 @@ def shown(wanted: Any) -> str:
         return f"[{', '.join(shown(arg) for arg in args)}]"
     if origin is not None:
         return f"[{shown(args[0])}]"
+    if wanted in LEAVES:
+        return LEAVES[wanted]
     if issubclass(wanted, enum.Enum):
-        return " or ".join(repr(member.value) for member in wanted) if len(wanted) < 5 else wanted.__name__
-    return LEAVES.get(wanted) or SHAPES.get(wanted) or str(wanted.__name__)
+        return _words(wanted)
+    return SHAPES.get(wanted) or str(wanted.__name__)
+
+
+def _words(wanted: type[enum.Enum]) -> str:
+    return " or ".join(f'"{member.value}"' for member in wanted)
 
 
 def _range(limits: msgspec.Meta) -> str:
@@ -76,9 +91,7 @@ def _range(limits: msgspec.Meta) -> str:
 
 def fields(shape: type[msgspec.Struct]) -> list[str]:
     hints = get_type_hints(shape, include_extras=True)
-    return [
-        f"{field.name} {shown(hints[field.name])}{_default(field)}" for field in msgspec.structs.fields(shape)
-    ]
+    return [f"{field.name} {shown(hints[field.name])}{_default(field)}" for field in msgspec.structs.fields(shape)]
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
@@ -116,8 +129,7 @@ def shapes() -> Iterator[str]:
         is_array = cls.__struct_config__.array_like  # type: ignore[attr-defined]
         begin, end = "[]" if is_array else "{}"
         yield from _wrapped(f"{name} = {begin}", fields(cls), end)
-    yield f"Envelope = [{', '.join(fields(messages.Envelope))}]"
-    yield "State = " + " or ".join(repr(state.value) for state in job.JobState)
+    yield f"State = {_words(job.JobState)}"
     yield "```"
 
 
@@ -141,12 +153,16 @@ def limits() -> Iterator[str]:
 
 
 def codes() -> Iterator[str]:
+    """Those that a node sends; the meaning stands in the tree of errors.py."""
     yield "| code | meaning | ask again? |"
     yield "|---|---|---|"
-    drawn = dict(re.findall(r"[├└]── (\w+) {2,}(.+)", errors.__doc__ or ""))
+    meanings = dict(re.findall(r"[├└]── (\w+) {2,}(.+)", errors.__doc__ or ""))
     for code, cls in errors.BY_CODE.items():
-        if cls.__name__ in drawn and issubclass(cls, (errors.WireError, errors.JobRejected, errors.Unavailable)):
-            yield f"| `{code}` | {drawn[cls.__name__]} | {'yes' if cls.retryable else 'no'} |"
+        if (
+            issubclass(cls, (errors.WireError, errors.JobRejected, errors.Unavailable))
+            and cls is not errors.NodeUnreachable
+        ):
+            yield f"| `{code}` | {meanings[cls.__name__]} | {'yes' if cls.retryable else 'no'} |"
 
 
 def roles() -> Iterator[str]:
@@ -160,7 +176,7 @@ PARTS = {
     "shapes": shapes,
     "codes": codes,
     "roles": roles,
-    **{way: (lambda way=way: table_of(way)) for way in UNIONS},
+    **{way: functools.partial(table_of, way) for way in UNIONS},
 }
 
 

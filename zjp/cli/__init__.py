@@ -106,7 +106,7 @@ def _forget_stdout() -> None:
 
 
 @click.group("zjp", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, "-V", "--version", prog_name="zjp")
+@click.version_option(__version__, "-V", "--version", prog_name="zjp", help="Show the version.")
 @reading
 @connecting
 @click.pass_context

@@ -79,8 +79,8 @@ def command(asked: Caller, type: str, payload: str, jobs: int, batch: int) -> No
 def check_served(type: str, served: list[str]) -> None:
     """Raises: InvalidJob; the flood would fail job by job otherwise."""
     if type not in served:
-        names = ", ".join(sorted(served)[:NAMES_SHOWN]) or "none"
-        raise InvalidJob(f"the node serves no task {type!r}, but: {names}; choose one with --type")
+        names = ", ".join(sorted(served)[:NAMES_SHOWN]) or "none at all (start it with --app)"
+        raise InvalidJob(f"the node does not serve task {type!r}; it serves {names}; choose one with --type")
 
 
 def _singles(client: Client, type: str, payload: Mapping[str, Any]) -> Iterator[float]:

@@ -19,7 +19,7 @@ START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 LOOK_EVERY_S = 0.02
 
-SETTINGS = {
+SETTINGS: Mapping[str, str | int] = {
     "zmq_bind": "tcp://127.0.0.1:*",
     "worker_processes": 2,
     "worker_count": 4,
@@ -33,7 +33,7 @@ SETTINGS = {
 def running_node(folder: Path, app: str) -> Iterator[str]:
     """Its address. `folder` holds everything it writes. Raises: NodeUnreachable with the end of its log."""
     config, log = folder / "demo.toml", folder / "node.log"
-    settings: Mapping[str, str | int] = {**SETTINGS, "app": app, "data_dir": str(folder / "data")}
+    settings = {**SETTINGS, "app": app, "data_dir": str(folder / "data")}
     config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
     with log.open("wb") as output, _ended_by_signals():
         # A session of its own: a Ctrl-C at the terminal reaches this process only, which then ends the node in order.

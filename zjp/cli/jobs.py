@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import BY_CODE, JobRejected
 from ..job import JobState, JobView, format_id
-from ..job_json import fault_json, job_json, time_json, unpacked
+from ..job_json import fault_json, job_json, time_json
 from . import show
 from .options import Caller, caller, connecting, duration, reading, talking, view_of
 
@@ -31,19 +31,19 @@ IDS = click.argument("ids", nargs=-1, required=True, metavar="JOB_ID...")
 
 
 @command.command("list")
-@click.option("--status", type=click.Choice([state.value for state in JobState]))
-@click.option("--type", metavar="TYPE")
-@click.option("--queue", metavar="NAME")
-@click.option("--tag", metavar="TAG")
-@click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, metavar="N", help=f"[{LIST_LIMIT}]")
+@click.option("--status", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
+@click.option("--type", metavar="TYPE", help="Only jobs of this type.")
+@click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
+@click.option("--tag", metavar="TAG", help="Only jobs with this tag.")
+@click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, metavar="N", help=f"So many at most. [{LIST_LIMIT}]")
 @reading
 @connecting
 @caller
-def list_jobs(asked: Caller, limit: int, **filters: str | None) -> None:
+def list_jobs(asked: Caller, /, limit: int, **filters: Any) -> None:
     """List jobs: those that are not finished in the order they will run, then finished ones, newest first."""
     given = {name: value for name, value in filters.items() if value is not None}
     with asked.client() as client:
-        views = [view_of(job) for job in islice(client.jobs(**given), limit)]
+        views = [view_of(job) for job in client.jobs(**given, limit=limit)]
     if asked.as_json:
         show.as_json([job_json(view) for view in views])
         return
@@ -82,13 +82,16 @@ def show_job(asked: Caller, id: str) -> None:
 
 def _facts(view: JobView) -> Iterator[tuple[str, object]]:
     told = job_json(view)
-    for name in ("id", "type", "queue", "priority", "status", "payload"):
+    for name in ("id", "type", "queue", "priority", "status"):
         yield name, told[name]
-    for name in ("retry_count", "unique_key", "tags", "progress", "scheduled_at", "created_at", "started_at", "completed_at"):
+    yield "payload", json.dumps(told["payload"], ensure_ascii=False)
+    for name in ("retry_count", "unique_key", "progress", "scheduled_at", "created_at", "started_at", "completed_at"):
         if told[name]:
             yield name, told[name]
+    if view.tags:
+        yield "tags", ", ".join(view.tags)
     if view.status is JobState.COMPLETED:
-        yield "result", unpacked(view.result)
+        yield "result", json.dumps(told["result"], ensure_ascii=False)
     if view.error is not None:
         yield "error", f"{view.error.type}: {view.error.message}"
 
@@ -166,7 +169,7 @@ def _each(ctx: click.Context, asked: Caller, ids: tuple[str, ...], act: Callable
 
 @command.command("wait")
 @IDS
-@click.option("--timeout", type=duration, metavar="DURATION", help="Wait so long at most (exit code 69 after it). [no limit]")
+@click.option("--timeout", type=duration, metavar="DURATION", help="So long at most (exit code 69). [no limit]")
 @reading
 @talking
 @caller

@@ -26,7 +26,7 @@ QUEUE = click.argument("queue", metavar="QUEUE")
 def list_queues(asked: Caller) -> None:
     """List all known queues: sizes, and how long the oldest ready job has waited."""
     with asked.client() as client:
-        queues = [msgspec.to_builtins(count) for count in client.queues()]
+        queues = [msgspec.structs.asdict(count) for count in client.queues()]
     if asked.as_json:
         show.as_json(queues)
     else:

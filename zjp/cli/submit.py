@@ -51,6 +51,7 @@ def moment(text: str) -> float:
 @caller
 def command(
     asked: Caller,
+    /,
     type: str,
     arguments: tuple[str, ...],
     payload: str | None,

@@ -24,6 +24,9 @@ from ..errors import ConfigError, ZjpError
 from ..log import configure, event
 from .node import Node
 
+SWITCH_S = 0.0002
+"""How long one thread may keep the interpreter while another waits. At the default of 5 ms a busy loop starves the stores' writer threads:
+they were seen to write nothing for seconds, then everything at once."""
 EX_OK, EX_SOFTWARE, EX_TEMPFAIL = 0, 70, 75
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ def main(config_file: Path | None, **flags: str | None) -> None:
         sys.exit(fault.exit_code)
     configure(loaded.settings.log_level, loaded.settings.log_format)
     os.umask(0o077)
+    sys.setswitchinterval(SWITCH_S)
     sys.exit(_run(loaded, given, config_file))
 
 

@@ -118,7 +118,7 @@ class Node:
             backlog=self.queue.backlog,
         )
         self.queue.on_finished = self._on_finished
-        self._housekeeping = [asyncio.create_task(self.outbox.run()), asyncio.create_task(self._prune_loop())]
+        self._housekeeping = [asyncio.create_task(self._outbox_loop()), asyncio.create_task(self._prune_loop())]
         self.outbox.wake()
 
     def _check_durability(self) -> None:
@@ -202,6 +202,17 @@ class Node:
             records_count=await self.records.count(),
             is_draining=self.intake.is_draining,
         )
+
+    async def _outbox_loop(self) -> None:
+        """The drain ends by itself only when it is told to, or by a bug: then it is logged, counted and begun again."""
+        while True:
+            try:
+                await self.outbox.run()
+                return
+            except Exception:
+                log.exception("outbox.failed")
+                self.stats.add("zjp_internal_errors_total")
+                await asyncio.sleep(1.0)
 
     async def _prune_loop(self) -> None:
         while True:

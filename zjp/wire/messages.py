@@ -108,7 +108,7 @@ class Wait(msgspec.Struct, array_like=True, frozen=True, tag=3):
 
 
 class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
-    """Answered by Verdicts of CancelKind."""
+    """Answered by Verdicts: cancelled, cancelling, finished, unknown."""
 
     ids: JobIds
 
@@ -144,6 +144,8 @@ class Pause(msgspec.Struct, array_like=True, frozen=True, tag=9):
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag=10):
+    """Undoes Pause. Answered by Done."""
+
     queue: str
 
 
@@ -172,10 +174,14 @@ class SubmitReply(msgspec.Struct, array_like=True, frozen=True, tag=33, gc=False
 
 
 class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=34):
+    """Answers Get and Wait."""
+
     jobs: Annotated[list[JobView | None], msgspec.Meta(max_length=IDS_MAX)]
 
 
 class Verdicts(msgspec.Struct, array_like=True, frozen=True, tag=35):
+    """Answers Cancel, Requeue and Promote: one word per id, in order."""
+
     verdicts: Annotated[list[str], msgspec.Meta(max_length=IDS_MAX)]
 
 
@@ -188,10 +194,14 @@ class Page(msgspec.Struct, array_like=True, frozen=True, tag=36):
 
 
 class QueueCounts(msgspec.Struct, array_like=True, frozen=True, tag=37):
+    """Every queue that is known, has jobs or is paused."""
+
     queues: list[QueueCount]
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True, tag=38):
+    """`count`: how many jobs it was about, where that is known."""
+
     count: int = 0
 
 
@@ -202,12 +212,13 @@ class Stats(msgspec.Struct, array_like=True, frozen=True, tag=39):
 
 
 class Pong(msgspec.Struct, array_like=True, frozen=True, tag=40):
+    """`tasks`: the types that this node serves; empty: it serves none."""
+
     node: str
     version: str
     level: Durability
     is_draining: bool
     tasks: list[str]
-    """Types that this node serves; empty: it serves none."""
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True, tag=41):
@@ -255,6 +266,8 @@ class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Ready(msgspec.Struct, array_like=True, frozen=True, tag=97):
+    """The application is loaded. `tasks` is what it serves."""
+
     worker: str
     pid: int
     tasks: list[TaskInfo]
@@ -290,6 +303,8 @@ class Result(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Results(msgspec.Struct, array_like=True, frozen=True, tag=99, gc=False):
+    """Several jobs at once, whatever has ended since the last ones were sent."""
+
     worker: str
     results: list[Result]
     rss_bytes: int = 0

@@ -51,6 +51,8 @@ __all__ = ["CrashReport", "Held", "Pool", "PoolSettings", "WorkerState"]
 
 RUN_BYTES_MAX = 4 << 20
 """Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
+SHORT_US = PREFETCH_US // 8
+"""A job that costs no more may be given beyond the budget."""
 FOLDER_CHARS_MAX = 80
 """Of the run folder; a unix socket's whole path may have 107."""
 IDLE_TICK_S = 1.0
@@ -170,6 +172,8 @@ class Pool:
             total_us += cost_us
             index = pick(rooms_us, spec.priority, draw())
             if index < 0:
+                index = self._overdraw(rooms_us, cost_us, spec.priority)
+            if index < 0:
                 refused.append((job, fence))
                 continue
             rooms_us[index] -= cost_us
@@ -221,6 +225,14 @@ class Pool:
         return max(handed) * len(handed) / sum(handed) - 1.0 if any(handed) else 0.0
 
     # ── handing out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _overdraw(self, rooms_us: Sequence[int], cost_us: int, priority: int) -> int:
+        """A place for a short job that was claimed beyond the room there is, since the mix turned out longer than those before. Sending it back
+        to the store, to be claimed again at once, would cost more than the few ms that it waits here. -1: none."""
+        if cost_us > SHORT_US:
+            return -1
+        limits_us = [seat.child.overdraft_us if seat.child is not None else 0 for seat in self._crew.seats]
+        return self._balancer.pick([room + limit if limit else 0 for room, limit in zip(rooms_us, limits_us, strict=True)], priority, 0.5)
 
     def _hand(self, seat: Seat, fence: int, lot: list[StoredJob], room_us: int) -> None:
         child = seat.child
