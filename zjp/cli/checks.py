@@ -39,13 +39,15 @@ CLOCK_LEAST_S = 1_704_067_200.0
 
 _SQLITE_PROBE = "import sqlite3; print(sqlite3.sqlite_version)"
 _APP_PROBE = """
-import importlib, sys
-module, _, name = sys.argv[1].partition(":")
-app = importlib.import_module(module)
-for part in name.split("."):
-    app = getattr(app, part)
+import sys
+from zjp.worker.process import NoApplication, load
+try:
+    app = load(sys.argv[1])
+except NoApplication as fault:
+    sys.exit(" ".join(str(fault).split()))
 print("tasks:", *sorted(app.tasks))
 """
+"""What a worker process does first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def application(settings: Settings) -> Finding:
         why = f"{settings.app} did not finish importing within {PROBE_LIMIT_S:g} s"
         return Finding("application", WRONG, why, "keep waiting and network access out of the module's top level")
     if done.returncode:
-        why = f"{settings.app} cannot be imported from {Path.cwd()}: {_last_line(done.stderr)}"
+        why = f"{_last_line(done.stderr)} (in {Path.cwd()})"
         advice = "start in the folder that holds the module, install it, or correct APP (module:app)"
         return Finding("application", WRONG, why, advice)
     return Finding("application", OK, f"{settings.app}, {_last_line(done.stdout) or 'tasks: none'}")

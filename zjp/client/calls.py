@@ -166,10 +166,9 @@ def unreadable(request: Request, frames: Sequence[bytes], fault: str) -> ZjpErro
     return OutcomeUnknown(f"{_what(request)} may or may not have been carried out: {fault}")
 
 
-def error_at_deadline(call: Call[W], now: float, addresses: Sequence[str], link_fault: str) -> ZjpError:
-    """What to raise for a call whose time is over."""
+def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
+    """What to raise for a call whose time is over. `places`: the addresses, each with what is wrong there."""
     took = show_duration(round(now - call.started_at, 1))
-    places = ", ".join(addresses)
     was_sent = call.in_doubt or call.link is not None
     if was_sent and isinstance(call.request, DEEDS):
         return OutcomeUnknown(
@@ -179,9 +178,8 @@ def error_at_deadline(call: Call[W], now: float, addresses: Sequence[str], link_
     if call.failure is not None:
         return type(call.failure)(f"{call.failure} (asked again for {took}, {call.failures} times)")
     said = "took the request but did not answer" if was_sent else "could be reached"
-    because = f" ({link_fault})" if link_fault else ""
     return NodeUnreachable(
-        f"no node {said} within {took} at {places}{because}; start one with `python -m zjp.node`, or set "
+        f"no node {said} within {took} at {places}; start one with `python -m zjp.node`, or set "
         "CLIENT_ADDRESS to where one runs"
     )
 

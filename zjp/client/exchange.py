@@ -193,7 +193,7 @@ class Exchange:
                     del self._wires[address]
                     wire.close()
                     self._ring()
-                    session.link_down(address, time.monotonic(), f"{address}: {fault}")
+                    session.link_down(address, time.monotonic(), fault)
                     break
 
     def _open_wanted(self) -> bool:

@@ -357,10 +357,10 @@ class Session(Generic[W]):
 
     def _garbled(self, link: Link[W], frames: Sequence[bytes], fault: WireError) -> None:
         """An answer that cannot be read, from another version perhaps. Asking again would bring the same."""
-        link.fault = f"the answer of {link.address} cannot be read: {fault}"
+        link.fault = f"its answer cannot be read: {fault}"
         call = self._calls.get(seq_of(frames))
         if call is not None:
-            self._finish(call, unreadable(call.request, frames, link.fault))
+            self._finish(call, unreadable(call.request, frames, f"the answer of {link.address} cannot be read: {fault}"))
 
     def _finish(self, call: Call[W], outcome: Reply | ZjpError) -> None:
         self._finished += call.answers(outcome)
@@ -380,7 +380,7 @@ class Session(Generic[W]):
     def _expire(self, call: Call[W], now: float) -> None:
         waiters = call.expire(now)
         if waiters:
-            error = error_at_deadline(call, now, list(self._links), self._faults())
+            error = error_at_deadline(call, now, self._places())
             self._finished += [(waiter, error) for waiter in waiters]
         if not call.has_waiters():
             self._drop(call)
@@ -393,11 +393,11 @@ class Session(Generic[W]):
         if late:
             specs, waiters, deadlines = (list(column) for column in zip(*late, strict=True))
             unsent = Batch(0, specs, waiters, deadlines, now=self._started_at or now)
-            error = error_at_deadline(unsent, now, list(self._links), self._faults())
+            error = error_at_deadline(unsent, now, self._places())
             self._finished += [(waiter, error) for waiter in waiters]
 
-    def _faults(self) -> str:
-        return "; ".join(link.fault for link in self._order if link.fault)
+    def _places(self) -> str:
+        return ", ".join(f"{link.address} ({link.fault})" if link.fault else link.address for link in self._order)
 
     def _suspect(self, link: Link[W], now: float) -> None:
         if link.pinged_at is None:
@@ -405,7 +405,7 @@ class Session(Generic[W]):
             self._pings.append(link)
             return
         link.failures += 1
-        link.fault = f"{link.address} is silent"
+        link.fault = "it is silent"
         link.suspended_until = now + self._backoff_s(link.failures)
         self._in_trouble = True
         self._leave(link)

@@ -160,6 +160,7 @@ class Pool:
         seats, now = self._crew.seats, time.monotonic()
         rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
         lots: list[list[StoredJob]] = [[] for _ in seats]
+        overdrafts_us: list[int] = []
         children, refused, total_us = [seat.child for seat in seats], [], 0
         held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
         draw = random.random if self._settings.strategy == "random" else float
@@ -171,8 +172,11 @@ class Pool:
             cost_us = cost_of(spec.type, PREFETCH_US)
             total_us += cost_us
             index = pick(rooms_us, spec.priority, draw())
-            if index < 0:
-                index = self._overdraw(rooms_us, cost_us, spec.priority)
+            if index < 0 and cost_us <= SHORT_US:
+                # The mix turned out longer than those before. To send short jobs back to the store, only to claim them again at once, would
+                # cost more than the few ms that they wait here.
+                overdrafts_us = overdrafts_us or self._overdrafts_us()
+                index = pick([room + more if more else 0 for room, more in zip(rooms_us, overdrafts_us, strict=True)], spec.priority, draw())
             if index < 0:
                 refused.append((job, fence))
                 continue
@@ -226,13 +230,11 @@ class Pool:
 
     # ── handing out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _overdraw(self, rooms_us: Sequence[int], cost_us: int, priority: int) -> int:
-        """A place for a short job that was claimed beyond the room there is, since the mix turned out longer than those before. Sending it back
-        to the store, to be claimed again at once, would cost more than the few ms that it waits here. -1: none."""
-        if cost_us > SHORT_US:
-            return -1
-        limits_us = [seat.child.overdraft_us if seat.child is not None else 0 for seat in self._crew.seats]
-        return self._balancer.pick([room + limit if limit else 0 for room, limit in zip(rooms_us, limits_us, strict=True)], priority, 0.5)
+    def _overdrafts_us(self) -> list[int]:
+        """How far short jobs may exceed the room in each process; 0 where they would wait behind a long one."""
+        with_long = {entry[2] for entry in self._ledger.held.values() if entry[4] >= PREFETCH_US}
+        children = [seat.child for seat in self._crew.seats]
+        return [child.overdraft_us if child is not None and child not in with_long else 0 for child in children]
 
     def _hand(self, seat: Seat, fence: int, lot: list[StoredJob], room_us: int) -> None:
         child = seat.child
