@@ -2,10 +2,11 @@
 
     lines, history   what a history says, how it is written and read
     sink             the outside world: takes each effect once, refuses stale fences
+    witness          what a task under test writes down of its own run
     recording        a queue store that writes down all that is asked of it
     checkers/        the judge itself
-    reference        a small simulated queue that writes right histories
-    mutants          wrong histories, each with the check that must catch it
+    reference/       a small simulated queue that writes right histories
+    mutants/         wrong histories, each with the check that must catch it
     proxy            a network that can be made bad on demand
 
 It imports zjp (only `recording` does); zjp never imports it.

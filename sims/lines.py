@@ -115,7 +115,7 @@ class Run(Line, tag="run"):
 class End(Line, tag="end"):
     """How the task is about to leave.
 
-    ok: it returns. fail: it raises, `val` is raise, snooze or discard. info: it will take its process down or never return (`val`
+    ok: it returns. fail: it raises, `val` is raise, snooze, discard or cancel. info: it will take its process down or never return (`val`
     crash, hang): from then on nothing that runs in that process can be relied on.
     """
 

@@ -19,7 +19,6 @@ from zjp.errors import JobRejected, Unavailable
 from zjp.job import FINAL_STATES, JobFilter, JobSpec, JobState, Record, format_id
 from zjp.queue.store import (
     Backlog,
-    CancelKind,
     Claim,
     Life,
     Live,
@@ -28,13 +27,11 @@ from zjp.queue.store import (
     OutboxItem,
     Outcome,
     OutcomeKind,
-    QueueCount,
     QueueStore,
     Renewal,
-    SubmitKind,
-    Submitted,
     Tended,
 )
+from zjp.wire.messages import CancelKind, QueueCount, SubmitKind, Submitted
 
 from .history import Recorder
 from .lines import Line, LineType

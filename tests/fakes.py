@@ -256,6 +256,11 @@ def report_progress(ctx: Context, steps: int, path: str) -> None:
 
 
 @task()
+def report_at_length(ctx: Context, chars: int) -> None:
+    ctx.progress(1, note="x" * chars)
+
+
+@task()
 def stop_when_told(ctx: Context, path: str) -> str:
     started(path).touch()
     end = time.monotonic() + CODE_MAX_S
@@ -308,6 +313,20 @@ async def async_fail() -> None:
 @task()
 async def async_leave() -> None:
     raise SystemExit(3)
+
+
+@task()
+async def async_leave_later() -> None:
+    """What it left running raises when the job has long ended."""
+
+    async def stray() -> None:
+        await asyncio.sleep(POLL_S)
+        raise SystemExit(3)
+
+    _strays.append(asyncio.create_task(stray()))
+
+
+_strays: list[asyncio.Task[None]] = []
 
 
 def _append(path: Path, line: str) -> None:

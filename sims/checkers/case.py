@@ -79,7 +79,6 @@ class Asked:
     invokes: list[Submit] = field(default_factory=list)
     acks: list[Submit] = field(default_factory=list)
     fails: int = 0
-    unknowns: int = 0
 
     @property
     def is_possible(self) -> bool:
@@ -182,8 +181,6 @@ class Casebook:
             self.case(line.job).acks.append(line)
         elif line.type == "fail":
             asked.fails += 1
-        else:
-            asked.unknowns += 1
 
     def _take_effect(self, line: Effect) -> None:
         self.case(line.job).effects.append(line)

@@ -12,8 +12,6 @@ from typing import Any
 SLOTS = 4
 """Of every node under test, however it spreads them over processes: the load is sized by it."""
 
-TYPES = ("work", "flow")
-QUEUES = ("default", "side")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,11 @@ import os
 import select
 import signal
 import time
-from functools import cache
 
 TICK_BITS = 22
 """More than any pid has."""
 
 
-@cache
 def number_of(pid: int) -> int:
     """Raises: ProcessLookupError."""
     return _number(pid, _stat(pid))

@@ -46,8 +46,13 @@ def _folder() -> Path:
 
 
 @cache
+def _own_number() -> int:
+    return number_of(os.getpid())
+
+
+@cache
 def _recorder() -> Recorder:
-    name = f"w{number_of(os.getpid())}"
+    name = f"w{_own_number()}"
     return Recorder(_folder() / "h" / f"{name}.jsonl", name)
 
 
@@ -61,7 +66,7 @@ class _Act:
 
     def __init__(self, ctx: Context, key: str, mode: str, ek: str) -> None:
         self._ctx, self._mode, self._ek = ctx, mode, ek
-        self._names: dict[str, Any] = {"job": ctx.job_id, "fence": ctx.fence, "pid": number_of(os.getpid())}
+        self._names: dict[str, Any] = {"job": ctx.job_id, "fence": ctx.fence, "pid": _own_number()}
         _recorder().write("run", "ok", **self._names, key=key, attempt=ctx.attempt, ek=ek, node=ctx.node_id)
         if mode == "hang":
             self._say("info", "hang")

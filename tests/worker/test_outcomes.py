@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from zjp.job import format_id
+from zjp.job import Attempt, JobFault, format_id
 from zjp.retry import RetryPolicy
 from zjp.wire.messages import Result, ResultKind
 
@@ -82,6 +83,34 @@ async def test_no_exception_of_a_task_ends_its_process(desk_of: Open, way: dict[
     assert found == ["SystemExit", "KeyboardInterrupt", "BaseException", "SystemExit"][: len(ids)]
     assert await desk.value(desk.submit("echo", {"value": 1})) == 1
     assert desk.reports == []
+
+
+async def test_an_exit_in_what_an_async_task_left_running_ends_no_process(desk_of: Open) -> None:
+    desk = await desk_of(slots=2)
+    await desk.result(desk.submit("async_leave_later"))
+    await desk.value(desk.submit("rest_ms", {"ms": 50}))
+    assert await desk.value(desk.submit("async_echo", {"value": 1})) == 1
+    assert desk.reports == []
+
+
+async def test_a_long_history_of_attempts_does_not_travel_to_the_worker(desk_of: Open) -> None:
+    """300 jobs with 100 kB of tracebacks each would be more than a message may hold."""
+    desk = await desk_of(app="tests.fakes:plain")
+    await desk.value(desk.submit("echo", {"value": 0}))
+    history = tuple(Attempt(n, "n1", "w0.1", 0, 0, "retried", JobFault("E", "", "x" * 10_000)) for n in range(10))
+    jobs = [structs.replace(desk.job("echo", {"value": n}), attempts=history) for n in range(300)]
+    desk.pool.dispatch(77, jobs)
+    await desk.until(lambda: len(desk.results) + len(desk.returned) == 301)
+    assert len(desk.results) > 200
+    assert all(held.job.attempts == history for held in desk.pool.held.values())
+
+
+async def test_progress_that_is_too_long_is_the_tasks_own_fault(desk_of: Open) -> None:
+    desk = await desk_of()
+    result = await desk.result(desk.submit("report_at_length", {"chars": 5000}, max_retries=0))
+    assert outcome(result) == (ResultKind.FAILED, "ValueError")
+    assert result.error is not None
+    assert "the limit is 4096" in result.error.message
 
 
 async def test_a_payload_that_does_not_fit_fails_for_good(desk_of: Open, way: dict[str, Any]) -> None:

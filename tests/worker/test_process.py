@@ -75,11 +75,6 @@ async def test_the_sockets_lie_in_a_private_folder_that_is_removed(desk_of: Open
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     await desk.pool.stop(1.0)
     assert not folder.exists()
-    desk.pool.stop = _nothing  # type: ignore[method-assign]
-
-
-async def _nothing(grace_s: float) -> list[object]:
-    return []
 
 
 async def test_a_temporary_folder_with_a_long_path_is_no_obstacle(desk_of: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from . import show
 from .demo_files import as_payload, folder_files, library_files, make_undecodable
 from .demo_index import APP, TASK
 from .demo_kill import kill_a_busy_worker
-from .demo_node import running_node
+from .demo_node import CLUSTER, running_node
 from .demo_report import MISMATCHES_SHOWN, Asked, Report, judge
 from .options import Caller, caller, local, view_of
 from .progress import bar
@@ -67,15 +67,17 @@ def _run(scratch: Path, paths: Sequence[bytes], *, with_kill: bool) -> Report:
     from ..client.blocking import Client
 
     killed: Sequence[int] = ()
-    with running_node(scratch, APP) as address, Client(address) as client:
+    with running_node(scratch, APP) as address, Client(address, cluster=CLUSTER) as client:
         began = time.monotonic()
         asked = _submit(client, paths)
         with bar("indexing", len(asked)) as advance:
             for count, _ in enumerate(client.as_completed(_in_running_order(asked), timeout=LIMIT_S), 1):
                 advance(1)
-                if with_kill and count == len(asked) // 2:
+                if with_kill and not killed and count >= len(asked) // 2:
                     killed = kill_a_busy_worker(client)
-                    show.talk(f"killed with SIGKILL: worker process {', '.join(map(str, killed)) or '(none was busy)'}")
+        if with_kill:
+            named = ", ".join(map(str, killed)) or "none, as none was busy any more half-way"
+            show.talk(f"killed with SIGKILL half-way: worker process {named}")
         seconds = time.monotonic() - began
         return judge(asked, _read_back(client, asked), seconds, killed)
 

@@ -19,7 +19,10 @@ START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 LOOK_EVERY_S = 0.02
 
+CLUSTER = "zjp-demo"
+
 SETTINGS: Mapping[str, str | int] = {
+    "cluster_name": CLUSTER,
     "zmq_bind": "tcp://127.0.0.1:*",
     "worker_processes": 2,
     "worker_count": 4,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from ..errors import BY_CODE, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
+from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
 from ..job import JobSpec, format_id
 from ..units import show_duration
 from ..wire.codec import decode_reply
@@ -129,7 +129,7 @@ class Batch(Call[W]):
     def answers(self, outcome: Reply | ZjpError) -> list[tuple[W, Outcome]]:
         waiters = self.waiters[self.expired :]
         if not isinstance(outcome, SubmitReply):
-            return [(waiter, outcome) for waiter in waiters]
+            return [(waiter, apart(outcome)) for waiter in waiters]
         receipts = [Receipt(outcome.level)] * len(self.waiters)
         assert isinstance(self.request, Submit)
         for index, one in outcome.others:
@@ -148,7 +148,13 @@ def is_own_repeat(jobs: Sequence[JobSpec], index: int, one: Submitted) -> bool:
 
 def error_of(failure: Failure) -> ZjpError:
     """The error that crossed the wire, as what it was."""
-    return BY_CODE.get(failure.code, ZjpError)(failure.message)
+    kind = BY_CODE.get(failure.code, ZjpError)
+    return ZjpError(failure.message) if issubclass(kind, JobError) else kind(failure.message)
+
+
+def apart(outcome: Outcome) -> Outcome:
+    """For one of several waiters: an error of its own, since a traceback grows with every raise."""
+    return type(outcome)(*outcome.args) if isinstance(outcome, ZjpError) else outcome
 
 
 def misfit(request: Request, reply: Reply) -> WireError:

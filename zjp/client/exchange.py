@@ -131,7 +131,7 @@ class Exchange:
 
     def _lead(self, me: Waiting) -> None:
         """Sleep until something happens on the wire, or time alone brings something about."""
-        wake_at = self.session.next_wake(time.monotonic())
+        wake_at = self.session.next_wake()
         poll = select.poll()
         poll.register(self._bell, select.POLLIN)
         for wire in self._wires.values():
@@ -221,7 +221,7 @@ class Exchange:
             self._changed.notify_all()
         if self._leader is None:
             return
-        wake_at = self.session.next_wake(time.monotonic())
+        wake_at = self.session.next_wake()
         if self._leader.outcome is not None or (wake_at is not None and wake_at < self._leader_until):
             self._ring()
 

@@ -19,10 +19,7 @@ from ..wire.messages import Request
 from .calls import Outcome
 from .exchange import new_session_number
 from .links import Wire, read_event
-from .session import SUSPECT_S, Session
-
-TIMER_MAX_S = SUSPECT_S / 2
-"""The timer comes at least so often while something is under way: what was asked meanwhile may need it earlier than what was there."""
+from .session import Session
 
 Waiter = asyncio.Future[Outcome]
 
@@ -68,14 +65,14 @@ class LoopExchange:
         """The future's result is the reply; it raises what a refusal or the deadline brings."""
         waiter, now = self._waiter(), time.monotonic()
         self.session.ask(request, waiter, now=now, deadline=now + within_s)
-        self._soon(now + within_s)
+        self._flush_soon()
         return waiter
 
     def gather(self, spec: JobSpec, within_s: float) -> Waiter:
         """Submit one job together with those of other coroutines. `within_s` must be the same for all."""
         waiter, now = self._waiter(), time.monotonic()
         self.session.gather(spec, waiter, now=now, deadline=now + within_s)
-        self._soon(now + within_s)
+        self._flush_soon()
         return waiter
 
     def _waiter(self) -> Waiter:
@@ -91,14 +88,6 @@ class LoopExchange:
             raise RuntimeError("this AsyncClient belongs to another event loop; make one per loop")
         self._loop = loop
 
-    def _soon(self, wake_at: float) -> None:
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            assert self._loop is not None
-            self._loop.call_soon(self._flush)
-        if self._timer is not None and wake_at < self._timer_at:
-            self._set_timer(wake_at)
-
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _flush(self) -> None:
@@ -107,9 +96,7 @@ class LoopExchange:
         if self._is_closed:
             return
         session, now = self.session, time.monotonic()
-        if self._timer is None or self._timer_at <= now:
-            session.tick(now)
-            self._set_timer(session.next_wake(now))
+        session.tick(now)
         for address in session.wanted(now):
             if address not in self._wires:
                 self._open_wire(address)
@@ -117,24 +104,26 @@ class LoopExchange:
             if address not in self._wires or not self._wires[address][1].send(frames):
                 session.not_sent(address, seq, now)
         self._hand_out()
+        self._set_timer(session.next_wake())
 
     def _hand_out(self) -> None:
         for waiter, outcome in self.session.take_finished():
             if waiter.done():
                 continue
             if isinstance(outcome, ZjpError):
-                waiter.set_exception(type(outcome)(*outcome.args))  # each its own: a traceback grows with every raise
+                waiter.set_exception(outcome)
             else:
                 waiter.set_result(outcome)
 
     def _set_timer(self, wake_at: float | None) -> None:
+        """One timer, moved only to come earlier: coming too early costs less than being moved with every message."""
+        if wake_at is None or (self._timer is not None and self._timer_at <= wake_at):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if wake_at is not None and self._loop is not None:
-            now = time.monotonic()
-            self._timer_at = min(wake_at, now + TIMER_MAX_S)
-            self._timer = self._loop.call_later(max(0.001, self._timer_at - now), self._on_timer)
+        assert self._loop is not None
+        self._timer_at = wake_at
+        self._timer = self._loop.call_later(max(0.001, wake_at - time.monotonic()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -171,7 +160,6 @@ class LoopExchange:
             else:
                 self._close_wire(address)
                 self.session.link_down(address, time.monotonic(), fault)
-                self._set_timer(self.session.next_wake(time.monotonic()))
             self._flush_soon()
 
     def _flush_soon(self) -> None:

@@ -6,7 +6,7 @@ No socket, clock or randomness lives here: whoever owns the sockets (exchange.py
     ask / gather ──►             ──► wanted(now)      addresses to be connected
     link_up / link_down ──►      ──► take_sends(now)  frames, by address
     receive / not_sent ──►       ──► take_finished()  (waiter, outcome)
-    tick ──►                     ──► next_wake(now)   when to call tick next
+    tick ──►                     ──► next_wake()       when to call tick next
 
 Every request is safe to repeat: jobs carry ids made here before the first sending, so a node recognises a repeat. A request therefore
 stays with the session until it is answered or its deadline passes, and is sent again whenever it may have been lost:
@@ -25,15 +25,16 @@ alone: callers that share a batch by chance must not share each other's errors.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
 from ..errors import Draining, WireError, ZjpError
 from ..job import BATCH_MAX, JobSpec, id_prefix
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, Submit, SubmitReply
-from .calls import Batch, Call, Outcome, W, error_at_deadline, error_of, misfit, unreadable
+from .calls import Batch, Call, Outcome, W, apart, error_at_deadline, error_of, misfit, unreadable
 
 WINDOW = 4
 """Gathered batches under way at once: enough to keep the node's group commit fed, few enough for batches to grow."""
@@ -97,7 +98,8 @@ class Session(Generic[W]):
         self._order = list(self._links.values())
         self._current = 0
         self._in_trouble = False
-        self._started_at: float | None = None
+        self._started_at = 0.0
+        self._wake_at = math.inf
         self._seq = 0
         self._counter = 0
         self._prefix_ms, self._prefix = -1, b""
@@ -122,11 +124,13 @@ class Session(Generic[W]):
 
     def ask(self, request: Request, waiter: W, *, now: float, deadline: float) -> None:
         self._begin(now)
+        self._need(deadline)
         self._enqueue(Call(self._next_seq(), request, waiter, now=now, deadline=deadline))
 
     def gather(self, spec: JobSpec, waiter: W, *, now: float, deadline: float) -> None:
         """Submit one job together with what others submit. Deadlines must not fall from call to call."""
         self._begin(now)
+        self._need(deadline)
         self._gathered.append((spec, waiter, deadline))
 
     @property
@@ -136,6 +140,8 @@ class Session(Generic[W]):
     def _begin(self, now: float) -> None:
         if not self.is_busy:
             self._started_at = now
+            if not self._in_trouble:
+                self._need(now + CONNECT_S)
 
     def _next_seq(self) -> int:
         self._seq += 1
@@ -175,22 +181,18 @@ class Session(Generic[W]):
         finished, self._finished = self._finished, []
         return finished
 
-    def next_wake(self, now: float) -> float | None:
+    def next_wake(self) -> float | None:
         """When `tick` must be called at the latest, if nothing happens before; None: nothing is under way."""
-        if not self.is_busy:
-            return None
-        times = [call.next_deadline() for call in self._calls.values()]
-        times += [call.repeat_at for call in self._calls.values() if call.link is not None]
-        times += [call.not_before for call in self._to_send if call.not_before > now]
-        if self._gathered:
-            times.append(self._gathered[0][2])
-        for link in self._order:
-            if link.calls:
-                times.append(link.suspect_at())
-            times += [at for at in (link.suspended_until, link.reopen_at) if at > now]
-        if not self._in_trouble and self._started_at is not None and not self._order[self._current].is_up:
-            times.append(self._started_at + CONNECT_S)
-        return min(times)
+        return self._wake_at if self.is_busy else None
+
+    def abandon(self) -> list[W]:
+        """Everybody who still waits; the session is empty afterwards."""
+        waiters = [waiter for _, waiter, _ in self._gathered]
+        for call in list(self._calls.values()):
+            waiters += call.expire(math.inf)
+            self._drop(call)
+        self._gathered.clear()
+        return waiters
 
     # ── what happened on the wire ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,6 +207,7 @@ class Session(Generic[W]):
         link.is_up, link.fault = False, fault
         link.reopen_at = now + self._backoff_s(link.failures) if link.failures else now
         link.failures += 1
+        self._need(link.reopen_at)
         self._in_trouble = True
         self._take_back(link)
 
@@ -212,6 +215,7 @@ class Session(Generic[W]):
         """The socket would not take it: nothing left this machine."""
         link = self._links[address]
         link.suspended_until = now + NOT_SENT_PAUSE_S
+        self._need(link.suspended_until)
         call = link.calls.pop(seq, None)
         if call is not None:
             call.link = None
@@ -233,7 +237,9 @@ class Session(Generic[W]):
             self._garbled(link, frames, fault)
 
     def tick(self, now: float) -> None:
-        """Whatever time alone brings about."""
+        """Whatever time alone brings about. Cheap when nothing is due."""
+        if now < self._wake_at:
+            return
         for call in list(self._calls.values()):
             if call.next_deadline() <= now:
                 self._expire(call, now)
@@ -243,9 +249,9 @@ class Session(Generic[W]):
         for link in self._order:
             if link.calls and link.suspect_at() <= now:
                 self._suspect(link, now)
-        is_late = self._started_at is not None and self._started_at + CONNECT_S <= now
-        if is_late and self.is_busy and not self._order[self._current].is_up:
+        if self._connect_by() <= now:
             self._in_trouble = True
+        self._wake_at = min(self._wake_times(now), default=math.inf)
 
     def forget_links(self) -> None:
         """All sockets were closed: everything under way is sent again over new ones."""
@@ -277,6 +283,7 @@ class Session(Generic[W]):
         call.link = link
         call.sends += 1
         call.repeat_at = now + call.patience_s + REPEAT_S * 2 ** min(call.sends - 1, 6)
+        self._need(now + SUSPECT_S)
         if not call.body:
             frames = self._frames(call.seq, call.request)
             call.body = frames[1]
@@ -331,6 +338,7 @@ class Session(Generic[W]):
         call.link, call.failure, call.refused_by = None, error, link
         call.failures += 1
         call.not_before = now + max(failure.retry_after_ms / 1000 * self._jitter(), self._backoff_s(call.failures))
+        self._need(call.not_before)
         if isinstance(error, Draining):
             self._leave(link)
         self._in_trouble = True
@@ -375,13 +383,40 @@ class Session(Generic[W]):
         if isinstance(call, Batch):
             self._batches -= 1
 
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _need(self, at: float) -> None:
+        """`tick` is to be called at that time. Waking too early does no harm, so nobody takes a need back."""
+        if at < self._wake_at:
+            self._wake_at = at
+
+    def _wake_times(self, now: float) -> Iterator[float]:
+        for call in self._calls.values():
+            yield call.next_deadline()
+            if call.link is not None:
+                yield call.repeat_at
+            elif call.not_before > now:
+                yield call.not_before
+        if self._gathered:
+            yield self._gathered[0][2]
+        for link in self._order:
+            if link.calls:
+                yield link.suspect_at()
+            yield from (at for at in (link.suspended_until, link.reopen_at) if at > now)
+        yield self._connect_by()
+
+    def _connect_by(self) -> float:
+        """When the other addresses are to be tried as well."""
+        is_settled = self._in_trouble or not self.is_busy or self._order[self._current].is_up
+        return math.inf if is_settled else self._started_at + CONNECT_S
+
     # ── trouble ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _expire(self, call: Call[W], now: float) -> None:
         waiters = call.expire(now)
         if waiters:
             error = error_at_deadline(call, now, self._places())
-            self._finished += [(waiter, error) for waiter in waiters]
+            self._finished += [(waiter, apart(error)) for waiter in waiters]
         if not call.has_waiters():
             self._drop(call)
 
@@ -394,7 +429,7 @@ class Session(Generic[W]):
             specs, waiters, deadlines = (list(column) for column in zip(*late, strict=True))
             unsent = Batch(0, specs, waiters, deadlines, now=self._started_at or now)
             error = error_at_deadline(unsent, now, self._places())
-            self._finished += [(waiter, error) for waiter in waiters]
+            self._finished += [(waiter, apart(error)) for waiter in waiters]
 
     def _places(self) -> str:
         return ", ".join(f"{link.address} ({link.fault})" if link.fault else link.address for link in self._order)

@@ -117,11 +117,6 @@ class Child:
         return room_us
 
     @property
-    def overdraft_us(self) -> int:
-        """How far short jobs may exceed the room: half as much again."""
-        return self.slots * PREFETCH_US // 2 if self.phase is Phase.READY and not self.is_recalled and not self.jobs_max else 0
-
-    @property
     def death_fd(self) -> int | None:
         """Readable once the process has ended; None where the system has no such thing."""
         return self._pidfd

@@ -37,19 +37,28 @@ class Runner(Protocol):
         """There may be something new in the deque. From any thread."""
 
     def stop_jobs(self, ids: Sequence[bytes]) -> None:
-        """Tell these, if they run here, that they are cancelled. From any thread."""
+        """Cancel those of these that run here, where the way they run allows it. From any thread."""
 
     def finish(self) -> None:
         """Start nothing more. From any thread."""
 
 
 class Inbox(threading.Thread):
-    """`socket` belongs to this thread once it is started."""
+    """`socket` belongs to this thread once it is started. `cancelled` is what tasks ask whether they should stop."""
 
-    def __init__(self, socket: zmq.Socket[bytes], inbound: Inbound, outbox: Outbox, runner: Runner, *, reports_progress: bool) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        inbound: Inbound,
+        outbox: Outbox,
+        runner: Runner,
+        *,
+        cancelled: set[bytes],
+        reports_progress: bool,
+    ) -> None:
         super().__init__(name="inbox", daemon=True)
         self._socket, self._inbound, self._outbox, self._runner = socket, inbound, outbox, runner
-        self._reports_progress = reports_progress
+        self._cancelled, self._reports_progress = cancelled, reports_progress
         self._accepted_count = 0
         self._is_stopping = False
 
@@ -83,6 +92,8 @@ class Inbox(threading.Thread):
         if isinstance(message, Run):
             fence = message.fence
             self._accepted_count += len(message.jobs)
+            if self._cancelled:  # told too late for a former run of the same job
+                self._cancelled.difference_update([job.spec.id for job in message.jobs])
             self._inbound.extend([(fence, job) for job in message.jobs])
             self._runner.feed()
             if self._is_stopping:
@@ -102,7 +113,9 @@ class Inbox(threading.Thread):
         stopped = [item for item in taken if item[1].spec.id in wanted]
         self._inbound.extend([item for item in taken if item[1].spec.id not in wanted])
         self._runner.feed()
-        self._runner.stop_jobs(ids)
+        running = wanted.difference([job.spec.id for _, job in stopped])
+        self._cancelled.update(running)
+        self._runner.stop_jobs(list(running))
         if stopped:
             self._give_back(stopped)
 

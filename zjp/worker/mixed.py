@@ -13,6 +13,7 @@ afterwards: so no job waits while a slot is free, and there is no lock. Threads 
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 import uvloop
 
 from ..job import StoredJob
+from ..log import event
 from ..task import SoftTimeout
 from ..wire.messages import Result
 from .call import Caller, now_us, unpack
@@ -28,6 +30,8 @@ from .inbox import Inbound
 from .limits import ThreadLimits
 from .marks import MarkFile
 from .outbox import FLUSH_S, RESULTS_MAX, Outbox
+
+log = logging.getLogger(__name__)
 
 Start = tuple[int, int, StoredJob]
 """(slot, fence, job)"""
@@ -45,16 +49,18 @@ class MixedRunner:
         self._limits = ThreadLimits()
         self._threads: list[threading.Thread] = []
         self._idle_threads = threading.Semaphore(0)
-        self._is_finishing = False
+        self._is_finishing = self._is_over = False
 
     def run(self) -> None:
-        self._loop.run_forever()
+        while not self._is_over:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as fault:  # raised by something a task left running: asyncio lets only these two out
+                event(log, logging.WARNING, "task.stray_exit", error=repr(fault))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
         self._outbox.flush()
 
     def stop_jobs(self, ids: Sequence[bytes]) -> None:
-        self._caller.cancelled.update(ids)
         if self._async_names:
             self._loop.call_soon_threadsafe(self._cancel_tasks, ids)
 
@@ -88,13 +94,13 @@ class MixedRunner:
         self._to_threads.put((slot, fence, job))
 
     def _release(self, slot: int) -> None:
-        self._marks.clear(slot)
         self._free.append(slot)
         self.feed()
         self._end_if_done()
 
     def _end_if_done(self) -> None:
         if self._is_finishing and len(self._free) == self._slots:
+            self._is_over = True
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     # ── threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,11 +112,13 @@ class MixedRunner:
 
     def _run_jobs(self, slot: int, fence: int, job: StoredJob) -> None:
         """This job, and then on the same slot whatever is next while it is a `def` task."""
-        outbox, mark, take = self._outbox, self._marks.mark, self._inbound.popleft
+        outbox, mark, clear, take = self._outbox, self._marks.mark, self._marks.clear, self._inbound.popleft
         call, limited = self._caller.call, self._limits.call
         while True:
             mark(slot, job.spec.id, fence)
-            outbox.results.append(call(fence, job, limited))
+            result = call(fence, job, limited)
+            clear(slot)  # at once: another slot's task may end the process before this result is sent
+            outbox.results.append(result)
             if len(outbox.results) >= RESULTS_MAX or time.monotonic() - outbox.flushed_at > FLUSH_S:
                 outbox.flush()
             try:
@@ -135,6 +143,7 @@ class MixedRunner:
             result = await self._call(fence, job, started_us)
         except BaseException as fault:
             result = self._caller.failed(job, fault, started_us)
+        self._marks.clear(slot)
         del self._tasks[job.spec.id]
         if self._caller.cancelled:
             self._caller.cancelled.discard(job.spec.id)

@@ -19,6 +19,7 @@ RESULTS_MAX = 256
 FLUSH_S = 0.02
 PROGRESS_S = 0.2
 """Between two messages of progress; only the latest of each job is sent."""
+PROGRESS_BYTES_MAX = 4 << 10
 MESSAGE_BYTES = 4 << 20
 """More results than this go one by one: a message has a limit, which one result alone never reaches."""
 
@@ -61,9 +62,12 @@ class Outbox:
         self.send(Returned(self._worker, ids))
 
     def progress(self, job_id: bytes, progress: dict[str, object]) -> None:
-        """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`."""
+        """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`. Raises: TypeError, ValueError."""
         with self._lock:
-            self._progress[job_id] = self._pack(progress)
+            data = self._pack(progress)
+        if len(data) > PROGRESS_BYTES_MAX:
+            raise ValueError(f"the progress is {len(data)} bytes, the limit is {PROGRESS_BYTES_MAX}; shorten the note")
+        self._progress[job_id] = data
         self.flush_progress()
 
     def flush_progress(self) -> None:

@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import zmq
+from msgspec import structs
 
 from ..balance import Balancer
 from ..errors import WireError
@@ -51,8 +52,6 @@ __all__ = ["CrashReport", "Held", "Pool", "PoolSettings", "WorkerState"]
 
 RUN_BYTES_MAX = 4 << 20
 """Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
-SHORT_US = PREFETCH_US // 8
-"""A job that costs no more may be given beyond the budget."""
 FOLDER_CHARS_MAX = 80
 """Of the run folder; a unix socket's whole path may have 107."""
 IDLE_TICK_S = 1.0
@@ -131,6 +130,7 @@ class Pool:
         if crew.children:
             await self._all_gone.wait()
         self._close()
+        self._is_started = False
         return self._cut_off
 
     def kill(self) -> None:
@@ -160,7 +160,6 @@ class Pool:
         seats, now = self._crew.seats, time.monotonic()
         rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
         lots: list[list[StoredJob]] = [[] for _ in seats]
-        overdrafts_us: list[int] = []
         children, refused, total_us = [seat.child for seat in seats], [], 0
         held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
         draw = random.random if self._settings.strategy == "random" else float
@@ -172,11 +171,6 @@ class Pool:
             cost_us = cost_of(spec.type, PREFETCH_US)
             total_us += cost_us
             index = pick(rooms_us, spec.priority, draw())
-            if index < 0 and cost_us <= SHORT_US:
-                # The mix turned out longer than those before. To send short jobs back to the store, only to claim them again at once, would
-                # cost more than the few ms that they wait here.
-                overdrafts_us = overdrafts_us or self._overdrafts_us()
-                index = pick([room + more if more else 0 for room, more in zip(rooms_us, overdrafts_us, strict=True)], spec.priority, draw())
             if index < 0:
                 refused.append((job, fence))
                 continue
@@ -229,12 +223,6 @@ class Pool:
         return max(handed) * len(handed) / sum(handed) - 1.0 if any(handed) else 0.0
 
     # ── handing out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _overdrafts_us(self) -> list[int]:
-        """How far short jobs may exceed the room in each process; 0 where they would wait behind a long one."""
-        with_long = {entry[2] for entry in self._ledger.held.values() if entry[4] >= PREFETCH_US}
-        children = [seat.child for seat in self._crew.seats]
-        return [child.overdraft_us if child is not None and child not in with_long else 0 for child in children]
 
     def _hand(self, seat: Seat, fence: int, lot: list[StoredJob], room_us: int) -> None:
         child = seat.child
@@ -401,6 +389,8 @@ def _send(child: Child, fence: int, lot: list[StoredJob], load_us: int) -> None:
         child.moved_at = time.monotonic()
     child.count += len(lot)
     child.load_us = load_us
+    if any([job.attempts for job in lot]):  # the history of a job, with its tracebacks, is nothing to a worker and may be megabytes
+        lot = [structs.replace(job, attempts=(), progress=b"") if job.attempts else job for job in lot]
     if len(lot) == 1 or sum([len(job.spec.payload) for job in lot]) <= RUN_BYTES_MAX:
         child.send(Run(fence, lot))
     else:

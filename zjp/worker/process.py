@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -51,6 +52,9 @@ def main() -> int:
     lifeline.hold(settings.parent_pid)
     _stay_deaf()
     _restore(settings)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # what a task prints is seen when it is printed, and not lost with the process
     configure(settings.log_level, settings.log_format)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     outbox = Outbox(_connect(context, zmq.PUSH, settings.outbox), settings.worker)
@@ -96,7 +100,7 @@ def _work(settings: ChildSettings, tasks: Mapping[str, Definition], socket: zmq.
     else:
         runner = MixedRunner(inbound, outbox, caller, marks, slots=settings.slots)
     reports_progress = any(task.takes_context for task in tasks.values())
-    Inbox(socket, inbound, outbox, runner, reports_progress=reports_progress).start()
+    Inbox(socket, inbound, outbox, runner, cancelled=caller.cancelled, reports_progress=reports_progress).start()
     gc.collect()
     gc.freeze()  # what the application loaded stays: no need to look through it again and again
     outbox.send(Ready(settings.worker, os.getpid(), [task_info(task) for task in tasks.values()]))

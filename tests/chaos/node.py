@@ -1,0 +1,47 @@
+"""The node under chaos: `zjp.node` as it is, but its queue store is recorded, and may be one with a planted bug.
+
+    CHAOS_DIR     the run's folder; the lines of this life go to `h/n<process number>.jsonl`
+    CHAOS_STORE   which store of planted.py, empty for the real one
+
+It ends at once when its stdin does: nothing outlives the runner, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import zjp.node.node
+from sims.history import Recorder
+from sims.recording import RecordingStore
+from zjp.node.__main__ import main
+
+from .planted import STORE_VARIABLE, STORES
+from .processes import number_of
+from .tasks import FOLDER_VARIABLE
+
+
+def recorded(*arguments: Any, lease_s: float, **options: Any) -> RecordingStore:
+    """The chosen store, and around it the one that writes down what it is asked and what it answers."""
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    store = STORES[os.environ.get(STORE_VARIABLE, "")](folder, *arguments, lease_s=lease_s, **options)
+    name = f"n{number_of(os.getpid())}"
+    return RecordingStore(store, Recorder(folder / "h" / f"{name}.jsonl", name), lease_ms=int(lease_s * 1000))
+
+
+def die_with_stdin() -> None:
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    die_with_stdin()
+    zjp.node.node.SQLiteQueueStore = recorded  # type: ignore[assignment,misc]
+    main()

@@ -1,0 +1,157 @@
+"""All that a chaos run consists of: the folder, the sink, the node and the load, each a process of its own, ended on every way out.
+
+    F/h/          histories, a file per actor          F/data/       the node's data folder
+    F/sink        the sink's socket                    F/node.log    of all lives of the node
+
+The node, the sink and the load end when their stdin does, so also when the runner is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from sims.sink import spawn_sink
+from tests.system.running import ROOT, RunningNode, clean_environment
+
+from .jobs import SLOTS
+from .planted import STORE_VARIABLE
+from .processes import Grip, children_of, grips_on, number_of, until_all_ended
+from .tasks import FOLDER_VARIABLE
+
+NODE = "chaos"
+GRACE_S = 2.0
+LOAD_END_LIMIT_S = 30.0
+ORPHAN_LIMIT_S = 10.0
+
+SETTINGS: dict[str, object] = {
+    "node_id": NODE,
+    "worker_count": SLOTS,
+    "queues": "default:3,side:1",
+    "lease_duration": "5s",
+    "shutdown_grace": f"{GRACE_S:g}s",
+    "cancel_grace": "300ms",
+    "max_retries": 3,
+    "retry_base_delay": "100ms",
+    "retry_max_delay": "500ms",
+    "log_level": "info",
+}
+
+SHAPES: tuple[dict[str, object], ...] = (
+    {"worker_processes": 4, "app": "tests.chaos.tasks:plain", "load_balancer_strategy": "round_robin", "worker_max_jobs": 0},
+    {"worker_processes": 2, "app": "tests.chaos.tasks:app", "load_balancer_strategy": "least_loaded", "worker_max_jobs": 0},
+    {"worker_processes": 4, "app": "tests.chaos.tasks:app", "load_balancer_strategy": "priority", "worker_max_jobs": 150},
+    {"worker_processes": 3, "app": "tests.chaos.tasks:app", "load_balancer_strategy": "random", "worker_max_jobs": 0},
+)
+"""Each life of the node takes the next: processes with one slot and with several, inline, threads and coroutines, every strategy."""
+
+
+class ChaosNode(RunningNode):
+    """The recorded node. `children` are its worker processes, by number."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        super().__init__(folder, **SETTINGS)
+        self._store = store
+        self._lives = 0
+
+    def launch(self, **settings: object) -> None:
+        assert not self.is_running, "the node is running already; stop or kill it first"
+        self._flags |= {**SHAPES[self._lives % len(SHAPES)], **settings}
+        self._lives += 1
+        if self.address:
+            self._flags["zmq_bind"] = self.address
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        environment = clean_environment({FOLDER_VARIABLE: str(self.folder), STORE_VARIABLE: self._store})
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.node", *self._arguments()], cwd=ROOT, stdout=log, stderr=log,
+                stdin=subprocess.PIPE, env=environment,
+            )  # fmt: skip
+        self.number = number_of(self._process.pid)
+
+    @property
+    def history_path(self) -> Path:
+        """Of the present life. Not there before its store is made."""
+        return self.folder / "h" / f"n{self.number}.jsonl"
+
+    def children(self) -> list[int]:
+        return children_of(self.pid)
+
+    def grips(self) -> list[Grip]:
+        """On its worker processes."""
+        return grips_on(self.children())
+
+    def signal(self, number: int) -> None:
+        self._running().send_signal(number)
+
+    def end(self) -> None:
+        """At once, also when it is stopped. Its worker processes die by themselves."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+
+class Stage:
+    """`with Stage(folder, ...) as stage`: sink and node run; `start_load`, `stop_load`."""
+
+    def __init__(self, folder: Path, *, seed: int, store: str = "", busy: float = 0.6) -> None:
+        self.folder = folder
+        self.histories = folder / "h"
+        self.histories.mkdir(parents=True, exist_ok=True)
+        self.node = ChaosNode(folder, store)
+        self._seed, self._busy = seed, busy
+        self._sink: subprocess.Popen[bytes] | None = None
+        self._load: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Stage:
+        try:
+            # FULL would spend the disk's syncs on the sink; it is never cut off.
+            self._sink = spawn_sink(self.folder / "sink", self.folder / "sink.db", self.histories / "sink.jsonl", synchronous="OFF")
+            self.node.start()
+        except BaseException:
+            self._end_all()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        self._end_all()
+
+    def start_load(self) -> None:
+        command = [sys.executable, "-m", "tests.chaos.load", "--address", self.node.address, "--folder", str(self.folder)]
+        self._load = subprocess.Popen(
+            [*command, "--seed", str(self._seed), "--busy", str(self._busy)], cwd=ROOT, stdin=subprocess.PIPE, env=clean_environment(),
+            start_new_session=True,
+        )  # fmt: skip
+
+    def stop_load(self) -> None:
+        """Let every producer finish its call. Raises: AssertionError when one failed."""
+        load = self._load
+        assert load is not None, "the load was not started"
+        assert load.stdin is not None
+        load.stdin.close()
+        code = load.wait(LOAD_END_LIMIT_S)
+        assert code == 0, f"the load ended with exit code {code}: see its error output above"
+
+    def _end_all(self) -> None:
+        grips = self.node.grips() if self.node.is_running else []
+        self.node.end()
+        for process in (self._load, self._sink):
+            if process is not None:
+                process.kill()
+                process.wait()
+                for pipe in (process.stdin, process.stdout):
+                    if pipe is not None:
+                        with contextlib.suppress(OSError):
+                            pipe.close()
+        for grip in grips:
+            if not grip.wait(1.0):  # it should have died with its node; the judge has been told
+                grip.send(signal.SIGKILL)
+        until_all_ended(grips, ORPHAN_LIMIT_S)
+

@@ -1,0 +1,137 @@
+"""Histories followed while they are written: what a worker process is running, what the node was told of it.
+
+A look reads what was appended since the last one. It costs microseconds, so whoever wants to hit a moment looks again and again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+Key = tuple[str, int]
+"""(job, fence): one claim of one job."""
+
+
+class Told(msgspec.Struct, gc=False):
+    """What the followers need of a line."""
+
+    f: str
+    t: int
+    type: str
+    job: str = ""
+    fence: int = 0
+
+
+_decoder = msgspec.json.Decoder(Told)
+
+
+class Tail:
+    """New lines of one file. The file must be there."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._at = 0
+
+    def lines(self) -> list[Told]:
+        data = b""
+        while chunk := os.pread(self._fd, 1 << 20, self._at + len(data)):
+            data += chunk
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return _decoder.decode_lines(whole) if whole else []
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class WorkerTail:
+    """One worker process. `running` and `ended`: claim -> when."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.number = number
+        self.running: dict[Key, int] = {}
+        self.ended: dict[Key, int] = {}
+        self._tail = Tail(path)
+
+    def look(self) -> list[Key]:
+        """Returns what ended since the last look."""
+        ended: list[Key] = []
+        for line in self._tail.lines():
+            key = (line.job, line.fence)
+            if line.f == "run":
+                self.running[key] = line.t
+            elif line.f == "end" and line.type != "info":
+                self.running.pop(key, None)
+                self.ended[key] = line.t
+                ended.append(key)
+        return ended
+
+    def close(self) -> None:
+        self._tail.close()
+
+
+REPORTS = frozenset({"ack", "dead", "nack", "release"})
+
+
+class NodeTail:
+    """One life of the node, as its recorded store tells it. `asked` and `answered`: reports on their way to the store, and those it took
+    or refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.asked: set[Key] = set()
+        self.answered: set[Key] = set()
+        self.granted = 0
+        self._tail = Tail(path)
+
+    def look(self) -> None:
+        for line in self._tail.lines():
+            if line.f in REPORTS:
+                (self.asked if line.type == "invoke" else self.answered).add((line.job, line.fence))
+            elif line.f == "lease":
+                self.granted += 1
+
+    def close(self) -> None:
+        self._tail.close()
+
+
+class ClientTail:
+    """One producer. `waiting`: submits that were asked and not answered."""
+
+    def __init__(self, path: Path) -> None:
+        self.waiting = 0
+        self._tail = Tail(path)
+
+    def look(self) -> None:
+        for line in self._tail.lines():
+            if line.f == "submit":
+                self.waiting += 1 if line.type == "invoke" else -1
+
+    def close(self) -> None:
+        self._tail.close()
+
+
+class Crew:
+    """The tails of all worker processes that have run something and live."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tails: dict[int, WorkerTail] = {}
+
+    def living(self, children: list[int]) -> list[WorkerTail]:
+        """Of these processes, looked at just now."""
+        for number in children:
+            path = self._folder / f"w{number}.jsonl"
+            if number not in self._tails and path.exists():
+                self._tails[number] = WorkerTail(path, number)
+        for number in self._tails.keys() - set(children):
+            self._tails.pop(number).close()
+        for tail in self._tails.values():
+            tail.look()
+        return list(self._tails.values())
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            tail.close()
+        self._tails.clear()
