@@ -2,9 +2,10 @@
 
     python -m benchmarks.load_balance [--processes 4] [--jobs 4000]
 
-Three kinds of work, each handed out as credit allows: jobs that do nothing; jobs of 0.2 ms of which 2 % take 50 ms; and the same with one job in
-five at priority 9. `skew` is how much more the busiest process was given than the mean (0 % is even); `wait p99` is how long jobs
-waited in a process before they started. `handed back`: claimed, but then there was no room, or they waited behind a long one for 100 ms.
+Three kinds of work, each handed out as credit allows: jobs that do nothing; jobs of 0.2 ms of which 2 % take 50 ms; and the
+same with one type for both and one job in five at priority 9. `skew`: how much more the busiest process was given than the mean
+(0 % is even). `wait p99`: how long jobs waited in a process before they started. `handed back`: claimed, but then there was no
+room, or they had waited behind a long one for 100 ms.
 """
 
 from __future__ import annotations
@@ -84,19 +85,17 @@ class Run:
         self._processes = processes
         self.pool = Pool(
             PoolSettings(app="benchmarks.load_balance:app", slots=processes, processes=processes, strategy=strategy),
-            on_ready=lambda tasks: self._ready.set(),
+            on_ready=lambda tasks: None,
             on_results=self._on_results,
             on_returned=self._on_returned,
             on_crashed=lambda report: print(report.cause),
             on_progress=lambda progress: None,
-            on_credit=lambda: self._hand_out() if self._at else None,
+            on_credit=self._on_credit,
         )
 
     async def measure(self) -> Found:
         await self.pool.start()
         await self._ready.wait()
-        while sum(state.state == "ready" for state in self.pool.states()) < self._processes:
-            await asyncio.sleep(0.01)
         begun = time.perf_counter()
         self._hand_out()
         await self._done.wait()
@@ -113,6 +112,12 @@ class Run:
             self._returned,
         )
 
+    def _on_credit(self) -> None:
+        if sum(state.state == "ready" for state in self.pool.states()) == self._processes:
+            self._ready.set()
+        if self._at:
+            self._hand_out()
+
     def _hand_out(self) -> None:
         while self._jobs and (count := self.pool.credit()) > 0:
             lot = [self._jobs.popleft() for _ in range(min(count, len(self._jobs)))]
@@ -127,7 +132,9 @@ class Run:
 
     def _on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
         self._by_worker[worker] += len(items)
-        self._waits += [(job.spec.priority, result.started_us / 1e6 - self._at[job.spec.id]) for job, _, result in items]
+        self._waits += [
+            (job.spec.priority, result.started_us / 1e6 - self._at[job.spec.id]) for job, _, result in items
+        ]
         self._hand_out()
         if len(self._waits) == self._total:
             self._done.set()
@@ -152,11 +159,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=4000)
     chosen = parser.parse_args()
-    print("| work | strategy | share of each process, % | skew | makespan, ms | wait p99, ms | of urgent ones, ms | handed back |")
+    print(
+        "| work | strategy | share of each process, % | skew | makespan, ms | wait p99, ms | of urgent ones, ms | handed back |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name, work in WORK.items():
         for strategy in Balancer.STRATEGIES:
-            found = uvloop.run(Run(strategy, chosen.processes, make_jobs(work, chosen.jobs * (NOOP_TIMES if work is nothing else 1))).measure())
+            jobs = make_jobs(work, chosen.jobs * (NOOP_TIMES if work is nothing else 1))
+            found = uvloop.run(Run(strategy, chosen.processes, jobs).measure())
             urgent = "" if found.urgent_p99_ms is None else f"{found.urgent_p99_ms:.1f}"
             print(
                 f"| {name} | {strategy} | {found.shares} | {found.skew:.1%} | {found.makespan_ms:.0f} "

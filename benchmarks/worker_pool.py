@@ -70,19 +70,17 @@ class Bench:
         self._ready = asyncio.Event()
         self.pool = Pool(
             PoolSettings(app=f"benchmarks.worker_pool:{case.app}", slots=case.slots, processes=case.processes),
-            on_ready=lambda tasks: self._ready.set(),
+            on_ready=lambda tasks: None,
             on_results=self._on_results,
             on_returned=lambda items: self._backlog.extend(job for job, _ in items),
             on_crashed=lambda report: print(report.cause),
             on_progress=lambda progress: None,
-            on_credit=lambda: None,
+            on_credit=self._on_credit,
         )
 
     async def run(self) -> Figures:
         await self.pool.start()
         await self._ready.wait()
-        while sum(state.state == "ready" for state in self.pool.states()) < self._case.processes:
-            await asyncio.sleep(0.01)
         pids = [state.pid for state in self.pool.states()]
         before = time.process_time(), sum(map(cpu_s, pids)), time.perf_counter()
         self._hand_out()
@@ -92,6 +90,10 @@ class Bench:
         parent_s, children_s, wall_s = (end - start for start, end in zip(before, after, strict=True))
         count = len(self._jobs)
         return Figures(parent_s / count * 1e6, children_s / count * 1e6, count / wall_s)
+
+    def _on_credit(self) -> None:
+        if sum(state.state == "ready" for state in self.pool.states()) == self._case.processes:
+            self._ready.set()
 
     def _hand_out(self) -> None:
         while (count := min(self.pool.credit(), self._batch)) > 0:
@@ -119,7 +121,9 @@ def cpu_s(pid: int) -> float:
 
 def measure(case: Case, jobs: int, batch: int, runs: int) -> Figures:
     payload = msgpack.packb({"n": 1})
-    stored = [StoredJob(JobSpec(make_id(1_700_000_000_000, 1, n), case.task, payload), 1_700_000_000_000) for n in range(jobs)]
+    stored = [
+        StoredJob(JobSpec(make_id(1_700_000_000_000, 1, n), case.task, payload), 1_700_000_000_000) for n in range(jobs)
+    ]
     all_runs = [uvloop.run(Bench(case, stored, batch).run()) for _ in range(runs)]
     return Figures(*(statistics.median(column) for column in zip(*all_runs, strict=True)))
 
@@ -130,11 +134,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
-    print(f"{'no-op jobs in batches of ' + str(chosen.batch):34} {'parent us':>10} {'workers us':>11} {'sum us':>7} {'jobs/s':>9}")
+    print(
+        f"{'no-op jobs in batches of ' + str(chosen.batch):34} {'parent us':>10} {'workers us':>11} {'sum us':>7} {'jobs/s':>9}"
+    )
     for case in CASES:
         found = measure(case, chosen.jobs, chosen.batch, chosen.runs)
         total_us = found.parent_us + found.children_us
-        print(f"{case.name:34} {found.parent_us:10.2f} {found.children_us:11.2f} {total_us:7.2f} {found.jobs_per_s:9,.0f}")
+        print(
+            f"{case.name:34} {found.parent_us:10.2f} {found.children_us:11.2f} {total_us:7.2f} {found.jobs_per_s:9,.0f}"
+        )
 
 
 if __name__ == "__main__":

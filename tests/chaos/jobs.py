@@ -28,7 +28,7 @@ class Mode:
 MODES = (
     Mode("plain", 330, (0.0, 4.0)),
     Mode("plain", 440, (5.0, 40.0)),
-    Mode("plain", 25, (150.0, 400.0)),
+    Mode("plain", 25, (100.0, 250.0)),
     Mode("flaky", 70, (1.0, 10.0)),  # the first attempt raises
     Mode("late", 45, (1.0, 10.0)),  # the first attempt raises after its effect
     Mode("fail", 30, (1.0, 5.0), has_effect=False),
@@ -39,7 +39,7 @@ MODES = (
     Mode("exit", 4, (1.0, 5.0), has_effect=False),  # takes its process down, each time
 )
 
-HEED_S = 1.0
+HEED_S = 0.4
 HANG_S = 10.0
 HANG_LIMIT_S = 0.5
 """The hard time-out of a job that hangs."""

@@ -26,7 +26,7 @@ from zjp.errors import JobRejected, NotFound, OutcomeUnknown, Unavailable, ZjpEr
 from zjp.job import FINAL_STATES, format_id, make_id
 from zjp.wire.messages import SubmitKind
 
-from .jobs import MEAN_MS, SLOTS, Wish, make_wish
+from tests.chaos.jobs import MEAN_MS, SLOTS, Wish, make_wish
 
 PRODUCERS = 3
 IMPATIENT_S, PATIENT_S = 1.0, 20.0

@@ -19,9 +19,9 @@ from sims.history import Recorder
 from sims.recording import RecordingStore
 from zjp.node.__main__ import main
 
-from .planted import STORE_VARIABLE, STORES
-from .processes import number_of
-from .tasks import FOLDER_VARIABLE
+from tests.chaos.planted import STORE_VARIABLE, STORES
+from tests.chaos.processes import number_of
+from tests.chaos.tasks import FOLDER_VARIABLE
 
 
 def recorded(*arguments: Any, lease_s: float, **options: Any) -> RecordingStore:

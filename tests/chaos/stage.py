@@ -18,10 +18,10 @@ from types import TracebackType
 from sims.sink import spawn_sink
 from tests.system.running import ROOT, RunningNode, clean_environment
 
-from .jobs import SLOTS
-from .planted import STORE_VARIABLE
-from .processes import Grip, children_of, grips_on, number_of, until_all_ended
-from .tasks import FOLDER_VARIABLE
+from tests.chaos.jobs import SLOTS
+from tests.chaos.planted import STORE_VARIABLE
+from tests.chaos.processes import Grip, children_of, grips_on, number_of, until_all_ended
+from tests.chaos.tasks import FOLDER_VARIABLE
 
 NODE = "chaos"
 GRACE_S = 2.0
@@ -60,6 +60,7 @@ class ChaosNode(RunningNode):
 
     def launch(self, **settings: object) -> None:
         assert not self.is_running, "the node is running already; stop or kill it first"
+        self._let_go()
         self._flags |= {**SHAPES[self._lives % len(SHAPES)], **settings}
         self._lives += 1
         if self.address:
@@ -93,7 +94,10 @@ class ChaosNode(RunningNode):
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            assert self._process.stdin is not None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
 

@@ -46,8 +46,12 @@ class Tail:
         os.close(self._fd)
 
 
+ENDED_KEPT = 100
+"""What ended longer ago has been reported."""
+
+
 class WorkerTail:
-    """One worker process. `running` and `ended`: claim -> when."""
+    """One worker process. `running` and `ended` (the latest): claim -> when."""
 
     def __init__(self, path: Path, number: int) -> None:
         self.number = number
@@ -66,6 +70,8 @@ class WorkerTail:
                 self.running.pop(key, None)
                 self.ended[key] = line.t
                 ended.append(key)
+                if len(self.ended) > ENDED_KEPT:
+                    del self.ended[next(iter(self.ended))]
         return ended
 
     def close(self) -> None:
@@ -76,8 +82,8 @@ REPORTS = frozenset({"ack", "dead", "nack", "release"})
 
 
 class NodeTail:
-    """One life of the node, as its recorded store tells it. `asked` and `answered`: reports on their way to the store, and those it took
-    or refused."""
+    """One life of the node, as its recorded store tells it. `asked`: reports on their way to the store; `answered`: those it took or
+    refused."""
 
     def __init__(self, path: Path) -> None:
         self.asked: set[Key] = set()
@@ -88,9 +94,17 @@ class NodeTail:
     def look(self) -> None:
         for line in self._tail.lines():
             if line.f in REPORTS:
-                (self.asked if line.type == "invoke" else self.answered).add((line.job, line.fence))
+                self._take_report(line)
             elif line.f == "lease":
                 self.granted += 1
+
+    def _take_report(self, line: Told) -> None:
+        key = (line.job, line.fence)
+        if line.type == "invoke":
+            self.asked.add(key)
+        else:
+            self.asked.discard(key)
+            self.answered.add(key)
 
     def close(self) -> None:
         self._tail.close()

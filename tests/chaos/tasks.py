@@ -18,18 +18,18 @@ from typing import Any, NoReturn
 from sims.history import Recorder
 from sims.sink import SinkClient
 from tests.fakes import burn_ms, rest_ms
-from zjp import App, Context, Discard, Snooze
+from zjp.task import Context, Definition, Discard, Registry, Snooze, task_options
 
-from .jobs import HANG_S, HEED_S
-from .processes import number_of
+from tests.chaos.jobs import HANG_S, HEED_S
+from tests.chaos.processes import number_of
 
 FOLDER_VARIABLE = "CHAOS_DIR"
 SNOOZE_S = 0.05
 HEED_STEP_MS = 5.0
 EXIT_CODE = 3
 
-app = App()
-plain = App()
+app = Registry()
+plain = Registry()
 
 
 class Planned(Exception):
@@ -142,7 +142,7 @@ async def _flow(ctx: Context, key: str, mode: str, ms: float, ek: str = "", burn
     return act.end()
 
 
-app.task("work")(_work)
-app.task("flow")(_flow)
-plain.task("work")(_work)
-plain.task("flow")(_work)
+app.add(Definition("work", _work, task_options({})))
+app.add(Definition("flow", _flow, task_options({})))
+plain.add(Definition("work", _work, task_options({})))
+plain.add(Definition("flow", _work, task_options({})))

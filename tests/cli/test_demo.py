@@ -43,9 +43,9 @@ def test_every_result_is_right_although_a_worker_was_killed(folder: Path) -> Non
     said = figures(told.out)
     assert "lost 0" in told.out.splitlines()
     assert (said["jobs"], said["failed for good"], said["different from the plain loop"]) == ("612", "11", "0")
-    assert int(said["crashes survived"]) >= 1
-    assert int(said["started jobs they hit"]) >= 1
-    assert "killed with SIGKILL" in told.err
+    assert said["crashes survived"] == "1"
+    assert int(said["started jobs hit by them"]) >= 1
+    assert "with SIGKILL" in told.err
 
 
 def test_without_the_kill_nothing_crashes(folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_standard_library_is_indexed_within_a_minute(tmp_path: Path) -> None
     assert int(said["jobs"]) > 1_000
     assert int(said["retries"]) > 0
     assert int(said["delayed"]) > 0
-    assert int(said["started jobs they hit"]) >= 1
+    assert int(said["started jobs hit by them"]) >= 1
 
 
 # ── every way out ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -48,21 +48,21 @@ def done(path: str, **fields: object) -> JobView:
     return JobView(**{**needed, **fields})
 
 
-def report_on(path: str, view: JobView | None, *, delay_ms: int = 0, killed: tuple[int, ...] = ()) -> Report:
+def report_on(path: str, view: JobView | None, *, delay_ms: int = 0, killed: int | None = None) -> Report:
     asked = Asked(path.encode(), path, delay_ms)
     return judge([asked], {} if view is None else {asked.id: view}, 2.0, killed)
 
 
 def test_an_honest_run_is_good(text: str) -> None:
     report = report_on(text, done(text))
-    assert report.is_good
+    assert report.fault() == ""
     assert "lost 0" in list(report.lines())
     assert report.waits_ms == [40]
 
 
 def test_a_job_that_nobody_knows_is_lost(text: str) -> None:
     report = report_on(text, None)
-    assert not report.is_good
+    assert report.fault()
     assert "lost 1" in list(report.lines())
 
 
@@ -73,7 +73,7 @@ def test_a_job_that_never_finished_is_lost(text: str) -> None:
 def test_a_wrong_result_is_seen(text: str) -> None:
     wrong = {**index_of(text), "lines": 3}
     report = report_on(text, done(text, result=msgspec.msgpack.encode(wrong)))
-    assert not report.is_good
+    assert report.fault()
     assert "the plain loop says" in report.mismatches[0]
 
 
@@ -89,33 +89,39 @@ def test_a_success_on_a_file_that_does_not_decode_is_seen(text: str, tmp_path: P
 
 
 def test_a_file_that_fails_its_first_attempt_must_have_been_retried(flaky: str) -> None:
-    assert report_on(flaky, done(flaky, retries=1)).is_good
+    assert not report_on(flaky, done(flaky, retries=1)).fault()
     assert report_on(flaky, done(flaky, retries=0)).mismatches == [f"{flaky}: was retried 0 times, it fails 1 times"]
 
 
 def test_a_retry_that_nobody_asked_for_is_seen(text: str) -> None:
-    assert not report_on(text, done(text, retries=1)).is_good
+    assert report_on(text, done(text, retries=1)).fault()
 
 
 def test_a_delayed_job_that_started_early_is_seen(text: str) -> None:
-    assert not report_on(text, done(text), delay_ms=1000).is_good
+    assert report_on(text, done(text), delay_ms=1000).fault()
     late = done(text, started_ms=CREATED_MS + 1000, attempts=(Attempt(1, "n", "w", CREATED_MS + 1000, CREATED_MS + 1001, "completed"),))
     report = report_on(text, late, delay_ms=1000)
-    assert report.is_good
+    assert report.fault() == ""
     assert report.waits_ms == [0]
 
 
 def test_a_kill_that_hit_no_started_job_proves_nothing(text: str) -> None:
-    assert not report_on(text, done(text), killed=(4711,)).is_good
+    assert "nothing was shown" in report_on(text, done(text), killed=4711).fault()
+
+
+def test_a_kill_that_could_not_be_done_is_no_success(text: str) -> None:
+    report = report_on(text, done(text))
+    report.wanted_kill = True
+    assert "--no-kill" in report.fault()
 
 
 @pytest.mark.parametrize("outcome", ["crashed", "lost"])
 def test_a_kill_is_counted_with_the_jobs_it_hit(text: str, outcome: str) -> None:
     hit = Attempt(1, "n", "w0", CREATED_MS + 10, CREATED_MS + 20, outcome)
     view = done(text, attempts=(hit, *done(text).attempts))
-    report = report_on(text, view, killed=(4711,))
-    assert report.is_good
-    assert {"crashes survived 1", "started jobs they hit 1"} <= set(report.lines())
+    report = report_on(text, view, killed=4711)
+    assert report.fault() == ""
+    assert {"crashes survived 1", "started jobs hit by them 1"} <= set(report.lines())
 
 
 def test_an_index_has_the_lines_of_the_text(tmp_path: Path) -> None:

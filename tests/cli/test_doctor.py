@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.system.running import clean_environment
 from zjp.cli import checks
 from zjp.cli.checks import NOTE, OK, WRONG
 from zjp.config import Settings
@@ -19,6 +20,14 @@ from zjp.wire.messages import Durability, Pong
 pytestmark = pytest.mark.covers("cli:doctor")
 
 PONG = Pong("node-1", "0.1.0", Durability.DISK, False, ["email"])
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder is another one than the checkout, which stays importable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", clean_environment()["PYTHONPATH"])
+    return tmp_path
 
 
 def nobody() -> Pong:
@@ -82,19 +91,16 @@ def test_files_from_the_future_mean_that_the_clock_was_set_back(tmp_path: Path) 
     assert "in the future" in finding.found
 
 
-def test_an_application_that_cannot_be_imported_is_told_with_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken.py").write_text("raise RuntimeError('my own fault')\n")
-    monkeypatch.chdir(tmp_path)
+def test_an_application_that_cannot_be_imported_is_told_with_its_own_error(elsewhere: Path) -> None:
+    (elsewhere / "broken.py").write_text("raise RuntimeError('my own fault')\n")
     finding = checks.application(Settings(app="broken:app"))
     assert finding.state == WRONG
     assert "my own fault" in finding.found
     assert "No module named 'missing'" in checks.application(Settings(app="missing:app")).found
 
 
-def test_an_application_is_told_with_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "fine.py").write_text("from zjp import App\napp = App()\n@app.task('email')\ndef email(ctx): ...\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(checks.__file__).parents[2]))
+def test_an_application_is_told_with_its_tasks(elsewhere: Path) -> None:
+    (elsewhere / "fine.py").write_text("from zjp import App\napp = App()\n@app.task('email')\ndef email(ctx): ...\n")
     finding = checks.application(Settings(app="fine:app"))
     assert (finding.state, finding.found) == (OK, "fine:app, tasks: email")
 

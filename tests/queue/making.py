@@ -52,6 +52,9 @@ class Bench(Protocol):
     async def crash(self, *started: bytes, **limits: Any) -> QueueStore:
         """As if the process of the store opened last had been killed now; then `open`."""
 
+    passed_s: float
+    """By `pass_time` and `lose_lease`."""
+
     @property
     def lost(self) -> LostClaims:
         """What the last `open` answered."""
@@ -71,7 +74,7 @@ class SQLiteBench:
         self._path = folder / "queue-1.db"
         self._boot = 0
         self._stores: list[SQLiteQueueStore] = []
-        self._passed_s = 0.0
+        self.passed_s = 0.0
         self.finished: dict[bytes, Record] = {}
         self.lost = LostClaims(0, 0)
 
@@ -86,7 +89,7 @@ class SQLiteBench:
         settings: dict[str, Any] = {
             "lease_s": LEASE_S, "starvation_s": STARVATION_S, "dedup_s": DEDUP_S, "outbox_count_max": 10_000,
             "outbox_bytes_max": 1 << 28, "disk_reserve_bytes": 0, "finished": finished,
-            "now_s": lambda: 1000.0 + self._passed_s, "wall_ms": lambda: START_MS + round(self._passed_s * 1000),
+            "now_s": lambda: 1000.0 + self.passed_s, "wall_ms": lambda: START_MS + round(self.passed_s * 1000),
         }  # fmt: skip
         return SQLiteQueueStore(self._path, **(settings | limits))
 
@@ -109,7 +112,7 @@ class SQLiteBench:
         return await self.open(*started, **limits)
 
     def pass_time(self, seconds: float) -> None:
-        self._passed_s += seconds
+        self.passed_s += seconds
 
     async def lose_lease(self, store: QueueStore) -> None:
         for _ in range(int(LEASE_S / 2) + 1):

@@ -283,7 +283,7 @@ async def test_claim_serves_only_the_queues_it_names(store: QueueStore, producer
     await add(store, producer.spec("a"), producer.spec("b"))
     claim = await store.claim(10, {"b": 1, "c": 1})
     assert [job.spec.queue for job in claim.jobs] == ["b"]
-    assert (await store.claim(10, {"b": 1})).jobs == [] or not (await store.claim(10, {"b": 1})).jobs
+    assert not (await store.claim(10, {"b": 1})).jobs
 
 
 async def test_queues_share_claims_by_their_weights(store: QueueStore, producer: Producer) -> None:

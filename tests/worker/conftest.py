@@ -11,7 +11,6 @@ import msgpack
 import pytest
 
 from zjp.job import JobSpec, Options, StoredJob, make_id
-from zjp.retry import RetryPolicy
 from zjp.wire.messages import Result, ResultKind, TaskInfo
 from zjp.worker.pool import CrashReport, Pool, PoolSettings
 
@@ -59,17 +58,30 @@ class Desk:
     def ready_count(self) -> int:
         return sum(state.state == "ready" for state in self.pool.states())
 
-    def submit(self, task: str, payload: Mapping[str, Any] | None = None, *, priority: int = 5, **options: Any) -> bytes:
+    def submit(
+        self, task: str, payload: Mapping[str, Any] | None = None, *, priority: int = 5, **options: Any
+    ) -> bytes:
         """One job; returns its id."""
         return self.submit_many([(task, payload or {})], priority=priority, **options)[0]
 
-    def submit_many(self, wanted: Sequence[tuple[str, Mapping[str, Any]]], *, priority: int = 5, **options: Any) -> list[bytes]:
+    def submit_many(
+        self, wanted: Sequence[tuple[str, Mapping[str, Any]]], *, priority: int = 5, **options: Any
+    ) -> list[bytes]:
         jobs = [self.job(task, payload, priority=priority, **options) for task, payload in wanted]
         self._waiting += jobs
         self._hand_out()
         return [job.spec.id for job in jobs]
 
-    def job(self, task: str, payload: Mapping[str, Any], *, priority: int = 5, retries: int = 0, suspicion: int = 0, **options: Any) -> StoredJob:
+    def job(
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        *,
+        priority: int = 5,
+        retries: int = 0,
+        suspicion: int = 0,
+        **options: Any,
+    ) -> StoredJob:
         self._count += 1
         spec = JobSpec(
             make_id(1_700_000_000_000, 1, self._count),
@@ -106,7 +118,8 @@ class Desk:
                 pass
 
     def __str__(self) -> str:
-        return f"{len(self.results)} results, {len(self._waiting)} waiting, held {len(self.pool.held)}, {self.pool.states()}, {self.reports[-3:]}"
+        counts = f"{len(self.results)} results, {len(self._waiting)} waiting, {len(self.pool.held)} held"
+        return f"{counts}, {self.pool.states()}, {self.reports[-3:]}"
 
     def _hand_out(self) -> None:
         while self.is_handing_out and self._waiting and (credit := self.pool.credit()) > 0:
@@ -170,7 +183,7 @@ async def desk_of() -> AsyncIterator[Open]:
     desks: list[Desk] = []
 
     async def make(**settings: Any) -> Desk:
-        chosen = {"app": "tests.fakes:app", "node": "n1", "slots": 1, "processes": 1, "retry": RetryPolicy(base_s=0.01, max_s=1.0), **settings}
+        chosen = {"app": "tests.fakes:app", "node": "n1", "slots": 1, "processes": 1, **settings}
         desks.append(Desk(PoolSettings(**chosen)))
         return await desks[-1].start()
 

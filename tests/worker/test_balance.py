@@ -55,14 +55,17 @@ async def test_random_gives_each_about_the_same(desk_of: Open) -> None:
     assert desk.pool.skew() == pytest.approx(counts[-1] / 300 - 1)
 
 
-@pytest.mark.parametrize(("strategy", "priority", "of_busy"), [
-    ("round_robin", 5, 60),
-    ("round_robin", 9, 60),
-    ("least_loaded", 5, 0),
-    ("priority", 5, 60),
-    ("priority", 8, 0),
-    ("priority", 10, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("strategy", "priority", "of_busy"),
+    [
+        ("round_robin", 5, 60),
+        ("round_robin", 9, 60),
+        ("least_loaded", 5, 0),
+        ("priority", 5, 60),
+        ("priority", 8, 0),
+        ("priority", 10, 0),
+    ],
+)
 async def test_a_busy_process_gets_its_turn_or_nothing(
     desk_of: Open, tmp_path: Path, strategy: str, priority: int, of_busy: int
 ) -> None:

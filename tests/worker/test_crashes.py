@@ -17,12 +17,17 @@ from .conftest import Open
 pytestmark = pytest.mark.covers("main-path:7")
 
 
-@pytest.mark.parametrize(("task", "payload", "cause"), [
-    ("segfault", {}, "killed by SIGSEGV"),
-    ("exit_process", {"code": 0}, "ended with exit code 0"),
-    ("exit_process", {"code": 7}, "ended with exit code 7"),
-])  # fmt: skip
-async def test_the_only_running_job_is_charged_and_dies_at_the_limit(desk_of: Open, task: str, payload: dict[str, int], cause: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "payload", "cause"),
+    [
+        ("segfault", {}, "killed by SIGSEGV"),
+        ("exit_process", {"code": 0}, "ended with exit code 0"),
+        ("exit_process", {"code": 7}, "ended with exit code 7"),
+    ],
+)
+async def test_the_only_running_job_is_charged_and_dies_at_the_limit(
+    desk_of: Open, task: str, payload: dict[str, int], cause: str
+) -> None:
     desk = await desk_of()
     job_id = desk.submit(task, payload)
     await desk.until(lambda: desk.dead == [job_id])
@@ -52,7 +57,9 @@ async def test_one_segfault_among_a_thousand_jobs_run_inline_costs_the_others_no
     assert set(desk.charges) == {bad}
 
 
-async def test_several_running_jobs_are_suspects_and_are_told_apart_in_quarantine(desk_of: Open, tmp_path: Path) -> None:
+async def test_several_running_jobs_are_suspects_and_are_told_apart_in_quarantine(
+    desk_of: Open, tmp_path: Path
+) -> None:
     desk = await desk_of(slots=4)
     go = str(tmp_path / "go")
     innocent = [desk.submit("hold_until", {"path": go}) for _ in range(3)]
@@ -98,7 +105,9 @@ async def test_a_job_in_quarantine_can_be_cancelled_and_recalled(desk_of: Open, 
     assert desk.returned == {waiting[0]: 1, waiting[1]: 1}
 
 
-async def test_kill_9_charges_the_started_job_and_its_run_again_starts_within_a_second(desk_of: Open, tmp_path: Path) -> None:
+async def test_kill_9_charges_the_started_job_and_its_run_again_starts_within_a_second(
+    desk_of: Open, tmp_path: Path
+) -> None:
     desk = await desk_of(app="tests.fakes:plain", slots=2, processes=2)
     go = str(tmp_path / "go")
     job_id = desk.submit("hold_until", {"path": go})

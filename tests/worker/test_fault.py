@@ -30,7 +30,7 @@ def test_a_long_text_is_cut_in_the_middle_and_says_so() -> None:
 def test_an_exception_becomes_type_text_and_traceback() -> None:
     fault = describe(caught(ValueError("bad value")))
     assert (fault.type, fault.message) == ("ValueError", "bad value")
-    assert 'raise fault' in fault.traceback
+    assert "raise fault" in fault.traceback
     assert fault.traceback.endswith("ValueError: bad value\n")
 
 

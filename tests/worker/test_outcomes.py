@@ -15,7 +15,11 @@ from .conftest import Open
 
 pytestmark = pytest.mark.covers("main-path:7")
 
-WAYS = {"inline": {"app": "tests.fakes:plain", "slots": 1}, "threads": {"app": "tests.fakes:plain", "slots": 3}, "loop": {"slots": 3}}
+WAYS = {
+    "inline": {"app": "tests.fakes:plain", "slots": 1},
+    "threads": {"app": "tests.fakes:plain", "slots": 3},
+    "loop": {"slots": 3},
+}
 
 
 @pytest.fixture(params=list(WAYS))
@@ -59,7 +63,11 @@ async def test_the_jobs_own_number_of_retries_comes_before_the_tasks_and_the_set
     of_task = await desk.result(desk.submit("fail_once_only"))
     of_job = await desk.result(desk.submit("fail_once_only", max_retries=1))
     none_at_all = await desk.result(desk.submit("fail", max_retries=0))
-    assert [result.kind for result in (of_task, of_job, none_at_all)] == [ResultKind.FAILED, ResultKind.RETRY, ResultKind.FAILED]
+    assert [result.kind for result in (of_task, of_job, none_at_all)] == [
+        ResultKind.FAILED,
+        ResultKind.RETRY,
+        ResultKind.FAILED,
+    ]
 
 
 async def test_a_task_can_ask_to_be_run_again_later_or_never(desk_of: Open, way: dict[str, Any]) -> None:
@@ -130,7 +138,9 @@ async def test_a_payload_that_is_garbage_fails_for_good(desk_of: Open) -> None:
     assert outcome(await desk.result(desk.put(broken))) == (ResultKind.FAILED, "PayloadMismatch")
 
 
-@pytest.mark.parametrize(("task", "named"), [("return_object", "object"), ("return_int_keys", "int is not allowed for map key")])
+@pytest.mark.parametrize(
+    ("task", "named"), [("return_object", "object"), ("return_int_keys", "int is not allowed for map key")]
+)
 async def test_a_result_that_cannot_be_packed_fails_the_job_and_says_what_is_allowed(
     desk_of: Open, way: dict[str, Any], task: str, named: str
 ) -> None:

@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, str | int] = {
 def running_node(folder: Path, app: str) -> Iterator[str]:
     """Its address. `folder` holds everything it writes. Raises: NodeUnreachable with the end of its log."""
     config, log = folder / "demo.toml", folder / "node.log"
-    settings = {**SETTINGS, "app": app, "data_dir": str(folder / "data")}
+    settings = {**SETTINGS, "app": app, "data_dir": str(data_folder(folder))}
     config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
     with log.open("wb") as output, _ended_by_signals():
         # A session of its own: a Ctrl-C at the terminal reaches this process only, which then ends the node in order.
@@ -48,6 +48,10 @@ def running_node(folder: Path, app: str) -> Iterator[str]:
             yield _address(process, log)
         finally:
             _end(process)
+
+
+def data_folder(folder: Path) -> Path:
+    return folder / "data"
 
 
 def _environment() -> dict[str, str]:
@@ -97,7 +101,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop_signal(pid: int, number: int) -> bool:
+def send_signal(pid: int, number: int) -> bool:
     """False: the process is gone."""
     try:
         os.kill(pid, number)

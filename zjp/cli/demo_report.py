@@ -33,23 +33,35 @@ class Report:
 
     jobs: int
     seconds: float
-    killed: Sequence[int] = ()
+    killed: int | None = None
+    """The pid."""
+    wanted_kill: bool = False
     completed: int = 0
     failed: int = 0
     retries: int = 0
     delayed: int = 0
     lost: int = 0
     hit: int = 0
+    again_ms: int = 0
+    """The longest time from the kill, as the node saw it, to the next attempt of a job that it hit."""
     waits_ms: list[int] = field(default_factory=list)
     mismatches: list[str] = field(default_factory=list)
 
-    @property
-    def is_good(self) -> bool:
-        """Everything matches, nothing is lost, and a kill that was meant to hit started jobs did."""
-        return not self.mismatches and not self.lost and self.completed > 0 and (self.hit > 0 or not self.killed)
+    def fault(self) -> str:
+        """What is not as it must be; empty when all is well."""
+        if self.lost:
+            return f"{self.lost} jobs were lost"
+        if self.mismatches:
+            return f"{len(self.mismatches)} results are not what the plain loop says"
+        if self.killed is not None and not self.hit:
+            return "the kill hit no started job, so nothing was shown"
+        if self.wanted_kill and self.killed is None:
+            return "no worker ran a job long enough to be killed half-way; take a larger folder, or --no-kill"
+        return ""
 
     def lines(self) -> Iterator[str]:
         yield f"jobs {self.jobs}"
+        yield f"seconds {self.seconds:.2f}"
         yield f"jobs/s {self.jobs / self.seconds:.0f}"
         yield f"completed {self.completed}"
         yield f"failed for good {self.failed}"
@@ -57,13 +69,15 @@ class Report:
         yield f"wait p99 {show.age(percentile(self.waits_ms, 0.99) / 1000)}"
         yield f"retries {self.retries}"
         yield f"delayed {self.delayed}"
-        yield f"crashes survived {len(self.killed)}"
-        yield f"started jobs they hit {self.hit}"
+        yield f"crashes survived {0 if self.killed is None else 1}"
+        yield f"started jobs hit by them {self.hit}"
+        if self.hit:
+            yield f"all run again within {show.age(self.again_ms / 1000)}"
         yield f"different from the plain loop {len(self.mismatches)}"
         yield f"lost {self.lost}"
 
 
-def judge(asked: Sequence[Asked], found: Mapping[bytes, JobView], seconds: float, killed: Sequence[int]) -> Report:
+def judge(asked: Sequence[Asked], found: Mapping[bytes, JobView], seconds: float, killed: int | None) -> Report:
     """`found`: what the node answers for each id, after all were waited for."""
     report = Report(jobs=len(asked), seconds=seconds, killed=killed)
     for one in asked:
@@ -76,6 +90,7 @@ def judge(asked: Sequence[Asked], found: Mapping[bytes, JobView], seconds: float
         report.retries += view.retries
         report.delayed += one.delay_ms > 0
         report.hit += any(attempt.outcome in LOST_ATTEMPTS for attempt in view.attempts)
+        report.again_ms = max(report.again_ms, _again_ms(view))
         first_ms = min((attempt.started_ms for attempt in view.attempts if attempt.started_ms), default=view.started_ms)
         report.waits_ms.append(first_ms - view.created_ms - one.delay_ms)
         report.mismatches += [f"{show.clean(str(one.path))}: {text}" for text in differences(one, view)]
@@ -99,6 +114,11 @@ def differences(one: Asked, view: JobView) -> Iterator[str]:
         yield f"was retried {view.retries} times, it fails {retries} times"
     if one.delay_ms and view.started_ms + CLOCK_STEP_MS < view.created_ms + one.delay_ms:
         yield f"started {view.started_ms - view.created_ms} ms after its submit, with a delay of {one.delay_ms} ms"
+
+
+def _again_ms(view: JobView) -> int:
+    pairs = zip(view.attempts, view.attempts[1:], strict=False)
+    return max((after.started_ms - hit.ended_ms for hit, after in pairs if hit.outcome in LOST_ATTEMPTS), default=0)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -42,9 +42,23 @@ class Job(JobFacts):
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Client, job_id: bytes, type: str, **known: Any) -> None:
-        super().__init__(job_id, type, **known)
+    def __init__(
+        self,
+        client: Client,
+        job_id: bytes,
+        type: str,
+        kind: m.SubmitKind | None = None,
+        level: m.Durability | None = None,
+        *,
+        view: JobView | None = None,
+    ) -> None:
+        # One by one and without super(): this is done for each job of a batch.
         self._client = client
+        self._id = job_id
+        self._type = type
+        self.kind = kind
+        self.level = level
+        self._view = view
 
     def _known(self) -> JobView:
         if self._view is None:
@@ -143,7 +157,7 @@ class Client:
             for specs in deeds.batches(jobs, options, self._door.make_ids):
                 reply = expect(m.SubmitReply, self._door.ask(m.Submit(specs), within_s))
                 level, created = reply.level, m.SubmitKind.CREATED
-                batch = [Job(self, spec.id, spec.type, kind=created, level=level) for spec in specs]
+                batch = [Job(self, spec.id, spec.type, created, level) for spec in specs]
                 for index, one in reply.others:
                     batch[index] = Job(self, one.id, specs[index].type, kind=one.kind, level=level)
                 made += batch
@@ -188,30 +202,14 @@ class Client:
 
     def as_completed(self, refs: Iterable[Ref], /, timeout: Duration | None = None) -> Iterator[Job]:
         """Each job as it finishes. Among more than 1,000 those first named are watched first."""
-        limit_s = None if timeout is None else duration_s("timeout", timeout)
-        give_up_at = None if limit_s is None else time.monotonic() + limit_s
-        pending = dict.fromkeys(deeds.ref_bytes(ref) for ref in refs)
-        while pending:
-            left_s = None if give_up_at is None else give_up_at - time.monotonic()
-            if left_s is not None and limit_s and left_s <= 0:
-                raise deeds.still_waiting(pending, len(pending), limit_s)
-            watched = list(pending)[: m.IDS_MAX]
-            wait_ms, within_s = deeds.wait_round(left_s, self._timeout_s)
-            views = expect(m.Jobs, self._door.ask(m.Wait(watched, wait_ms), within_s)).jobs
+        watch = deeds.Watch([deeds.ref_bytes(ref) for ref in refs], timeout, time.monotonic())
+        while watch.pending:
+            request, within_s = watch.next_round(time.monotonic(), self._timeout_s)
+            views = expect(m.Jobs, self._door.ask(request, within_s)).jobs
             if None in views:
-                self._find_missing(watched)
-            for view in views:
-                if view is not None and view.id in pending:
-                    del pending[view.id]
-                    yield self._job(view)
-            if not limit_s and limit_s is not None and not views:
-                raise deeds.still_waiting(pending, len(pending), limit_s)
-
-    def _find_missing(self, ids: list[bytes]) -> None:
-        """Raises: NotFound, naming the first of `ids` that is not known."""
-        for job_id, found in zip(ids, self.get_many(ids), strict=True):
-            if found is None:
-                raise deeds.not_found(job_id)
+                watch.name_missing(self.get_many(request.ids))
+            for view in watch.take(views):
+                yield self._job(view)
 
     def result(self, ref: Ref, /, timeout: Duration | None = None) -> Any:
         """Wait for the job and give what its task returned. Raises: JobFailed, JobCancelled, TimeoutError."""

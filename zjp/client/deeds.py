@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -18,17 +19,29 @@ from ..wire.messages import (
     SubmitReply,
     Submitted,
     Verdicts,
+    Wait,
 )
 from .calls import Outcome, Receipt
 from .facts import JobFacts
-from .options import Id, Moment, SubmitOptions, Submittable, id_bytes, make_spec, moment_ms, request_of
+from .options import (
+    Duration,
+    Id,
+    Moment,
+    SubmitOptions,
+    Submittable,
+    duration_s,
+    id_bytes,
+    make_spec,
+    moment_ms,
+    request_of,
+)
 from .packing import pack_payload
 
 REQUEST_BYTES_MAX = 8 << 20
 """Payload bytes of one request of `submit_many`."""
 WAIT_ROUND_S = 15.0
 """A longer wait is asked in rounds."""
-WAIT_GRACE_S = 1.0
+WAIT_GRACE_S = 2.0
 """What an answer may take on its way, beyond the time of a wait."""
 PAGE_JOBS = 100
 TIMEOUT_S = 10.0
@@ -154,17 +167,44 @@ def not_found(job_id: bytes) -> NotFound:
     return NotFound(f"no job {format_id(job_id)}; it was never submitted here, or its record is older than RECORDS_TTL")
 
 
-def wait_round(left_s: float | None, timeout_s: float) -> tuple[int, float]:
-    """How long to let the node wait (ms), and how long to wait for the node."""
-    if left_s is None or left_s > WAIT_ROUND_S:
-        return round(WAIT_ROUND_S * 1000), WAIT_ROUND_S + timeout_s
-    return max(0, round(left_s * 1000)), left_s + WAIT_GRACE_S
+class Watch:
+    """Jobs to be waited for, round by round: ask `next_round`, then `take` what came. `timeout` None: for as long as it takes."""
 
+    def __init__(self, ids: Iterable[bytes], timeout: Duration | None, now: float) -> None:
+        self.pending = dict.fromkeys(ids)
+        self._limit_s = math.inf if timeout is None else duration_s("timeout", timeout)
+        self._give_up_at = now + self._limit_s
+        self._is_first = True
 
-def still_waiting(ids: Iterable[bytes], count: int, timeout_s: float | None) -> TimeoutError:
-    named = ", ".join(format_id(job_id) for job_id in islice(ids, 3))
-    jobs = f"job {named} is" if count == 1 else f"{count} jobs are ({named}{', ...' if count > 3 else ''})"
-    return TimeoutError(f"{jobs} not finished after {timeout_s:g} s; wait longer, or look at the status")
+    def next_round(self, now: float, timeout_s: float) -> tuple[Wait, float]:
+        """The request, and how long to wait for the node (s). Looks once even with no time. Raises: TimeoutError."""
+        left_s = self._give_up_at - now
+        if left_s <= 0 and not self._is_first:
+            raise self._still_waiting()
+        self._is_first = False
+        watched = list(islice(self.pending, IDS_MAX))
+        if left_s > WAIT_ROUND_S:
+            return Wait(watched, round(WAIT_ROUND_S * 1000)), WAIT_ROUND_S + timeout_s
+        return Wait(watched, max(0, round(left_s * 1000))), max(0.0, left_s) + WAIT_GRACE_S
+
+    def take(self, views: Iterable[JobView | None]) -> Iterator[JobView]:
+        """Those that are new."""
+        for view in views:
+            if view is not None and view.id in self.pending:
+                del self.pending[view.id]
+                yield view
+
+    def name_missing(self, found: Sequence[JobFacts | None]) -> None:
+        """`found`: a look-up of the ids last asked for. Raises: NotFound."""
+        for job_id, job in zip(self.pending, found, strict=False):
+            if job is None:
+                raise not_found(job_id)
+
+    def _still_waiting(self) -> TimeoutError:
+        count = len(self.pending)
+        named = ", ".join(format_id(job_id) for job_id in islice(self.pending, 3))
+        jobs = f"job {named} is" if count == 1 else f"{count} jobs are ({named}{', ...' if count > 3 else ''})"
+        return TimeoutError(f"{jobs} not finished after {self._limit_s:g} s; wait longer, or look at the status")
 
 
 def filter_of(

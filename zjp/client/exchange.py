@@ -209,7 +209,8 @@ class Exchange:
         """Whether anything was sent: a send may have read from the connection, so everything has to be read again."""
         sends = self.session.take_sends(time.monotonic())
         for address, seq, frames in sends:
-            if not self._wires[address].send(frames):
+            wire = self._wires.get(address)
+            if wire is None or not wire.send(frames):
                 self.session.not_sent(address, seq, time.monotonic())
         return bool(sends)
 

@@ -30,17 +30,9 @@ class JobFacts:
     """`kind` and `level` tell what the submit did; both are None for a job that was looked up."""
 
     __slots__ = ("_id", "_type", "_view", "kind", "level")
-
-    def __init__(
-        self,
-        job_id: bytes,
-        type: str,
-        *,
-        kind: SubmitKind | None = None,
-        level: Durability | None = None,
-        view: JobView | None = None,
-    ) -> None:
-        self._id, self._type, self.kind, self.level, self._view = job_id, type, kind, level, view
+    kind: SubmitKind | None
+    level: Durability | None
+    _view: JobView | None
 
     def _known(self) -> JobView:
         """The latest view; how to get one when there is none is up to the heirs."""

@@ -1,7 +1,8 @@
 """The session in an asyncio loop: sockets drained by pumps, one timer, one future per waiting caller.
 
-What is submitted in one turn of the loop leaves together at its end, so the coroutines that one answer wakes form the next batch. A caller
-that is cancelled leaves its future behind: the request goes on, and its answer meets nobody. Everything belongs to the loop of the first call.
+What is submitted in one turn of the loop leaves together at its end, so the coroutines that one answer wakes form the next batch.
+A caller that is cancelled leaves its future behind: the request goes on, and its answer meets nobody. Everything belongs to the loop of
+the first call.
 """
 
 from __future__ import annotations
@@ -133,7 +134,10 @@ class LoopExchange:
 
     def _open_wire(self, address: str) -> None:
         wire = Wire(address)
-        pumps = Pump(wire.dealer, partial(self._on_message, address)), Pump(wire.monitor, partial(self._on_event, address))
+        pumps = (
+            Pump(wire.dealer, partial(self._on_message, address)),
+            Pump(wire.monitor, partial(self._on_event, address)),
+        )
         self._wires[address] = wire, *pumps
         for pump in pumps:
             pump.start()

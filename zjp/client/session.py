@@ -368,7 +368,9 @@ class Session(Generic[W]):
         link.fault = f"its answer cannot be read: {fault}"
         call = self._calls.get(seq_of(frames))
         if call is not None:
-            self._finish(call, unreadable(call.request, frames, f"the answer of {link.address} cannot be read: {fault}"))
+            self._finish(
+                call, unreadable(call.request, frames, f"the answer of {link.address} cannot be read: {fault}")
+            )
 
     def _finish(self, call: Call[W], outcome: Reply | ZjpError) -> None:
         self._finished += call.answers(outcome)
@@ -427,7 +429,7 @@ class Session(Generic[W]):
             late.append(self._gathered.popleft())
         if late:
             specs, waiters, deadlines = (list(column) for column in zip(*late, strict=True))
-            unsent = Batch(0, specs, waiters, deadlines, now=self._started_at or now)
+            unsent = Batch(0, specs, waiters, deadlines, now=self._started_at)
             error = error_at_deadline(unsent, now, self._places())
             self._finished += [(waiter, apart(error)) for waiter in waiters]
 

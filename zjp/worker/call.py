@@ -54,12 +54,16 @@ def _no_extension(code: int, data: bytes) -> Any:
 class Caller:
     """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped."""
 
-    def __init__(self, settings: ChildSettings, tasks: Mapping[str, Definition], report: Callable[[bytes, dict[str, Any]], None]) -> None:
+    def __init__(
+        self, settings: ChildSettings, tasks: Mapping[str, Definition], report: Callable[[bytes, dict[str, Any]], None]
+    ) -> None:
         self.tasks = tasks
         self.cancelled: set[bytes] = set()
         self._settings, self._report = settings, report
         self._packer = msgpack.Packer(use_bin_type=True, strict_types=False, datetime=False)
-        self._soft_s = {name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()}
+        self._soft_s = {
+            name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()
+        }
 
     def call(self, fence: int, job: StoredJob, limited: Callable[[float, Callable[[], Any]], Any]) -> Result:
         """Run a `def` task. `limited(limit_s, function)` calls the function under a soft limit; it is used when the job has one."""
@@ -86,8 +90,15 @@ class Caller:
             if self.cancelled:
                 self.cancelled.discard(spec.id)
 
-    def _call_equipped(self, definition: Definition, fence: int, job: StoredJob, payload: dict[str, Any], soft_s: float | None,
-                       limited: Callable[[float, Callable[[], Any]], Any]) -> Any:  # fmt: skip
+    def _call_equipped(
+        self,
+        definition: Definition,
+        fence: int,
+        job: StoredJob,
+        payload: dict[str, Any],
+        soft_s: float | None,
+        limited: Callable[[float, Callable[[], Any]], Any],
+    ) -> Any:
         definition.check_payload(payload)
         function = definition.function
         arguments = (self.context(fence, job),) if definition.takes_context else ()
@@ -137,11 +148,16 @@ class Caller:
                 # Keys that are no text and extension types can be packed but not read: found out here, not by whoever asks for the result.
                 msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension)
         except Exception as fault:
-            why = bounded(f"the result is {_kind_of(value)} and cannot be packed: {fault}; {ALLOWED}", MESSAGE_CHARS_MAX)
+            why = bounded(
+                f"the result is {_kind_of(value)} and cannot be packed: {fault}; {ALLOWED}", MESSAGE_CHARS_MAX
+            )
             return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultNotSerialisable", why))
         limit = self._settings.max_result_bytes
         if len(data) > limit:
-            why = f"the result is {len(data)} bytes, the limit is {limit} ({show_size(limit)}); store it elsewhere and return a reference, or raise MAX_RESULT"
+            why = (
+                f"the result is {len(data)} bytes, the limit is {limit} ({show_size(limit)}); "
+                "store it elsewhere and return a reference, or raise MAX_RESULT"
+            )
             return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultTooLarge", why))
         return Result(job_id, _COMPLETED, started_us, ended_us, data)
 
@@ -162,7 +178,10 @@ class Caller:
 
     def unserved(self, job: StoredJob) -> Result:
         known = ", ".join(sorted(self.tasks)[:20])
-        fault = JobFault("UnknownTask", bounded(f"this application has no task {job.spec.type!r}; known tasks: {known}", MESSAGE_CHARS_MAX))
+        fault = JobFault(
+            "UnknownTask",
+            bounded(f"this application has no task {job.spec.type!r}; known tasks: {known}", MESSAGE_CHARS_MAX),
+        )
         now = now_us()
         return Result(job.spec.id, ResultKind.UNSERVED, now, now, error=fault)
 
@@ -174,7 +193,11 @@ class Caller:
         told = describe(fault, own_frames=OWN_FRAMES)
         if isinstance(fault, SoftTimeout) and not told.message:
             limit_s = self.soft_limit_s(job)
-            told = JobFault(told.type, f"the attempt ran longer than its soft limit of {show_duration(limit_s or 0.0)}", told.traceback)
+            told = JobFault(
+                told.type,
+                f"the attempt ran longer than its soft limit of {show_duration(limit_s or 0.0)}",
+                told.traceback,
+            )
         return told
 
     def _max_retries(self, job: StoredJob) -> int:

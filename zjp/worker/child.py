@@ -24,17 +24,22 @@ from enum import Enum
 
 import msgspec
 import zmq
+from msgspec import structs
 
-from ..job import JobFault
+from ..job import JobFault, StoredJob
 from ..transport.pump import set_limits
 from ..wire.codec import encode_worker
-from ..wire.messages import ToWorker
+from ..wire.messages import Recall, Run, ToWorker
 from .credit import PREFETCH_US, floor_us
 from .environment import for_children
 from .marks import MarkFile
 from .settings import ChildSettings
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+RUN_BYTES_MAX = 4 << 20
+"""Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
 
 
 class Phase(Enum):
@@ -76,7 +81,15 @@ class Child:
         "was_ready",
     )
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: ChildSettings, *, seat: str, jobs_max: int, secret_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: ChildSettings,
+        *,
+        seat: str,
+        jobs_max: int,
+        secret_names: Sequence[str],
+    ) -> None:
         """Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
         self.phase = Phase.STARTING
@@ -124,6 +137,28 @@ class Child:
     def send(self, message: ToWorker) -> None:
         with contextlib.suppress(zmq.Again):  # its process is gone: its exit is dealt with as such
             self.socket.send(encode_worker(message), zmq.NOBLOCK)
+
+    def give(self, fence: int, lot: list[StoredJob], load_us: int) -> None:
+        """Hand over jobs, which the ledger has down as this process's. `load_us`: the cost of all that it holds with them."""
+        if not self.count:
+            self.moved_at = time.monotonic()
+        self.count += len(lot)
+        self.load_us = load_us
+        if any(
+            job.attempts for job in lot
+        ):  # a job's history, with its tracebacks, is nothing to a worker and may be megabytes
+            lot = [structs.replace(job, attempts=(), progress=b"") if job.attempts else job for job in lot]
+        if len(lot) == 1 or sum([len(job.spec.payload) for job in lot]) <= RUN_BYTES_MAX:
+            self.send(Run(fence, lot))
+        else:
+            for job in lot:
+                self.send(Run(fence, [job]))
+
+    def recall(self) -> None:
+        """Ask for what it has not started; it is given nothing more until it has answered."""
+        if self.phase is Phase.READY and self.count and not self.is_recalled:
+            self.is_recalled = True
+            self.send(Recall())
 
     def kill(self, why: str) -> None:
         """SIGKILL for it and everything it started. The exit is seen later, like any other."""
@@ -177,7 +212,9 @@ class Child:
                 os.unlink(self.marks.path)
 
     def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS says it of a group of zombies
+        with contextlib.suppress(
+            ProcessLookupError, PermissionError
+        ):  # PermissionError: macOS says it of a group of zombies
             os.killpg(self.pid, signal.SIGKILL)
 
 

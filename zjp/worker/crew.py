@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..log import event
 from ..wire.messages import StopWorker
 from .child import Child, Phase
 from .environment import python_path
+from .reports import WorkerState
 from .settings import PoolSettings, child_settings, spread
 
 SETTLE_S = 0.01
@@ -30,10 +32,21 @@ START_MAX_S = 60.0
 LEAVE_MAX_S = 5.0
 """A process that was asked to end, and holds nothing any more, is killed after this."""
 PAUSE_S = (0.1, 15.0)
+FOLDER_CHARS_MAX = 80
+"""Of the run folder; a unix socket's whole path may have 107."""
 
 _IN_PLACE = (Phase.STARTING, Phase.READY)
 
 log = logging.getLogger(__name__)
+
+
+def make_run_folder() -> str:
+    """A folder of our own (0700) with a path short enough for unix sockets."""
+    folder = tempfile.mkdtemp(prefix="zjp-")
+    if len(folder) > FOLDER_CHARS_MAX:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="zjp-", dir="/tmp")
+    return folder
 
 
 def outbox_of(run_folder: str) -> str:
@@ -43,7 +56,18 @@ def outbox_of(run_folder: str) -> str:
 class Seat:
     """`handed` counts jobs given to all its generations: what the skew is measured from."""
 
-    __slots__ = ("child", "done", "failed", "generation", "handed", "name", "not_before", "pause_s", "restarts", "slots")
+    __slots__ = (
+        "child",
+        "done",
+        "failed",
+        "generation",
+        "handed",
+        "name",
+        "not_before",
+        "pause_s",
+        "restarts",
+        "slots",
+    )
 
     def __init__(self, name: str, slots: int) -> None:
         self.name, self.slots = name, slots
@@ -58,7 +82,9 @@ class Crew:
     def __init__(self, settings: PoolSettings, on_death: Callable[[Child], None]) -> None:
         self._settings, self._on_death = settings, on_death
         self._timers: set[asyncio.TimerHandle] = set()
-        self.seats = [Seat(f"w{index}", slots) for index, slots in enumerate(spread(settings.slots, settings.processes))]
+        self.seats = [
+            Seat(f"w{index}", slots) for index, slots in enumerate(spread(settings.slots, settings.processes))
+        ]
         self.quarantine = Seat("q", 1)
         self.children: dict[str, Child] = {}
         """By name, until judged."""
@@ -78,7 +104,11 @@ class Crew:
 
     def fill(self, seat: Seat) -> None:
         """Start the next generation on `seat`, unless it is filled."""
-        if self.is_stopping or time.monotonic() < seat.not_before or (seat.child is not None and seat.child.phase in _IN_PLACE):
+        if (
+            self.is_stopping
+            or time.monotonic() < seat.not_before
+            or (seat.child is not None and seat.child.phase in _IN_PLACE)
+        ):
             return
         seat.restarts += seat.generation > 0
         seat.generation += 1
@@ -95,7 +125,13 @@ class Crew:
             python_path=python_path(),
         )
         try:
-            child = Child(self._context, settings, seat=seat.name, jobs_max=self._settings.max_jobs, secret_names=self._settings.secret_names)
+            child = Child(
+                self._context,
+                settings,
+                seat=seat.name,
+                jobs_max=self._settings.max_jobs,
+                secret_names=self._settings.secret_names,
+            )
         except OSError as fault:
             event(log, logging.ERROR, "worker.not_started", worker=name, reason=str(fault))
             self._pause(seat)
@@ -135,6 +171,9 @@ class Crew:
     def unsettled(self) -> Iterator[Child]:
         """Processes on their way in or out: they need the tick."""
         return (child for child in self.children.values() if child.phase is not Phase.READY or child.death_fd is None)
+
+    def states(self) -> list[WorkerState]:
+        return [_state_of(child, self.seat_of(child)) for child in self.children.values()]
 
     def close(self) -> None:
         """Every process must be gone."""
@@ -178,3 +217,18 @@ class Crew:
 
         timer = self._loop.call_later(delay_s, act)
         self._timers.add(timer)
+
+
+def _state_of(child: Child, seat: Seat) -> WorkerState:
+    return WorkerState(
+        name=child.name,
+        pid=child.pid,
+        state=child.phase.value,
+        slots=child.slots,
+        busy=min(child.count, child.slots),
+        held=child.count,
+        done=child.done,
+        failed=child.failed,
+        rss_bytes=child.measure_rss() if child.phase is not Phase.GONE else child.rss_bytes,
+        restarts=seat.restarts,
+    )

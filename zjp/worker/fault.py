@@ -1,4 +1,7 @@
-"""An exception as data: class name, text and traceback, bounded, and always encodable. It came from a task: nothing about it can be trusted."""
+"""An exception as data: class name, text and traceback, bounded, and always encodable.
+
+It came out of a task: nothing about it can be trusted, not even that its text can be had.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ TYPE_CHARS_MAX = 200
 
 def describe(fault: BaseException, *, own_frames: int = 1) -> JobFault:
     """`own_frames`: how many frames of the traceback are the worker's, and say nothing to whoever wrote the task."""
-    return JobFault(type(fault).__name__[:TYPE_CHARS_MAX], bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames))
+    return JobFault(
+        type(fault).__name__[:TYPE_CHARS_MAX], bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames)
+    )
 
 
 def bounded(text: str, chars_max: int) -> str:

@@ -1,7 +1,7 @@
 """Which process holds which job: the table that makes sure that each job leaves the pool exactly once.
 
-Results are matched by id *and* process: what a process reports that is no longer (or not yet again) its own is dropped here, and the store's
-fence would refuse it as well. No sockets, no callbacks; everything works on batches.
+Results are matched by id *and* process: what a process reports that is no longer (or not yet again) its own is dropped
+here, and the store's fence would refuse it as well. No sockets, no callbacks; everything works on batches.
 """
 
 from __future__ import annotations

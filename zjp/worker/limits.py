@@ -93,7 +93,9 @@ class ThreadLimits:
                 heapq.heappush(waiting, self._added.get(timeout=pause_s))
             except queue.Empty:
                 _fire(heapq.heappop(waiting)[2])
-            if len(waiting) >= SWEEP_AT and not self._count % SWEEP_AT:  # short functions under a long limit leave entries behind
+            if (
+                len(waiting) >= SWEEP_AT and not self._count % SWEEP_AT
+            ):  # short functions under a long limit leave entries behind
                 waiting = [entry for entry in waiting if entry[2].claims]
                 heapq.heapify(waiting)
 
@@ -113,4 +115,6 @@ def _pop(claims: list[None]) -> bool:
 
 
 def _set_exception(thread_id: int, kind: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None
+    )

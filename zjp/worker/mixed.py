@@ -55,7 +55,10 @@ class MixedRunner:
         while not self._is_over:
             try:
                 self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as fault:  # raised by something a task left running: asyncio lets only these two out
+            except (
+                SystemExit,
+                KeyboardInterrupt,
+            ) as fault:  # raised by something a task left running: asyncio lets only these two out
                 event(log, logging.WARNING, "task.stray_exit", error=repr(fault))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._outbox.flush()
@@ -170,7 +173,9 @@ class MixedRunner:
         finally:
             if timer is not None:
                 timer.cancel()
-        return Result(job.spec.id, 0, started_us, now_us()) if value is None else caller.completed(job, value, started_us)
+        return (
+            Result(job.spec.id, 0, started_us, now_us()) if value is None else caller.completed(job, value, started_us)
+        )
 
     def _pass_limit(self, job_id: bytes, limit: _Limit) -> None:
         limit.has_passed = True

@@ -2,12 +2,12 @@
 
     node ──dispatch──► Pool ──PUSH, one per process──► worker processes ──one PULL for all──► Pool ──callbacks──► node
 
-The pool knows at every moment what each process holds. A job leaves it by exactly one of the callbacks: with its result, returned unspent,
-or in the report of its process's death. Plain PUSH to several workers would strand jobs in the pipe of a dead one and nobody would know which;
-so each process has a socket of its own, and gets only what it has credit for (`credit.py`).
+The pool knows at every moment what each process holds. A job leaves it by exactly one of the callbacks: with its result,
+returned unspent, or in the report of its process's death. Plain PUSH to several workers would strand jobs in the pipe of a
+dead one, and nobody would know which; so each process has a socket of its own, and gets only what it has credit for.
 
-One slow tick looks after everything that is about time: there is no timer, task or future per job. It runs only while something is
-held, or a process is on its way in or out.
+One slow tick looks after everything that is about time: there is no timer, task or future per job. It runs only while
+something is held, or a process is on its way in or out.
 
     ledger.py      which process holds which job        crew.py, child.py   the processes
     watch.py       time-outs, recall                    verdict.py          who pays for a death
@@ -21,15 +21,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import zmq
-from msgspec import structs
 
 from ..balance import Balancer
 from ..errors import WireError
@@ -37,10 +34,10 @@ from ..job import SUSPICION_LIMIT, StoredJob
 from ..log import event
 from ..transport.pump import Pump, set_limits
 from ..wire.codec import decode_from_worker
-from ..wire.messages import NotReady, Progress, Ready, Recall, Result, Results, Returned, Run, StopJobs, TaskInfo
+from ..wire.messages import NotReady, Progress, Ready, Result, Results, Returned, StopJobs, TaskInfo
 from .child import Child, Phase
 from .credit import PREFETCH_US, Credit
-from .crew import Crew, Seat, outbox_of
+from .crew import Crew, Seat, make_run_folder, outbox_of
 from .ledger import Items, Ledger
 from .quarantine import Quarantine
 from .reports import Callbacks, CrashReport, Held, WorkerState
@@ -50,17 +47,16 @@ from .watch import TICK_S, Watch
 
 __all__ = ["CrashReport", "Held", "Pool", "PoolSettings", "WorkerState"]
 
-RUN_BYTES_MAX = 4 << 20
-"""Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
-FOLDER_CHARS_MAX = 80
-"""Of the run folder; a unix socket's whole path may have 107."""
 IDLE_TICK_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Pool:
-    """`await start()`, then `dispatch` what `credit` allows; at the end `await stop(grace_s)`. What the callbacks mean: `reports.Callbacks`."""
+    """`await start()`, then `dispatch` what `credit` allows; at the end `await stop(grace_s)`.
+
+    What the callbacks mean stands at `reports.Callbacks`. Until it is started the pool has no credit, and everything else does nothing.
+    """
 
     def __init__(
         self,
@@ -101,7 +97,7 @@ class Pool:
     async def start(self) -> None:
         """Start the processes; `on_ready` or `on_not_ready` follows. Raises: OSError when folder or socket cannot be made."""
         self._loop = asyncio.get_running_loop()
-        self._run_folder = _make_run_folder()
+        self._run_folder = make_run_folder()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         outbox = self._context.socket(zmq.PULL)
         set_limits(outbox, linger_ms=0, high_water_mark=0)  # bounded by credit: each message answers a job
@@ -153,7 +149,9 @@ class Pool:
 
     def credit(self) -> int:
         """How many jobs of the recent mix it would take now."""
-        return self._credit.jobs_for(sum(max(0, seat.child.room_us) for seat in self._crew.seats if seat.child is not None))
+        return self._credit.jobs_for(
+            sum(max(0, seat.child.room_us) for seat in self._crew.seats if seat.child is not None)
+        )
 
     def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:
         """Hand out jobs of one claim, in order. What turns out to need more room than there is comes back through `on_returned`."""
@@ -203,7 +201,7 @@ class Pool:
     def recall(self) -> None:
         """Everything that has not started comes back through `on_returned`."""
         for child in self._crew.children.values():
-            _recall(child)
+            child.recall()
         self._give_back(self._withdraw_waiting())
 
     @property
@@ -215,7 +213,7 @@ class Pool:
         return self._ledger.find(job_id)
 
     def states(self) -> list[WorkerState]:
-        return [_state_of(child, self._crew.seat_of(child)) for child in self._crew.children.values()]
+        return self._crew.states()
 
     def skew(self) -> float:
         """By how much the busiest process was given more jobs per slot than the mean, as a share: 0.0 is even, 1.0 twice the mean."""
@@ -228,7 +226,7 @@ class Pool:
         child = seat.child
         assert child is not None
         seat.handed += len(lot)
-        _send(child, fence, lot, child.slots * PREFETCH_US - room_us)
+        child.give(fence, lot, child.slots * PREFETCH_US - room_us)
 
     def _set_aside(self, job: StoredJob, fence: int, now: float) -> None:
         """A suspect, or a job that is still here under a former claim (whose lease was lost): that one has to go first."""
@@ -251,7 +249,7 @@ class Pool:
         found = self._quarantine.next_job(time.monotonic())
         if found is not None:
             child, job, fence = found
-            _send(child, fence, [job], PREFETCH_US)
+            child.give(fence, [job], PREFETCH_US)
 
     # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,7 +267,9 @@ class Pool:
         elif isinstance(message, Returned):
             self._returned(child, message.ids)
         elif isinstance(message, Progress):
-            self._tell.on_progress({job_id: data for job_id, data in message.progress.items() if job_id in self._ledger.held})
+            self._tell.on_progress(
+                {job_id: data for job_id, data in message.progress.items() if job_id in self._ledger.held}
+            )
         elif isinstance(message, Ready):
             self._ready(child, message.tasks)
         elif isinstance(message, NotReady):
@@ -340,7 +340,7 @@ class Pool:
     def _look(self, child: Child, now: float) -> None:
         child.measure_rss()
         if child.count and self._watch.look(child, now, self.tasks):
-            _recall(child)
+            child.recall()
         if 0 < self._settings.max_rss_bytes < child.rss_bytes:
             self._recycle(child, f"it uses {child.rss_bytes} bytes, WORKER_MAX_RSS is {self._settings.max_rss_bytes}")
 
@@ -369,7 +369,11 @@ class Pool:
 
     def _tell_of_crash(self, child: Child, lost: Sequence[tuple[StoredJob, int, float]]) -> None:
         process = CrashReport(
-            worker=child.name, pid=child.pid, exit_code=child.exit_code, rss_bytes=child.rss_bytes, cause=child.exit_text()
+            worker=child.name,
+            pid=child.pid,
+            exit_code=child.exit_code,
+            rss_bytes=child.rss_bytes,
+            cause=child.exit_text(),
         )
         report = judge(
             lost,
@@ -382,47 +386,3 @@ class Pool:
         )
         event(log, logging.WARNING, "worker.died", worker=child.name, pid=child.pid, cause=report.cause, held=len(lost))
         self._tell.on_crashed(report)
-
-
-def _send(child: Child, fence: int, lot: list[StoredJob], load_us: int) -> None:
-    if not child.count:
-        child.moved_at = time.monotonic()
-    child.count += len(lot)
-    child.load_us = load_us
-    if any([job.attempts for job in lot]):  # the history of a job, with its tracebacks, is nothing to a worker and may be megabytes
-        lot = [structs.replace(job, attempts=(), progress=b"") if job.attempts else job for job in lot]
-    if len(lot) == 1 or sum([len(job.spec.payload) for job in lot]) <= RUN_BYTES_MAX:
-        child.send(Run(fence, lot))
-    else:
-        for job in lot:
-            child.send(Run(fence, [job]))
-
-
-def _recall(child: Child) -> None:
-    if child.phase is Phase.READY and child.count and not child.is_recalled:
-        child.is_recalled = True
-        child.send(Recall())
-
-
-def _state_of(child: Child, seat: Seat) -> WorkerState:
-    return WorkerState(
-        name=child.name,
-        pid=child.pid,
-        state=child.phase.value,
-        slots=child.slots,
-        busy=min(child.count, child.slots),
-        held=child.count,
-        done=child.done,
-        failed=child.failed,
-        rss_bytes=child.measure_rss() if child.phase is not Phase.GONE else child.rss_bytes,
-        restarts=seat.restarts,
-    )
-
-
-def _make_run_folder() -> str:
-    """A folder of our own (0700) with a path short enough for unix sockets."""
-    folder = tempfile.mkdtemp(prefix="zjp-")
-    if len(folder) > FOLDER_CHARS_MAX:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="zjp-", dir="/tmp")
-    return folder

@@ -2,9 +2,9 @@
 
     stdin ──settings──► hold the life line, load the application, say Ready ──► inbox (thread) ──deque──► runner ──► outbox ──► node
 
-It loads ZeroMQ, msgpack, msgspec, uvloop, the pure parts of zjp and the user's tasks: no store, no command line, no keys. It runs tasks until
-it is told to stop, or dies with its node. Signals that people or service managers send to whole groups of processes (INT, TERM)
-do nothing here: when a worker ends is the node's decision.
+It loads ZeroMQ, msgpack, msgspec, uvloop, the pure parts of zjp and the user's tasks: no store, no command line, no keys. It
+runs tasks until it is told to stop, or dies with its node. Signals that people or service managers send to whole groups of
+processes (INT, TERM, HUP) do nothing here: when a worker ends is the node's decision.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def main() -> int:
     _restore(settings)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # what a task prints is seen when it is printed, and not lost with the process
+            stream.reconfigure(
+                line_buffering=True
+            )  # what a task prints is seen when it is printed, and not lost with the process
     configure(settings.log_level, settings.log_format)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     outbox = Outbox(_connect(context, zmq.PUSH, settings.outbox), settings.worker)
@@ -83,7 +85,11 @@ def load(app: str) -> Registry:
     if not isinstance(found, Registry):
         kinds = [name for name, value in vars(module).items() if isinstance(value, Registry)]
         hint = f"; it has {', '.join(kinds)}" if kinds else "; make one with app = App()"
-        what = f"has no {attribute!r}" if found is None else f"has {attribute!r}, which is {type(found).__name__} and no App"
+        what = (
+            f"has no {attribute!r}"
+            if found is None
+            else f"has {attribute!r}, which is {type(found).__name__} and no App"
+        )
         raise NoApplication(f"--app {app}: module {module_name!r} {what}{hint}")
     if not found.tasks:
         raise NoApplication(f"--app {app}: it has no tasks; decorate a function with @{attribute or 'app'}.task")
@@ -117,7 +123,9 @@ def _read_exactly(count: int) -> bytes:
     while len(data) < count:
         part = os.read(0, count - len(data))
         if not part:
-            sys.exit("zjp.worker.process is started by a node, and needs its settings on stdin; run: python -m zjp.node --app module:app")
+            sys.exit(
+                "zjp.worker.process is started by a node, and needs its settings on stdin; run: python -m zjp.node --app module:app"
+            )
         data += part
     return data
 

@@ -31,7 +31,10 @@ class Quarantine:
         self._waiting.append(job.spec.id)
 
     def next_job(self, now: float) -> tuple[Child, StoredJob, int] | None:
-        """The next job for the process, when there is one and it is free; it is the process's from now on. Starts the process if need be."""
+        """The next job for the process, when there is one and it is free; it is the process's from now on.
+
+        Starts the process if need be, and then there is nothing yet.
+        """
         if not self._waiting:
             return None
         child = self._crew.quarantine.child

@@ -62,8 +62,10 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 class Callbacks:
     """Who is told. All are called in the loop's thread, for whole batches, and must not block.
 
-    `on_ready`: the first process is ready, or a later one serves other tasks. `on_not_ready`: a process could not load the application,
-    or could not start; it is tried again, ever more rarely. `on_returned`: not started here, back unspent. `on_credit`: there is room again.
+    `on_ready`: the first process is ready, or a later one serves other tasks.
+    `on_not_ready`: a process could not load the application, or died before it was ready; it is tried again, ever more rarely.
+    `on_results`: (job, fence, result) of one process. `on_returned`: (job, fence) not started here, back unspent.
+    `on_progress`: id -> msgpack. `on_credit`: there is room again, for another reason than results.
     """
 
     on_ready: Callable[[Mapping[str, TaskInfo]], None]

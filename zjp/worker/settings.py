@@ -61,8 +61,18 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str
 
 
-def child_settings(pool: PoolSettings, *, worker: str, slots: int, inbox: str, outbox: str, marks_path: str, parent_pid: int,
-                   folder: str, python_path: str | None) -> ChildSettings:  # fmt: skip
+def child_settings(
+    pool: PoolSettings,
+    *,
+    worker: str,
+    slots: int,
+    inbox: str,
+    outbox: str,
+    marks_path: str,
+    parent_pid: int,
+    folder: str,
+    python_path: str | None,
+) -> ChildSettings:
     return ChildSettings(
         worker=worker,
         node=pool.node,

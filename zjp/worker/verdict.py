@@ -30,14 +30,21 @@ def judge(
     clock: tuple[float, int],
     process: CrashReport,
 ) -> CrashReport:
-    """`process` is the report without jobs; `seen`: since when what was running was seen running; `clock`: now, as (monotonic s, Unix ms)."""
+    """The report with the jobs in it; `process` is it without.
+
+    `seen`: since when what was running was seen running. `clock`: now, as (monotonic s, Unix ms).
+    """
 
     def started_ms(job: StoredJob, fence: int, since: float) -> int:
         first = seen.get((job.spec.id, fence), since)
         return clock[1] - max(0, int((clock[0] - first) * 1000))
 
     running = [each for each in lost if (each[0].spec.id, each[1]) in marked]
-    timed_out = [(job, fence, started_ms(job, fence, since), overran[job.spec.id]) for job, fence, since in lost if job.spec.id in overran]
+    timed_out = [
+        (job, fence, started_ms(job, fence, since), overran[job.spec.id])
+        for job, fence, since in lost
+        if job.spec.id in overran
+    ]
     paying = [(job, fence, started_ms(job, fence, since)) for job, fence, since in running] if not was_killed else []
     payers = {each[0].spec.id for each in timed_out} | {each[0].spec.id for each in paying}
     return CrashReport(

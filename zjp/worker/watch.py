@@ -1,4 +1,4 @@
-"""Everything about time in the pool, looked at by one slow tick: hard time-outs, cancelled jobs that go on, jobs that wait behind a long one.
+"""Everything about time in the pool, looked at by one slow tick: hard time-outs, cancelled jobs, jobs behind a long one.
 
 What runs is read from the processes' mark files, so the clock of a job starts when the job does and not when it was handed out: a job that
 waits in a process is never timed out. The pool first sees a job running at most one tick after its start; so a limit is kept to within
@@ -48,17 +48,25 @@ class Watch:
             limit_s = self.limit_s(job, tasks)
             if now - first_seen >= limit_s:
                 child.overran[job_id] = _overran(limit_s)
-                child.kill(f"job {format_id(job_id)} ran longer than its limit of {show_duration(limit_s)}: its process was killed")
+                child.kill(
+                    f"job {format_id(job_id)} ran longer than its limit of {show_duration(limit_s)}: its process was killed"
+                )
             elif self._cancelling.get(job_id, (None,))[0] == fence and now >= self._cancelling[job_id][1]:
                 grace = show_duration(self._settings.cancel_grace_s)
-                child.kill(f"job {format_id(job_id)} was cancelled and did not stop within {grace}: its process was killed")
+                child.kill(
+                    f"job {format_id(job_id)} was cancelled and did not stop within {grace}: its process was killed"
+                )
         return child.count > child.slots and now - child.moved_at >= RECALL_AFTER_S
 
     def forget_gone(self) -> None:
         """Drop grace times of jobs that are no longer here."""
         if self._cancelling:
             held = self._ledger.held
-            self._cancelling = {job_id: kept for job_id, kept in self._cancelling.items() if job_id in held and held[job_id][1] == kept[0]}
+            self._cancelling = {
+                job_id: kept
+                for job_id, kept in self._cancelling.items()
+                if job_id in held and held[job_id][1] == kept[0]
+            }
 
     def limit_s(self, job: StoredJob, tasks: Mapping[str, TaskInfo]) -> float:
         """The job's own hard limit, else its task's, else the setting."""
@@ -82,4 +90,6 @@ class Watch:
 
 def _overran(limit_s: float) -> JobFault:
     limit = show_duration(limit_s)
-    return JobFault("Timeout", f"the attempt ran longer than its limit of {limit} and was killed; raise timeout, or split the work")
+    return JobFault(
+        "Timeout", f"the attempt ran longer than its limit of {limit} and was killed; raise timeout, or split the work"
+    )

@@ -1,0 +1,126 @@
+"""Figures of a run that no check gives: how soon jobs of the dead ran again, how busy the workers were, what drains cost. From the history.
+
+A job of a killed worker is *disturbed* when another fault hit the node before it ran again: then it says nothing about the worker's death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sims.checkers.case import Case, Casebook
+from sims.lines import Fault, Line, Nack, Run
+
+from tests.chaos.jobs import SLOTS
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Times:
+    """In seconds, rising."""
+
+    seconds: Sequence[float]
+
+    @property
+    def count(self) -> int:
+        return len(self.seconds)
+
+    def at(self, share: float) -> float:
+        """A quantile, 0.0 when there is nothing."""
+        return self.seconds[min(self.count - 1, int(share * self.count))] if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`worker_reruns`: undisturbed ones; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts."""
+
+    worker_reruns: Times
+    disturbed: int
+    node_reruns: Times
+    busy: float
+    jobs_per_s: float
+    handed_back_by_drains: int
+    spent_by_drains: int
+
+
+def measure(ops: Sequence[Line]) -> Figures:
+    book = Casebook(ops)
+    runs = _Runs(book)
+    kills = [fault for fault in book.faults if fault.kind == "kill"]
+    of_node = [fault for fault in book.faults if fault.node and fault.kind != "clock"]
+    calm: list[float] = []
+    disturbed = 0
+    for fault in kills:
+        if not fault.node:
+            for again_t in runs.again(fault):
+                is_calm = not any(other.t <= again_t and other.t1 >= fault.t for other in of_node)
+                disturbed += not is_calm
+                calm += [(again_t - fault.t) / NS] * is_calm
+    of_nodes = [(again_t - fault.t) / NS for fault in kills if fault.node for again_t in runs.again(fault)]
+    handed_back, spent = _drain_cost(book, runs)
+    return Figures(
+        Times(sorted(calm)), disturbed, Times(sorted(of_nodes)), runs.busy(), runs.per_s(), handed_back, spent
+    )
+
+
+class _Runs:
+    """All runs, by process and by time."""
+
+    def __init__(self, book: Casebook) -> None:
+        self._by_pid: dict[int, list[tuple[Case, Run]]] = {}
+        self._starts: list[int] = []
+        self._busy_ns = self._jobs = 0
+        for case in book.cases.values():
+            self._jobs += bool(case.runs)
+            ends = {end.fence: end.t for end in case.ends}
+            for run in case.runs:
+                self._by_pid.setdefault(run.pid, []).append((case, run))
+                self._starts.append(run.t)
+                self._busy_ns += max(0, ends.get(run.fence, run.t) - run.t)
+        self._starts.sort()
+
+    def hit(self, fault: Fault) -> Iterator[tuple[Case, Run]]:
+        """Those that were started in the victims, and whose end the store had not been told."""
+        for pid in fault.pids:
+            for case, run in self._by_pid.get(pid, ()):
+                if run.t <= fault.t1 and not case.requeues and not _was_told(case, run, fault.t):
+                    yield case, run
+
+    def again(self, fault: Fault) -> Iterator[int]:
+        """When each of them ran again; those that did not (cancelled, given up, reported after all) are left out."""
+        for case, run in self.hit(fault):
+            if any(isinstance(end, Nack) and end.fence == run.fence and end.type == "ok" for end in case.claim_ends):
+                continue  # its failure was reported: what follows is a retry, after its delay
+            later = [other.t for other in case.runs if other.fence > run.fence and other.t > fault.t]
+            if later:
+                yield min(later)
+
+    def busy(self) -> float:
+        """Share of the slots' time, from the first run to the last, that tasks spent running to their end."""
+        return self._busy_ns / self._span_ns() / SLOTS
+
+    def per_s(self) -> float:
+        return self._jobs / self._span_ns() * NS
+
+    def _span_ns(self) -> int:
+        return max(1, self._starts[-1] - self._starts[0]) if self._starts else 1
+
+
+def _was_told(case: Case, run: Run, t: int) -> bool:
+    return any(end.fence == run.fence and end.type in ("ok", "fail") and end.t < t for end in case.claim_ends)
+
+
+def _drain_cost(book: Casebook, runs: _Runs) -> tuple[int, int]:
+    """(jobs that drains cut off and handed back, those of them whose next run counts as another attempt)."""
+    handed_back = spent = 0
+    for fault in book.faults:
+        if fault.kind != "drain":
+            continue
+        for case, run in runs.hit(fault):
+            later = sorted((other for other in case.runs if other.fence > run.fence), key=lambda other: other.fence)
+            has_ended = any(end.fence == run.fence for end in case.ends)
+            if later and not has_ended:
+                handed_back += 1
+                spent += later[0].attempt > run.attempt
+    return handed_back, spent

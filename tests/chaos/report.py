@@ -1,0 +1,139 @@
+"""What a run says: as text for the terminal, as Markdown for docs/reports/. And whether it is good."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import zmq
+
+from sims.checkers import Finding
+from sims.checkers.__main__ import describe
+from sims.checkers.kills import Kills
+
+from tests.chaos.experiment import Outcome, Plan
+from tests.chaos.figures import Times
+
+RERUN_LIMIT_S = 1.0
+"""A killed worker's job runs again within this (p99)."""
+ORPHAN_LIMIT_S = 1.0
+"""Workers die within this after their node."""
+SLACK = 5.0
+"""For busy machines: what is beyond the limit by more than this is wrong, whatever else runs there. The exact figure is always told."""
+MOMENTS = ("claim", "run", "result", "ack")
+
+
+def faults_of(outcome: Outcome) -> list[str]:
+    """What speaks against the run; empty: it is good."""
+    return [*_broken_promises(outcome), *_missed_goals(outcome)]
+
+
+def _broken_promises(outcome: Outcome) -> Iterator[str]:
+    verdict, toll, figures = outcome.verdict, outcome.toll, outcome.figures
+    if not verdict.is_valid:
+        yield f"the checker says INVALID: {', '.join(verdict.violated) or 'nothing was checked'}"
+    if outcome.lost or outcome.double_effects:
+        yield f"lost {outcome.lost}, double effects {outcome.double_effects}"
+    p99_s = figures.worker_reruns.at(0.99)
+    if p99_s > RERUN_LIMIT_S * SLACK:
+        yield f"jobs of killed workers ran again after {p99_s:.3f} s (p99), the limit is {RERUN_LIMIT_S:g} s"
+    slowest_s = max(toll.orphan_s, default=0.0)
+    if slowest_s > ORPHAN_LIMIT_S * SLACK:
+        yield f"workers outlived their killed node by {slowest_s:.3f} s, the limit is {ORPHAN_LIMIT_S:g} s"
+    if figures.spent_by_drains:
+        yield f"drains spent {figures.spent_by_drains} attempts"
+    if bad_codes := set(toll.drain_codes) - {0, 75}:
+        yield f"drains ended with exit codes {sorted(bad_codes)}"
+    yield from toll.complaints
+    yield from outcome.damage
+
+
+def _missed_goals(outcome: Outcome) -> Iterator[str]:
+    wanted = {"worker": outcome.plan.kills, "node": outcome.plan.node_kills}
+    for target, count in wanted.items():
+        counted = outcome.counted.get(target, 0)
+        if counted < count:
+            yield f"{counted} kills of a {target} counted, {count} were wanted; allow more time with --limit"
+
+
+def text(outcome: Outcome) -> str:
+    """For the terminal: the checker's own words, then the figures."""
+    lines = [describe(outcome.verdict), "", *(f"{name}: {value}" for name, value in _figures(outcome))]
+    return "\n".join([*lines, *(f"NOT GOOD: {fault}" for fault in faults_of(outcome))])
+
+
+def command(plan: Plan) -> str:
+    """What repeats the plan. (The same seed gives the same plan; the moments differ, as the processes are real.)"""
+    words = ["python -m tests.chaos", f"--kills {plan.kills}", f"--node-kills {plan.node_kills}", f"--drains {plan.drains}"]
+    words += [f"--others {plan.others}", f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]
+    return " ".join([*words, *([f"--store {plan.store}"] if plan.store else [])])
+
+
+def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    figures, toll, counts = outcome.figures, outcome.toll, outcome.verdict.counts
+    yield "lost", str(outcome.lost)
+    yield "double effects", str(outcome.double_effects)
+    yield "jobs acknowledged", str(counts["submits_acked"])
+    yield "runs", f"{counts['runs']}, {counts['jobs_run_again']} jobs ran more than once"
+    yield "jobs per second", f"{figures.jobs_per_s:.0f}, slots busy {figures.busy:.0%}"
+    yield "job of a killed worker runs again", f"{_times(figures.worker_reruns)}; {figures.disturbed} more disturbed by another fault"
+    yield "job of a killed node runs again, its start included", _times(figures.node_reruns)
+    yield "node up again after a kill or a drain", _times(Times(sorted(toll.restart_s)))
+    yield "workers dead after their node was killed", _times(Times(sorted(toll.orphan_s)))
+    yield "drains", f"{_times(Times(sorted(toll.drain_s)))}, exit codes {dict(toll.drain_codes)}"
+    yield "jobs handed back by drains", f"{figures.handed_back_by_drains}, attempts spent {figures.spent_by_drains}"
+    yield "other faults", ", ".join(f"{count} {name}" for name, count in sorted(toll.others.items())) or "none"
+    yield "duration", f"{outcome.faults_s:.0f} s of faults, empty {outcome.empty_s:.1f} s after them"
+
+
+def _times(times: Times) -> str:
+    if not times.count:
+        return "none"
+    return f"p50 {times.at(0.5):.3f} s, p99 {times.at(0.99):.3f} s, max {times.at(1.0):.3f} s ({times.count})"
+
+
+# ── Markdown ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def markdown(outcome: Outcome) -> str:
+    faults = faults_of(outcome)
+    parts = [
+        "# Chaos on the main path",
+        "A real node under load; workers and the node itself killed at chosen moments, drained, stopped and started again; then the history "
+        "judged. How: `tests/chaos/`; the checks: `sims/checkers/`.",
+        f"    {command(outcome.plan)}",
+        f"**{'Good' if not faults else 'NOT GOOD'}**: verdict {'valid' if outcome.verdict.is_valid else 'INVALID'}, "
+        f"lost {outcome.lost}, double effects {outcome.double_effects}.",
+        *(f"- {fault}" for fault in faults),
+        _kill_table(outcome.verdict.kills),
+        "A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), "
+        "run, result (ended, not yet on its way to the store), ack (its report under way to the store).",
+        _table(("figure", "value"), list(_figures(outcome))),
+        "## Checks",
+        _table(("check", "sentence", "verdict"), [_check_row(finding) for finding in outcome.verdict.findings]),
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}, "
+        f"{outcome.verdict.counts['lines']} lines of history.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kill_table(kills: dict[str, Kills]) -> str:
+    rows = [
+        (target, str(one.total), str(one.started), *(str(one.moments.get(moment, 0)) for moment in MOMENTS))
+        for target, one in kills.items()
+    ]
+    return _table(("killed", "kills", "counted", *MOMENTS), rows)
+
+
+def _check_row(finding: Finding) -> tuple[str, str, str]:
+    if not finding.is_checked:
+        said = f"not applicable: {finding.reason}"
+    else:
+        said = f"{finding.violations} violations" if finding.violations else "ok"
+    return f"{finding.id} {finding.name}", finding.sentence, said
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
