@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.queue.making import BENCHES, Bench, Producer
-from hypothesis import HealthCheck, settings
 from zjp.queue.store import QueueStore
 
 
@@ -29,6 +28,3 @@ async def store(bench: Bench) -> QueueStore:
 def producer() -> Producer:
     return Producer()
 
-
-settings.register_profile("queue", max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
-settings.register_profile("long", max_examples=2000, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,7 +1,7 @@
 """Every queue store against a model in a dict: random lives of random jobs, with crashes in between.
 
 After every step each unfinished id is in exactly one of ready, later, claim, as the store's own listing shows it, and each finished one
-in the outbox or the records. Claims give the front of each level. Run longer: HYPOTHESIS_PROFILE=long (see conftest.py).
+in the outbox or the records. Claims give the front of each level. Run longer: pytest -m slow.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from unittest import TestCase
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -145,6 +147,8 @@ class QueueMachine(RuleBasedStateMachine):
         repeats=st.integers(0, 3),
     )  # fmt: skip
     def submit(self, data: st.DataObject, count: int, queue: str, priority: int, options: dict[str, Any], repeats: int) -> None:
+        if "idempotency_key" in options:
+            options = {"idempotency_key": f"i-{queue}"}  # the same key means the same content
         specs = [self.producer.spec(queue, priority, **options) for _ in range(count)]
         if len(specs) > 3:
             self.unstored.append(specs.pop(1))  # its number is passed over: it comes later, if ever
@@ -371,9 +375,14 @@ class QueueMachine(RuleBasedStateMachine):
             assert count.paused == (count.queue in self.model.paused)
 
 
-def machine_for(name: str) -> type[QueueMachine]:
-    return type(f"QueueMachine_{name}", (QueueMachine,), {"bench_name": name})
+def machine_for(name: str, examples: int, steps: int) -> type[TestCase]:
+    case: type[TestCase] = type(f"QueueMachine_{name}", (QueueMachine,), {"bench_name": name}).TestCase  # type: ignore[attr-defined]
+    case.settings = settings(  # type: ignore[attr-defined]
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return case
 
 
-TestSQLiteAgainstTheModel = machine_for("sqlite").TestCase
+TestSQLite = machine_for("sqlite", 25, 30)
+TestSQLiteForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("sqlite", 1000, 60)))
 assert set(BENCHES) == {"sqlite"}, "give each store its own TestCase here"

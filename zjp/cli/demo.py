@@ -23,7 +23,7 @@ from . import show
 from .demo_files import as_payload, folder_files, library_files, make_undecodable
 from .demo_index import APP, TASK
 from .demo_kill import kill_a_busy_worker
-from .demo_node import CLUSTER, data_folder, running_node
+from .demo_node import CLUSTER, data_folder, keep_log, running_node
 from .demo_report import MISMATCHES_SHOWN, Asked, Report, judge
 from .options import Caller, caller, local, view_of
 from .progress import bar
@@ -60,6 +60,8 @@ def command(ctx: click.Context, asked: Caller, folder: Path | None, no_kill: boo
         show.talk(f"{len(paths)} files of {folder or 'the standard library of Python ' + sys.version.split()[0]}")
         paths += make_undecodable(Path(scratch) / "undecodable")
         report = _run(Path(scratch), paths, with_kill=not no_kill)
+        if report.fault():
+            show.talk(f"the node's log: {keep_log(Path(scratch))}")
     for line in report.lines():
         click.echo(line)
     for text in report.mismatches[:MISMATCHES_SHOWN]:

@@ -25,12 +25,12 @@ SETTLE_S = 0.01
 
 
 def kill_a_busy_worker(client: Client, marks: Path) -> int | None:
-    """The pid; None when no process runs a job any more. `marks`: the folder in which worker processes mark what they start."""
+    """The pid; None when nothing is left to be run. `marks`: the folder in which worker processes mark what they start."""
     deadline = time.monotonic() + TRY_S
     while time.monotonic() < deadline:
-        workers = {int(worker["pid"]): worker["name"] for worker in client.stats()["workers"] if worker["held"]}
-        if not workers:
+        if not any(queue.pending or queue.running for queue in client.queues()):
             return None
+        workers = {int(worker["pid"]): worker["name"] for worker in client.stats()["workers"] if worker["held"]}
         frozen = [pid for pid in workers if send_signal(pid, signal.SIGSTOP)]
         try:
             time.sleep(SETTLE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             code = process.wait(LOOK_EVERY_S)
             raise NodeUnreachable(f"the node ended with exit code {code} before it was up:\n{_tail(log)}")
     raise NodeUnreachable(f"the node was not up after {START_LIMIT_S:g} s:\n{_tail(log)}")
+
+
+def keep_log(folder: Path) -> Path:
+    """A copy that outlives the folder."""
+    kept = folder.with_name(f"{folder.name}.log")
+    shutil.copyfile(folder / "node.log", kept)
+    return kept
 
 
 def _tail(log: Path) -> str:

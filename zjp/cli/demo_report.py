@@ -84,6 +84,7 @@ def judge(asked: Sequence[Asked], found: Mapping[bytes, JobView], seconds: float
         view = found.get(one.id)
         if view is None or not view.status.is_final:
             report.lost += 1
+            report.mismatches.append(f"{show.clean(str(one.path))}: {_lost(view)}")
             continue
         report.completed += view.status is JobState.COMPLETED
         report.failed += view.status is JobState.FAILED
@@ -114,6 +115,12 @@ def differences(one: Asked, view: JobView) -> Iterator[str]:
         yield f"was retried {view.retries} times, it fails {retries} times"
     if one.delay_ms and view.started_ms + CLOCK_STEP_MS < view.created_ms + one.delay_ms:
         yield f"started {view.started_ms - view.created_ms} ms after its submit, with a delay of {one.delay_ms} ms"
+
+
+def _lost(view: JobView | None) -> str:
+    if view is None:
+        return "the node does not know the job"
+    return f"is {view.status.value} after {len(view.attempts)} attempts: {', '.join(one.outcome for one in view.attempts)}"
 
 
 def _again_ms(view: JobView) -> int:

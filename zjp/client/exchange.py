@@ -63,6 +63,8 @@ class Exchange:
             cluster=self._cluster, number=new_session_number(), addresses=self._addresses, uniform=random.random
         )
         self._wires: dict[str, Wire] = {}
+        self._poll: select.poll | None = None
+        self._ready: set[int] = set()
         self._leader: Waiting | None = None
         self._leader_until = 0.0
         self._bell, self._clapper = socket.socketpair()
@@ -132,16 +134,14 @@ class Exchange:
     def _lead(self, me: Waiting) -> None:
         """Sleep until something happens on the wire, or time alone brings something about."""
         wake_at = self.session.next_wake()
-        poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
-        for wire in self._wires.values():
-            for file in wire.files():
-                poll.register(file, select.POLLIN)
+        now = time.monotonic()
+        poll = self._poll or self._make_poll()
         self._leader = me
-        self._leader_until = time.monotonic() + POLL_MAX_S if wake_at is None else wake_at
+        self._leader_until = now + POLL_MAX_S if wake_at is None else wake_at
         self._lock.release()
         try:
-            poll.poll(max(0.0, self._leader_until - time.monotonic()) * 1000 + 1)
+            ready = poll.poll(max(0.0, self._leader_until - now) * 1000 + 1)
+            self._ready.update(file for file, _ in ready)
         finally:
             self._lock.acquire()
             self._leader = None
@@ -149,6 +149,14 @@ class Exchange:
                 self._close_bell()
             elif self._was_rung:
                 self._silence_bell()
+
+    def _make_poll(self) -> select.poll:
+        self._poll = select.poll()
+        self._poll.register(self._bell, select.POLLIN)
+        for wire in self._wires.values():
+            self._poll.register(wire.dealer_file, select.POLLIN)
+            self._poll.register(wire.monitor_file, select.POLLIN)
+        return self._poll
 
     def _ring(self) -> None:
         """Wake the leader."""
@@ -174,27 +182,36 @@ class Exchange:
             self._close_wires()
             self.session.forget_links()
         self._is_dirty = True
-        self._read()
+        if self._ready:
+            self._read_ready()
         self.session.tick(time.monotonic())
         while self._open_wanted() or self._send():
-            self._read()
+            pass
         self._hand_out()
         self._is_dirty = False
 
-    def _read(self) -> None:
-        session = self.session
-        for address, wire in list(self._wires.items()):
-            for frames in wire.messages():
-                session.receive(address, frames, time.monotonic())
-            for fault in wire.events():
-                if fault is None:
-                    session.link_up(address, time.monotonic())
-                else:
-                    del self._wires[address]
-                    wire.close()
-                    self._ring()
-                    session.link_down(address, time.monotonic(), fault)
-                    break
+    def _read_ready(self) -> None:
+        """What the leader saw. Messages first: an answer may have come before the connection broke."""
+        ready, self._ready = self._ready, set()
+        for wire in list(self._wires.values()):
+            if wire.dealer_file in ready:
+                self._read_messages(wire)
+            if wire.monitor_file in ready:
+                self._read_events(wire)
+
+    def _read_messages(self, wire: Wire) -> None:
+        for frames in wire.messages():
+            self.session.receive(wire.address, frames, time.monotonic())
+
+    def _read_events(self, wire: Wire) -> None:
+        for fault in wire.events():
+            if fault is None:
+                self.session.link_up(wire.address, time.monotonic())
+            else:
+                self._read_messages(wire)
+                self._close_wire(wire.address)
+                self.session.link_down(wire.address, time.monotonic(), fault)
+                return
 
     def _open_wanted(self) -> bool:
         wanted = self.session.wanted(time.monotonic())
@@ -202,16 +219,19 @@ class Exchange:
         for address in new:
             self._wires[address] = Wire(address)
         if new:
+            self._poll = None
             self._ring()
         return bool(new)
 
     def _send(self) -> bool:
-        """Whether anything was sent: a send may have read from the connection, so everything has to be read again."""
+        """Whether anything was sent. A send may have used up the descriptor's edge, so what has come is read after it."""
         sends = self.session.take_sends(time.monotonic())
         for address, seq, frames in sends:
             wire = self._wires.get(address)
             if wire is None or not wire.send(frames):
                 self.session.not_sent(address, seq, time.monotonic())
+            else:
+                self._read_messages(wire)
         return bool(sends)
 
     def _hand_out(self) -> None:
@@ -227,9 +247,13 @@ class Exchange:
             self._ring()
 
     def _close_wires(self) -> None:
-        for wire in self._wires.values():
-            wire.close()
-        self._wires.clear()
+        for address in list(self._wires):
+            self._close_wire(address)
+
+    def _close_wire(self, address: str) -> None:
+        self._wires.pop(address).close()
+        self._poll = None
+        self._ring()
 
 
 _open_exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()

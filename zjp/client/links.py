@@ -29,6 +29,7 @@ _DOWN = {
 }
 _WATCHED = _UP | sum(_DOWN)
 _EVENT = struct.Struct("=Hi")
+_POLLIN = int(zmq.POLLIN)
 
 
 def split_addresses(addresses: Sequence[str]) -> list[str]:
@@ -64,6 +65,9 @@ class Wire:
         except zmq.ZMQError as fault:
             self.close()
             raise ConfigError(f"address {address!r} cannot be used: {fault.strerror}") from None
+        # Descriptors that become readable when something happens; edge-triggered (see transport/pump.py).
+        self.dealer_file = int(self.dealer.getsockopt(zmq.FD))
+        self.monitor_file = int(self.monitor.getsockopt(zmq.FD))
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Never blocks. False: nothing was sent."""
@@ -76,27 +80,18 @@ class Wire:
     def messages(self) -> Iterator[list[bytes]]:
         """What has come, until there is no more."""
         dealer = self.dealer
-        while _has_input(dealer):
+        while int(dealer.getsockopt(zmq.EVENTS)) & _POLLIN:
             yield dealer.recv_multipart(zmq.NOBLOCK)
 
     def events(self) -> Iterator[str | None]:
         """What became of the connection: None when it stands, else what is wrong."""
-        while _has_input(self.monitor):
+        while int(self.monitor.getsockopt(zmq.EVENTS)) & _POLLIN:
             yield from read_event(self.monitor.recv_multipart(zmq.NOBLOCK))
-
-    def files(self) -> tuple[int, int]:
-        """The descriptors that become readable when something happens; edge-triggered (see transport/pump.py)."""
-        return int(self.dealer.getsockopt(zmq.FD)), int(self.monitor.getsockopt(zmq.FD))
 
     def close(self) -> None:
         self.dealer.disable_monitor()
         self.monitor.close(0)
         self.dealer.close()
-
-
-def _has_input(socket: zmq.Socket[bytes]) -> bool:
-    """A tenth of what it costs to receive and be told EAGAIN by an exception."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def read_event(frames: Sequence[bytes]) -> Iterator[str | None]:

@@ -110,7 +110,6 @@ class Child:
         self.endpoint = settings.inbox
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
         set_limits(self.socket, linger_ms=0, high_water_mark=0)  # credit bounds what is in it
-        self.socket.bind(settings.inbox)
         try:
             self._popen = _start(settings, secret_names)
         except OSError:
@@ -134,9 +133,15 @@ class Child:
         """Readable once the process has ended; None where the system has no such thing."""
         return self._pidfd
 
+    def became_ready(self) -> None:
+        """It has said so, and so its end of the socket is there."""
+        self.phase, self.was_ready = Phase.READY, True
+        self.socket.connect(self.endpoint)
+
     def send(self, message: ToWorker) -> None:
-        with contextlib.suppress(zmq.Again):  # its process is gone: its exit is dealt with as such
-            self.socket.send(encode_worker(message), zmq.NOBLOCK)
+        """Never blocks, nothing is refused: the process binds and this side connects, and such a socket holds what it is given
+        until the connection stands. (The other way round it refuses messages while nobody is connected, and Ready may come first.)"""
+        self.socket.send(encode_worker(message), zmq.NOBLOCK)
 
     def give(self, fence: int, lot: list[StoredJob], load_us: int) -> None:
         """Hand over jobs, which the ledger has down as this process's. `load_us`: the cost of all that it holds with them."""

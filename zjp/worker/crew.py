@@ -154,7 +154,7 @@ class Crew:
             child.send(StopWorker())
 
     def became_ready(self, child: Child) -> None:
-        child.phase, child.was_ready = Phase.READY, True
+        child.became_ready()
         self.seat_of(child).pause_s = 0.0
 
     def tend(self, now: float) -> None:

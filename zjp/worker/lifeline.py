@@ -1,12 +1,14 @@
 """A worker process must not outlive its node, nor may anything its tasks started: at the node's death the whole process group dies.
 
-The process's stdin is the reading end of a pipe whose only writing end is in the node: end of file means that the node is gone. Three
-ways lead from there to SIGKILL for the group, since each alone has a hole:
+The process's stdin is the reading end of a pipe whose only writing end is in the node: end of file means that the node is gone.
+Two ways lead from there to SIGKILL for the group:
 
-    the kernel itself   O_ASYNC with F_SETSIG on the pipe: no code of ours needs to run, so a task that holds the interpreter's lock in C
-                        cannot stand in the way (Linux)
+    the kernel itself   O_ASYNC with F_SETSIG on the pipe: no code of ours needs to run, so a task that holds the interpreter's
+                        lock in C cannot stand in the way (Linux)
     a thread            reads the pipe; works on every Unix
-    PR_SET_PDEATHSIG    for this process only, and bound to the thread that started it: the belt (Linux)
+
+PR_SET_PDEATHSIG is only what is left where the first cannot be had: it kills this process alone, and it may come before the node's
+end of the pipe is closed; then nobody would be left to receive the group's signal, and what the tasks started would live on.
 """
 
 from __future__ import annotations
@@ -35,14 +37,15 @@ def hold(parent_pid: int) -> None:
 def _ask_kernel(line: int) -> None:
     if not hasattr(fcntl, "F_SETSIG"):
         return
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    with contextlib.suppress(OSError):
+    try:
         fcntl.fcntl(line, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(line, fcntl.F_SETFL, fcntl.fcntl(line, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        with contextlib.suppress(OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _watch(line: int) -> None:

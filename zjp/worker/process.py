@@ -59,8 +59,10 @@ def main() -> int:
             )  # what a task prints is seen when it is printed, and not lost with the process
     configure(settings.log_level, settings.log_format)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    outbox = Outbox(_connect(context, zmq.PUSH, settings.outbox), settings.worker)
-    inbox_socket = _connect(context, zmq.PULL, settings.inbox)
+    outbox_socket, inbox_socket = _socket(context, zmq.PUSH), _socket(context, zmq.PULL)
+    outbox_socket.connect(settings.outbox)
+    inbox_socket.bind(settings.inbox)
+    outbox = Outbox(outbox_socket, settings.worker)
     try:
         tasks = load(settings.app).tasks
     except NoApplication as fault:
@@ -143,10 +145,9 @@ def _restore(settings: ChildSettings) -> None:
         sys.path.insert(0, settings.folder)
 
 
-def _connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
     set_limits(socket, linger_ms=LINGER_MS, high_water_mark=0)
-    socket.connect(endpoint)
     return socket
 
 
