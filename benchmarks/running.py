@@ -94,7 +94,7 @@ def wait_until_up(process: subprocess.Popen[bytes], address: str, folder: Path) 
     with Client(address, timeout="1s") as client:
         while True:
             try:
-                if client.ping()["tasks"] or not (folder / "data").exists():
+                if client.ping().tasks or not (folder / "data").exists():
                     return
             except (ZjpError, TimeoutError):
                 pass

@@ -185,7 +185,7 @@ async def test_list_shows_every_job_that_stays_while_others_come_and_go(store: Q
     assert [job_id for job_id in ids(seen) if job_id in set(all_ids) - gone] == [job_id for job_id in all_ids if job_id not in gone]
 
 
-async def test_list_looks_at_a_bounded_number_of_jobs(store: QueueStore, producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_list_looks_at_a_bounded_number_of_jobs(store: QueueStore, producer: Producer) -> None:
     for _ in range(12):
         await add(store, *producer.specs(1000))
     (wanted,) = await add(store, producer.spec(tags=("t",)))
@@ -196,10 +196,8 @@ async def test_list_looks_at_a_bounded_number_of_jobs(store: QueueStore, produce
     assert (second.scanned, second.cursor) == (2001, b"")
 
 
-@pytest.mark.parametrize("cursor", [b"?", b"\x92\x01\x02", b"\x94\x09\x00\x00\x00", b"\x80", b"\xff" * 40])
+@pytest.mark.parametrize("cursor", [b"?", b"\x92\x01\x02\x00", b"\x94\x09\x00\x00\x00", b"\x80", b"\xff" * 40])
 async def test_cursor_that_is_none_is_refused(store: QueueStore, cursor: bytes) -> None:
-    if cursor == b"\x92\x01\x02":
-        cursor += b"\x00"
     with pytest.raises(InvalidJob, match="cursor is none"):
         await store.list(ANY, cursor, 10)
 

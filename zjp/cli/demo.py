@@ -36,7 +36,7 @@ LIMIT_S = 55.0
 PRIORITIES = (10, 5, 1)
 DELAYED_ONE_IN = 50
 DELAY_MS = 1_000
-FIRST_SHARE = 0.7
+FIRST_SHARE = 0.6
 """Submitted at once; the rest is found half-way, so that there is work when the accident happens, however fast the machine is."""
 LOOK_EVERY_S = 0.02
 
@@ -80,10 +80,15 @@ def _run(scratch: Path, paths: Sequence[bytes], *, with_kill: bool) -> Report:
         asked, killed = _submit(client, paths[:cut]), None
         with bar("indexing", len(paths)) as advance:
             done = _watch(client, len(paths) // 2, advance, began + LIMIT_S)
-            asked += _submit(client, paths[cut:])
+
+            def give_rest() -> None:
+                asked.extend(_submit(client, paths[cut:]))
+
             if with_kill:
-                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks")
+                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks", give_rest)
                 show.talk(f"killed worker process {killed} with SIGKILL, {done} of {len(paths)} jobs being done")
+            else:
+                give_rest()
             _watch(client, len(paths), advance, began + LIMIT_S, done)
         found, seconds = _finish(client, asked, began)
         report = judge(asked, found, seconds, killed)

@@ -1,13 +1,16 @@
 """The demo's accident: SIGKILL for a worker process that provably holds started jobs.
 
-All worker processes are frozen first (SIGSTOP): a frozen one can neither finish a job nor start one. So what its marks show then, and the
-node knows it to hold, is what the kill hits. When all were caught between two jobs they go on for a moment, and are frozen again.
+The worker processes are frozen (SIGSTOP), are given work, go on for a moment and are frozen again: a frozen process can neither finish
+a job nor start one. So what its marks show then, and the node knows it to hold, is what the kill hits. When all were caught between
+two jobs they go on for another moment; nobody talks to the node in it, so the moment is short on a slow machine as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,32 +25,54 @@ TRY_S = 5.0
 GO_ON_S = 0.002
 SETTLE_S = 0.01
 """A process has stopped this long after it was told to, and what it had sent has reached the node."""
+HELD_LIMIT_S = 0.5
 
 
-def kill_a_busy_worker(client: Client, marks: Path) -> int | None:
+def kill_a_busy_worker(client: Client, marks: Path, give_work: Callable[[], None]) -> int | None:
     """The pid; None when nothing is left to be run. `marks`: the folder in which worker processes mark what they start."""
+    workers = {int(worker["pid"]): str(worker["name"]) for worker in client.stats()["workers"] if worker["state"] == "ready"}
+    with _frozen(workers):
+        give_work()
+        _await_held(client)
     deadline = time.monotonic() + TRY_S
     while time.monotonic() < deadline:
-        if not any(queue.pending or queue.running for queue in client.queues()):
-            return None
-        workers = {int(worker["pid"]): worker["name"] for worker in client.stats()["workers"] if worker["held"]}
-        frozen = [pid for pid in workers if send_signal(pid, signal.SIGSTOP)]
-        try:
-            time.sleep(SETTLE_S)
-            for pid in frozen:
-                if _runs_jobs(client, workers[pid], marks):
-                    send_signal(pid, signal.SIGKILL)
-                    return pid
-        finally:
-            for pid in frozen:
-                send_signal(pid, signal.SIGCONT)
         time.sleep(GO_ON_S)
+        with _frozen(workers):
+            time.sleep(SETTLE_S)
+            for pid, name in workers.items():
+                if _runs_jobs(client, name, marks) and _still_runs(client, name, marks) and send_signal(pid, signal.SIGKILL):
+                    return pid
+            if not any(queue.pending or queue.running for queue in client.queues()):
+                return None
     return None
+
+
+@contextlib.contextmanager
+def _frozen(pids: Iterable[int]) -> Iterator[None]:
+    for pid in pids:
+        send_signal(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            send_signal(pid, signal.SIGCONT)
+
+
+def _await_held(client: Client) -> None:
+    deadline = time.monotonic() + HELD_LIMIT_S
+    while time.monotonic() < deadline and not any(worker["held"] for worker in client.stats()["workers"]):
+        time.sleep(SETTLE_S)
 
 
 def _runs_jobs(client: Client, worker: str, marks: Path) -> bool:
     started = client.get_many(_started_in(marks / f"{worker}.marks"))
     return any(job is not None and job.status is JobState.RUNNING and job.worker_id == worker for job in started)
+
+
+def _still_runs(client: Client, worker: str, marks: Path) -> bool:
+    """On a busy machine a process may stop late, and a result may be on its way for longer than it takes to settle."""
+    time.sleep(3 * SETTLE_S)
+    return _runs_jobs(client, worker, marks)
 
 
 def _started_in(path: Path) -> set[bytes]:

@@ -138,12 +138,13 @@ class Exchange:
         poll = self._poll or self._make_poll()
         self._leader = me
         self._leader_until = now + POLL_MAX_S if wake_at is None else wake_at
+        ready: list[tuple[int, int]] = []
         self._lock.release()
         try:
             ready = poll.poll(max(0.0, self._leader_until - now) * 1000 + 1)
-            self._ready.update(file for file, _ in ready)
         finally:
             self._lock.acquire()
+            self._ready.update(file for file, _ in ready)
             self._leader = None
             if self.is_closed:
                 self._close_bell()
@@ -218,9 +219,9 @@ class Exchange:
         new = [address for address in wanted if address not in self._wires]
         for address in new:
             self._wires[address] = Wire(address)
-        if new:
             self._poll = None
             self._ring()
+            self._read_events(self._wires[address])  # a descriptor tells of news only once everything old was read
         return bool(new)
 
     def _send(self) -> bool:

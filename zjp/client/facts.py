@@ -30,6 +30,8 @@ class JobFacts:
     """`kind` and `level` tell what the submit did; both are None for a job that was looked up."""
 
     __slots__ = ("_id", "_type", "_view", "kind", "level")
+    _id: bytes
+    _type: str
     kind: SubmitKind | None
     level: Durability | None
     _view: JobView | None

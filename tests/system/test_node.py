@@ -1,0 +1,282 @@
+"""The daemon as its users meet it: what it answers, how it stops, what it says when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import DidNotStart, RunningNode
+from zjp import Client
+from zjp.errors import Draining, JobFailed, JobRejected, PayloadTooLarge, ZjpError
+from zjp.job import JobState
+
+pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:8", "main-path:judged:6")]
+
+APP = "tests.fakes:app"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[RunningNode]:
+    with RunningNode(tmp_path, app=APP, worker_count=2, worker_processes=2) as running:
+        yield running
+
+
+@pytest.fixture
+def client(node: RunningNode) -> Iterator[Client]:
+    with node.client() as opened:
+        yield opened
+
+
+# ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("client:submit", "client:wait")
+def test_job_runs_and_its_record_tells_how(client: Client) -> None:
+    job = client.submit("add", {"a": 1, "b": 2}, tags=["x"]).wait(timeout=20)
+    assert job.result == 3
+    assert (job.status, len(job.attempts)) == (JobState.COMPLETED, 1)
+
+
+@pytest.mark.covers("client:submit_many")
+def test_batch_is_durable_and_every_job_of_it_runs(client: Client) -> None:
+    jobs = client.submit_many([("add", {"a": number}) for number in range(1500)])
+    assert {job.result for job in client.wait_all(jobs, timeout=60)} == set(range(1, 1501))
+
+
+def test_failing_job_is_retried_then_fails_with_its_traceback(client: Client) -> None:
+    job = client.submit("fail", {"text": "no luck"}, max_retries=0).wait(timeout=20)
+    with pytest.raises(JobFailed, match="no luck") as told:
+        job.result  # noqa: B018
+    assert "Traceback" in told.value.traceback
+
+
+def test_higher_priority_runs_first(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1) as node, node.client() as client:
+        client.pause("default")
+        low = client.submit_many([("noop", {})] * 5, priority=1)
+        high = client.submit_many([("noop", {})] * 5, priority=10)
+        client.resume("default")
+        done = client.wait_all([*low, *high], timeout=20)
+        started = {job.id: job.attempts[0].started_at for job in done}
+        assert max(started[job.id] for job in high) <= min(started[job.id] for job in low)
+
+
+def test_cancelled_job_never_starts(client: Client) -> None:
+    job = client.submit("noop", {}, delay="1h")
+    assert job.cancel() == "cancelled"
+    assert job.refresh().status is JobState.CANCELLED
+
+
+def test_running_job_that_is_cancelled_is_killed_after_the_grace_time(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1, cancel_grace="200ms") as node, node.client() as client:
+        job = client.submit("hold_until", {"path": str(tmp_path / "never")})
+        await_file(tmp_path / "never.started")
+        assert job.cancel() == "cancelling"
+        assert job.wait(timeout=20).status is JobState.CANCELLED
+        assert client.submit("add", {"a": 1}).wait(timeout=20).result == 2
+
+
+def test_finished_job_runs_again_under_its_id(client: Client) -> None:
+    job = client.submit("add", {"a": 1}).wait(timeout=20)
+    job.retry()
+    again = job.wait(timeout=20)
+    assert (again.id, again.result, len(again.attempts)) == (job.id, 2, 2)
+
+
+def test_paused_queue_starts_nothing_until_it_is_resumed(client: Client) -> None:
+    client.pause("default")
+    job = client.submit("add", {"a": 1})
+    with pytest.raises(TimeoutError):
+        job.wait(timeout=0.5)
+    client.resume("default")
+    assert job.wait(timeout=20).result == 2
+
+
+@pytest.mark.covers("settings:QUEUES")
+def test_node_serves_only_its_queues(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, queues="fast:3,slow:1") as node, node.client() as client:
+        served = client.submit("add", {"a": 1}, queue="slow").wait(timeout=20)
+        assert served.result == 2
+        other = client.submit("add", {"a": 1}, queue="elsewhere")
+        with pytest.raises(TimeoutError):
+            other.wait(timeout=0.5)
+
+
+def test_unknown_task_is_handed_back_unspent_and_kills_no_worker(client: Client, node: RunningNode) -> None:
+    await_workers(node, 2)
+    pids = node.worker_pids()
+    job = client.submit("nobody_serves_this", {})
+    assert client.submit("add", {"a": 1}).wait(timeout=20).result == 2
+    await_log(node, "task.unknown")
+    seen = job.refresh()
+    assert (seen.status.is_final, seen.attempts) == (False, [])
+    assert node.worker_pids() == pids
+
+
+def test_too_large_a_payload_is_refused_with_what_to_do(client: Client) -> None:
+    with pytest.raises(PayloadTooLarge, match=r"payload is \d+ bytes, the limit is 1048576"):
+        client.submit("echo", {"value": "x" * (1 << 20)})
+
+
+def test_result_that_cannot_be_packed_fails_the_job_by_name(client: Client) -> None:
+    job = client.submit("return_object", {}).wait(timeout=20)
+    with pytest.raises(JobFailed, match="ResultNotSerialisable"):
+        job.result  # noqa: B018
+
+
+def test_priority_out_of_range_is_refused(client: Client) -> None:
+    with pytest.raises((JobRejected, ValueError), match="priority is 11"):
+        client.submit("noop", {}, priority=11)
+
+
+# ── life and death ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_jobs_survive_a_killed_node_and_run_in_its_next_life(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=2) as node:
+        with node.client() as client:
+            held = client.submit("hold_until", {"path": str(tmp_path / "go")})
+            await_file(tmp_path / "go.started")
+            waiting = client.submit_many([("add", {"a": number}) for number in range(100)])
+        node.kill()
+        (tmp_path / "go").touch()
+        node.restart()
+        with node.client() as client:
+            assert {job.result for job in client.wait_all(waiting, timeout=30)} == set(range(1, 101))
+            again = client.wait(held.id, timeout=30)
+            assert again.status is JobState.COMPLETED
+            assert [attempt.outcome for attempt in again.attempts] == ["lost", "completed"]
+
+
+@pytest.mark.covers("settings:SHUTDOWN_GRACE")
+def test_sigterm_lets_running_jobs_finish_and_exits_0(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1) as node, node.client() as client:
+        client.submit("hold_until", {"path": str(tmp_path / "go")})
+        await_file(tmp_path / "go.started")
+        os.kill(node.pid, signal.SIGTERM)
+        await_log(node, "node.draining")
+        with pytest.raises(Draining):
+            client.submit("noop", {}, deadline="1s")
+        (tmp_path / "go").touch()
+        assert node.wait() == 0
+
+
+def test_second_signal_hands_back_at_once_and_exits_75_with_no_attempt_spent(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1) as node:
+        with node.client() as client:
+            job = client.submit("hold_until", {"path": str(tmp_path / "go")})
+            await_file(tmp_path / "go.started")
+        os.kill(node.pid, signal.SIGTERM)
+        await_log(node, "node.draining")
+        os.kill(node.pid, signal.SIGTERM)
+        assert node.wait() == 75
+        (tmp_path / "go").touch()
+        node.restart()
+        with node.client() as client:
+            done = client.wait(job.id, timeout=30)
+            assert [attempt.outcome for attempt in done.attempts] == ["completed"]
+
+
+def test_sigquit_stops_at_once_and_the_next_life_takes_the_jobs_back(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1) as node:
+        with node.client() as client:
+            job = client.submit("hold_until", {"path": str(tmp_path / "go")})
+            await_file(tmp_path / "go.started")
+        os.kill(node.pid, signal.SIGQUIT)
+        assert node.wait() == 75
+        (tmp_path / "go").touch()
+        node.restart()
+        with node.client() as client:
+            assert client.wait(job.id, timeout=30).status is JobState.COMPLETED
+
+
+def test_state_is_dumped_to_the_log_on_usr1(node: RunningNode) -> None:
+    os.kill(node.pid, signal.SIGUSR1)
+    await_log(node, "dump.state")
+
+
+def test_log_level_is_read_again_on_hup(node: RunningNode) -> None:
+    os.kill(node.pid, signal.SIGHUP)
+    await_log(node, "node.reloaded")
+
+
+def test_stats_tell_queues_workers_and_every_metric(node: RunningNode, client: Client) -> None:
+    await_workers(node, 2)
+    client.submit("add", {"a": 1}).wait(timeout=20)
+    stats = node.stats()
+    assert {worker["state"] for worker in stats["workers"]} == {"ready"}
+    finished = stats["metrics"]["zjp_jobs_finished_total"]["series"]
+    assert [series["labels"] for series in finished] == [["add", "default", "completed"]]
+    assert stats["metrics"]["queue_depth_gauge"]["series"]
+
+
+# ── starts that are refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("settings:DATA_DIR")
+def test_second_node_on_the_same_folder_is_refused_with_the_holders_pid(node: RunningNode, tmp_path: Path) -> None:
+    second = RunningNode(tmp_path / "second", app=APP, data_dir=node.data_dir)
+    with pytest.raises(DidNotStart, match=rf"pid {node.pid}") as told:
+        second.start()
+    assert told.value.exit_code == 78
+
+
+def test_taken_port_is_named_with_what_to_do(node: RunningNode, tmp_path: Path) -> None:
+    second = RunningNode(tmp_path / "second", app=APP, zmq_bind=node.address)
+    with pytest.raises(DidNotStart, match="another node or program listens there") as told:
+        second.start()
+    assert told.value.exit_code == 69
+
+
+@pytest.mark.covers("settings:APP")
+def test_application_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DidNotStart, match="no_such_module") as told:
+        RunningNode(tmp_path, app="no_such_module:app").start()
+    assert told.value.exit_code == 78
+
+
+@pytest.mark.covers("settings:REQUIRE_DURABILITY")
+def test_durability_that_the_store_cannot_promise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DidNotStart, match="promises disk") as told:
+        RunningNode(tmp_path, require_durability="replica").start()
+    assert told.value.exit_code == 78
+
+
+def test_node_without_an_application_takes_jobs_and_says_that_it_claims_none(tmp_path: Path) -> None:
+    with RunningNode(tmp_path) as node, node.client() as client:
+        await_log(node, "node.claims_nothing")
+        job = client.submit("add", {"a": 1})
+        assert job.refresh().status is JobState.PENDING
+
+
+@pytest.mark.covers("settings:CLUSTER_NAME")
+def test_client_of_another_cluster_is_refused_by_name(node: RunningNode) -> None:
+    with Client(node.address, cluster="other", timeout="5s") as stranger, pytest.raises(ZjpError, match="CLUSTER_NAME"):
+        stranger.ping()
+
+
+def await_file(path: Path, within_s: float = 20.0) -> None:
+    _await(path.exists, within_s, f"{path} did not appear")
+
+
+def await_log(node: RunningNode, event: str, within_s: float = 20.0) -> None:
+    _await(lambda: f'"{event}"' in node.log_text(), within_s, f"{event} was not logged")
+
+
+def await_workers(node: RunningNode, count: int, within_s: float = 20.0) -> None:
+    """`node.started` means that one is ready; the others follow."""
+    _await(lambda: len(node.worker_pids()) == count, within_s, f"there are not {count} workers")
+
+
+def _await(claim: object, within_s: float, otherwise: str) -> None:
+    tick = threading.Event()
+    for _ in range(int(within_s / 0.02)):
+        if claim():  # type: ignore[operator]
+            return
+        tick.wait(0.02)
+    raise AssertionError(otherwise)
