@@ -210,6 +210,8 @@ class Definition:
 
     def payload_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The payload for a call with these arguments. Raises: TypeError, as the call itself would."""
+        if not args and self._plain is not None and kwargs.keys() == self._plain:
+            return dict(kwargs)
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as fault:

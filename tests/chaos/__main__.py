@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--kills N] [--node-kills N] [--drains N] [--seed N] [--report FILE] [--keep]`: a chaos run, and what the judge says.
+"""`python -m tests.chaos [--kills N] [--node-kills N] [--seed N] [--report FILE] [--keep]`: a chaos run, and what the judge says.
 
 Ends when so many kills have counted, or after --limit seconds. Exit 0: valid, nothing lost, no double effect, killed workers' jobs run
 again in time, all kills counted. Exit 1: not so; the histories are kept. Exit 2: the run itself failed.
@@ -54,7 +54,7 @@ def _tell(outcome: Outcome, folder: Path, *, report_path: Path | None, keeps: bo
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill workers and the node under load, and judge the history.")
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill workers and the node, and judge the history.")
     parser.add_argument("--kills", type=int, default=60, help="kills of workers that must count")
     parser.add_argument("--node-kills", type=int, default=3, help="kills of the node that must count")
     parser.add_argument("--drains", type=int, default=1, help="SIGTERMs under load")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from sims.checkers.case import Case, Casebook
 from sims.lines import Fault, Line, Nack, Run
-
 from tests.chaos.jobs import SLOTS
 
 NS = 1_000_000_000
@@ -33,7 +32,8 @@ class Times:
 
 @dataclass(frozen=True)
 class Figures:
-    """`worker_reruns`: undisturbed ones; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts."""
+    """`worker_reruns`: undisturbed ones; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts.
+    `leases_lost_early`: the store gave a lease up though it had been renewed less than a lease ago."""
 
     worker_reruns: Times
     disturbed: int
@@ -42,6 +42,7 @@ class Figures:
     jobs_per_s: float
     handed_back_by_drains: int
     spent_by_drains: int
+    leases_lost_early: int
 
 
 def measure(ops: Sequence[Line]) -> Figures:
@@ -60,7 +61,8 @@ def measure(ops: Sequence[Line]) -> Figures:
     of_nodes = [(again_t - fault.t) / NS for fault in kills if fault.node for again_t in runs.again(fault)]
     handed_back, spent = _drain_cost(book, runs)
     return Figures(
-        Times(sorted(calm)), disturbed, Times(sorted(of_nodes)), runs.busy(), runs.per_s(), handed_back, spent
+        Times(sorted(calm)), disturbed, Times(sorted(of_nodes)), runs.busy(), runs.per_s(), handed_back, spent,
+        _lost_early(book),
     )
 
 
@@ -124,3 +126,15 @@ def _drain_cost(book: Casebook, runs: _Runs) -> tuple[int, int]:
                 handed_back += 1
                 spent += later[0].attempt > run.attempt
     return handed_back, spent
+
+
+def _lost_early(book: Casebook) -> int:
+    count = 0
+    lease_ns = max((opened.lease_ms for opened in book.opens), default=0) * 1_000_000
+    born_at = {(opened.node, opened.boot): opened.t for opened in book.opens}
+    for life, renewals in book.renewals.items():
+        kept_at = born_at.get(life, 0)
+        for renewal in renewals:
+            count += renewal.type == "fail" and renewal.t - kept_at < lease_ns
+            kept_at = renewal.t
+    return count

@@ -19,14 +19,13 @@ from typing import Any
 
 from sims.history import Recorder
 from sims.recording import final_word
+from tests.chaos.jobs import MEAN_MS, SLOTS, Wish, make_wish
 from zjp import Client
 from zjp.client.blocking import Job
 from zjp.client.options import JobRequest
 from zjp.errors import JobRejected, NotFound, OutcomeUnknown, Unavailable, ZjpError
 from zjp.job import FINAL_STATES, format_id, make_id
 from zjp.wire.messages import SubmitKind
-
-from tests.chaos.jobs import MEAN_MS, SLOTS, Wish, make_wish
 
 PRODUCERS = 3
 IMPATIENT_S, PATIENT_S = 1.0, 20.0

@@ -22,16 +22,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sims.history import Recorder
-from tests.system.running import DidNotStart
-from zjp import Client
-from zjp.errors import ZjpError
-
 from tests.chaos.planted import move_clock
 from tests.chaos.processes import Grip, grips_on, until_all_ended
 from tests.chaos.stage import NODE, ORPHAN_LIMIT_S, Stage
 from tests.chaos.tails import ClientTail, Crew, NodeTail, WorkerTail
+from tests.system.running import DidNotStart
+from zjp import Client
+from zjp.errors import ZjpError
 
 LOOK_S = 0.0003
+LOOK_EVERY_S = 0.01
+"""For what costs more than a look at a file."""
 AIM_LIMIT_S = 0.6
 """The moment did not come: kill anyway, now."""
 RUN_DELAY_MAX_S = 0.03
@@ -39,7 +40,7 @@ WORKER_AIMS = ("run", "result", "ack", "any")
 NODE_AIMS = ("claim", "run", "result", "ack", "submit", "any", "start", "drain")
 PAUSE_S = (0.05, 0.3)
 STOP_S = (0.05, 1.2)
-CLOCK_STEP_S, CLOCK_STEPS, CLOCK_PAUSE_S = 2.5, 24, 0.1
+CLOCK_STEP_S, CLOCK_STEPS, CLOCK_PAUSE_S = 2.5, 24, 0.06
 """60 s in steps that no store can tell from its own thread being slow."""
 CALL_LIMIT_S = 30.0
 
@@ -119,11 +120,13 @@ class Nemesis:
         self._count("worker", self._moments([victim]))
 
     def _choose(self) -> WorkerTail | None:
-        """Rather one that is busy, and rather not the same seat again and again."""
-        found: list[WorkerTail] = []
-        self._until(lambda: found.extend(self._crew.living(self._node.children())) or found)
-        busy = [tail for tail in found if tail.running]
-        return self._draw.choice(busy or found) if found else None
+        """Rather one that is busy."""
+        deadline = time.monotonic() + AIM_LIMIT_S
+        while not (found := self._crew.living(self._node.children())):
+            if time.monotonic() > deadline:
+                return None
+            self.rest(LOOK_EVERY_S)
+        return self._draw.choice([tail for tail in found if tail.running] or found)
 
     def _aim_at_worker(self, aim: str, victim: WorkerTail) -> None:
         if aim == "run":
@@ -178,24 +181,35 @@ class Nemesis:
         self._start()
 
     def _aim_at_node(self, aim: str) -> None:
+        if aim == "submit":
+            self._aim_at_submit()
+            return
         tail = self._node_tail
         workers = self._crew.living(self._node.children())
         tail.look()
         granted = tail.granted
-        if aim == "claim":
-            self._until(lambda: tail.look() or tail.granted > granted)
-        elif aim == "run":
-            self._until(lambda: any([one.look() or one.running for one in workers]))
-        elif aim == "result":
-            self._until(lambda: any([one.look() for one in workers]))
-        elif aim == "ack":
-            self._until(lambda: tail.look() or tail.asked)
-        elif aim == "submit":
-            self._aim_at_submit()
+
+        def has_come() -> bool:
+            tail.look()
+            has_ended = [one.look() for one in workers]
+            if aim == "result":
+                return any(has_ended)
+            if aim == "run":
+                return any(one.running for one in workers)
+            return bool(tail.asked) if aim == "ack" else tail.granted > granted
+
+        if aim != "any":
+            self._until(has_come)
 
     def _aim_at_submit(self) -> None:
         tails = [ClientTail(path) for path in self._stage.histories.glob("c*.jsonl")]
-        self._until(lambda: any([one.look() or one.waiting for one in tails]))
+
+        def is_waiting() -> bool:
+            for tail in tails:
+                tail.look()
+            return any(tail.waiting for tail in tails)
+
+        self._until(is_waiting)
         for tail in tails:
             tail.close()
 

@@ -17,11 +17,10 @@ from typing import Any
 import zjp.node.node
 from sims.history import Recorder
 from sims.recording import RecordingStore
-from zjp.node.__main__ import main
-
 from tests.chaos.planted import STORE_VARIABLE, STORES
 from tests.chaos.processes import number_of
 from tests.chaos.tasks import FOLDER_VARIABLE
+from zjp.node.__main__ import main
 
 
 def recorded(*arguments: Any, lease_s: float, **options: Any) -> RecordingStore:
@@ -43,5 +42,5 @@ def die_with_stdin() -> None:
 
 if __name__ == "__main__":
     die_with_stdin()
-    zjp.node.node.SQLiteQueueStore = recorded  # type: ignore[assignment,misc]
+    setattr(zjp.node.node, "SQLiteQueueStore", recorded)  # noqa: B010 - the node has no other door for a store
     main()

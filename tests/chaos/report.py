@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,6 @@ import zmq
 from sims.checkers import Finding
 from sims.checkers.__main__ import describe
 from sims.checkers.kills import Kills
-
 from tests.chaos.experiment import Outcome, Plan
 from tests.chaos.figures import Times
 
@@ -43,6 +43,8 @@ def _broken_promises(outcome: Outcome) -> Iterator[str]:
         yield f"workers outlived their killed node by {slowest_s:.3f} s, the limit is {ORPHAN_LIMIT_S:g} s"
     if figures.spent_by_drains:
         yield f"drains spent {figures.spent_by_drains} attempts"
+    if figures.leases_lost_early:
+        yield f"the store gave up {figures.leases_lost_early} leases that had been renewed in time"
     if bad_codes := set(toll.drain_codes) - {0, 75}:
         yield f"drains ended with exit codes {sorted(bad_codes)}"
     yield from toll.complaints
@@ -93,27 +95,34 @@ def _times(times: Times) -> str:
     return f"p50 {times.at(0.5):.3f} s, p99 {times.at(0.99):.3f} s, max {times.at(1.0):.3f} s ({times.count})"
 
 
+HEAD = """\
+# Chaos on the main path
+
+A real node under load; workers and the node itself killed at chosen moments, drained, stopped and started again; then the history is
+judged. How: `tests/chaos/`. The checks: `sims/checkers/`. This page is written by the run:"""
+MOMENTS_TEXT = """\
+A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), run,
+result (ended, not yet on its way to the store), ack (its report under way to the store)."""
+
 # ── Markdown ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def markdown(outcome: Outcome) -> str:
     faults = faults_of(outcome)
+    verdict = outcome.verdict
+    said = f"verdict {'valid' if verdict.is_valid else 'INVALID'}, lost {outcome.lost}, double effects {outcome.double_effects}"
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}"
     parts = [
-        "# Chaos on the main path",
-        "A real node under load; workers and the node itself killed at chosen moments, drained, stopped and started again; then the history "
-        "judged. How: `tests/chaos/`; the checks: `sims/checkers/`.",
+        HEAD,
         f"    {command(outcome.plan)}",
-        f"**{'Good' if not faults else 'NOT GOOD'}**: verdict {'valid' if outcome.verdict.is_valid else 'INVALID'}, "
-        f"lost {outcome.lost}, double effects {outcome.double_effects}.",
+        f"**{'NOT GOOD' if faults else 'Good'}**: {said}.",
         *(f"- {fault}" for fault in faults),
-        _kill_table(outcome.verdict.kills),
-        "A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), "
-        "run, result (ended, not yet on its way to the store), ack (its report under way to the store).",
+        _kill_table(verdict.kills),
+        MOMENTS_TEXT,
         _table(("figure", "value"), list(_figures(outcome))),
         "## Checks",
-        _table(("check", "sentence", "verdict"), [_check_row(finding) for finding in outcome.verdict.findings]),
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}, "
-        f"{outcome.verdict.counts['lines']} lines of history.",
+        _table(("check", "sentence", "verdict"), [_check_row(finding) for finding in verdict.findings]),
+        f"{versions}, {os.cpu_count()} cores, {verdict.counts['lines']} lines of history.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -14,21 +14,21 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sims.sink import spawn_sink
-from tests.system.running import ROOT, RunningNode, clean_environment
-
 from tests.chaos.jobs import SLOTS
 from tests.chaos.planted import STORE_VARIABLE
 from tests.chaos.processes import Grip, children_of, grips_on, number_of, until_all_ended
 from tests.chaos.tasks import FOLDER_VARIABLE
+from tests.system.running import ROOT, RunningNode, clean_environment
 
 NODE = "chaos"
 GRACE_S = 2.0
 LOAD_END_LIMIT_S = 30.0
 ORPHAN_LIMIT_S = 10.0
 
-SETTINGS: dict[str, object] = {
+SETTINGS: dict[str, Any] = {
     "node_id": NODE,
     "worker_count": SLOTS,
     "queues": "default:3,side:1",
@@ -41,7 +41,7 @@ SETTINGS: dict[str, object] = {
     "log_level": "info",
 }
 
-SHAPES: tuple[dict[str, object], ...] = (
+SHAPES: tuple[dict[str, Any], ...] = (
     {"worker_processes": 4, "app": "tests.chaos.tasks:plain", "load_balancer_strategy": "round_robin", "worker_max_jobs": 0},
     {"worker_processes": 2, "app": "tests.chaos.tasks:app", "load_balancer_strategy": "least_loaded", "worker_max_jobs": 0},
     {"worker_processes": 4, "app": "tests.chaos.tasks:app", "load_balancer_strategy": "priority", "worker_max_jobs": 150},

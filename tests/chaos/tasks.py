@@ -17,19 +17,18 @@ from typing import Any, NoReturn
 
 from sims.history import Recorder
 from sims.sink import SinkClient
-from tests.fakes import burn_ms, rest_ms
-from zjp.task import Context, Definition, Discard, Registry, Snooze, task_options
-
 from tests.chaos.jobs import HANG_S, HEED_S
 from tests.chaos.processes import number_of
+from tests.fakes import burn_ms, rest_ms
+from zjp import App, Context, Discard, Snooze
 
 FOLDER_VARIABLE = "CHAOS_DIR"
 SNOOZE_S = 0.05
 HEED_STEP_MS = 5.0
 EXIT_CODE = 3
 
-app = Registry()
-plain = Registry()
+app = App()
+plain = App()
 
 
 class Planned(Exception):
@@ -142,7 +141,7 @@ async def _flow(ctx: Context, key: str, mode: str, ms: float, ek: str = "", burn
     return act.end()
 
 
-app.add(Definition("work", _work, task_options({})))
-app.add(Definition("flow", _flow, task_options({})))
-plain.add(Definition("work", _work, task_options({})))
-plain.add(Definition("flow", _work, task_options({})))
+app.task("work")(_work)
+app.task("flow")(_flow)
+plain.task("work")(_work)
+plain.task("flow")(_work)

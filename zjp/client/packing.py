@@ -31,12 +31,12 @@ def pack_payload(payload: Mapping[str, Any] | None) -> bytes:
     try:
         for key, value in payload.items():
             if type(value) not in _SCALARS or type(key) is not str:
-                _check_plain(payload, "payload", 0)
+                check_plain(payload, "payload")
                 break
         packed: bytes = _pack(payload if type(payload) is dict else dict(payload))
     except (*_FAULTS, AttributeError) as fault:
         _check_is_map(payload)
-        _check_plain(payload, "payload", 0)
+        check_plain(payload, "payload")
         raise InvalidJob(f"the payload cannot be packed: {fault}") from None
     if len(packed) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
@@ -52,7 +52,7 @@ def _check_is_map(payload: object) -> None:
         )
 
 
-def _check_plain(value: object, place: str, depth: int) -> None:
+def check_plain(value: object, place: str, depth: int = 0) -> None:
     """Raises: InvalidJob naming the first place that holds something else."""
     if depth > DEPTH_MAX:
         raise InvalidJob(f"{place[:200]} is nested more than {DEPTH_MAX} deep; flatten it, or store it elsewhere")
@@ -60,10 +60,10 @@ def _check_plain(value: object, place: str, depth: int) -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise InvalidJob(f"{place} has the key {key!r} of type {type(key).__name__}; keys must be str")
-            _check_plain(inner, f"{place}[{key!r}]", depth + 1)
+            check_plain(inner, f"{place}[{key!r}]", depth + 1)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            _check_plain(inner, f"{place}[{index}]", depth + 1)
+            check_plain(inner, f"{place}[{index}]", depth + 1)
     else:
         _check_scalar(value, place)
 
@@ -81,6 +81,15 @@ def _check_scalar(value: object, place: str) -> None:
             value.encode()
         except UnicodeEncodeError as fault:
             raise InvalidJob(f"{place} is text that cannot be encoded: {fault.reason}; pass it as bytes") from None
+
+
+def pack_value(value: object) -> bytes:
+    """Plain data of any kind. Raises: InvalidJob."""
+    try:
+        packed: bytes = _pack(value)
+    except _FAULTS as fault:
+        raise InvalidJob(f"it cannot be packed: {fault}") from None
+    return packed
 
 
 def unpack(data: bytes, what: str) -> Any:

@@ -271,6 +271,7 @@ class Dispatch:
                 log, logging.WARNING, "lease.lost", reason="not renewed in time; what was running runs again elsewhere"
             )
             self.pool.recall()
+            self.pool.cancel(list(self.pool.held))  # what runs has lost its fence
         if renewal.cancelling:
             self.pool.cancel(renewal.cancelling)
         self._saw_version(renewal.version)

@@ -15,6 +15,7 @@ from ..queue.store import Outcome, OutcomeKind
 from ..retry import RetryPolicy
 from ..wire.messages import Result, ResultKind, TaskInfo
 
+UNSERVED_DELAY_MS = 1_000
 ATTEMPTS_KEPT = 100
 """Of one job; a job that snoozes for ever must not grow for ever."""
 
@@ -53,6 +54,8 @@ class Judge:
 
     def of_result(self, job: StoredJob, fence: int, worker: str, result: Result, now_ms: int) -> Outcome:
         kind = result.kind
+        if kind == ResultKind.UNSERVED:  # the application changed under its process; the node's own look comes first otherwise
+            return Outcome(fence, job, OutcomeKind.SNOOZE, None, UNSERVED_DELAY_MS)
         attempt = Attempt(
             fence,
             self._node,

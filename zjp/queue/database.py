@@ -38,6 +38,8 @@ SIZE_BITS = 26
 """64 MiB for one job with its attempts; a message is at most 20 MiB."""
 CHECKPOINT_PAGES = 4_000
 """16 MiB of journal, then it is copied into the file: rarer is cheaper, but each one stalls the commits longer."""
+JOURNAL_BYTES_KEPT = 64 << 20
+"""A journal that grew beyond (a long read held it up) is cut back to this."""
 CHECK_BYTES_MAX = 64 << 20
 """A file up to this size is checked whole at each start (0.2 s); larger ones are checked as far as they are read."""
 
@@ -130,6 +132,7 @@ def _prepare(db: Database, path: str) -> None:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES_KEPT}")
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
 

@@ -173,6 +173,10 @@ class PromoteOperation(Operation):
             found = db.execute(f"{LATER} WHERE id {AMONG}", among(self.ids)).fetchall()
         return [row for row in found if row[1] in self.blocks]
 
+    def refuse(self) -> None:
+        """The disk is full, say: look again in a second, rather than at each claim."""
+        self.state.next_due_ms = max(self.state.next_due_ms or 0, self.now_ms + 1000)
+
     def apply(self) -> set[bytes]:
         state = self.state
         for number, entries in self.entries.items():

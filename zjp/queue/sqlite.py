@@ -187,8 +187,8 @@ class SQLiteQueueStore:
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
         self._judge_lease()
-        if not self._lease.is_alive or self._is_outbox_full():
-            return self._empty()
+        if count <= 0 or not self._lease.is_alive or self._is_outbox_full():
+            return Claim(0, (), None, self._state.version)
         moving = {future for future in (self._promote_due(MOVE_MAX), self._reap(MOVE_MAX)) if future is not None}
         window = self._state.window
         while not (shares := window.take(count, weights, self._now())):
@@ -197,6 +197,8 @@ class SQLiteQueueStore:
             if not waits:
                 return self._empty()
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for read in done - moving:
+                read.result()  # a file that cannot be read is no empty queue
             moving -= done
         self._reader.feed()
         rows: list[int] = []

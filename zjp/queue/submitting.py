@@ -27,6 +27,9 @@ from .window import Level
 CALLER_WINDOW_MS = 24 * 3600 * 1000
 """How long a key or an id that a caller made is remembered."""
 
+JOB_BYTES = 4096
+"""A payload counts as one job more for every so many bytes: what bounds commits and the journal bounds bytes, too."""
+
 
 class IdTaken(JobConflict):
     """An id thought new is live. The store looks all of them up and tries again."""
@@ -120,7 +123,7 @@ class SubmitOperation(Operation):
             if (options := spec.options) is not None and (options.unique_key or options.idempotency_key or options.caller_id):
                 self.keyed.append(spec)
         self.groups = [Group(level, level.reserve(len(mine)), mine) for level, mine in ready.items()]
-        self.size = len(jobs)
+        self.size = len(jobs) + sum([len(job.spec.payload) for job in jobs]) // JOB_BYTES
 
     def write(self, db: Database) -> None:
         self.others = {}

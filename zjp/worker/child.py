@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -88,7 +87,6 @@ class Child:
         *,
         seat: str,
         jobs_max: int,
-        secret_names: Sequence[str],
     ) -> None:
         """Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
@@ -111,7 +109,7 @@ class Child:
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
         set_limits(self.socket, linger_ms=0, high_water_mark=0)  # credit bounds what is in it
         try:
-            self._popen = _start(settings, secret_names)
+            self._popen = _start(settings)
         except OSError:
             self.socket.close(linger=0)
             self.marks.close()
@@ -223,12 +221,12 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def _start(settings: ChildSettings, secret_names: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(settings: ChildSettings) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "zjp.worker.process"],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        env=for_children(secret_names),
+        env=for_children(),
     )
     blob = msgspec.msgpack.encode(settings)
     assert process.stdin is not None

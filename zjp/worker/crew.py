@@ -130,7 +130,6 @@ class Crew:
                 settings,
                 seat=seat.name,
                 jobs_max=self._settings.max_jobs,
-                secret_names=self._settings.secret_names,
             )
         except OSError as fault:
             event(log, logging.ERROR, "worker.not_started", worker=name, reason=str(fault))

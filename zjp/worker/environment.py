@@ -6,19 +6,16 @@ No setting is read here: what the workers need travels through their stdin.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+
+from ..config import inherited_environment
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
 _PATH = "PYTHONPATH"
 
 
-def for_children(secret_names: Sequence[str]) -> dict[str, str]:
-    """Without `secret_names`, in all their spellings."""
-    environment = dict(os.environ)
-    for name in secret_names:
-        for spelling in (name, f"ZJP_{name}", f"{name}_FILE", f"ZJP_{name}_FILE"):
-            environment.pop(spelling, None)
+def for_children() -> dict[str, str]:
+    environment = inherited_environment()
     if not {"site-packages", "dist-packages"} & set(_PACKAGE_ROOT.parts):
         # A checkout that perhaps only this process's path knows. (An installed zjp is found anyway, and its folder must not come before
         # the standard library's.)

@@ -10,9 +10,6 @@ import msgspec
 
 from ..retry import RetryPolicy
 
-SECRET_NAMES = ("JWT_SECRET", "REDIS_PASSWORD", "REDIS_ADDR", "MONGODB_URI")
-"""Settings that worker processes do not get, neither bare nor as ZJP_<NAME> or <NAME>_FILE: tasks need no store and no key of the node."""
-
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`app` is "module:attribute"; `folder` is put on the path to find it (empty: the current one). `marks_folder` holds the files that say
@@ -33,7 +30,6 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int = 3
     retry: RetryPolicy = RetryPolicy()
     max_result_bytes: int = 1 << 20
-    secret_names: tuple[str, ...] = SECRET_NAMES
     log_level: str = "info"
     log_format: str = "auto"
 

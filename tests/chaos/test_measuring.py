@@ -1,0 +1,130 @@
+"""The chaos runner's own instruments: what it measures and follows must be right before its verdicts mean anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sims.history import Recorder
+from sims.lines import End, Fault, Lease, Line, Open, Release, Renew, Run, Submit
+from tests.chaos.figures import measure
+from tests.chaos.processes import Grip, children_of, is_alive, number_of, pid_of, until_all_ended
+from tests.chaos.tails import NodeTail, WorkerTail
+
+pytestmark = [
+    pytest.mark.covers("main-path:12"),
+    pytest.mark.skipif(not hasattr(os, "pidfd_open") or not os.path.exists("/proc/self/stat"), reason="chaos needs Linux: procfs and pidfd"),
+]
+
+MS = 1_000_000
+
+
+def said(kind: type[Line], t_ms: int, type: Any = "ok", **fields: Any) -> Line:
+    return kind(t=t_ms * MS, p="x", type=type, **fields)
+
+
+def killed_worker(rerun_ms: int, *others: Line) -> list[Line]:
+    """Job J runs in process 41, which is killed at 20 ms, and again in process 42."""
+    lines = [
+        said(Submit, 1, "invoke", job="J"),
+        said(Lease, 9, job="J", fence=7, node="n"),
+        said(Run, 10, job="J", fence=7, pid=41),
+        said(Fault, 20, t1=21 * MS, kind="kill", val="worker run", pids=[41]),
+        said(Release, 25, job="J", fence=7),
+        said(Run, rerun_ms, job="J", fence=8, pid=42),
+        said(End, rerun_ms + 5, job="J", fence=8, pid=42),
+    ]
+    return sorted([*lines, *others], key=lambda line: line.t)
+
+
+def test_time_to_run_again_counts_from_the_kill() -> None:
+    figures = measure(killed_worker(120))
+    assert list(figures.worker_reruns.seconds) == [0.1]
+    assert figures.disturbed == 0
+
+
+def test_run_again_after_another_fault_of_the_node_is_told_apart() -> None:
+    node_kill = said(Fault, 60, t1=61 * MS, kind="kill", val="node any", node="n", pids=[1])
+    figures = measure(killed_worker(900, node_kill))
+    assert figures.worker_reruns.count == 0
+    assert figures.disturbed == 1
+
+
+def test_job_whose_end_was_reported_before_the_kill_is_no_hit() -> None:
+    reported = said(Release, 15, job="J", fence=7)
+    assert measure(killed_worker(120, reported)).worker_reruns.count == 0
+
+
+@pytest.mark.parametrize(("attempt", "spent"), [(1, 0), (2, 1)])
+def test_attempt_that_a_drain_spent_is_seen(attempt: int, spent: int) -> None:
+    lines = [
+        said(Run, 10, job="J", fence=7, pid=41, attempt=1),
+        said(Fault, 20, t1=90 * MS, kind="drain", val="node", node="n", pids=[1, 41]),
+        said(Release, 80, job="J", fence=7),
+        said(Run, 200, job="J", fence=8, pid=42, attempt=attempt),
+    ]
+    figures = measure(lines)
+    assert (figures.handed_back_by_drains, figures.spent_by_drains) == (1, spent)
+
+
+@pytest.mark.parametrize(("silent_ms", "lost_early"), [(4_000, 1), (5_001, 0)])
+def test_lease_given_up_before_its_time_is_seen(silent_ms: int, lost_early: int) -> None:
+    lines = [
+        said(Open, 1, node="n", boot=1, lease_ms=5000),
+        said(Renew, 1000, node="n", boot=1),
+        said(Renew, 1000 + silent_ms, "fail", node="n", boot=1),
+    ]
+    assert measure(lines).leases_lost_early == lost_early
+
+
+def test_follower_reads_whole_lines_only(tmp_path: Path) -> None:
+    path = tmp_path / "w1.jsonl"
+    with Recorder(path, "w1") as recorder:
+        tail = WorkerTail(path, 1)
+        recorder.write("run", "ok", job="J", fence=7, pid=1)
+        with path.open("ab") as torn:
+            torn.write(b'{"f":"end","t":5,"p":"w1","type":"ok","job":"J",')
+        assert tail.look() == []
+        assert list(tail.running) == [("J", 7)]
+        with path.open("ab") as rest:
+            rest.write(b'"fence":7,"pid":1}\n')
+        assert tail.look() == [("J", 7)]
+        assert (list(tail.running), list(tail.ended)) == ([], [("J", 7)])
+        tail.close()
+
+
+def test_follower_of_the_node_knows_which_reports_are_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "n1.jsonl"
+    with Recorder(path, "n1") as recorder:
+        tail = NodeTail(path)
+        recorder.write("lease", "ok", job="J", fence=7)
+        recorder.write("ack", "invoke", job="J", fence=7)
+        tail.look()
+        assert (tail.granted, tail.asked, tail.answered) == (1, {("J", 7)}, set())
+        recorder.write("ack", "ok", job="J", fence=7)
+        tail.look()
+        assert (tail.asked, tail.answered) == (set(), {("J", 7)})
+        tail.close()
+
+
+def test_process_is_known_by_number_and_its_end_is_seen() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    number = number_of(child.pid)
+    try:
+        assert pid_of(number) == child.pid
+        assert number in children_of(os.getpid())
+        grip = Grip(number)
+        grip.send(signal.SIGKILL)
+        assert until_all_ended([grip], 10.0) is not None
+        assert not is_alive(number)
+    finally:
+        child.kill()
+        child.communicate()
+    with pytest.raises(ProcessLookupError):
+        number_of(child.pid)

@@ -1,0 +1,152 @@
+"""`App`: the tasks of an application, and the clients that submit them.
+
+    app = App()
+
+    @app.task("email", max_retries=5, timeout="30s")
+    def send_email(ctx, recipient: str, subject: str): ...
+
+    send_email.submit(recipient="a@example.com", subject="hi")
+
+A node loads the same object (`--app module:app`) and reads `app.tasks`. Clients are made when the first job is submitted: one per process,
+and one per event loop; what they are connected to comes from `address`, else from the settings CLIENT_ADDRESS and CLUSTER_NAME.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
+
+from ..task import Context, Definition, Registry, task_options
+from .asyncio import AsyncClient
+from .blocking import Client
+from .inline import AsyncInlineDoor, InlineDoor, InlineNode
+from .tasks import BoundTask, ContextTask, Task, TaskDecorator, TaskSettings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class App(Registry):
+    """`name` is for people. `client`: what to submit with; made from `address` or the settings when not given."""
+
+    def __init__(self, name: str | None = None, *, client: Client | None = None, address: str | None = None) -> None:
+        super().__init__()
+        self.name = name or "app"
+        self._address = () if address is None else (address,)
+        self._client, self._is_own = client, False
+        self._async_clients: dict[asyncio.AbstractEventLoop, AsyncClient] = {}
+        self._inline: InlineNode | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<App {self.name}: {len(self.tasks)} tasks>"
+
+    # ── tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, name: str | None = None, /, **options: Unpack[TaskSettings]) -> TaskDecorator: ...
+    def task(self, given: Any = None, /, **options: Any) -> Any:
+        """`@app.task`, `@app.task("name")`, `@app.task("name", max_retries=5, timeout="30s", queue="mail")`.
+
+        The name is the job type; without one it is the function's. Raises: TypeError (unknown option, with the nearest name),
+        ValueError, InvalidJob.
+        """
+        if callable(given):
+            return self._register(given, None, options)
+        if given is not None and not isinstance(given, str):
+            raise TypeError(f"the task's name is {given!r}, it must be text")
+        task_options(options)  # wrong options are told where they stand, not where the function is
+
+        def decorate(function: Callable[..., Any]) -> object:
+            return self._register(function, given, options)
+
+        return decorate
+
+    def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> object:
+        definition = Definition(name or function.__name__, function, task_options(options))
+        self.add(definition)
+        if definition.takes_context:
+            return ContextTask[..., Any](self, definition)
+        return Task[..., Any](self, definition)
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def client(self) -> Client:
+        if self._inline is not None:
+            return Client(_door=InlineDoor(self._inline))
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client, self._is_own = Client(*self._address), True
+                    atexit.register(self.close)
+        return self._client
+
+    @client.setter
+    def client(self, client: Client) -> None:
+        self.close()
+        self._client, self._is_own = client, False
+
+    @property
+    def async_client(self) -> AsyncClient:
+        """The running loop's own."""
+        if self._inline is not None:
+            return AsyncClient(_door=AsyncInlineDoor(self._inline))
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            self._forget_closed_loops()
+            client = self._async_clients[loop] = AsyncClient(*self._address)
+            atexit.register(client.close)
+        return client
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._async_clients if loop.is_closed()]:
+            client = self._async_clients.pop(loop)
+            client.close()
+            atexit.unregister(client.close)
+
+    def close(self) -> None:
+        """Close the clients that the app made. The next submit makes new ones."""
+        with self._lock:
+            if self._client is not None and self._is_own:
+                self._client.close()
+                self._client = None
+                atexit.unregister(self.close)
+        for client in self._async_clients.values():
+            client.close()
+            atexit.unregister(client.close)
+        self._async_clients.clear()
+
+    # ── testing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def testing(self, *, max_retries: int = 3) -> Iterator[InlineNode]:
+        """Run submitted jobs at once, here, without a node.
+
+        Delays are not waited for, and retries follow at once; everything else is as with a node: arguments are checked, payloads and
+        results packed, retries counted, and jobs answer as usual. What was submitted is listed:
+
+            with app.testing() as test:
+                job = send_email.submit(recipient="a@example.com", subject="hi")
+                assert job.result is None
+                assert test.submitted[0].payload == {"recipient": "a@example.com", "subject": "hi"}
+
+        `max_retries` is what MAX_RETRIES would be.
+        """
+        before, self._inline = self._inline, InlineNode(self.tasks, max_retries)
+        try:
+            yield self._inline
+        finally:
+            self._inline = before
+
+
+__all__ = ["App", "BoundTask", "ContextTask", "Task"]
