@@ -19,14 +19,14 @@ from tests.chaos.tails import NodeTail, WorkerTail
 
 pytestmark = [
     pytest.mark.covers("main-path:12"),
-    pytest.mark.skipif(not hasattr(os, "pidfd_open") or not os.path.exists("/proc/self/stat"), reason="chaos needs Linux: procfs and pidfd"),
+    pytest.mark.skipif(sys.platform != "linux", reason="chaos needs procfs and pidfd, so Linux"),
 ]
 
 MS = 1_000_000
 
 
-def said(kind: type[Line], t_ms: int, type: Any = "ok", **fields: Any) -> Line:
-    return kind(t=t_ms * MS, p="x", type=type, **fields)
+def said(line_class: type[Line], t_ms: int, type: Any = "ok", /, **fields: Any) -> Line:
+    return line_class(t=t_ms * MS, p="x", type=type, **fields)
 
 
 def killed_worker(rerun_ms: int, *others: Line) -> list[Line]:

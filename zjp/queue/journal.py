@@ -59,6 +59,19 @@ class Operation:
         """Undo what the loop did when it put this operation."""
 
 
+class Barrier(Operation):
+    """Nothing; but what was put before it is through when it is."""
+
+    size = 0
+    is_held: ClassVar[bool] = True
+
+    def write(self, db: Database) -> None:
+        pass
+
+    def apply(self) -> None:
+        pass
+
+
 class Journal:
     """Owns the write connection. `after` is called in the loop once per commit, after all its operations were applied."""
 
@@ -71,7 +84,7 @@ class Journal:
         self._jobs_waiting = 0
         self._began_at = 0.0
         self._is_closing = False
-        self._tail: asyncio.Future[Any] | None = None
+        self._open_count = 0
         self.trouble: Unavailable | None = None
         """Why the last commit failed; None while commits succeed."""
         self.commits = 0
@@ -83,15 +96,16 @@ class Journal:
         """Raises: StoreUnavailable once closed."""
         if self._is_closing:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        operation.done = self._tail = self._loop.create_future()
+        operation.done = self._loop.create_future()
+        self._open_count += 1
         self._jobs_waiting += operation.size
         self._inbox.put(operation)
         return operation.done
 
     async def flush(self) -> None:
         """Wait until all that was put so far is applied, or refused."""
-        if self._tail is not None and not self._tail.done():
-            await asyncio.wait([self._tail])
+        if self._open_count:
+            await self.put(Barrier())
 
     def check(self) -> None:
         """Raises: StoreUnavailable, StoreFull, when a submit had better not join."""
@@ -208,6 +222,7 @@ class Journal:
     def _deliver(self, told: list[tuple[Operation, Exception | None]]) -> None:
         for operation, error in told:
             self._jobs_waiting -= operation.size
+            self._open_count -= 1
             if error is None:
                 self._apply(operation)
             else:

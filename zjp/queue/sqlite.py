@@ -223,10 +223,10 @@ class SQLiteQueueStore:
         try:
             await written
         except BaseException:
-            rows = list(claim.held.values())
-            del self._state.claims[claim.fence]
-            self._state.count_running(rows, -1)
-            self._state.give_back(zip(rows, jobs, strict=True), self._now())
+            if self._state.claims.pop(claim.fence, None) is not None:
+                rows = list(claim.held.values())
+                self._state.count_running(rows, -1)
+                self._state.give_back(zip(rows, jobs, strict=True), self._now())
             raise
 
     def _empty(self) -> Claim:
@@ -259,7 +259,7 @@ class SQLiteQueueStore:
         self._judge_lease()
         self._prune()
         promoting, reaping = self._promote_due(limit), self._reap(limit)
-        promoted = len(await promoting) if promoting is not None else 0
+        promoted = len(await asyncio.shield(promoting)) if promoting is not None else 0  # a claim may wait for it, too
         reaped = int(await reaping) if reaping is not None else 0
         return Tended(promoted, reaped, self._next_due_s())
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..config import inherited_environment
-
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
 _PATH = "PYTHONPATH"
 
 
 def for_children() -> dict[str, str]:
+    from ..config import (
+        inherited_environment,  # here: this module is also the child's, which has no use for the settings
+    )
+
     environment = inherited_environment()
     if not {"site-packages", "dist-packages"} & set(_PACKAGE_ROOT.parts):
         # A checkout that perhaps only this process's path knows. (An installed zjp is found anyway, and its folder must not come before
