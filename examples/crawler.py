@@ -1,4 +1,4 @@
-"""Crawl a web site without being a nuisance: at most one request per 50 ms, however many workers there are.
+"""Crawl a web site without being a nuisance: one request at a time and 50 ms between them, whatever the number of workers.
 
     python -m examples.crawler
 
@@ -31,6 +31,7 @@ from zjp import App, Client, Discard, Snooze
 app = App()
 
 INTERVAL_S = 0.05
+REQUEST_LIMIT_S = 10.0
 PAGE_COUNT = 30
 LIMIT_S = 60.0
 
@@ -42,17 +43,22 @@ INSERT INTO turn VALUES (0);
 
 
 def take_turn(notes: sqlite3.Connection, url: str) -> bool:
-    """Whether the page is still to be read. All workers share the clock of this machine. Raises: Snooze when it is not yet time."""
+    """Whether the page is still to be read; then `end_turn` must follow. Raises: Snooze when it is not our turn."""
     notes.execute("BEGIN IMMEDIATE")
     with notes:
         if notes.execute("SELECT 1 FROM pages WHERE url = ?", [url]).fetchone():
             return False
         (next_at,) = notes.execute("SELECT next_at FROM turn").fetchone()
-        now = time.time()
+        now = time.time()  # all workers share the clock of this machine
         if now < next_at:
-            raise Snooze(next_at - now, "not yet our turn")
-        notes.execute("UPDATE turn SET next_at = ?", [now + INTERVAL_S])
+            raise Snooze(min(next_at - now, INTERVAL_S), "not our turn yet")
+        # Should this process die now, the next turn comes after the time-out of its request.
+        notes.execute("UPDATE turn SET next_at = ?", [now + REQUEST_LIMIT_S])
         return True
+
+
+def end_turn(notes: sqlite3.Connection) -> None:
+    notes.execute("UPDATE turn SET next_at = ?", [time.time() + INTERVAL_S])
 
 
 @app.task("crawl", max_retries=3, timeout="30s")
@@ -62,12 +68,14 @@ def crawl(url: str, notes_path: str) -> int:
         if not take_turn(notes, url):
             return 0
         try:
-            with urllib.request.urlopen(url, timeout=10) as response:
+            with urllib.request.urlopen(url, timeout=REQUEST_LIMIT_S) as response:
                 text = response.read().decode()
         except urllib.error.HTTPError as refused:
             if refused.code == 404:
                 raise Discard(f"{url} does not exist") from None
             raise  # the server has a problem: the retries are for that
+        finally:
+            end_turn(notes)
         links = sorted({urljoin(url, link) for link in re.findall(r'href="([^"]+)"', text)})
         known = {row[0] for row in notes.execute("SELECT url FROM pages")}
         for link in links:
@@ -113,9 +121,13 @@ def local_site() -> Iterator[tuple[str, list[tuple[float, str]]]]:
 
 
 def wait_until_empty(zjp: Client) -> None:
-    """A page submits its links before its own job is finished, so nothing unfinished means nothing more to come."""
+    """A page submits its links before its own job is finished, so nothing unfinished means nothing more to come. Records
+    are written in bulk, so that the last ones are listed a moment later: the backlog is what is still on its way."""
     deadline = time.monotonic() + LIMIT_S
-    while any(queue.pending + queue.scheduled + queue.retrying + queue.running for queue in zjp.queues()):
+    while (
+        any(queue.pending + queue.scheduled + queue.retrying + queue.running for queue in zjp.queues())
+        or zjp.stats()["backlog"]["count"]
+    ):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the crawl was not over after {LIMIT_S:g} s")
         time.sleep(0.05)
@@ -138,7 +150,8 @@ def main() -> int:
     )
     print(f"failed: {', '.join(url.removeprefix(address) for url in failed)}")
     is_once = len({path for _, path in requests}) == len(requests) == PAGE_COUNT + len(missing)
-    return 0 if page_count == PAGE_COUNT and is_once and failed == [f"{address}/page-999"] else 1
+    is_polite = least_s >= INTERVAL_S * 0.9
+    return 0 if page_count == PAGE_COUNT and is_once and is_polite and failed == [f"{address}/page-999"] else 1
 
 
 if __name__ == "__main__":

@@ -101,6 +101,10 @@ def test_crawler_takes_turns_and_reads_no_page_twice(tmp_path: Path) -> None:
         assert crawler.take_turn(notes, "/a")
         with pytest.raises(crawler.Snooze) as snoozed:
             crawler.take_turn(notes, "/b")
+        assert snoozed.value.delay_s == crawler.INTERVAL_S
+        crawler.end_turn(notes)
+        with pytest.raises(crawler.Snooze) as snoozed:
+            crawler.take_turn(notes, "/b")
         assert 0 < snoozed.value.delay_s <= crawler.INTERVAL_S
         notes.execute("INSERT INTO pages VALUES ('/a', 1)")
         assert not crawler.take_turn(notes, "/a")

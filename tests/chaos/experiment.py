@@ -27,7 +27,7 @@ from zjp.errors import ZjpError
 EMPTY_LIMIT_S = 45.0
 """What is left then is a finding, and for the judge."""
 LOOK_S = 0.05
-WORKER_PAUSE_S = (0.1, 0.4)
+WORKER_PAUSE_S = (0.2, 0.6)
 WARM_UP_S = 1.0
 DATABASES = ("zjp.db", "records.db")
 
@@ -45,7 +45,10 @@ class Plan:
     seed: int = 1
     store: str = ""
     limit_s: float = 60.0
-    busy: float = 0.6
+    busy: float = 0.45
+    """Share of the slots' time that the load asks for; deaths take about as much again."""
+    stretch: float = 1.0
+    """Factor on how long jobs take."""
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Outcome:
 def run(plan: Plan, folder: Path) -> Outcome:
     """Raises: DidNotStart, AssertionError of the load; the folder keeps the histories and the node's log."""
     draw = random.Random(plan.seed)
-    with Stage(folder, seed=plan.seed, store=plan.store, busy=plan.busy) as stage:
+    with Stage(folder, seed=plan.seed, store=plan.store, busy=plan.busy, stretch=plan.stretch) as stage:
         with contextlib.closing(Nemesis(stage, draw)) as nemesis:
             stage.start_load()
             nemesis.rest(WARM_UP_S)

@@ -67,9 +67,10 @@ class Wish:
         return int(self.options.get("max_retries", -1))
 
 
-def make_wish(draw: random.Random, key: str) -> Wish:
+def make_wish(draw: random.Random, key: str, stretch: float = 1.0) -> Wish:
+    """`stretch`: factor on how long the job takes."""
     (mode,) = draw.choices(MODES, _SHARES)
-    payload: dict[str, Any] = {"key": key, "mode": mode.name, "ms": round(draw.uniform(*mode.ms), 2)}
+    payload: dict[str, Any] = {"key": key, "mode": mode.name, "ms": round(draw.uniform(*mode.ms) * stretch, 2)}
     if mode.has_effect:
         payload["ek"] = f"e-{key}"
     if draw.random() < 0.2:

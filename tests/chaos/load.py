@@ -36,14 +36,17 @@ REMEMBERED = 300
 
 
 class Producer(threading.Thread):
-    """`per_s`: jobs per second, on average."""
+    """The `index`-th of the run that `options` describe, until `ends`."""
 
-    def __init__(self, name: str, address: str, folder: Path, *, seed: int, per_s: float, timeout_s: float, ends: threading.Event) -> None:
+    def __init__(self, index: int, options: argparse.Namespace, ends: threading.Event) -> None:
+        name = f"c{index}"
         super().__init__(name=name)
-        self._address, self._per_s, self._timeout_s, self._ends = address, per_s, timeout_s, ends
-        self._draw = random.Random(seed)
+        self._address, self._stretch, self._ends = options.address, options.stretch, ends
+        self._per_s = SLOTS * 1000 / (MEAN_MS * options.stretch) * options.busy / PRODUCERS
+        self._timeout_s = PATIENT_S if index else IMPATIENT_S
+        self._draw = random.Random(options.seed * PRODUCERS + index)
         self._session = self._draw.getrandbits(42)
-        self._recorder = Recorder(folder / "h" / f"{name}.jsonl", name)
+        self._recorder = Recorder(options.folder / "h" / f"{name}.jsonl", name)
         self._count = 0
         self._submitted: deque[tuple[str, Wish, dict[str, Any]]] = deque(maxlen=REMEMBERED)
         """(id, what was asked, its own id and keys) of acknowledged jobs."""
@@ -160,7 +163,7 @@ class Producer(threading.Thread):
 
     def _wish(self) -> Wish:
         self._count += 1
-        return make_wish(self._draw, f"{self.name}-{self._count}")
+        return make_wish(self._draw, f"{self.name}-{self._count}", self._stretch)
 
     def _fields(self, wish: Wish) -> dict[str, Any]:
         options = wish.options
@@ -237,17 +240,11 @@ def main() -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--busy", type=float, default=0.6, help="share of the slots' time that is asked for")
+    parser.add_argument("--busy", type=float, default=0.45, help="share of the slots' time that is asked for")
+    parser.add_argument("--stretch", type=float, default=1.0, help="factor on how long jobs take")
     options = parser.parse_args()
     ends = threading.Event()
-    per_s = SLOTS * 1000 / MEAN_MS * options.busy / PRODUCERS
-    producers = [
-        Producer(
-            f"c{index}", options.address, options.folder, seed=options.seed * PRODUCERS + index, per_s=per_s,
-            timeout_s=PATIENT_S if index else IMPATIENT_S, ends=ends,
-        )
-        for index in range(PRODUCERS)
-    ]  # fmt: skip
+    producers = [Producer(index, options, ends) for index in range(PRODUCERS)]
     for producer in producers:
         producer.start()
     sys.stdin.read()

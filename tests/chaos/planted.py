@@ -2,7 +2,8 @@
 
     fence-off        claims have one number for all, and an outcome counts whoever brings it
     ack-before-run   a job is finished when it is claimed
-    wall-lease       leases are judged by the wall clock, which the nemesis moves (file `clock` in the run's folder, in seconds)
+    wall-lease       leases are judged by the wall clock, and their holder is not told of the loss. The nemesis moves that clock (file `clock`
+                     in the run's folder, in seconds)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from zjp.job import JobState, Record
 from zjp.queue.sqlite import SQLiteQueueStore
-from zjp.queue.store import Claim, Outcome, OutcomeKind, QueueStore
+from zjp.queue.store import Claim, Outcome, OutcomeKind, QueueStore, Renewal
 
 STORE_VARIABLE = "CHAOS_STORE"
 CLOCK_FILE = "clock"
@@ -50,6 +51,9 @@ class AckBeforeRun(SQLiteQueueStore):
 class WallLease(SQLiteQueueStore):
     def __init__(self, *arguments: Any, folder: Path, **options: Any) -> None:
         super().__init__(*arguments, now_s=lambda: time.time() + read_clock(folder), **options)
+
+    async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
+        return msgspec.structs.replace(await super().renew(progress), alive=True)
 
 
 def move_clock(folder: Path, by_s: float) -> None:

@@ -105,12 +105,12 @@ class ChaosNode(RunningNode):
 class Stage:
     """`with Stage(folder, ...) as stage`: sink and node run; `start_load`, `stop_load`."""
 
-    def __init__(self, folder: Path, *, seed: int, store: str = "", busy: float = 0.6) -> None:
+    def __init__(self, folder: Path, *, seed: int, store: str = "", busy: float, stretch: float) -> None:
         self.folder = folder
         self.histories = folder / "h"
         self.histories.mkdir(parents=True, exist_ok=True)
         self.node = ChaosNode(folder, store)
-        self._seed, self._busy = seed, busy
+        self._wishes = ["--seed", str(seed), "--busy", str(busy), "--stretch", str(stretch)]
         self._sink: subprocess.Popen[bytes] | None = None
         self._load: subprocess.Popen[bytes] | None = None
 
@@ -130,9 +130,8 @@ class Stage:
     def start_load(self) -> None:
         command = [sys.executable, "-m", "tests.chaos.load", "--address", self.node.address, "--folder", str(self.folder)]
         self._load = subprocess.Popen(
-            [*command, "--seed", str(self._seed), "--busy", str(self._busy)], cwd=ROOT, stdin=subprocess.PIPE, env=clean_environment(),
-            start_new_session=True,
-        )  # fmt: skip
+            [*command, *self._wishes], cwd=ROOT, stdin=subprocess.PIPE, env=clean_environment(), start_new_session=True
+        )
 
     def stop_load(self) -> None:
         """Let every producer finish its call. Raises: AssertionError when one failed."""

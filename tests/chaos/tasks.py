@@ -92,7 +92,7 @@ class _Act:
 
     def stopped(self) -> None:
         """The coroutine was cancelled from outside."""
-        self._say("fail", "raise")
+        self._say("fail", "cancel")
 
     def _fail(self, fault: Exception, val: str = "raise") -> NoReturn:
         self._say("fail", val)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -55,7 +55,7 @@ def headline(stats: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "wait", f"p50 <= {_bound(wait, series, 0.5)}, p99 <= {_bound(wait, series, 0.99)}"
 
 
-def queue_table(queues: list[Mapping[str, Any]]) -> None:
+def queue_table(queues: Sequence[Mapping[str, Any]]) -> None:
     """Also what `zjp queues list` shows. `queues`: QueueCount as maps."""
     head = [name.removesuffix("_s").upper() for name in QUEUE_COLUMNS]
     show.table(head, [_queue_row(queue) for queue in queues])

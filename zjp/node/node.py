@@ -116,6 +116,7 @@ class Node:
             remove=self.queue.outbox_remove,
             append=self.records.append,
             backlog=self.queue.backlog,
+            batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
         self._housekeeping = [asyncio.create_task(self._outbox_loop()), asyncio.create_task(self._prune_loop())]
