@@ -2,7 +2,7 @@
 
     fence-off        claims have one number for all, and an outcome counts whoever brings it
     ack-before-run   a job is finished when it is claimed
-    wall-lease       leases are judged by the wall clock, and their holder is not told of the loss. The nemesis moves that clock (file `clock`
+    wall-lease       leases are judged by the wall clock, and their holder is not told of the loss. The nemesis moves that clock (`clock`
                      in the run's folder, in seconds)
 """
 

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def short_run(folder: Path, store: str) -> Outcome:
     """A few kills and a clock that jumps, on jobs long enough to be still running: enough for each planted bug to show."""
-    return run(Plan(kills=8, clock_jumps=2, seed=7, store=store, limit_s=SHORT_LIMIT_S, busy=0.6, stretch=4.0), folder)
+    return run(Plan(kills=6, clock_jumps=1, seed=7, store=store, limit_s=SHORT_LIMIT_S, busy=0.6, stretch=4.0), folder)
 
 
 @pytest.mark.timeout(300)

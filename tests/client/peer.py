@@ -30,7 +30,9 @@ Answer = Callable[[m.Request], Any]
 
 
 class Peer:
-    def __init__(self, answer: Answer | None = None, *, address: str = "tcp://127.0.0.1:*", cluster: str = CLUSTER) -> None:
+    def __init__(
+        self, answer: Answer | None = None, *, address: str = "tcp://127.0.0.1:*", cluster: str = CLUSTER
+    ) -> None:
         self.answer: Answer = answer or MemoryNode()
         self.address, self._cluster = address, cluster
         self.heard: list[tuple[m.Envelope, m.Request]] = []

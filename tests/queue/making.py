@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +106,7 @@ class SQLiteBench:
         """A copy of the files as they are is what a process that is killed leaves behind."""
         left = self._path.with_name(f"queue-{self._boot + 1}.db")
         for ending in ("-wal", ""):  # the journal first: what the file takes over from it meanwhile is in both
-            if Path(f"{self._path}{ending}").exists():
+            with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(f"{self._path}{ending}", f"{left}{ending}")
         await self.close()
         self._path = left

@@ -121,7 +121,7 @@ async def test_file_of_a_newer_version_is_refused(bench: SQLiteBench) -> None:
 
 async def test_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     bench = SQLiteBench(tmp_path / "missing")
-    with pytest.raises(StoreUnavailable, match="missing.* cannot be made: No such file or directory; see that DATA_DIR exists"):
+    with pytest.raises(StoreUnavailable, match=r"missing.* cannot be made: No such file or directory; see that DATA_DIR exists"):
         await bench.open()
 
 

@@ -1,5 +1,8 @@
-"""What every queue store promises about jobs that are submitted, claimed and finished. THE suite, with its continuations beside it
-(test_queue_waiting.py, test_queue_lives.py, test_queue_views.py): a new store is one more parameter of the `bench` fixture."""
+"""What every queue store promises about jobs that are submitted, claimed and finished.
+
+THE suite, with its continuations beside it: test_queue_outbox.py, test_queue_waiting.py, test_queue_lives.py, test_queue_views.py.
+A new store is one more parameter of the `bench` fixture.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from tests.queue.making import (
     run_all,
     snoozed,
 )
-from zjp.errors import JobConflict, StoreFull
+from zjp.errors import JobConflict
 from zjp.job import JobSpec, JobState, Record
 from zjp.queue.store import Durability, Live, Outcome, OutcomeKind, QueueStore, SubmitKind
 
@@ -410,7 +413,8 @@ async def test_mixed_outcomes_of_one_batch_each_go_their_way(store: QueueStore, 
     await add(store, *producer.specs(4))
     claim = await store.claim(4, ALL)
     done, again, later, back = claim.jobs
-    outcomes = [completed(claim.fence, done), retried(claim.fence, again, 1000), snoozed(claim.fence, later, 1000), released(claim.fence, back)]
+    fence = claim.fence
+    outcomes = [completed(fence, done), retried(fence, again, 1000), snoozed(fence, later, 1000), released(fence, back)]
     assert await store.finish(outcomes) == []
     (count,) = await store.counts()
     assert (count.pending, count.retrying, count.scheduled, count.running) == (1, 1, 1, 0)
@@ -436,67 +440,6 @@ async def test_hint_tells_that_jobs_are_ready(store: QueueStore, producer: Produ
     assert len(hints) == 2
 
 
-# ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_outbox_gives_the_oldest_again_until_they_are_removed(store: QueueStore, producer: Producer) -> None:
-    ids = await add(store, *producer.specs(6))
-    await run_all(store, 4)
-    await run_all(store, 2)
-    first = await store.outbox(3)
-    assert [item.record.job.spec.id for item in first] == ids[:3]
-    assert [item.record.job.spec.id for item in await store.outbox(3)] == ids[:3]
-    await store.outbox_remove(first)
-    assert [item.record.job.spec.id for item in await store.outbox(10)] == ids[3:]
-    assert store.backlog().count == 3
-
-
-async def test_outbox_survives_a_crash(bench: Bench, store: QueueStore, producer: Producer) -> None:
-    ids = await add(store, *producer.specs(3))
-    await run_all(store)
-    before = await store.outbox(10)
-    store = await bench.crash()
-    after = await store.outbox(10)
-    assert [(item.record, item.data) for item in after] == [(item.record, item.data) for item in before]
-    await store.outbox_remove(after)
-    store = await bench.crash()
-    assert (store.backlog().count, store.backlog().data_bytes) == (0, 0)
-    assert await store.get(ids) == [None] * 3
-
-
-async def test_removing_an_item_twice_does_no_harm(store: QueueStore, producer: Producer) -> None:
-    await add(store, *producer.specs(3))
-    await run_all(store)
-    items = await store.outbox(2)
-    await store.outbox_remove(items)
-    await store.outbox_remove(items)
-    assert store.backlog().count == 1
-
-
-async def test_full_outbox_stops_claims_and_submits_but_not_outcomes(bench: Bench, producer: Producer) -> None:
-    store = await bench.open(outbox_count_max=3)
-    await add(store, *producer.specs(10))
-    claim = await store.claim(4, ALL)
-    await run_all(store, 3)
-    assert not (await store.claim(1, ALL)).jobs
-    with pytest.raises(StoreFull, match="3 finished jobs .* the limit is 3"):
-        await store.submit([producer.spec()])
-    assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
-    await archive(bench, store)
-    assert len((await store.claim(10, ALL)).jobs) == 3
-    await add(store, producer.spec())
-
-
-async def test_outbox_is_bounded_by_bytes_too(bench: Bench, producer: Producer) -> None:
-    store = await bench.open(outbox_bytes_max=2000)
-    await add(store, *producer.specs(2))
-    claim = await store.claim(1, ALL)
-    await store.finish([completed(claim.fence, claim.jobs[0], b"\xda\x07\xd0" + b"x" * 2000)])
-    assert not (await store.claim(1, ALL)).jobs
-    with pytest.raises(StoreFull):
-        await store.submit([producer.spec()])
-
-
 async def test_finish_with_no_outcomes_is_nothing(store: QueueStore) -> None:
     assert await store.finish([]) == []
     assert await store.outbox(10) == []
@@ -510,3 +453,39 @@ async def test_outcome_kinds_are_all_handled(store: QueueStore, producer: Produc
         outcome = Outcome(claim.fence, job, kind, Record(job, JobState.COMPLETED, 1), 60_000)
         assert await store.finish([outcome]) == []
         assert await store.finish([outcome]) == [job.spec.id]
+
+
+# ── callers that give up ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_submit_whose_caller_gave_up_is_stored_once_or_not_at_all(store: QueueStore, producer: Producer) -> None:
+    for _ in range(20):
+        spec = producer.spec()
+        asked = asyncio.create_task(store.submit([spec]))
+        await asyncio.sleep(0)
+        asked.cancel()
+        (answer,) = await store.submit([spec])
+        assert answer.id == spec.id
+        assert ids_of(await store.claim(10, ALL)) == [spec.id]
+
+
+async def test_caller_that_gives_up_takes_nobody_with_it(bench: Bench, store: QueueStore, producer: Producer) -> None:
+    await add(store, *(producer.spec(delay_ms=10) for _ in range(5)))
+    bench.pass_time(1.0)
+    first, second = asyncio.create_task(store.tend(100)), asyncio.create_task(store.tend(100))
+    claiming = asyncio.create_task(store.claim(10, ALL))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert len((await claiming).jobs) == 5
+
+
+async def test_outcomes_whose_caller_gave_up_count_all_the_same(store: QueueStore, producer: Producer) -> None:
+    await add(store, *producer.specs(3))
+    claim = await store.claim(3, ALL)
+    finishing = asyncio.create_task(store.finish([completed(claim.fence, job) for job in claim.jobs]))
+    await asyncio.sleep(0)
+    finishing.cancel()
+    assert await store.finish([failed(claim.fence, job) for job in claim.jobs]) == ids_of(claim)
+    await store.pause("other")
+    assert {item.record.state for item in await store.outbox(10)} == {JobState.COMPLETED}

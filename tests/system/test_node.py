@@ -118,6 +118,13 @@ def test_unknown_task_is_handed_back_unspent_and_kills_no_worker(client: Client,
     assert node.worker_pids() == pids
 
 
+@pytest.mark.slow
+def test_job_that_nobody_serves_fails_after_a_minute_naming_the_known_tasks(client: Client) -> None:
+    job = client.submit("nobody_serves_this", {}).wait(timeout=100)
+    with pytest.raises(JobFailed, match=r"UnknownTask: no node serves task 'nobody_serves_this'; known tasks: .*add"):
+        job.result  # noqa: B018
+
+
 def test_too_large_a_payload_is_refused_with_what_to_do(client: Client) -> None:
     with pytest.raises(PayloadTooLarge, match=r"payload is \d+ bytes, the limit is 1048576"):
         client.submit("echo", {"value": "x" * (1 << 20)})

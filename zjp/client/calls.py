@@ -1,47 +1,27 @@
-"""A request under way: its bytes, who waits for it, how it went so far, and what to say when its time is over. Pure.
+"""A request under way: its bytes, who waits for it, how it went so far; and the link it went over. Pure.
 
 `Call` is one request with one waiter, `Batch` is submits of many callers gathered into one request. What happens to them, and when, is
-decided in session.py.
+decided in session.py; what a caller is told when it went wrong stands in failures.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
-from ..job import JobSpec, format_id
-from ..units import show_duration
-from ..wire.codec import decode_reply
-from ..wire.messages import (
-    Cancel,
-    Durability,
-    Failure,
-    Pause,
-    Promote,
-    Purge,
-    Reply,
-    Request,
-    Requeue,
-    Resume,
-    Submit,
-    SubmitKind,
-    SubmitReply,
-    Submitted,
-    Wait,
-)
+from ..errors import ZjpError
+from ..job import JobSpec
+from ..wire.messages import Durability, Reply, Request, Submit, SubmitKind, SubmitReply, Submitted, Wait
 
-if TYPE_CHECKING:
-    from .session import Link
+SUSPECT_S = 1.0
+"""Silence with something outstanding, before a ping and again before the link is given up."""
+WAIT_SUSPECT_S = 3.0
+"""The same where only waits are outstanding: they are silent by nature."""
 
 W = TypeVar("W")
-
-DEEDS = (Submit, Cancel, Requeue, Promote, Pause, Resume, Purge)
-"""Requests that change something: what became of them matters after the deadline."""
-IDS_NAMED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +118,38 @@ class Batch(Call[W]):
         return list(zip(waiters, receipts[self.expired :], strict=True))
 
 
-def is_own_repeat(jobs: Sequence[JobSpec], index: int, one: Submitted) -> bool:
-    """An id that this session made can only exist because of an earlier sending of this very job."""
-    if one.kind is not SubmitKind.EXISTED or not 0 <= index < len(jobs):
-        return False
-    spec = jobs[index]
-    return one.id == spec.id and not (spec.options is not None and spec.options.caller_id)
+class Link(Generic[W]):
+    """What is known of one address."""
 
+    __slots__ = (
+        "address",
+        "calls",
+        "failures",
+        "fault",
+        "is_up",
+        "pinged_at",
+        "quiet_since",
+        "reopen_at",
+        "suspended_until",
+    )
 
-def error_of(failure: Failure) -> ZjpError:
-    """The error that crossed the wire, as what it was."""
-    kind = BY_CODE.get(failure.code, ZjpError)
-    return ZjpError(failure.message) if issubclass(kind, JobError) else kind(failure.message)
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.is_up = False
+        self.calls: dict[int, Call[W]] = {}
+        self.failures = 0
+        self.suspended_until = 0.0
+        self.reopen_at = 0.0
+        self.quiet_since = 0.0
+        self.pinged_at: float | None = None
+        self.fault = ""
+
+    def suspect_at(self) -> float:
+        """When the present silence becomes suspicious."""
+        if self.pinged_at is not None:
+            return self.pinged_at + SUSPECT_S
+        only_waits = all(call.patience_s for call in self.calls.values())
+        return self.quiet_since + (WAIT_SUSPECT_S if only_waits else SUSPECT_S)
 
 
 def apart(outcome: Outcome) -> Outcome:
@@ -157,42 +157,9 @@ def apart(outcome: Outcome) -> Outcome:
     return type(outcome)(*outcome.args) if isinstance(outcome, ZjpError) else outcome
 
 
-def misfit(request: Request, reply: Reply) -> WireError:
-    return WireError(f"the node answered {type(request).__name__} with {type(reply).__name__}; upgrade the older side")
-
-
-def unreadable(request: Request, frames: Sequence[bytes], fault: str) -> ZjpError:
-    """What to raise when the answer cannot be read: a refusal did nothing, anything else may have done what was asked."""
-    try:
-        was_refused = isinstance(decode_reply(frames[1]), Failure)
-    except (WireError, IndexError):
-        was_refused = False
-    if was_refused or not isinstance(request, DEEDS):
-        return WireError(fault)
-    return OutcomeUnknown(f"{_what(request)} may or may not have been carried out: {fault}")
-
-
-def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
-    """What to raise for a call whose time is over. `places`: the addresses, each with what is wrong there."""
-    took = show_duration(round(now - call.started_at, 1))
-    was_sent = call.in_doubt or call.link is not None
-    if was_sent and isinstance(call.request, DEEDS):
-        return OutcomeUnknown(
-            f"{_what(call.request)} was sent and not answered within {took} ({places}); it may or may not have been "
-            "carried out: ask with the same id again, a repeat does no harm"
-        )
-    if call.failure is not None:
-        return type(call.failure)(f"{call.failure} (asked again for {took}, {call.failures} times)")
-    said = "took the request but did not answer" if was_sent else "could be reached"
-    return NodeUnreachable(
-        f"no node {said} within {took} at {places}; start one with `python -m zjp.node`, or set "
-        "CLIENT_ADDRESS to where one runs"
-    )
-
-
-def _what(request: Request) -> str:
-    if not isinstance(request, Submit):
-        return type(request).__name__.lower()
-    named = ", ".join(format_id(spec.id) for spec in request.jobs[:IDS_NAMED_MAX])
-    rest = len(request.jobs) - IDS_NAMED_MAX
-    return f"the submit of {named}" + (f" and {rest} more" if rest > 0 else "")
+def is_own_repeat(jobs: Sequence[JobSpec], index: int, one: Submitted) -> bool:
+    """An id that this session made can only exist because of an earlier sending of this very job."""
+    if one.kind is not SubmitKind.EXISTED or not 0 <= index < len(jobs):
+        return False
+    spec = jobs[index]
+    return one.id == spec.id and not (spec.options is not None and spec.options.caller_id)

@@ -31,58 +31,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
 from ..errors import Draining, WireError, ZjpError
-from ..job import BATCH_MAX, JobSpec, id_prefix
+from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, Submit, SubmitReply
-from .calls import Batch, Call, Outcome, W, apart, error_at_deadline, error_of, misfit, unreadable
+from .calls import SUSPECT_S, Batch, Call, Link, Outcome, W, apart
+from .failures import error_at_deadline, error_of, misfit, unreadable
+from .gathering import Gathering, IdMaker
 
 WINDOW = 4
 """Gathered batches under way at once: enough to keep the node's group commit fed, few enough for batches to grow."""
-BATCH_BYTES_MAX = 4 << 20
-"""Payload bytes of one gathered batch."""
-SUSPECT_S = 1.0
-"""Silence with something outstanding, before a ping and again before the link is given up."""
-WAIT_SUSPECT_S = 3.0
-"""The same where only waits are outstanding: they are silent by nature."""
 REPEAT_S = 5.0
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.025, 0.5
 CONNECT_S = 1.0
 """No link up for so long: the other addresses are tried as well."""
 NOT_SENT_PAUSE_S = 0.01
-
-
-class Link(Generic[W]):
-    """What is known of one address."""
-
-    __slots__ = (
-        "address",
-        "calls",
-        "failures",
-        "fault",
-        "is_up",
-        "pinged_at",
-        "quiet_since",
-        "reopen_at",
-        "suspended_until",
-    )
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.is_up = False
-        self.calls: dict[int, Call[W]] = {}
-        self.failures = 0
-        self.suspended_until = 0.0
-        self.reopen_at = 0.0
-        self.quiet_since = 0.0
-        self.pinged_at: float | None = None
-        self.fault = ""
-
-    def suspect_at(self) -> float:
-        """When the present silence becomes suspicious."""
-        if self.pinged_at is not None:
-            return self.pinged_at + SUSPECT_S
-        only_waits = all(call.patience_s for call in self.calls.values())
-        return self.quiet_since + (WAIT_SUSPECT_S if only_waits else SUSPECT_S)
 
 
 class Session(Generic[W]):
@@ -92,7 +54,7 @@ class Session(Generic[W]):
     def __init__(
         self, *, cluster: str, number: int, addresses: Sequence[str], uniform: Callable[[], float], window: int = WINDOW
     ) -> None:
-        self.number = number
+        self.make_ids = IdMaker(number)
         self._cluster, self._sender, self._uniform, self._window = cluster, f"{number:011x}", uniform, window
         self._links: dict[str, Link[W]] = {address: Link(address) for address in addresses}
         self._order = list(self._links.values())
@@ -101,24 +63,12 @@ class Session(Generic[W]):
         self._started_at = 0.0
         self._wake_at = math.inf
         self._seq = 0
-        self._counter = 0
-        self._prefix_ms, self._prefix = -1, b""
         self._calls: dict[int, Call[W]] = {}
         self._to_send: deque[Call[W]] = deque()
         self._pings: list[Link[W]] = []
-        self._gathered: deque[tuple[JobSpec, W, float]] = deque()
+        self._gathered: Gathering[W] = Gathering()
         self._batches = 0
         self._finished: list[tuple[W, Outcome]] = []
-
-    # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def make_ids(self, now_ms: int, count: int) -> list[bytes]:
-        """Ids never used before, rising in the order of the calls. `now_ms`: Unix ms."""
-        if now_ms != self._prefix_ms:
-            self._prefix_ms, self._prefix = now_ms, id_prefix(now_ms, self.number)
-        prefix, first = self._prefix, self._counter
-        self._counter = first + count
-        return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
 
     # ── what callers want ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,7 +81,7 @@ class Session(Generic[W]):
         """Submit one job together with what others submit. Deadlines must not fall from call to call."""
         self._begin(now)
         self._need(deadline)
-        self._gathered.append((spec, waiter, deadline))
+        self._gathered.add(spec, waiter, now, deadline)
 
     @property
     def is_busy(self) -> bool:
@@ -174,7 +124,7 @@ class Session(Generic[W]):
                 sends.append(self._send(call, link, now))
         self._to_send.extend(waiting)
         while self._gathered and self._batches < self._window and (link := self._pick(None, now)) is not None:
-            sends.append(self._send(self._make_batch(now), link, now))
+            sends.append(self._send(self._make_batch(), link, now))
         return sends
 
     def take_finished(self) -> list[tuple[W, Outcome]]:
@@ -187,11 +137,10 @@ class Session(Generic[W]):
 
     def abandon(self) -> list[W]:
         """Everybody who still waits; the session is empty afterwards."""
-        waiters = [waiter for _, waiter, _ in self._gathered]
+        waiters = self._gathered.clear()
         for call in list(self._calls.values()):
             waiters += call.expire(math.inf)
             self._drop(call)
-        self._gathered.clear()
         return waiters
 
     # ── what happened on the wire ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,23 +242,8 @@ class Session(Generic[W]):
     def _frames(self, seq: int, request: Request) -> list[bytes]:
         return encode(Envelope(PROTOCOL_VERSION, self._cluster, self._sender, 0, seq), request)
 
-    def _make_batch(self, now: float) -> Batch[W]:
-        """The oldest gathered submits, as one request."""
-        gathered = self._gathered
-        jobs: list[JobSpec] = []
-        waiters: list[W] = []
-        deadlines: list[float] = []
-        size_bytes = 0
-        while gathered and len(jobs) < BATCH_MAX:
-            spec, waiter, deadline = gathered[0]
-            size_bytes += len(spec.payload)
-            if jobs and size_bytes > BATCH_BYTES_MAX:
-                break
-            gathered.popleft()
-            jobs.append(spec)
-            waiters.append(waiter)
-            deadlines.append(deadline)
-        batch = Batch(self._next_seq(), jobs, waiters, deadlines, now=now)
+    def _make_batch(self) -> Batch[W]:
+        batch = self._gathered.take(self._next_seq())
         self._calls[batch.seq] = batch
         self._batches += 1
         return batch
@@ -399,8 +333,7 @@ class Session(Generic[W]):
                 yield call.repeat_at
             elif call.not_before > now:
                 yield call.not_before
-        if self._gathered:
-            yield self._gathered[0][2]
+        yield self._gathered.next_deadline()
         for link in self._order:
             if link.calls:
                 yield link.suspect_at()
@@ -424,14 +357,9 @@ class Session(Generic[W]):
 
     def _expire_gathered(self, now: float) -> None:
         """Submits that were never sent, because no link was up or all of the window was taken."""
-        late: list[tuple[JobSpec, W, float]] = []
-        while self._gathered and self._gathered[0][2] <= now:
-            late.append(self._gathered.popleft())
-        if late:
-            specs, waiters, deadlines = (list(column) for column in zip(*late, strict=True))
-            unsent = Batch(0, specs, waiters, deadlines, now=self._started_at)
-            error = error_at_deadline(unsent, now, self._places())
-            self._finished += [(waiter, apart(error)) for waiter in waiters]
+        while (late := self._gathered.take_late(now)) is not None:
+            error = error_at_deadline(late, now, self._places())
+            self._finished += late.answers(error)
 
     def _places(self) -> str:
         return ", ".join(f"{link.address} ({link.fault})" if link.fault else link.address for link in self._order)

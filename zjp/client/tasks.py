@@ -18,9 +18,8 @@ from .options import OPTION_NAMES, JobRequest, SubmitOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .app import App
-    from .asyncio import AsyncJob
-    from .blocking import Job
+    from .asyncio import AsyncClient, AsyncJob
+    from .blocking import Client, Job
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,10 +38,19 @@ class TaskSettings(TypedDict, total=False):
     tags: Iterable[str]
 
 
+class Clients(Protocol):
+    """Where tasks get what they submit with: the App."""
+
+    @property
+    def client(self) -> Client: ...
+    @property
+    def async_client(self) -> AsyncClient: ...
+
+
 class Submitter(Generic[P]):
     """Submits one task, with options. Every method takes what the function takes; options go through `options(...)`."""
 
-    def __init__(self, app: App, definition: Definition, options: SubmitOptions) -> None:
+    def __init__(self, app: Clients, definition: Definition, options: SubmitOptions) -> None:
         self.app, self.definition, self._options = app, definition, options
 
     @property
@@ -96,7 +104,7 @@ class BoundTask(Submitter[P]):
 class Task(Submitter[P], Generic[P, R_co]):
     """A function under a name. Calling it runs it here and now; `submit` has a worker run it."""
 
-    def __init__(self, app: App, definition: Definition) -> None:
+    def __init__(self, app: Clients, definition: Definition) -> None:
         super().__init__(app, definition, _of_task(definition))
         functools.update_wrapper(self, definition.function)
 
@@ -108,7 +116,7 @@ class Task(Submitter[P], Generic[P, R_co]):
 class ContextTask(Submitter[P], Generic[P, R_co]):
     """A task whose function takes the Context first. It is not part of what is submitted."""
 
-    def __init__(self, app: App, definition: Definition) -> None:
+    def __init__(self, app: Clients, definition: Definition) -> None:
         super().__init__(app, definition, _of_task(definition))
         functools.update_wrapper(self, definition.function)
 

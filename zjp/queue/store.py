@@ -62,7 +62,8 @@ class Life(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Jobs handed out under one fence. Empty: nothing was ready. `next_due_s`: seconds until a delayed job is due, None when there is none."""
+    """Jobs handed out under one fence. Empty: nothing was ready, or nothing may be claimed now (lease lost, outbox full).
+    `next_due_s`: seconds until a delayed job is due; None when there is none, or waiting for it is of no use."""
 
     fence: int
     jobs: Sequence[StoredJob]

@@ -1,0 +1,141 @@
+"""The window on a level against a disk played by a dict: whatever the order of commits, reads, claims and cancels, each job is given
+once, in order, unless it was taken out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.queue.making import Producer
+from zjp.job import StoredJob
+from zjp.queue import window
+from zjp.queue.layout import level_number
+from zjp.queue.window import Entry, Level, Queue
+
+pytestmark = pytest.mark.covers("main-path:5")
+
+
+class LevelMachine(RuleBasedStateMachine):
+    """`committed` rows are on disk; `unapplied` ones are, too, but the loop has not heard of it yet."""
+
+    @initialize()
+    def begin(self) -> None:
+        queue = Queue("q", 1)
+        self.level = Level(queue, 5, level_number(1, 5))
+        self.producer = Producer()
+        self.disk: dict[int, StoredJob] = {}
+        self.unapplied: list[list[Entry]] = []
+        self.claimed: dict[int, StoredJob] = {}
+        self.given: list[int] = []
+        self.leaving: list[int] = []
+        self.read: tuple[list[Entry], bool] | None = None
+        self.never_claimed_from = 0
+
+    @rule(count=st.integers(1, 9))
+    def commit(self, count: int) -> None:
+        first = self.level.reserve(count + 1)  # a row is left out, as when a job is refused
+        entries = [(first + at, StoredJob(self.producer.spec(), 0)) for at in range(count)]
+        self.disk.update(entries)
+        self.unapplied.append(entries)
+
+    @precondition(lambda self: self.unapplied)
+    @rule()
+    def apply(self) -> None:
+        entries = self.unapplied.pop(0)
+        self.level.add(entries, 100 * len(entries), 0.0)
+
+    @precondition(lambda self: self.level.needs_rows and self.read is None)
+    @rule(limit=st.integers(1, 12))
+    def begin_read(self, limit: int) -> None:
+        after, until = self.level.begin_read()
+        rows = sorted(row for row in self.disk if after < row <= until)
+        entries = [(row, self.disk[row]) for row in rows[:limit]]
+        self.read = entries, len(rows) < limit
+
+    @precondition(lambda self: self.read is not None)
+    @rule(fails=st.sampled_from((False, False, False, True)))
+    def end_read(self, fails: bool) -> None:
+        assert self.read is not None
+        (entries, is_all), self.read = self.read, None
+        if fails:
+            self.level.abandon_read()
+        else:
+            self.level.end_read(entries, 100 * len(entries), is_all=is_all)
+
+    @rule(count=st.integers(1, 15))
+    def take(self, count: int) -> None:
+        entries = self.level.take(count, 0.0)
+        rows = [row for row, _ in entries]
+        assert rows == sorted(rows)
+        waiting = self.waiting()
+        assert rows == waiting[: len(rows)], "the front, nothing skipped, nothing twice"
+        self.claimed.update(entries)
+        assert all(self.disk[row] is job for row, job in entries)
+
+    def waiting(self) -> list[int]:
+        unknown = {row for entries in self.unapplied for row, _ in entries}
+        return sorted(row for row in self.disk if row not in self.claimed and row not in unknown and row not in self.leaving)
+
+    @precondition(lambda self: self.claimed)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        row = data.draw(st.sampled_from(sorted(self.claimed)))
+        del self.claimed[row], self.disk[row]
+
+    @precondition(lambda self: self.claimed)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        rows = data.draw(st.lists(st.sampled_from(sorted(self.claimed)), unique=True))
+        self.level.give_back([(row, self.claimed.pop(row)) for row in rows], 0.0)
+
+    @precondition(lambda self: self.waiting())
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        row = data.draw(st.sampled_from(self.waiting()))
+        assert self.level.withdraw(row)
+        assert not self.level.withdraw(row)
+        self.leaving.append(row)
+
+    @precondition(lambda self: self.leaving)
+    @rule()
+    def forget(self) -> None:
+        row = self.leaving.pop(0)
+        del self.disk[row]
+        self.level.forget(row)
+
+    @precondition(lambda self: not self.leaving)
+    @rule()
+    def purge(self) -> None:
+        until = self.level.purge()
+        unapplied = sum(len(entries) for entries in self.unapplied)
+        gone = [row for row in self.disk if row <= until and row not in self.claimed]
+        for row in gone:
+            del self.disk[row]
+        while self.unapplied:  # committed before the purge, so applied before it
+            self.apply()
+        assert unapplied <= len(gone)
+        self.level.waiting -= len(gone)
+
+    @invariant()
+    def waiting_is_counted(self) -> None:
+        if hasattr(self, "level"):
+            assert self.level.waiting == len(self.waiting())
+            assert len(self.level.ready) <= window.WINDOW_MAX + window.WINDOW_LOW + 12
+
+    @invariant()
+    def everything_comes_in_the_end(self) -> None:
+        """What is left can be claimed to the last job once reads are through."""
+        if hasattr(self, "level") and self.read is None and not self.level.needs_rows and not self.level.ready:
+            assert len(self.level.returned) >= len(self.waiting())
+
+
+@pytest.fixture(autouse=True)
+def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "WINDOW_MAX", 20)
+    monkeypatch.setattr(window, "WINDOW_LOW", 8)
+
+
+TestLevel = LevelMachine.TestCase
+TestLevel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,0 +1,62 @@
+"""What a caller is told when a request went wrong: which error, and what it says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
+from ..job import format_id
+from ..wire.codec import decode_reply
+from ..wire.messages import Cancel, Failure, Pause, Promote, Purge, Reply, Request, Requeue, Resume, Submit
+from .calls import Call, W
+
+DEEDS = (Submit, Cancel, Requeue, Promote, Pause, Resume, Purge)
+"""Requests that change something: what became of them matters after the deadline."""
+IDS_NAMED_MAX = 3
+
+
+def error_of(failure: Failure) -> ZjpError:
+    """The error that crossed the wire, as what it was."""
+    kind = BY_CODE.get(failure.code, ZjpError)
+    return ZjpError(failure.message) if issubclass(kind, JobError) else kind(failure.message)
+
+
+def misfit(request: Request, reply: Reply) -> WireError:
+    return WireError(f"the node answered {type(request).__name__} with {type(reply).__name__}; upgrade the older side")
+
+
+def unreadable(request: Request, frames: Sequence[bytes], fault: str) -> ZjpError:
+    """What to raise when the answer cannot be read: a refusal did nothing, anything else may have done what was asked."""
+    try:
+        was_refused = isinstance(decode_reply(frames[1]), Failure)
+    except (WireError, IndexError):
+        was_refused = False
+    if was_refused or not isinstance(request, DEEDS):
+        return WireError(fault)
+    return OutcomeUnknown(f"{_what(request)} may or may not have been carried out: {fault}")
+
+
+def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
+    """What to raise for a call whose time is over. `places`: the addresses, each with what is wrong there."""
+    took = f"{now - call.started_at:.1f} s"
+    was_sent = call.in_doubt or call.link is not None
+    if was_sent and isinstance(call.request, DEEDS):
+        return OutcomeUnknown(
+            f"{_what(call.request)} was sent and not answered within {took} ({places}); it may or may not have been "
+            "carried out: ask with the same id again, a repeat does no harm"
+        )
+    if call.failure is not None:
+        return type(call.failure)(f"{call.failure} (asked again for {took}, {call.failures} times)")
+    said = "took the request but did not answer" if was_sent else "could be reached"
+    return NodeUnreachable(
+        f"no node {said} within {took} at {places}; start one with `python -m zjp.node`, or set "
+        "CLIENT_ADDRESS to where one runs"
+    )
+
+
+def _what(request: Request) -> str:
+    if not isinstance(request, Submit):
+        return type(request).__name__.lower()
+    named = ", ".join(format_id(spec.id) for spec in request.jobs[:IDS_NAMED_MAX])
+    rest = len(request.jobs) - IDS_NAMED_MAX
+    return f"the submit of {named}" + (f" and {rest} more" if rest > 0 else "")
