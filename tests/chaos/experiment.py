@@ -27,7 +27,7 @@ from zjp.errors import ZjpError
 EMPTY_LIMIT_S = 45.0
 """What is left then is a finding, and for the judge."""
 LOOK_S = 0.05
-WORKER_PAUSE_S = (0.2, 0.6)
+WORKER_PAUSE_S = (0.0, 0.3)
 WARM_UP_S = 1.0
 DATABASES = ("zjp.db", "records.db")
 

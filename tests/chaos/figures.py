@@ -1,6 +1,7 @@
 """Figures of a run that no check gives: how soon jobs of the dead ran again, how busy the workers were, what drains cost. From the history.
 
-A job of a killed worker is *disturbed* when another fault hit the node before it ran again: then it says nothing about the worker's death.
+A kill of a worker is *calm* when the nemesis found the crew complete before it, and left it alone until the jobs it hit ran again; only
+such kills say how soon the node recovers from one. The others are a storm of faults: they say what is survived.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from sims.lines import Fault, Line, Nack, Run
 from tests.chaos.jobs import SLOTS
 
 NS = 1_000_000_000
+CALM = "calm"
+"""Last word of the fault line of such a kill."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,13 @@ class Times:
         return self.seconds[min(self.count - 1, int(share * self.count))] if self.seconds else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
-    """`worker_reruns`: undisturbed ones; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts.
+    """`worker_reruns`: after calm kills; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts.
     `leases_lost_early`: the store gave a lease up though it had been renewed less than a lease ago."""
 
     worker_reruns: Times
-    disturbed: int
+    storm_reruns: Times
     node_reruns: Times
     busy: float
     jobs_per_s: float
@@ -48,21 +51,22 @@ class Figures:
 def measure(ops: Sequence[Line]) -> Figures:
     book = Casebook(ops)
     runs = _Runs(book)
-    kills = [fault for fault in book.faults if fault.kind == "kill"]
-    of_node = [fault for fault in book.faults if fault.node and fault.kind != "clock"]
-    calm: list[float] = []
-    disturbed = 0
-    for fault in kills:
-        if not fault.node:
-            for again_t in runs.again(fault):
-                is_calm = not any(other.t <= again_t and other.t1 >= fault.t for other in of_node)
-                disturbed += not is_calm
-                calm += [(again_t - fault.t) / NS] * is_calm
-    of_nodes = [(again_t - fault.t) / NS for fault in kills if fault.node for again_t in runs.again(fault)]
+    reruns: dict[str, list[float]] = {"calm": [], "storm": [], "node": []}
+    for fault in book.faults:
+        if fault.kind == "kill":
+            mood = "node" if fault.node else "calm" if fault.val.endswith(CALM) else "storm"
+            reruns[mood] += [(again_t - fault.t) / NS for again_t in runs.again(fault)]
+    times = {mood: Times(sorted(seconds)) for mood, seconds in reruns.items()}
     handed_back, spent = _drain_cost(book, runs)
     return Figures(
-        Times(sorted(calm)), disturbed, Times(sorted(of_nodes)), runs.busy(), runs.per_s(), handed_back, spent,
-        _lost_early(book),
+        worker_reruns=times["calm"],
+        storm_reruns=times["storm"],
+        node_reruns=times["node"],
+        busy=runs.busy(),
+        jobs_per_s=runs.per_s(),
+        handed_back_by_drains=handed_back,
+        spent_by_drains=spent,
+        leases_lost_early=_lost_early(book),
     )
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sims.history import Recorder
+from tests.chaos.figures import CALM
 from tests.chaos.planted import move_clock
 from tests.chaos.processes import Grip, grips_on, until_all_ended
 from tests.chaos.stage import NODE, ORPHAN_LIMIT_S, Stage
@@ -38,6 +39,8 @@ AIM_LIMIT_S = 0.6
 RUN_DELAY_MAX_S = 0.03
 WORKER_AIMS = ("run", "result", "ack", "any")
 NODE_AIMS = ("claim", "run", "result", "ack", "submit", "any", "start", "drain")
+CALM_SHARE = 0.7
+CALM_LIMIT_S = 5.0
 PAUSE_S = (0.05, 0.3)
 STOP_S = (0.05, 1.2)
 CLOCK_STEP_S, CLOCK_STEPS, CLOCK_PAUSE_S = 2.5, 24, 0.06
@@ -102,7 +105,11 @@ class Nemesis:
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def kill_worker(self) -> None:
-        """SIGKILL for one worker process that has run something. Nothing happens when there is none."""
+        """SIGKILL for one worker process that has run something. Nothing happens when there is none. Most such kills are calm: nothing else
+        is done until their jobs have run again and the crew is complete."""
+        is_calm = self._draw.random() < CALM_SHARE
+        if is_calm:
+            self._until_complete()
         victim = self._choose()
         if victim is None:
             return
@@ -115,9 +122,11 @@ class Nemesis:
         since = time.monotonic_ns()
         grip.send(signal.SIGKILL)
         until_all_ended([grip], ORPHAN_LIMIT_S)
-        self._fault("kill", since, f"worker {aim}", pids=[victim.number])
+        self._fault("kill", since, f"worker {aim} {CALM if is_calm else 'storm'}", pids=[victim.number])
         victim.look()
         self._count("worker", self._moments([victim]))
+        if is_calm:
+            self._until_run_again(victim)
 
     def _choose(self) -> WorkerTail | None:
         """Rather one that is busy."""
@@ -127,6 +136,30 @@ class Nemesis:
                 return None
             self.rest(LOOK_EVERY_S)
         return self._draw.choice([tail for tail in found if tail.running] or found)
+
+    def _until_complete(self) -> None:
+        """Every process of the crew is ready."""
+        deadline = time.monotonic() + CALM_LIMIT_S
+        with Client(self._node.address, timeout=CALL_LIMIT_S) as client:
+            while time.monotonic() < deadline:
+                workers = client.stats()["workers"]
+                if sum(worker["state"] == "ready" and worker["name"][0] == "w" for worker in workers) >= self._node.processes:
+                    return
+                self.rest(LOOK_EVERY_S)
+
+    def _until_run_again(self, victim: WorkerTail) -> None:
+        """What it was running, unless its report had left before the kill. A job that was cancelled meanwhile, or given up, never does."""
+        tail = self._node_tail
+        tail.look()
+        hit = [key for key in (*victim.running, *victim.ended) if key not in tail.answered]
+        deadline = time.monotonic() + CALM_LIMIT_S
+        while time.monotonic() < deadline:
+            self._crew.living(self._node.children())
+            tail.look()
+            reported = tail.answered - tail.handed_back
+            if all(self._crew.latest[key[0]] > key[1] or key in reported for key in hit):
+                return
+            self.rest(LOOK_EVERY_S)
 
     def _aim_at_worker(self, aim: str, victim: WorkerTail) -> None:
         if aim == "run":

@@ -75,6 +75,11 @@ class ChaosNode(RunningNode):
         self.number = number_of(self._process.pid)
 
     @property
+    def processes(self) -> int:
+        """Worker processes that the present life keeps ready."""
+        return int(str(self._flags["worker_processes"]))
+
+    @property
     def history_path(self) -> Path:
         """Of the present life. Not there before its store is made."""
         return self.folder / "h" / f"n{self.number}.jsonl"

@@ -51,12 +51,13 @@ ENDED_KEPT = 100
 
 
 class WorkerTail:
-    """One worker process. `running` and `ended` (the latest): claim -> when."""
+    """One worker process. `running` and `ended` (the latest): claim -> when. `latest`: job -> fence of its last run, shared by all."""
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: Path, number: int, latest: dict[str, int]) -> None:
         self.number = number
         self.running: dict[Key, int] = {}
         self.ended: dict[Key, int] = {}
+        self._latest = latest
         self._tail = Tail(path)
 
     def look(self) -> list[Key]:
@@ -66,6 +67,7 @@ class WorkerTail:
             key = (line.job, line.fence)
             if line.f == "run":
                 self.running[key] = line.t
+                self._latest[line.job] = max(line.fence, self._latest.get(line.job, 0))
             elif line.f == "end" and line.type != "info":
                 self.running.pop(key, None)
                 self.ended[key] = line.t
@@ -83,11 +85,12 @@ REPORTS = frozenset({"ack", "dead", "nack", "release"})
 
 class NodeTail:
     """One life of the node, as its recorded store tells it. `asked`: reports on their way to the store; `answered`: those it took or
-    refused."""
+    refused; `handed_back`: those of them that only gave the job back."""
 
     def __init__(self, path: Path) -> None:
         self.asked: set[Key] = set()
         self.answered: set[Key] = set()
+        self.handed_back: set[Key] = set()
         self.granted = 0
         self._tail = Tail(path)
 
@@ -105,6 +108,8 @@ class NodeTail:
         else:
             self.asked.discard(key)
             self.answered.add(key)
+            if line.f == "release":
+                self.handed_back.add(key)
 
     def close(self) -> None:
         self._tail.close()
@@ -127,9 +132,10 @@ class ClientTail:
 
 
 class Crew:
-    """The tails of all worker processes that have run something and live."""
+    """The tails of all worker processes that have run something and live. `latest`: job -> fence of its last run that was seen."""
 
     def __init__(self, folder: Path) -> None:
+        self.latest: dict[str, int] = {}
         self._folder = folder
         self._tails: dict[int, WorkerTail] = {}
 
@@ -138,7 +144,7 @@ class Crew:
         for number in children:
             path = self._folder / f"w{number}.jsonl"
             if number not in self._tails and path.exists():
-                self._tails[number] = WorkerTail(path, number)
+                self._tails[number] = WorkerTail(path, number, self.latest)
         for number in self._tails.keys() - set(children):
             self._tails.pop(number).close()
         for tail in self._tails.values():

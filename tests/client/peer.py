@@ -1,7 +1,8 @@
 """A scripted node for protocol tests: a real ROUTER in a thread that speaks the codec and answers as it was told.
 
-`Peer(answer)`: `answer(request)` gives the reply; None says nothing; a list of replies sends them all (the first is right, the others are
-repeats); `Raw` sends frames as they are. What came in is in `heard`. `stop()` is a node that died, `start()` its next life at the same address.
+`Peer(answer)`: `answer(request)` gives the reply; None says nothing; a list of replies sends them all (the first is right, the others
+are repeats); `Raw` sends frames as they are. What came in is in `heard`. `stop()` is a node that died, `start()` its next life at the same
+address.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import zmq
 
-from zjp.job import JobSpec, JobState, JobView
+from zjp.job import JobFault, JobSpec, JobState, JobView, StoredJob, view_live
 from zjp.wire import messages as m
 from zjp.wire.codec import decode_envelope, decode_request, encode
 
@@ -104,45 +106,79 @@ def later(code: str, message: str = "not now", retry_after_ms: int = 20) -> m.Fa
     return m.Failure(code, message, retry_after_ms)
 
 
-@dataclass
 class MemoryNode:
-    """Keeps jobs in a dict: enough of a node to talk to. `finish` makes a job final; a wait for others is answered with nothing at once."""
+    """Keeps jobs in a dict: enough of a node to talk to. Jobs are finished at once, with their payload as the result, unless
+    `finishes` is false; then `finish` does it. A wait is answered at once with what is final."""
 
-    jobs: dict[bytes, JobView] = field(default_factory=dict)
-    finish_at_once: bool = True
+    def __init__(self) -> None:
+        self.jobs: dict[bytes, JobView] = {}
+        self.specs: dict[bytes, JobSpec] = {}
+        self.finishes = True
+        self.paused: set[str] = set()
+        self._answers: dict[type, Callable[[Any], Any]] = {
+            m.Submit: self.submit,
+            m.Get: lambda request: m.Jobs([self.jobs.get(job_id) for job_id in request.ids]),
+            m.Wait: self.wait,
+            m.Cancel: lambda request: m.Verdicts([self.cancel(job_id) for job_id in request.ids]),
+            m.Requeue: lambda request: m.Verdicts([self.requeue(job_id) for job_id in request.ids]),
+            m.Promote: lambda request: m.Verdicts(
+                ["promoted" if one in self.jobs else "not-delayed" for one in request.ids]
+            ),
+            m.List: self.page,
+            m.Queues: lambda request: m.QueueCounts(
+                [m.QueueCount("default", 1, 2, 3, 4, "default" in self.paused, 0.5)]
+            ),
+            m.Pause: lambda request: (self.paused.add(request.queue), m.Done())[1],
+            m.Resume: lambda request: (self.paused.discard(request.queue), m.Done())[1],
+            m.Purge: lambda request: m.Done(len(self.jobs)),
+            m.AskStats: lambda request: m.Stats(msgspec.msgpack.encode({"node": {"id": "peer"}})),
+            m.Ping: lambda request: m.Pong("peer", "0", m.Durability.DISK, False, ["email"]),
+        }
 
     def __call__(self, request: m.Request) -> Any:
-        handler = getattr(self, "on_" + type(request).__name__.lower(), None)
-        if handler is None and isinstance(request, m.Ping):
-            return m.Pong("peer", "0", m.Durability.DISK, False, [])
-        assert handler is not None, request
-        return handler(request)
+        return self._answers[type(request)](request)
 
-    def on_submit(self, request: m.Submit) -> m.SubmitReply:
+    def finish(self, job_id: bytes, state: JobState, *, result: bytes = b"", error: JobFault | None = None) -> None:
+        self.jobs[job_id] = msgspec.structs.replace(
+            self.jobs[job_id], status=state, result=result, error=error, finished_ms=1_700_000_001_500
+        )
+
+    def submit(self, request: m.Submit) -> m.SubmitReply:
         others = []
         for index, spec in enumerate(request.jobs):
             if spec.id in self.jobs:
                 others.append((index, m.Submitted(spec.id, m.SubmitKind.EXISTED)))
-            else:
-                self.jobs[spec.id] = _view(spec, JobState.COMPLETED if self.finish_at_once else JobState.PENDING)
+                continue
+            self.specs[spec.id] = spec
+            self.jobs[spec.id] = view_live(StoredJob(spec, 1_700_000_000_000), JobState.PENDING)
+            if self.finishes:
+                self.finish(spec.id, JobState.COMPLETED, result=spec.payload)
         return m.SubmitReply(m.Durability.DISK, others)
 
-    def on_get(self, request: m.Get) -> m.Jobs:
-        return m.Jobs([self.jobs.get(job_id) for job_id in request.ids])
-
-    def on_wait(self, request: m.Wait) -> m.Jobs:
+    def wait(self, request: m.Wait) -> m.Jobs:
         found = [self.jobs.get(job_id) for job_id in request.ids]
         return m.Jobs([view for view in found if view is None or view.status.is_final])
 
+    def cancel(self, job_id: bytes) -> str:
+        if job_id not in self.jobs:
+            return "unknown"
+        if self.jobs[job_id].status.is_final:
+            return "finished"
+        self.finish(job_id, JobState.CANCELLED)
+        return "cancelled"
 
-def _view(spec: JobSpec, state: JobState) -> JobView:
-    return JobView(
-        id=spec.id,
-        type=spec.type,
-        queue=spec.queue,
-        priority=spec.priority,
-        status=state,
-        payload=spec.payload,
-        created_ms=1_700_000_000_000,
-        result=spec.payload if state is JobState.COMPLETED else b"",
-    )
+    def requeue(self, job_id: bytes) -> str:
+        view = self.jobs.get(job_id)
+        if view is None:
+            return "unknown"
+        if not view.status.is_final:
+            return "live"
+        self.finish(job_id, JobState.PENDING)
+        return "requeued"
+
+    def page(self, request: m.List) -> m.Page:
+        """The cursor is the number of jobs shown so far."""
+        fitting = [view for view in self.jobs.values() if not request.wanted.type or view.type == request.wanted.type]
+        first = int(request.cursor or b"0")
+        last = first + request.limit
+        return m.Page(fitting[first:last], str(last).encode() if last < len(fitting) else b"", len(fitting))

@@ -443,3 +443,26 @@ def test_abandoning_names_everybody_who_waits() -> None:
     driven.gather(spec(2), "gathered")
     assert sorted(driven.session.abandon()) == ["asked", "batch", "gathered"]
     assert not driven.session.is_busy
+
+
+def test_an_old_refusal_does_not_take_back_a_newer_sending() -> None:
+    driven = Driven(A, B)
+    driven.gather(spec(1), "one")
+    ((_, seq, _),) = driven.turn()
+    driven.down(A)
+    driven.refusing.add(A)
+    assert [address for address, _, _ in driven.turn()] == [B]
+    driven.reply(A, seq, later(StoreFull))
+    driven.reply(B, seq, CREATED)
+    assert driven.outcomes == {"one": Receipt(m.Durability.DISK)}
+
+
+def test_what_was_answered_is_not_sent_again_when_the_link_breaks() -> None:
+    driven = Driven()
+    driven.ask(m.Queues(), "one")
+    ((_, seq, _),) = driven.turn()
+    driven.reply(A, seq, m.QueueCounts([]))
+    driven.ask(m.Ping(), "two")
+    driven.turn()
+    driven.down(A)
+    assert [type(sent) for _, _, sent in driven.turn()] == [m.Ping]

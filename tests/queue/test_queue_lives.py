@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.queue.making import ALL, LEASE_S, NODE, Bench, Producer, add, completed, ids_of, pending, released, run_all
 from zjp.job import JobState
-from zjp.queue.store import Live, LostClaims, QueueStore
+from zjp.queue.store import CancelKind, Live, LostClaims, QueueStore
 
 pytestmark = pytest.mark.covers("main-path:5")
 
@@ -87,6 +89,25 @@ async def test_cancelled_job_of_a_lost_lease_ends_and_does_not_come_back(bench: 
     (record,) = await store.get([job_id])
     assert record is not None
     assert record.state is JobState.CANCELLED
+
+
+async def test_cancel_beside_the_reaper_ends_each_job_once(bench: Bench, store: QueueStore, producer: Producer) -> None:
+    ids = await add(store, *producer.specs(40))
+    await store.claim(40, ALL)
+    for _ in range(int(LEASE_S / 2)):
+        bench.pass_time(2.0)
+        await store.tend(10)
+    bench.pass_time(2.0)
+    await store.tend(10)  # the others are on their way back
+    verdicts, _, more, *_ = await asyncio.gather(
+        store.cancel(ids[:20]), store.tend(10), store.cancel(ids[10:30]), store.tend(10), store.tend(10), store.renew({})
+    )
+    await store.tend(100)
+    assert set(verdicts) == {CancelKind.CANCELLED}
+    assert set(more) <= {CancelKind.CANCELLED, CancelKind.FINISHED}
+    assert await pending(store) == 10
+    assert ids_of(await store.claim(100, ALL)) == ids[30:]
+    assert store.backlog().count == 30
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -154,6 +154,29 @@ async def test_same_request_sent_at_once_many_times_makes_each_job_once(store: Q
     assert len((await store.claim(1000, ALL)).jobs) == 20
 
 
+async def test_repeats_beside_workers_and_the_records_make_each_job_once(bench: Bench, store: QueueStore, producer: Producer) -> None:
+    specs = producer.specs(60)
+    await add(store, *specs)
+    is_over = False
+
+    async def repeat() -> None:
+        while not is_over:
+            assert {answer.kind for answer in await store.submit(specs)} == {SubmitKind.EXISTED}
+
+    async def work() -> None:
+        nonlocal is_over
+        ran: list[bytes] = []
+        while len(ran) < len(specs):
+            ran += await run_all(store, 2)
+            if len(ran) % 3 == 0:
+                await archive(bench, store)
+        is_over = True
+        assert ran == [spec.id for spec in specs]
+
+    await asyncio.gather(repeat(), work())
+    assert await pending(store) == 0
+
+
 async def test_id_made_by_the_caller_is_recognised(bench: Bench, store: QueueStore) -> None:
     specs = [JobSpec(bytes([at]) * 16, "noop", b"\x80") for at in (9, 3, 200)]
     await add(store, *specs)

@@ -133,9 +133,9 @@ class LevelMachine(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "WINDOW_MAX", 20)
-    monkeypatch.setattr(window, "WINDOW_LOW", 8)
+    monkeypatch.setattr(window, "WINDOW_MAX", 6)
+    monkeypatch.setattr(window, "WINDOW_LOW", 4)
 
 
 TestLevel = LevelMachine.TestCase
-TestLevel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestLevel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))

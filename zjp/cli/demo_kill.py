@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..client.blocking import Client
 
 TRY_S = 5.0
-GO_ON_S = 0.002
+GO_ON_S, GO_ON_FACTOR = 0.002, 1.5
+"""First moment, and how it grows: a node whose worker stands still takes the work back, and giving it out again needs its time."""
 SETTLE_S = 0.01
 """A process has stopped this long after it was told to, and what it had sent has reached the node."""
 HELD_LIMIT_S = 0.5
@@ -34,9 +35,10 @@ def kill_a_busy_worker(client: Client, marks: Path, give_work: Callable[[], None
     with _frozen(workers):
         give_work()
         _await_held(client)
-    deadline = time.monotonic() + TRY_S
+    deadline, go_on_s = time.monotonic() + TRY_S, GO_ON_S
     while time.monotonic() < deadline:
-        time.sleep(GO_ON_S)
+        time.sleep(go_on_s)
+        go_on_s *= GO_ON_FACTOR
         with _frozen(workers):
             time.sleep(SETTLE_S)
             for pid, name in workers.items():

@@ -1,6 +1,7 @@
 """Look-ups and listings: what the file says, joined with what the loop knows.
 
-A look-up reads the file first and asks the claims and the outbox afterwards: a job that moves meanwhile is found where it went.
+A look-up reads the file first and asks the claims and the outbox afterwards: a job that moves meanwhile is found where it went. Between
+a commit and its application a finished job is in neither; so what is found nowhere is asked for again behind all that is under way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..job import JobFilter, JobState, Record
 from . import browsing
 from .browsing import CLAIMED, LATER, READY, Cursor, Found, Page
+from .journal import Journal
 from .layout import ROW_BITS
 from .reader import Reader
 from .state import OpenClaim, State
@@ -26,8 +28,9 @@ ONLY_IN: Mapping[JobState, int] = {
 
 
 class Lister:
-    def __init__(self, state: State, reader: Reader, node: str) -> None:
+    def __init__(self, state: State, journal: Journal, reader: Reader, node: str) -> None:
         self._state = state
+        self._journal = journal
         self._reader = reader
         self._node = node
 
@@ -35,6 +38,8 @@ class Lister:
         known = {job_id: record for job_id in ids if (record := self._finished(job_id)) is not None}
         wanted = [job_id for job_id in ids if job_id not in known]
         found = await self._reader.run(lambda db: browsing.find_live(db, wanted)) if wanted else {}
+        if any(job_id not in found and self._finished(job_id) is None for job_id in wanted):
+            await self._journal.flush()  # it may have left the file in a commit that the loop has not heard of
         return [known.get(job_id) or self._finished(job_id) or self._live(found.get(job_id)) for job_id in ids]
 
     def _finished(self, job_id: bytes) -> Record | None:

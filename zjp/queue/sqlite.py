@@ -103,7 +103,7 @@ class SQLiteQueueStore:
         self._lease = Lease(self._lease_s, self._now())
         self._journal = Journal(self._db, disk, asyncio.get_running_loop(), self._after_commit)
         self._reader = Reader(self._path, self._journal, self._state)
-        self._lister = Lister(self._state, self._reader, life.node)
+        self._lister = Lister(self._state, self._journal, self._reader, life.node)
         self._intake = Intake(
             self._state, self._journal, self._reader,
             sessions=self._sessions, finished=self._finished, now_s=self._now, wall_ms=self._wall_ms,

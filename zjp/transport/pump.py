@@ -56,13 +56,14 @@ class Pump:
                 raise
             return False
         finally:
+            # Only when none is due: were each send to schedule a look of its own, looks would double from turn to turn under load
+            # and starve the others.
             if not self._look_is_due and cast(int, self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 self._schedule()
         return True
 
     def _schedule(self) -> None:
-        # One at a time: were each send to schedule its own, drains would double from turn to turn under load and starve the others.
-        if self._loop is not None and not self._look_is_due:
+        if self._loop is not None:
             self._look_is_due = True
             self._loop.call_soon(self._drain)
 

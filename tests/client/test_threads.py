@@ -1,0 +1,145 @@
+"""One `Client` under threads, signals and forks: whoever waits works for all, and nothing is left broken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.client.peer import MemoryNode, Peer
+from zjp import Client
+from zjp.errors import NodeUnreachable
+from zjp.wire import messages as m
+
+pytestmark = pytest.mark.covers("main-path:9", "client:deadlines")
+
+
+def test_threads_share_a_client_and_each_gets_its_own_answer(client: Client) -> None:
+    def submit_and_read(number: int) -> bool:
+        job = client.submit("email", {"n": number})
+        return bool(client.result(job, timeout=30) == {"n": number})
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(submit_and_read, range(300)))
+
+
+def test_submits_of_waiting_threads_travel_together(client: Client, peer: Peer, node: MemoryNode) -> None:
+    """Held answers fill the window of four; the others gather and leave as one."""
+    release = threading.Event()
+
+    def hold(request: m.Request) -> Any:
+        assert release.wait(20)
+        return node(request)
+
+    client.ping()
+    peer.answer = hold
+    with ThreadPoolExecutor(20) as pool:
+        jobs = [pool.submit(client.submit, "email", {"n": number}) for number in range(20)]
+        gathered = client._door.session._gathered._submits  # type: ignore[attr-defined]
+        give_up_at = time.monotonic() + 20
+        while len(gathered) < 16 and time.monotonic() < give_up_at:
+            os.sched_yield()
+        release.set()
+        assert len({job.result().id for job in jobs}) == 20
+    assert [len(request.jobs) for request in peer.requests(m.Submit)] == [1, 1, 1, 1, 16]
+
+
+def test_a_thread_that_leaves_early_hands_the_work_on(client: Client, peer: Peer, node: MemoryNode) -> None:
+    """The first to wait leads; when its deadline passes, another must take over and hear its answer."""
+    peer.answer = lambda request: None if isinstance(request, m.Queues) else node(request)
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(lambda: Client.submit(client, "email", {"n": 1}))
+        leader.result(20)
+        peer.answer = lambda request: None
+        short = pool.submit(client.submit, "email", deadline=0.2)
+        peer.wait_for(m.Submit, 2)
+        long = pool.submit(client.queues)
+        peer.wait_for(m.Queues)
+        assert isinstance(short.exception(20), TimeoutError)
+        peer.answer = node
+        assert long.result(20)
+
+
+def test_closing_wakes_whoever_waits(client: Client, peer: Peer) -> None:
+    peer.answer = lambda request: None
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(client.ping) for _ in range(3)]
+        peer.wait_for(m.Ping, 3)
+        client.close()
+        assert all(isinstance(one.exception(20), RuntimeError) for one in waiting)
+
+
+class Interrupted(Exception):
+    """What the signal of a test raises, wherever the main thread is."""
+
+
+def test_ctrl_c_leaves_the_client_usable(client: Client, peer: Peer, node: MemoryNode) -> None:
+    """The signal comes while the client sleeps on the wire, once the request is out."""
+
+    def interrupt(request: m.Request) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(5):
+        peer.answer = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            client.submit("email")
+        peer.answer = node
+        assert client.result(client.submit("email", {"n": 1}), timeout=30) == {"n": 1}
+
+
+def test_an_interrupt_at_any_moment_leaves_the_client_usable(client: Client) -> None:
+    """Signals from a timer hit whatever the client is doing, also in the middle of a turn."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    try:
+        for number in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + number * 0.000_003)
+                while True:
+                    client.submit("email", {"n": number})
+            except Interrupted:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted == 300
+    assert client.result(client.submit("email", {"n": 1}), timeout=30) == {"n": 1}
+
+
+def test_a_forked_child_starts_anew_and_the_parent_goes_on(client: Client, node: MemoryNode) -> None:
+    parents = [client.submit("email", {"who": "parent"}).id for _ in range(3)]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover (the child is not measured)
+        try:
+            os.write(writer, client.submit("email", {"who": "child"}).id.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    _, status = os.waitpid(child, 0)
+    with open(reader) as file:
+        childs = file.read()
+    assert (status, len(childs)) == (0, 36)
+    assert childs[14:28] not in {job_id[14:28] for job_id in parents}, "the child's session must differ, or ids collide"
+    assert client.get(childs).payload == {"who": "child"}
+    assert client.submit("email").id[14:28] == parents[0][14:28]
+
+
+def test_a_deadline_holds_although_another_thread_waits_longer(peer: Peer) -> None:
+    peer.stop()
+    with Client(peer.address, cluster="zjp") as client, ThreadPoolExecutor(2) as pool:
+        long = pool.submit(client.ping)
+        with pytest.raises(NodeUnreachable):
+            client.submit("email", deadline=0.2)
+        peer.start()
+        assert long.result(20).node == "peer"
