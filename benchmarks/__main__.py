@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,26 @@ def run_all(*, quick: bool) -> dict[str, Any]:
     for name, flags in (("2 slots", {"worker_count": "2"}), ("10 slots", {"worker_count": "10"})):
         with running_node(worker_processes="2", **flags) as node:
             whole_path.sustained(node, jobs=20_000 // scale, batch=100)
-            _put(report, f"whole path, batches of 100, {name}", whole_path.rounds(
-                lambda: whole_path.sustained(node, jobs=200_000 // scale, batch=100), rounds))
+            _put(
+                report,
+                f"whole path, batches of 100, {name}",
+                whole_path.rounds(partial(whole_path.sustained, node, jobs=200_000 // scale, batch=100), rounds),
+            )
             if name == "2 slots":
                 report["start_s"] = node.start_s
-                _put(report, "drain of a full queue", whole_path.rounds(
-                    lambda: whole_path.drain(node, jobs=100_000 // scale, batch=500), rounds))
+                _put(
+                    report,
+                    "drain of a full queue",
+                    whole_path.rounds(partial(whole_path.drain, node, jobs=100_000 // scale, batch=500), rounds),
+                )
                 for count in (16, 256):
-                    _put(report, f"single submits, {count} coroutines", whole_path.rounds(
-                        lambda: whole_path.singles(node, jobs=100_000 // scale, coroutines=count), rounds))
+                    _put(
+                        report,
+                        f"single submits, {count} coroutines",
+                        whole_path.rounds(
+                            partial(whole_path.singles, node, jobs=100_000 // scale, coroutines=count), rounds
+                        ),
+                    )
     with running_node(worker_processes="2", worker_count="2") as node:
         _put(report, "latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "latency at 1000/s", latency.start_latency(node, jobs=10_000 // scale, per_s=1000))
@@ -76,12 +88,8 @@ def _show(figures: dict[str, Any]) -> str:
 
 
 def _cpus() -> int:
-    import os
-
     return len(os.sched_getaffinity(0))
 
-
-Run = Callable[[], dict[str, float]]
 
 if __name__ == "__main__":
     sys.exit(main())

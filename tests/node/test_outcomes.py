@@ -31,7 +31,8 @@ def make_result(kind: ResultKind, **fields: object) -> Result:
 def test_completed_job_becomes_a_record_with_its_attempt() -> None:
     job = make_job()
     outcome = make_judge().of_result(job, 7, "w1", make_result(ResultKind.COMPLETED, data=b"\x01"), 9_000)
-    assert outcome.kind is OutcomeKind.FINISH and outcome.fence == 7
+    assert outcome.kind is OutcomeKind.FINISH
+    assert outcome.fence == 7
     assert outcome.record is not None
     assert (outcome.record.state, outcome.record.result, outcome.record.finished_ms) == (JobState.COMPLETED, b"\x01", 9_000)
     (attempt,) = outcome.record.job.attempts
@@ -62,7 +63,8 @@ def test_job_fails_as_worker_crashed_at_the_crash_limit_and_not_before(limit: in
     for crash in range(1, limit + 1):
         outcome = judge.of_crash(job, crash, "w1", JobFault("WorkerCrashed", "signal 9"), started_ms=1, now_ms=2)
         assert (outcome.kind is OutcomeKind.FINISH) == (crash == limit)
-    assert outcome.record is not None and outcome.record.error is not None
+    assert outcome.record is not None
+    assert outcome.record.error is not None
     assert outcome.record.error.type == "WorkerCrashed"
     assert f"{limit} crashes, the limit is {limit}" in outcome.record.error.message
     assert "signal 9" in outcome.record.error.message
@@ -107,7 +109,8 @@ def test_job_that_never_ends_keeps_a_bounded_number_of_attempts() -> None:
 
 def test_unknown_task_fails_naming_the_type_and_the_known_ones() -> None:
     outcome = make_judge().unserved(make_job(), 7, ["resize", "crawl"], 9)
-    assert outcome.record is not None and outcome.record.error is not None
+    assert outcome.record is not None
+    assert outcome.record.error is not None
     assert outcome.record.error.type == "UnknownTask"
     assert outcome.record.error.message == "no node serves task 'email'; known tasks: crawl, resize"
 
