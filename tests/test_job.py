@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.wire.build import drawn
+from tests.wire.build import PATIENT, drawn
 from zjp.errors import InvalidJob, JobRejected, PayloadTooLarge
 from zjp.job import (
     DELAY_MS_MAX,
@@ -93,6 +93,7 @@ def test_every_waiting_job_can_be_cancelled_and_a_delayed_one_runs_only_through_
     assert {state for state in JobState if JobState.RUNNING in TRANSITIONS[state]} == {JobState.PENDING}
 
 
+@PATIENT
 @given(st.sampled_from(sorted(INITIAL)), st.lists(st.integers(0, 100), max_size=60))
 def test_random_walk_counts_one_run_per_end(start: JobState, steps: list[int]) -> None:
     """Each arrival at an end is one run: between two ends lies exactly one `run again`."""
@@ -199,6 +200,7 @@ def test_payload_over_the_limit_is_refused_with_both_sizes() -> None:
         check_spec(spec(payload=b"\x81" + bytes(10)), limits)
 
 
+@PATIENT
 @given(drawn(JobSpec))
 def test_any_job_is_taken_or_rejected(job: JobSpec) -> None:
     try:
@@ -217,6 +219,7 @@ sessions = st.integers(0, (1 << 42) - 1)
 counters = st.integers(0, (1 << 32) - 1)
 
 
+@PATIENT
 @given(times_ms, sessions, counters)
 def test_id_is_a_uuid_of_version_7_that_holds_time_session_and_counter(now_ms: int, session: int, counter: int) -> None:
     job_id = make_id(now_ms, session, counter)
@@ -228,6 +231,7 @@ def test_id_is_a_uuid_of_version_7_that_holds_time_session_and_counter(now_ms: i
     assert bits & 0xFFFFFFFF == counter
 
 
+@PATIENT
 @given(st.tuples(times_ms, counters), st.tuples(times_ms, counters), sessions)
 def test_ids_of_a_session_are_in_the_order_they_were_made(
     one: tuple[int, int], other: tuple[int, int], session: int
@@ -237,6 +241,7 @@ def test_ids_of_a_session_are_in_the_order_they_were_made(
     assert (ids[one] < ids[other]) == (one < other)
 
 
+@PATIENT
 @given(times_ms, times_ms, counters, counters, sessions, sessions)
 def test_bytes_6_to_12_name_the_session_and_nothing_else(
     early_ms: int, late_ms: int, low: int, high: int, session: int, other: int
@@ -252,6 +257,7 @@ def test_counter_beyond_32_bits_wraps_and_leaves_the_session_alone() -> None:
     assert make_id(1, 2, 1 << 32) == make_id(1, 2, 0)
 
 
+@PATIENT
 @given(st.binary(min_size=16, max_size=16))
 def test_id_reads_back_from_its_text_in_any_spelling(job_id: bytes) -> None:
     text = format_id(job_id)
@@ -269,6 +275,7 @@ def test_text_that_is_no_id_is_refused_with_an_example(text: str) -> None:
         parse_id(text)
 
 
+@PATIENT
 @given(st.text())
 def test_any_text_gives_16_bytes_or_invalid_job(text: str) -> None:
     try:
@@ -310,6 +317,7 @@ def test_tag_filter_refuses_a_job_without_options() -> None:
     assert not JobFilter(tag="eu").accepts(StoredJob(spec(), created_ms=1), JobState.PENDING)
 
 
+@PATIENT
 @given(drawn(StoredJob), st.sampled_from(JobState), drawn(JobFilter))
 def test_filter_with_less_in_it_accepts_no_fewer_jobs(job: StoredJob, state: JobState, wanted: JobFilter) -> None:
     looser = msgspec.structs.replace(wanted, state=None, type="", tag="")
@@ -381,6 +389,7 @@ def test_view_of_a_job_without_options_leaves_the_choices_open() -> None:
     assert (view.max_retries, view.timeout_ms, view.unique_key, view.tags) == (None, None, "", ())
 
 
+@PATIENT
 @given(drawn(Record))
 def test_view_of_any_record_holds_its_result_and_every_attempt(record: Record) -> None:
     view = view_record(record)

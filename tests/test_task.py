@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zjp
+from tests.wire.build import PATIENT
 from zjp.errors import InvalidJob
 from zjp.retry import RetryPolicy
 from zjp.task import (
@@ -240,6 +241,7 @@ def test_type_error_of_the_function_itself_is_no_mismatch() -> None:
     assert not isinstance(raised.value, PayloadMismatch)
 
 
+@PATIENT
 @given(
     st.dictionaries(st.sampled_from(["recipient", "subject", "copies", "cc", "ctx"]), st.integers(), max_size=5),
     st.sampled_from([plain, defaults, anything, nothing, with_ctx, with_context_and_anything]),
@@ -308,6 +310,7 @@ def test_call_that_does_not_fit_is_refused_as_the_call_itself_would_be() -> None
         Definition("t", plain).payload_of(("a",), {})
 
 
+@PATIENT
 @given(st.sampled_from([plain, defaults, anything]), st.dictionaries(st.sampled_from("abc"), st.integers()))
 def test_payload_of_a_call_always_fits(function: Callable[..., Any], extra: dict[str, int]) -> None:
     task = Definition("t", function)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.wire.build import PATIENT
 from zjp.units import DURATION_MAX_S, parse_duration_s, parse_size_bytes, show_duration, show_size
 
 
@@ -39,7 +40,15 @@ def test_number_that_is_no_duration_is_refused(number: float) -> None:
 @pytest.mark.covers("settings:formats")
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
-    [("0", 0), ("512B", 512), ("64KiB", 65536), ("1MiB", 2**20), ("1.5kib", 1536), ("2GB", 2 * 10**9), ("10kB", 10_000)],
+    [
+        ("0", 0),
+        ("512B", 512),
+        ("64KiB", 65536),
+        ("1MiB", 2**20),
+        ("1.5kib", 1536),
+        ("2GB", 2 * 10**9),
+        ("10kB", 10_000),
+    ],
 )
 def test_size_is_read_in_bytes(text: str, size_bytes: int) -> None:
     assert parse_size_bytes(text) == size_bytes
@@ -51,16 +60,19 @@ def test_value_that_is_no_size_is_refused_with_what_is_accepted(value: str | int
         parse_size_bytes(value)
 
 
+@PATIENT
 @given(st.integers(0, int(DURATION_MAX_S) * 1000))
 def test_shown_duration_reads_back(milliseconds: int) -> None:
     assert parse_duration_s(show_duration(milliseconds / 1000)) == pytest.approx(milliseconds / 1000, abs=1e-9)
 
 
+@PATIENT
 @given(st.integers(0, 2**50 - 1))
 def test_shown_size_reads_back(size_bytes: int) -> None:
     assert size_bytes >= 10**15 or parse_size_bytes(show_size(size_bytes)) == size_bytes
 
 
+@PATIENT
 @given(st.text())
 def test_any_text_gives_a_duration_within_bounds_or_value_error(text: str) -> None:
     try:

@@ -32,7 +32,7 @@ from zjp import Client
 from zjp.errors import ZjpError
 
 LOOK_S = 0.0003
-LOOK_EVERY_S = 0.01
+LOOK_EVERY_S = 0.05
 """For what costs more than a look at a file."""
 AIM_LIMIT_S = 0.6
 """The moment did not come: kill anyway, now."""
@@ -156,8 +156,7 @@ class Nemesis:
         while time.monotonic() < deadline:
             self._crew.living(self._node.children())
             tail.look()
-            reported = tail.answered - tail.handed_back
-            if all(self._crew.latest[key[0]] > key[1] or key in reported for key in hit):
+            if all(self._crew.latest[key[0]] > key[1] or tail.has_settled(key) for key in hit):
                 return
             self.rest(LOOK_EVERY_S)
 
@@ -240,7 +239,7 @@ class Nemesis:
         def is_waiting() -> bool:
             for tail in tails:
                 tail.look()
-            return any(tail.waiting for tail in tails)
+            return any(tail.is_waiting for tail in tails)
 
         self._until(is_waiting)
         for tail in tails:

@@ -28,11 +28,11 @@ _decoder = msgspec.json.Decoder(Told)
 
 
 class Tail:
-    """New lines of one file. The file must be there."""
+    """New lines of one file: from its start, or from where it ends now. The file must be there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, from_end: bool = False) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._at = 0
+        self._at = os.fstat(self._fd).st_size if from_end else 0
 
     def lines(self) -> list[Told]:
         data = b""
@@ -85,7 +85,7 @@ REPORTS = frozenset({"ack", "dead", "nack", "release"})
 
 class NodeTail:
     """One life of the node, as its recorded store tells it. `asked`: reports on their way to the store; `answered`: those it took or
-    refused; `handed_back`: those of them that only gave the job back."""
+    refused; `handed_back`: those of them that only gave the job back. `granted`: jobs so far."""
 
     def __init__(self, path: Path) -> None:
         self.asked: set[Key] = set()
@@ -100,6 +100,10 @@ class NodeTail:
                 self._take_report(line)
             elif line.f == "lease":
                 self.granted += 1
+
+    def has_settled(self, key: Key) -> bool:
+        """Its report left for the store, and was more than a hand-back."""
+        return key in self.answered and key not in self.handed_back
 
     def _take_report(self, line: Told) -> None:
         key = (line.job, line.fence)
@@ -116,16 +120,15 @@ class NodeTail:
 
 
 class ClientTail:
-    """One producer. `waiting`: submits that were asked and not answered."""
+    """One producer, from now on. `is_waiting`: for the answer to a submit."""
 
     def __init__(self, path: Path) -> None:
-        self.waiting = 0
-        self._tail = Tail(path)
+        self.is_waiting = False
+        self._tail = Tail(path, from_end=True)
 
     def look(self) -> None:
         for line in self._tail.lines():
-            if line.f == "submit":
-                self.waiting += 1 if line.type == "invoke" else -1
+            self.is_waiting = line.f == "submit" and line.type == "invoke"
 
     def close(self) -> None:
         self._tail.close()
@@ -139,16 +142,20 @@ class Crew:
         self._folder = folder
         self._tails: dict[int, WorkerTail] = {}
 
+    def look(self) -> None:
+        """At those known."""
+        for tail in self._tails.values():
+            tail.look()
+
     def living(self, children: list[int]) -> list[WorkerTail]:
-        """Of these processes, looked at just now."""
+        """Of these processes, looked at just now. Costs milliseconds, mostly for who the children are."""
         for number in children:
             path = self._folder / f"w{number}.jsonl"
             if number not in self._tails and path.exists():
                 self._tails[number] = WorkerTail(path, number, self.latest)
         for number in self._tails.keys() - set(children):
             self._tails.pop(number).close()
-        for tail in self._tails.values():
-            tail.look()
+        self.look()
         return list(self._tails.values())
 
     def close(self) -> None:

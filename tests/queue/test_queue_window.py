@@ -125,10 +125,104 @@ class LevelMachine(RuleBasedStateMachine):
             assert len(self.level.ready) <= window.WINDOW_MAX + window.WINDOW_LOW + 12
 
     @invariant()
+    def rows_taken_out_are_forgotten(self) -> None:
+        """Those kept in mind are about to leave the disk, or are still met in memory or by the read under way."""
+        if hasattr(self, "level"):
+            level = self.level
+            met = {row for row, _ in (*level.ready, *level.returned, *(level.tail or ()), *(self.read or ((), False))[0])}
+            assert level.withdrawn <= met | set(self.leaving) | set(level.gone)
+
+    @invariant()
     def everything_comes_in_the_end(self) -> None:
         """What is left can be claimed to the last job once reads are through."""
         if hasattr(self, "level") and self.read is None and not self.level.needs_rows and not self.level.ready:
             assert len(self.level.returned) >= len(self.waiting())
+
+
+# ── the interleavings that matter, one by one ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Deep:
+    """A level with 12 jobs, of which memory holds the first 6; a read of the others is under way."""
+
+    def __init__(self) -> None:
+        producer = Producer()
+        self.level = Level(Queue("q", 1), 5, level_number(1, 5))
+        first = self.level.reserve(20)
+        self.entries = [(first + at, StoredJob(producer.spec(), 0)) for at in range(20)]
+        self.level.add(self.entries[:6], 600, 0.0)
+        self.level.add(self.entries[6:12], 600, 0.0)
+        self.rows = [row for row, _ in self.entries]
+        assert self.taken(3) == self.rows[:3]
+        assert self.level.begin_read() == (self.rows[5], self.rows[11])
+
+    def taken(self, count: int = 100) -> list[int]:
+        return [row for row, _ in self.level.take(count, 0.0)]
+
+
+def test_job_taken_out_while_its_row_is_being_read_does_not_come_in() -> None:
+    deep = Deep()
+    assert deep.level.withdraw(deep.rows[8])
+    deep.level.forget(deep.rows[8])
+    deep.level.end_read(deep.entries[6:12], 600, is_all=True)
+    assert deep.taken() == [row for row in deep.rows[3:12] if row != deep.rows[8]]
+    assert deep.level.withdrawn == set()
+
+
+def test_row_that_left_the_disk_before_it_was_read_is_forgotten() -> None:
+    deep = Deep()
+    assert deep.level.withdraw(deep.rows[11])
+    deep.level.forget(deep.rows[11])
+    deep.level.end_read(deep.entries[6:9], 300, is_all=False)
+    assert deep.level.withdrawn == set()
+
+
+def test_jobs_added_during_a_read_follow_it_directly() -> None:
+    deep = Deep()
+    deep.level.add(deep.entries[12:14], 200, 0.0)
+    deep.level.end_read(deep.entries[6:12], 600, is_all=True)
+    assert not deep.level.needs_rows
+    assert deep.taken() == deep.rows[3:14]
+
+
+def test_jobs_added_during_a_read_that_stopped_early_wait_on_disk() -> None:
+    deep = Deep()
+    deep.level.add(deep.entries[12:14], 200, 0.0)
+    deep.level.end_read(deep.entries[6:8], 200, is_all=False)
+    assert deep.taken() == deep.rows[3:8]
+    assert deep.level.begin_read() == (deep.rows[7], deep.rows[13])
+
+
+def test_purge_during_a_read_lets_nothing_of_it_in() -> None:
+    deep = Deep()
+    deep.level.add(deep.entries[12:13], 100, 0.0)
+    deep.level.purge()
+    deep.level.end_read(deep.entries[6:12], 600, is_all=True)
+    assert deep.taken() == []
+
+
+def test_job_handed_back_after_a_purge_and_taken_out_does_not_come_back() -> None:
+    deep = Deep()
+    deep.level.purge()
+    deep.level.end_read([], 0, is_all=True)
+    deep.level.give_back([deep.entries[0]], 0.0)
+    assert deep.level.withdraw(deep.rows[0])
+    deep.level.forget(deep.rows[0])
+    assert (deep.taken(), deep.level.withdrawn) == ([], set())
+
+
+def test_job_taken_out_on_its_way_back_does_not_come_back() -> None:
+    deep = Deep()
+    assert deep.level.withdraw(deep.rows[0], is_waiting=False)
+    deep.level.give_back([deep.entries[0]], 0.0)
+    assert deep.taken(1) == [deep.rows[3]]
+
+
+def test_read_that_failed_is_asked_for_again() -> None:
+    deep = Deep()
+    deep.level.abandon_read()
+    assert deep.level.needs_rows
+    assert deep.level.begin_read() == (deep.rows[5], deep.rows[11])
 
 
 @pytest.fixture(autouse=True)

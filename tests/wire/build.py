@@ -12,10 +12,14 @@ import types
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from zjp.job import Record, StoredJob
 from zjp.wire import messages
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be busy with everything else; how long one example takes says nothing here."""
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
 """What msgpack can say."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.build import CLASSES, Drawn, build
+from tests.wire.build import CLASSES, PATIENT, Drawn, build
 from zjp.errors import InvalidJob, WireError
 from zjp.job import BATCH_MAX, TAGS_READ_MAX, JobSpec, Options
 from zjp.wire import codec
@@ -64,13 +64,14 @@ def is_read_or_refused(decode: Callable[[bytes], Any], body: bytes) -> None:
 
 @pytest.mark.parametrize("decode", DECODERS)
 @given(body=st.binary(max_size=200))
+@PATIENT
 def test_any_bytes_give_a_message_or_wire_error(decode: Callable[[bytes], Any], body: bytes) -> None:
     is_read_or_refused(decode, body)
 
 
 @pytest.mark.parametrize("decode", DECODERS)
 @given(tag=st.integers(0, 130), rest=st.lists(plain, max_size=6))
-@settings(max_examples=60)
+@settings(PATIENT, max_examples=60)
 def test_any_plain_data_under_a_tag_gives_a_message_or_wire_error(
     decode: Callable[[bytes], Any], tag: int, rest: list[Any]
 ) -> None:
@@ -79,7 +80,7 @@ def test_any_plain_data_under_a_tag_gives_a_message_or_wire_error(
 
 @pytest.mark.parametrize("decode", DECODERS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(PATIENT, max_examples=60)
 def test_message_with_one_damaged_byte_gives_a_message_or_wire_error(
     decode: Callable[[bytes], Any], data: st.DataObject
 ) -> None:
@@ -90,7 +91,7 @@ def test_message_with_one_damaged_byte_gives_a_message_or_wire_error(
 
 @pytest.mark.parametrize("decode", DECODERS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(PATIENT, max_examples=60)
 def test_message_that_was_cut_gives_a_message_or_wire_error(
     decode: Callable[[bytes], Any], data: st.DataObject
 ) -> None:
@@ -99,6 +100,7 @@ def test_message_that_was_cut_gives_a_message_or_wire_error(
 
 
 @given(frames=st.lists(st.binary(max_size=60), max_size=4), cluster=st.text(max_size=10))
+@PATIENT
 def test_any_frames_give_an_envelope_or_wire_error_and_always_a_number_to_answer(
     frames: list[bytes], cluster: str
 ) -> None:

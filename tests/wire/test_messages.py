@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.build import CLASSES, STORED, UNIONS, Drawn, build
+from tests.wire.build import CLASSES, PATIENT, STORED, UNIONS, Drawn, build
 from zjp.job import BATCH_MAX, JobSpec, JobState
 from zjp.wire import codec, messages
 from zjp.wire.messages import Envelope, Jobs, Page, Submit, SubmitReply, Verdicts
@@ -56,7 +56,7 @@ def test_fields_after_the_first_default_all_have_one() -> None:
 
 @pytest.mark.parametrize("way", UNIONS)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(PATIENT, max_examples=40)
 def test_message_of_each_class_comes_back_equal(way: str, data: st.DataObject) -> None:
     cls = data.draw(st.sampled_from(get_args(UNIONS[way])))
     message = build(cls, Drawn(data.draw))
@@ -68,6 +68,7 @@ def test_message_of_each_class_comes_back_equal(way: str, data: st.DataObject) -
 
 
 @given(data=st.data())
+@PATIENT
 def test_envelope_comes_back_equal(data: st.DataObject) -> None:
     drawn: Any = build(Envelope, Drawn(data.draw))
     envelope = msgspec.structs.replace(drawn, version=messages.PROTOCOL_VERSION)
@@ -79,7 +80,7 @@ def test_envelope_comes_back_equal(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("cls", STORED)
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(PATIENT, max_examples=40)
 def test_stored_form_comes_back_equal(cls: type[msgspec.Struct], data: st.DataObject) -> None:
     job = build(cls, Drawn(data.draw))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(job), type=cls) == job

@@ -23,6 +23,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..errors import ZjpError
 from ..job import JobSpec
@@ -57,7 +58,7 @@ class Exchange:
         _open_exchanges.add(self)
 
     def _start(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self.session: Session[Waiting] = Session(
             cluster=self._cluster, number=new_session_number(), addresses=self._addresses, uniform=random.random
@@ -68,7 +69,8 @@ class Exchange:
         self._leader: Waiting | None = None
         self._leader_until = 0.0
         self._bell, self._clapper = socket.socketpair()
-        self._was_rung = False
+        for end in (self._bell, self._clapper):
+            end.setblocking(False)
         self._is_dirty = False
         self.is_closed = False
 
@@ -123,6 +125,9 @@ class Exchange:
                     self._changed.wait(POLL_MAX_S)
                 self._turn()
         finally:
+            if self._leader is me:  # a signal came while it was leaving
+                self._regain_lock()
+                self._leader = None
             if self._leader is None:
                 self._changed.notify()  # somebody else has to lead
         if isinstance(me.outcome, ZjpError):
@@ -139,17 +144,26 @@ class Exchange:
         self._leader = me
         self._leader_until = now + POLL_MAX_S if wake_at is None else wake_at
         ready: list[tuple[int, int]] = []
-        self._lock.release()
         try:
+            self._lock.release()
             ready = poll.poll(max(0.0, self._leader_until - now) * 1000 + 1)
         finally:
-            self._lock.acquire()
-            self._ready.update(file for file, _ in ready)
+            self._regain_lock()
             self._leader = None
+            self._ready.update(file for file, _ in ready)
             if self.is_closed:
                 self._close_bell()
-            elif self._was_rung:
-                self._silence_bell()
+
+    def _regain_lock(self) -> None:
+        """Have the lock again, whatever signals come; the last one's exception is raised then."""
+        interrupt: BaseException | None = None
+        while not self._lock._is_owned():  # type: ignore[attr-defined]
+            try:
+                self._lock.acquire()
+            except BaseException as fault:
+                interrupt = fault
+        if interrupt is not None:
+            raise interrupt
 
     def _make_poll(self) -> select.poll:
         self._poll = select.poll()
@@ -161,13 +175,13 @@ class Exchange:
 
     def _ring(self) -> None:
         """Wake the leader."""
-        if self._leader is not None and not self._was_rung:
-            self._was_rung = True
-            self._clapper.send(b"!")
+        if self._leader is not None:
+            with suppress(BlockingIOError):  # it was rung often enough
+                self._clapper.send(b"!")
 
     def _silence_bell(self) -> None:
-        self._was_rung = False
-        self._bell.recv(1)
+        with suppress(BlockingIOError):
+            self._bell.recv(4096)
 
     def _close_bell(self) -> None:
         self._bell.close()
@@ -194,6 +208,8 @@ class Exchange:
     def _read_ready(self) -> None:
         """What the leader saw. Messages first: an answer may have come before the connection broke."""
         ready, self._ready = self._ready, set()
+        if self._bell.fileno() in ready:
+            self._silence_bell()
         for wire in list(self._wires.values()):
             if wire.dealer_file in ready:
                 self._read_messages(wire)
@@ -236,10 +252,11 @@ class Exchange:
         return bool(sends)
 
     def _hand_out(self) -> None:
-        finished = self.session.take_finished()
-        for waiting, outcome in finished:
-            waiting.outcome = outcome
+        finished = self.session.finished
         if finished:
+            for waiting, outcome in finished:
+                waiting.outcome = outcome
+            finished.clear()
             self._changed.notify_all()
         if self._leader is None:
             return

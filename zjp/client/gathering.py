@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import islice
 from typing import Generic, NamedTuple
 
 from ..job import BATCH_MAX, JobSpec, id_prefix
@@ -52,17 +53,21 @@ class Gathering(Generic[W]):
     def next_deadline(self) -> float:
         return self._submits[0].deadline if self._submits else math.inf
 
-    def take(self, seq: int) -> Batch[W]:
-        """The oldest ones, as one request of bounded size. There must be one."""
-        submits = self._submits
+    def make_batch(self, seq: int) -> Batch[W]:
+        """The oldest ones, as one request of bounded size. There must be one. They stay here until `drop`."""
         taken: list[_Submit[W]] = []
         size_bytes = 0
-        while submits and len(taken) < BATCH_MAX:
-            size_bytes += len(submits[0].spec.payload)
+        for submit in islice(self._submits, BATCH_MAX):
+            size_bytes += len(submit.spec.payload)
             if taken and size_bytes > BATCH_BYTES_MAX:
                 break
-            taken.append(submits.popleft())
+            taken.append(submit)
         return _batch(seq, taken)
+
+    def drop(self, count: int) -> None:
+        """The oldest so many."""
+        for _ in range(count):
+            self._submits.popleft()
 
     def take_late(self, now: float) -> Batch[W] | None:
         """The oldest one when its time is over."""

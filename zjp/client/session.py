@@ -68,7 +68,8 @@ class Session(Generic[W]):
         self._pings: list[Link[W]] = []
         self._gathered: Gathering[W] = Gathering()
         self._batches = 0
-        self._finished: list[tuple[W, Outcome]] = []
+        self.finished: list[tuple[W, Outcome]] = []
+        """Outcomes to be handed out; whoever does it empties the list."""
 
     # ── what callers want ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,7 +129,8 @@ class Session(Generic[W]):
         return sends
 
     def take_finished(self) -> list[tuple[W, Outcome]]:
-        finished, self._finished = self._finished, []
+        """The outcomes, for an owner that no signal can interrupt."""
+        finished, self.finished = self.finished, []
         return finished
 
     def next_wake(self) -> float | None:
@@ -203,10 +205,19 @@ class Session(Generic[W]):
         self._wake_at = min(self._wake_times(now), default=math.inf)
 
     def forget_links(self) -> None:
-        """All sockets were closed: everything under way is sent again over new ones."""
+        """All sockets were closed: everything under way is sent again over new ones.
+
+        Also puts right what an exception in the middle of a method left undone.
+        """
         for link in self._order:
-            link.is_up, link.reopen_at = False, 0.0
-            self._take_back(link)
+            link.is_up, link.reopen_at, link.pinged_at = False, 0.0, None
+            link.calls.clear()
+        for call in self._calls.values():
+            call.link = None
+            call.in_doubt = call.in_doubt or call.sends > 0
+        self._to_send = deque(self._calls.values())
+        self._batches = sum(isinstance(call, Batch) for call in self._calls.values())
+        self._wake_at = -math.inf
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,9 +254,10 @@ class Session(Generic[W]):
         return encode(Envelope(PROTOCOL_VERSION, self._cluster, self._sender, 0, seq), request)
 
     def _make_batch(self) -> Batch[W]:
-        batch = self._gathered.take(self._next_seq())
+        batch = self._gathered.make_batch(self._next_seq())
         self._calls[batch.seq] = batch
         self._batches += 1
+        self._gathered.drop(len(batch.waiters))
         return batch
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +319,7 @@ class Session(Generic[W]):
             )
 
     def _finish(self, call: Call[W], outcome: Reply | ZjpError) -> None:
-        self._finished += call.answers(outcome)
+        self.finished += call.answers(outcome)
         self._drop(call)
 
     def _drop(self, call: Call[W]) -> None:
@@ -351,7 +363,7 @@ class Session(Generic[W]):
         waiters = call.expire(now)
         if waiters:
             error = error_at_deadline(call, now, self._places())
-            self._finished += [(waiter, apart(error)) for waiter in waiters]
+            self.finished += [(waiter, apart(error)) for waiter in waiters]
         if not call.has_waiters():
             self._drop(call)
 
@@ -359,7 +371,7 @@ class Session(Generic[W]):
         """Submits that were never sent, because no link was up or all of the window was taken."""
         while (late := self._gathered.take_late(now)) is not None:
             error = error_at_deadline(late, now, self._places())
-            self._finished += late.answers(error)
+            self.finished += late.answers(error)
 
     def _places(self) -> str:
         return ", ".join(f"{link.address} ({link.fault})" if link.fault else link.address for link in self._order)

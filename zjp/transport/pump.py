@@ -37,7 +37,7 @@ class Pump:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._loop.add_reader(self._fd, self._drain)
         self._look_is_due = False  # one that was due in a former loop, which may have ended, will not come
         self._schedule()  # what came before the reader was there has already used up its edge
 
@@ -66,10 +66,6 @@ class Pump:
         if self._loop is not None:
             self._look_is_due = True
             self._loop.call_soon(self._drain)
-
-    def _on_readable(self) -> None:
-        if not self._look_is_due:
-            self._drain()
 
     def _drain(self) -> None:
         # Due while it runs, too: it reads until EAGAIN, so what a handler's sends bring in is seen without asking each time.
