@@ -435,6 +435,17 @@ def test_deadlines_hold_for_submits_that_wait_for_the_window() -> None:
     assert isinstance(driven.outcomes["in"], NodeUnreachable)
 
 
+def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+    driven = Driven(window=1)
+    driven.gather(spec(1), "out")
+    driven.turn()
+    driven.gather(spec(2), "gathered")
+    driven.ask(m.Ping(), "asked")
+    driven.session.forget("gathered")
+    driven.session.forget("asked")
+    assert driven.turn() == []
+
+
 def test_abandoning_names_everybody_who_waits() -> None:
     driven = Driven(window=1)
     driven.ask(m.Ping(), "asked")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.making import ALL, NODE, Producer, SQLiteBench, add, archive, completed, ids_of, pending, run_all
+from tests.queue.making import ALL, NODE, Producer, SQLiteBench, add, archive, completed, ids_of, pending, released, run_all
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
 from zjp.job import JobFilter, JobSpec, make_id
 from zjp.queue import window
@@ -283,6 +283,22 @@ async def test_after_an_unclean_stop_claims_are_on_disk_before_they_are_handed_o
     await store.claim(2, ALL)
     await bench.crash()
     assert bench.lost == LostClaims(4, 0)
+
+
+async def test_claims_leave_nothing_behind_when_their_jobs_are_through(bench: SQLiteBench, producer: Producer) -> None:
+    store = await bench.open()
+    await add(store, *producer.specs(9))
+    first, second, third = [await store.claim(3, ALL) for _ in range(3)]
+    await store.finish([completed(first.fence, job) for job in first.jobs])
+    await store.finish([completed(second.fence, job) for job in second.jobs[:2]])
+    await store.finish([released(second.fence, job) for job in second.jobs[2:]])
+    db = sqlite3.connect(bench.path)
+    assert db.execute("SELECT fence FROM claims").fetchall() == [(third.fence,)]
+    await bench.lose_lease(store)
+    assert db.execute("SELECT fence FROM claims").fetchall() == []
+    db.close()
+    assert store._state.claims == {}
+    assert store._state.lapsing == set()
 
 
 # ── a full disk ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,7 @@
-"""Uses of tasks that type checkers must refuse: each marked line with an error of the code behind `E:`. Checked by test_typing.py, never run."""
+"""Uses of tasks that type checkers must refuse: each marked line with an error of the code behind `E:`.
+
+Checked by test_typing.py, never run.
+"""
 
 from zjp import App, Client, Context
 
@@ -29,7 +32,7 @@ def submits(client: Client) -> None:
     send_email.submit(recipient=1, subject="hi")  # E: arg-type
     send_email.options(queue="mail").submit("a@example.com")  # E: call-arg
     send_email.options(quene="mail")  # E: call-arg
-    send_email.options(queue=1)  # E: typeddict-item
+    send_email.options(queue=1)  # E: arg-type
     send_email("a@example.com", "hi", "there")  # E: arg-type
     client.submit("email", {}, priorty=1)  # E: call-arg
     client.submit("email", ["no map"])  # E: arg-type

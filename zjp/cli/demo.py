@@ -20,10 +20,11 @@ import click
 from ..errors import NotFound
 from ..job import JobView
 from . import show
-from .demo_files import as_payload, folder_files, library_files, make_undecodable
-from .demo_index import APP, TASK
+from .demo_files import folder_files, library_files, make_undecodable
+from .demo_index import APP
 from .demo_kill import kill_a_busy_worker
 from .demo_node import CLUSTER, data_folder, keep_log, running_node
+from .demo_producer import Producer
 from .demo_report import MISMATCHES_SHOWN, Asked, Report, judge
 from .options import Caller, caller, local, view_of
 from .progress import bar
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 55.0
 """For all jobs together: the demo must be over within a minute."""
-PRIORITIES = (10, 5, 1)
-DELAYED_ONE_IN = 50
-DELAY_MS = 1_000
 FIRST_SHARE = 0.6
 """Submitted at once; the rest is found half-way, so that there is work when the accident happens, however fast the machine is."""
 LOOK_EVERY_S = 0.02
@@ -75,23 +73,19 @@ def _run(scratch: Path, paths: Sequence[bytes], *, with_kill: bool) -> Report:
     from ..client.blocking import Client
 
     with running_node(scratch, APP) as address, Client(address, cluster=CLUSTER) as client:
-        began = time.monotonic()
-        cut = math.ceil(len(paths) * FIRST_SHARE)
-        asked, killed = _submit(client, paths[:cut]), None
+        began, killed = time.monotonic(), None
+        producer = Producer(client, paths)
+        producer.submit(math.ceil(len(paths) * FIRST_SHARE))
         with bar("indexing", len(paths)) as advance:
             done = _watch(client, len(paths) // 2, advance, began + LIMIT_S)
-
-            def give_rest() -> None:
-                asked.extend(_submit(client, paths[cut:]))
-
             if with_kill:
-                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks", give_rest)
-                show.talk(f"killed worker process {killed} with SIGKILL, {done} of {len(paths)} jobs being done")
-            else:
-                give_rest()
+                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks", producer)
+                victim = f"worker process {killed} with SIGKILL" if killed else "nobody"
+                show.talk(f"killed {victim}, {done} of {len(paths)} jobs being done")
+            producer.submit()
             _watch(client, len(paths), advance, began + LIMIT_S, done)
-        found, seconds = _finish(client, asked, began)
-        report = judge(asked, found, seconds, killed)
+        found, seconds = _finish(client, producer.asked, began)
+        report = judge(producer.asked, found, seconds, killed)
         report.wanted_kill = with_kill
         return report
 
@@ -119,16 +113,3 @@ def _finish(client: Client, asked: Sequence[Asked], began: float) -> tuple[dict[
         show.talk(str(fault))
     seconds = time.monotonic() - began
     return {job.id_bytes: view_of(job) for job in client.get_many(ids) if job is not None}, seconds
-
-
-def _submit(client: Client, paths: Sequence[bytes]) -> list[Asked]:
-    """One job per file. The order of the files decides about priority and delay, so two runs ask for the same."""
-    from ..client.options import JobRequest
-
-    payloads = [as_payload(path) for path in paths]
-    delays_ms = [DELAY_MS if number % DELAYED_ONE_IN == 0 else 0 for number in range(len(paths))]
-    jobs = client.submit_many(
-        JobRequest(TASK, {"path": path}, {"priority": PRIORITIES[number % len(PRIORITIES)], "delay": delay_ms / 1000})
-        for number, (path, delay_ms) in enumerate(zip(payloads, delays_ms, strict=True))
-    )
-    return [Asked(job.id_bytes, path, delay_ms) for job, path, delay_ms in zip(jobs, payloads, delays_ms, strict=True)]

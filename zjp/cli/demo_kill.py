@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,32 +20,31 @@ from .demo_node import send_signal
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
+    from .demo_producer import Producer
 
-TRY_S = 5.0
-GO_ON_S, GO_ON_FACTOR = 0.002, 1.5
+TRIES_MAX = 12
+GIVEN = 40
+"""Jobs submitted for each try."""
+GO_ON_S, GO_ON_FACTOR = 0.002, 1.3
 """First moment, and how it grows: a node whose worker stands still takes the work back, and giving it out again needs its time."""
 SETTLE_S = 0.01
 """A process has stopped this long after it was told to, and what it had sent has reached the node."""
-HELD_LIMIT_S = 0.5
+HELD_LIMIT_S = 0.1
 
 
-def kill_a_busy_worker(client: Client, marks: Path, give_work: Callable[[], None]) -> int | None:
-    """The pid; None when nothing is left to be run. `marks`: the folder in which worker processes mark what they start."""
+def kill_a_busy_worker(client: Client, marks: Path, producer: Producer) -> int | None:
+    """The pid; None when no process was caught at work. `marks`: the folder in which worker processes mark what they start."""
     workers = {int(worker["pid"]): str(worker["name"]) for worker in client.stats()["workers"] if worker["state"] == "ready"}
-    with _frozen(workers):
-        give_work()
-        _await_held(client)
-    deadline, go_on_s = time.monotonic() + TRY_S, GO_ON_S
-    while time.monotonic() < deadline:
-        time.sleep(go_on_s)
-        go_on_s *= GO_ON_FACTOR
+    for number in range(TRIES_MAX):
+        with _frozen(workers):
+            producer.submit(GIVEN)
+            _await_held(client)
+        time.sleep(GO_ON_S * GO_ON_FACTOR**number)
         with _frozen(workers):
             time.sleep(SETTLE_S)
             for pid, name in workers.items():
                 if _runs_jobs(client, name, marks) and _still_runs(client, name, marks) and send_signal(pid, signal.SIGKILL):
                     return pid
-            if not any(queue.pending or queue.running for queue in client.queues()):
-                return None
     return None
 
 

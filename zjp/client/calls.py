@@ -68,6 +68,9 @@ class Call(Generic[W]):
         waiter, self.waiter = self.waiter, None
         return [waiter]
 
+    def is_only_for(self, waiter: W) -> bool:
+        return self.waiter is waiter
+
     def next_deadline(self) -> float:
         return self.deadline
 
@@ -99,6 +102,9 @@ class Batch(Call[W]):
         while self.expired < len(self.deadlines) and self.deadlines[self.expired] <= now:
             self.expired += 1
         return self.waiters[first : self.expired]
+
+    def is_only_for(self, waiter: W) -> bool:
+        return len(self.waiters) == 1 and self.waiters[0] is waiter
 
     def next_deadline(self) -> float:
         return self.deadlines[self.expired] if self.expired < len(self.deadlines) else self.deadline

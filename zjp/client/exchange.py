@@ -128,6 +128,8 @@ class Exchange:
             if self._leader is me:  # a signal came while it was leaving
                 self._regain_lock()
                 self._leader = None
+            if me.outcome is None:
+                self.session.forget(me)
             if self._leader is None:
                 self._changed.notify()  # somebody else has to lead
         if isinstance(me.outcome, ZjpError):
@@ -166,12 +168,13 @@ class Exchange:
             raise interrupt
 
     def _make_poll(self) -> select.poll:
-        self._poll = select.poll()
-        self._poll.register(self._bell, select.POLLIN)
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
         for wire in self._wires.values():
-            self._poll.register(wire.dealer_file, select.POLLIN)
-            self._poll.register(wire.monitor_file, select.POLLIN)
-        return self._poll
+            poll.register(wire.dealer_file, select.POLLIN)
+            poll.register(wire.monitor_file, select.POLLIN)
+        self._poll = poll  # only when complete: a signal may come in between
+        return poll
 
     def _ring(self) -> None:
         """Wake the leader."""

@@ -73,6 +73,9 @@ class Gathering(Generic[W]):
         """The oldest one when its time is over."""
         return _batch(0, [self._submits.popleft()]) if self.next_deadline() <= now else None
 
+    def forget(self, waiter: W) -> None:
+        self._submits = deque(submit for submit in self._submits if submit.waiter is not waiter)
+
     def clear(self) -> list[W]:
         """Whoever waits."""
         waiters = [submit.waiter for submit in self._submits]

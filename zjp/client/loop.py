@@ -78,7 +78,7 @@ class LoopExchange:
 
     def _waiter(self) -> Waiter:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
+        if loop is not self._loop or self._is_closed:
             self._adopt(loop)
         return loop.create_future()
 

@@ -137,6 +137,12 @@ class Session(Generic[W]):
         """When `tick` must be called at the latest, if nothing happens before; None: nothing is under way."""
         return self._wake_at if self.is_busy else None
 
+    def forget(self, waiter: W) -> None:
+        """Nobody waits for this any more: what was not sent stays unsent, unless it shares a batch with others."""
+        self._gathered.forget(waiter)
+        for call in [call for call in self._calls.values() if call.is_only_for(waiter)]:
+            self._drop(call)
+
     def abandon(self) -> list[W]:
         """Everybody who still waits; the session is empty afterwards."""
         waiters = self._gathered.clear()

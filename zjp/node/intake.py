@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from .. import __version__
 from ..errors import Draining, NotAllowed, Unavailable, WireError, ZjpError
-from ..job import JobSpec, Limits, check_spec
+from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
 from ..transport.door import Door
@@ -200,10 +200,12 @@ class Intake:
         return m.QueueCounts(await self._queue.counts())
 
     async def _pause(self, request: m.Pause) -> m.Reply:
+        check_name("queue", request.queue, QUEUE_CHARS_MAX)
         await self._queue.pause(request.queue)
         return m.Done()
 
     async def _resume(self, request: m.Resume) -> m.Reply:
+        check_name("queue", request.queue, QUEUE_CHARS_MAX)
         await self._queue.resume(request.queue)
         return m.Done()
 

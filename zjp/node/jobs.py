@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from ..job import FINAL_STATES, JobFilter, JobState, JobView, Record, view_live, view_record
-from ..queue.store import Live, QueueStore
+from ..queue.store import SCAN_MAX, Live, QueueStore
 from ..records.store import RecordStore
 from ..wire.messages import CancelKind, Page
 from ..worker.pool import Pool
@@ -163,6 +164,16 @@ class Jobs:
         return await self._list_records(wanted, cursor[1:], limit)
 
     async def _list_records(self, wanted: JobFilter, cursor: bytes, limit: int) -> Page:
+        """The first page begins with what is still on its way to the records: who was told that a job is final finds it listed."""
+        fresh = {} if cursor else await self._fresh(wanted, limit)
         page = await self._records.list(wanted, cursor, limit)
-        views = [view_record(record) for record in page.records]
-        return Page(views, _RECORDS + page.cursor if page.cursor else b"", page.scanned)
+        records = [*fresh.values(), *(record for record in page.records if record.job.spec.id not in fresh)]
+        return Page(
+            [view_record(record) for record in records], _RECORDS + page.cursor if page.cursor else b"", page.scanned
+        )
+
+    async def _fresh(self, wanted: JobFilter, limit: int) -> dict[bytes, Record]:
+        """Newest first, from the outbox. Asked before the records: what moves in between is in both, never in neither."""
+        items = reversed(await self._queue.outbox(SCAN_MAX))
+        matching = (item.record for item in items if wanted.accepts(item.record.job, item.record.state))
+        return {record.job.spec.id: record for record in islice(matching, limit)}

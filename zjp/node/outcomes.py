@@ -54,7 +54,9 @@ class Judge:
 
     def of_result(self, job: StoredJob, fence: int, worker: str, result: Result, now_ms: int) -> Outcome:
         kind = result.kind
-        if kind == ResultKind.UNSERVED:  # the application changed under its process; the node's own look comes first otherwise
+        if (
+            kind == ResultKind.UNSERVED
+        ):  # the application changed under its process; the node's own look comes first otherwise
             return Outcome(fence, job, OutcomeKind.SNOOZE, None, UNSERVED_DELAY_MS)
         attempt = Attempt(
             fence,

@@ -147,7 +147,7 @@ class Level:
         """A withdrawn job's row is gone from disk. `was_waiting` False: it had been gone already when it was withdrawn."""
         if not was_waiting:
             self.waiting += 1
-        if self.is_reading:
+        if row > self.cursor and self.is_reading:
             self.gone.append(row)
         elif row > self.cursor:
             self.withdrawn.discard(row)
@@ -235,13 +235,14 @@ class Level:
         self._forget_gone()
 
     def _forget_gone(self) -> None:
-        self.withdrawn.difference_update(row for row in self.gone if row > self.cursor)
+        self.withdrawn.difference_update(row for row in self.gone if row > self.cursor or row <= self.purged_to)
         self.gone.clear()
 
     def purge(self) -> int:
         """Let go of every job that waits here or is being submitted; what is claimed may still come back. Returns the highest row:
         the caller deletes the unclaimed rows up to it, and counts them off `waiting` as they go."""
         self.purged_to = self.next_row - 1
+        self.withdrawn.difference_update(row for row, _ in (*self.ready, *self.returned))
         self.ready.clear()
         self.returned.clear()
         self.data_bytes = 0

@@ -1,0 +1,210 @@
+"""`app.testing()`: jobs run inline, without a node, and everything else as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from zjp import App, Context, Discard, JobState, Retry, Snooze
+from zjp.errors import InvalidJob, JobFailed, NotFound
+from zjp.wire import messages as m
+
+pytestmark = [pytest.mark.covers("main-path:9", "app:testing")]
+
+SOME_ID = "0197a3f0-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+def test_a_job_runs_at_once_and_is_listed(app: App) -> None:
+    @app.task("email", queue="mail")
+    def send_email(ctx: Context, recipient: str) -> str:
+        ctx.progress(1, 2, "half")
+        return f"{ctx.type} to {recipient}"
+
+    with app.testing() as test:
+        job = send_email.options(delay="5m").submit(recipient="a@example.com")
+        assert job.result == "email to a@example.com"
+        assert (job.status, job.level, job.progress) == (
+            JobState.COMPLETED,
+            m.Durability.PROCESS,
+            {"done": 1, "total": 2, "note": "half"},
+        )
+        assert [(one.type, one.payload, one.spec.queue) for one in test.submitted] == [
+            ("email", {"recipient": "a@example.com"}, "mail")
+        ]
+        assert app.client.get(job.id) == job
+
+
+@pytest.mark.covers("app:signals")
+def test_retries_are_counted_as_by_a_worker(app: App) -> None:
+    attempts: list[int] = []
+
+    @app.task(max_retries=2)
+    def flaky(ctx: Context) -> int:
+        attempts.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise ValueError("not yet")
+        return ctx.attempt
+
+    with app.testing():
+        job = flaky.submit()
+        assert (job.result, job.retry_count, attempts) == (3, 2, [1, 2, 3])
+        assert [attempt.outcome for attempt in job.attempts] == ["retried", "retried", "completed"]
+        fences = [attempt.fence for attempt in job.attempts]
+        assert fences == sorted(set(fences))
+
+
+@pytest.mark.covers("app:signals")
+@pytest.mark.parametrize(("options", "runs"), [({}, 3), ({"max_retries": 0}, 1), ({"max_retries": 5}, 6)])
+def test_retries_end_and_the_last_error_is_kept(app: App, options: dict[str, Any], runs: int) -> None:
+    count = 0
+
+    @app.task
+    def broken() -> None:
+        nonlocal count
+        count += 1
+        raise Retry("1h", reason=f"run {count}")
+
+    with app.testing(max_retries=2), pytest.raises(JobFailed, match=f"Retry: run {runs}"):
+        _ = broken.options(**options).submit().result  # type: ignore[arg-type]
+    assert count == runs
+
+
+@pytest.mark.covers("app:signals")
+def test_discard_fails_at_once_and_snooze_spends_nothing(app: App) -> None:
+    runs: list[str] = []
+
+    @app.task(max_retries=0)
+    def sleepy() -> str:
+        runs.append("sleepy")
+        if len(runs) < 4:
+            raise Snooze("1h")
+        return "awake"
+
+    @app.task
+    def hopeless() -> None:
+        raise Discard("no such address")
+
+    @app.task
+    def endless() -> None:
+        raise Snooze("1s")
+
+    with app.testing():
+        assert sleepy.submit().result == "awake"
+        assert [attempt.outcome for attempt in hopeless.submit().attempts] == ["failed"]
+        with pytest.raises(JobFailed, match="snoozed more than 100 times"):
+            _ = endless.submit().result
+
+
+@pytest.mark.covers("app:mismatch")
+def test_a_payload_that_does_not_fit_fails_for_good(app: App) -> None:
+    @app.task("add")
+    def add(a: int) -> int:
+        return a
+
+    with app.testing():
+        with pytest.raises(JobFailed, match="PayloadMismatch: the payload does not fit add"):
+            app.client.result(app.client.submit("add", {"b": 1}))
+        with pytest.raises(JobFailed, match="UnknownTask: no task 'other'; known tasks: add"):
+            app.client.result(app.client.submit("other"))
+        with pytest.raises(InvalidJob, match="is a datetime"):
+            app.client.submit("add", {"a": datetime(2030, 1, 1)})
+
+
+def test_a_result_that_cannot_travel_fails_the_job(app: App) -> None:
+    @app.task
+    def now() -> Any:
+        return {"now": datetime(2030, 1, 1)}
+
+    with app.testing(), pytest.raises(JobFailed, match=r"ResultNotSerialisable: the result\['now'\] is a datetime"):
+        _ = now.submit().result
+
+
+def test_async_tasks_run_in_the_running_loop_or_in_their_own(app: App) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    @app.task(max_retries=1)
+    async def fetch(ctx: Context, url: str) -> str:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        if ctx.attempt == 1:
+            raise ConnectionError(url)
+        return url
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        job = await fetch.submit_async("a")
+        assert (await job.wait(timeout=1)).result == "a"
+        assert loops == [loop, loop]
+        assert fetch.submit("b").result == "b"
+        assert loop not in loops[2:]
+
+    with app.testing() as test:
+        assert fetch.submit("c").result == "c"
+        loops.clear()
+        asyncio.run(main())
+        assert [one.payload["url"] for one in test.submitted] == ["c", "a", "b"]
+
+
+def test_repeats_are_recognised(app: App) -> None:
+    runs: list[int] = []
+
+    @app.task
+    def note(n: int) -> None:
+        runs.append(n)
+
+    with app.testing():
+        bound = note.options(id=SOME_ID)
+        assert [bound.submit(1).existed, bound.submit(1).existed] == [False, True]
+        keyed = note.options(idempotency_key="k")
+        first, second = keyed.submit(2), keyed.submit(2)
+        assert (first, second.existed) == (second, True)
+    assert runs == [1, 2]
+
+
+def test_jobs_answer_as_usual(app: App) -> None:
+    @app.task
+    def add(a: int) -> int:
+        return a + 1
+
+    with app.testing():
+        jobs = add.submit_many([{"a": 1}, {"a": 2}])
+        assert [job.result for job in app.client.wait(jobs)] == [2, 3]
+        assert [job.result for job in app.client.jobs(type="add")] == [3, 2]
+        assert jobs[0].cancel() is m.CancelKind.FINISHED
+        jobs[0].retry()
+        assert jobs[0].wait().run == 2
+        assert app.client.ping().tasks == ["add"]
+        with pytest.raises(NotFound):
+            app.client.get(SOME_ID)
+        with pytest.raises(InvalidJob, match=r"Pause is not available inside app.testing"):
+            app.client.pause("default")
+
+
+def test_a_job_may_submit_others(app: App) -> None:
+    @app.task
+    def child(n: int) -> int:
+        return n
+
+    @app.task
+    def parent() -> list[int]:
+        return [child.submit(n).result for n in range(3)]
+
+    with app.testing() as test:
+        assert parent.submit().result == [0, 1, 2]
+        assert [one.type for one in test.submitted] == ["parent", "child", "child", "child"]
+
+
+def test_leaving_restores_what_was_before(app: App) -> None:
+    with app.testing() as outer:
+        with app.testing() as inner:
+            app.client.submit("t")
+        app.client.submit("t")
+    assert (len(outer.submitted), len(inner.submitted)) == (1, 1)

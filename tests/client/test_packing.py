@@ -1,0 +1,120 @@
+"""Payloads and options: what is taken, and what the refusal of the rest says."""
+
+from __future__ import annotations
+
+import enum
+import types
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zjp.client.options import make_spec, request_of
+from zjp.client.packing import pack_payload, unpack
+from zjp.errors import InvalidJob, WireError
+
+pytestmark = pytest.mark.covers("main-path:9", "client:plain-data", "main-path:judged:6")
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()
+)
+PLAIN = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
+ID = bytes(16)
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=5))
+def test_plain_data_comes_back_as_it_was(payload: dict[str, Any]) -> None:
+    assert unpack(pack_payload(payload), "it") == payload
+
+
+def test_nothing_is_an_empty_map() -> None:
+    assert pack_payload(None) == pack_payload({}) == b"\x80"
+
+
+def test_tuples_arrive_as_lists_and_other_mappings_as_dicts() -> None:
+    payload = types.MappingProxyType({"a": (1, Colour.RED), "b": bytearray(b"x")})
+    assert unpack(pack_payload(payload), "it") == {"a": [1, 1], "b": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        ({"when": datetime(2030, 1, 1)}, "payload['when'] is a datetime, which is not plain data"),
+        ({"a": {"b": [1, {"c": {1, 2}}]}}, "payload['a']['b'][1]['c'] is a set"),
+        ({"price": Decimal(1)}, "payload['price'] is a Decimal"),
+        ({1: "a"}, "payload has the key 1 of type int; keys must be str"),
+        ({"a": {2: "b"}}, "payload['a'] has the key 2 of type int"),
+        ({"n": 1 << 64}, "payload['n'] is an integer beyond 64 bits; pass it as str"),
+        ({"s": "\ud800"}, "payload['s'] is text that cannot be encoded"),
+        (["recipient"], 'payload is a list, it must be a dict of the task\'s parameters, as in {"recipient": ...}'),
+        ("text", "payload is a str"),
+        ([], "payload is a list"),
+    ],
+)
+def test_what_cannot_travel_is_named_with_its_place(payload: Any, text: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        pack_payload(payload)
+    assert text in str(caught.value)
+
+
+def test_endless_nesting_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(InvalidJob, match="nested more than 64 deep"):
+        pack_payload({"loop": loop})
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\xd4\x01x", msgpack.packb({1: 2}), b"\x91" * 2000, b"\x80\x80"])
+def test_what_is_no_plain_msgpack_is_a_wire_error(data: bytes) -> None:
+    with pytest.raises(WireError, match="the result cannot be read"):
+        unpack(data, "the result")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"priority": 11}, "priority is 11, it must be 1 (low) to 10 (high)"),
+        ({"priority": True}, "priority is True of type bool, it must be int"),
+        ({"queue": "my mail"}, "queue 'my mail' holds spaces"),
+        ({"queue": 3}, "queue is 3 of type int, it must be str"),
+        ({"delay": "soon"}, "delay: 'soon' is not a duration"),
+        ({"delay": 1, "countdown": 1}, "delay and countdown are both set"),
+        ({"delay": 1, "run_at": 5_000_000_000}, "delay and run_at are both set"),
+        ({"run_at": "tomorrow"}, "run_at is 'tomorrow', it must be Unix seconds"),
+        ({"max_retries": -1}, "max_retries is -1"),
+        ({"max_retries": "3"}, "max_retries is '3' of type str"),
+        ({"timeout": 0}, "timeout is 0 ms"),
+        ({"tags": "a"}, "tags is the text 'a'; give a list, as in tags=['a']"),
+        ({"id": "order-7"}, "job id 'order-7' is not a UUID"),
+        ({"id": 7}, "job id is a int, it must be the text of a UUID; for other keys use idempotency_key"),
+        ({"id": b"short"}, "job id is 5 bytes, it must be 16"),
+    ],
+)
+def test_wrong_options_are_told_with_what_is_right(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        make_spec(ID, "t", b"\x80", options)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("type", ["", "a b", "x" * 129, 7])
+def test_a_wrong_type_is_refused(type: Any) -> None:
+    with pytest.raises(InvalidJob):
+        make_spec(ID, type, b"\x80", None)
+
+
+def test_options_that_say_nothing_cost_nothing_on_the_wire() -> None:
+    assert make_spec(ID, "t", b"\x80", {"delay": None, "tags": (), "priority": 5}).options is None
+
+
+@pytest.mark.parametrize("given", [("a",), {"payload": {}}, "email", 3])
+def test_what_is_no_job_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidJob, match="job"):
+        request_of(given)
