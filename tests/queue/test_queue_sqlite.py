@@ -17,7 +17,7 @@ import pytest
 
 from tests.queue.making import ALL, NODE, Producer, SQLiteBench, add, archive, completed, ids_of, pending, released, run_all
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
-from zjp.job import JobFilter, JobSpec, make_id
+from zjp.job import JobFilter, JobSpec, Options, make_id
 from zjp.queue import window
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import CancelKind, Durability, Life, LostClaims, SubmitKind
@@ -258,15 +258,17 @@ async def test_new_jobs_cost_no_look_up(bench: SQLiteBench, producer: Producer) 
     assert len(asked) == 1
 
 
-async def test_id_of_a_forgotten_session_that_is_live_is_found_even_if_its_clock_is_ahead(bench: SQLiteBench) -> None:
+@pytest.mark.parametrize("options", [None, Options(delay_ms=10**9)])
+async def test_id_of_a_forgotten_session_that_is_live_is_found_even_if_its_clock_is_ahead(bench: SQLiteBench, options: Options | None) -> None:
     store = await bench.open()
-    ahead = JobSpec(make_id(10**14, 77, 1), "noop", b"\x80")
+    ahead = JobSpec(make_id(10**14, 77, 1), "noop", b"\x80", options=options)
     await add(store, ahead)
     for _ in range(12):
         bench.pass_time(120)
         await store.tend(10)
+    store = await bench.open()
     assert [answer.kind for answer in await store.submit([ahead])] == [SubmitKind.EXISTED]
-    assert await pending(store) == 1
+    assert len((await store.list(JobFilter(), b"", 10)).jobs) == 1
 
 
 # ── a crash before the claim was written ─────────────────────────────────────────────────────────────────────────────────────────────
