@@ -15,21 +15,21 @@ WORKERS = 10
 CALLS = 100_000
 
 
-def nanoseconds() -> dict[str, float]:
+def nanoseconds(calls: int = CALLS) -> dict[str, float]:
     """Median of 7 for one call."""
     credits = [(7 * index) % 13 + 1 for index in range(WORKERS)]
     figures = {}
     for strategy in Balancer.STRATEGIES:
         balancer = Balancer(strategy)
-        figures[f"balance {strategy}"] = _time(lambda pick=balancer.pick: pick(credits, 5, 0.37))  # type: ignore[misc]
+        figures[f"balance {strategy}"] = _time(lambda pick=balancer.pick: pick(credits, 5, 0.37), calls)  # type: ignore[misc]
     policy = RetryPolicy()
-    figures["retry delay"] = _time(lambda: policy.delay_s(3, 0.37))
+    figures["retry delay"] = _time(lambda: policy.delay_s(3, 0.37), calls)
     return figures
 
 
-def _time(call: object) -> float:
-    runs = timeit.repeat(call, number=CALLS, repeat=7)  # type: ignore[arg-type]
-    return statistics.median(runs) / CALLS * 1e9
+def _time(call: object, calls: int) -> float:
+    runs = timeit.repeat(call, number=calls, repeat=7)  # type: ignore[arg-type]
+    return statistics.median(runs) / calls * 1e9
 
 
 if __name__ == "__main__":

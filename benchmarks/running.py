@@ -67,14 +67,14 @@ def finished_count(stats: dict[str, Any]) -> int:
 def running_node(**settings: str) -> Iterator[Running]:
     """A node with the benchmark's tasks on a fresh data folder and a free port; ended and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="zjp-bench-"))
-    log = (folder / "node.log").open("wb")
     flags = {"app": "benchmarks.tasks:app", "zmq_bind": "ipc://" + str(folder / "door"), "data_dir": str(folder / "data"), **settings}
     command = [sys.executable, "-m", "zjp.node"]
     for name, value in flags.items():
         if value:
             command += ["--" + name.replace("_", "-"), value]
     began = time.monotonic()
-    process = subprocess.Popen(command, stderr=log, stdout=log)
+    with (folder / "node.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log)
     try:
         address = flags["zmq_bind"]
         wait_until_up(process, address, folder)

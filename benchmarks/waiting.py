@@ -13,43 +13,43 @@ PROBE = 20_000
 """Jobs of one measurement."""
 
 
-def flatness(node: Running, levels: list[int]) -> list[dict[str, float]]:
+def flatness(node: Running, levels: list[int], probe: int = PROBE) -> list[dict[str, float]]:
     """For each number of waiting jobs: CPU us of the node per submitted job, and CPU us of node and workers per job claimed, run and
-    recorded, both measured over PROBE jobs on top of the others."""
+    recorded, both measured over `probe` jobs on top of the others."""
     rows = []
     with Client(node.address) as client:
         client.pause("default")
         waiting = 0
         for level in levels:
             submit_all(node.address, jobs=level - waiting, batch=500, task="noop")
-            rows.append(_probe(node, client, level))
+            rows.append(_probe(node, client, level, probe))
             waiting = level
         client.purge("default")
     return rows
 
 
-def _probe(node: Running, client: Client, waiting: int) -> dict[str, float]:
+def _probe(node: Running, client: Client, waiting: int, probe: int) -> dict[str, float]:
     before = cpu_s(node.pid)
-    submit_all(node.address, jobs=PROBE, batch=100, task="noop")
-    submit_us = (cpu_s(node.pid) - before) / PROBE * 1e6
+    submit_all(node.address, jobs=probe, batch=100, task="noop")
+    submit_us = (cpu_s(node.pid) - before) / probe * 1e6
     rss = rss_bytes(node.pid)
     disk = sum(path.stat().st_size for path in node.data_dir.glob("zjp.db*"))
-    target = finished_count(client.stats()) + PROBE
+    target = finished_count(client.stats()) + probe
     used = node.cpu()
     client.resume("default")
     while finished_count(client.stats()) < target:
         time.sleep(0.02)
     client.pause("default")
-    done = finished_count(client.stats()) - target + PROBE
+    done = finished_count(client.stats()) - target + probe
     until_recorded(node, target)
     after = node.cpu()
     run_us = sum(after[name] - used[name] for name in after) / done * 1e6
-    if done > PROBE:
-        submit_all(node.address, jobs=done - PROBE, batch=500, task="noop")
+    if done > probe:
+        submit_all(node.address, jobs=done - probe, batch=500, task="noop")
     return {
         "waiting": waiting,
         "submit_node_us": submit_us,
         "run_us": run_us,
         "node_rss_mib": rss / 2**20,
-        "disk_bytes_per_job": disk / (waiting + PROBE),
+        "disk_bytes_per_job": disk / (waiting + probe),
     }

@@ -15,7 +15,7 @@ import pytest
 
 from tests.system.running import ROOT, clean_environment, run_zjp
 
-pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:11", "cli:demo")]
+pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:11", "cli:demo", "main-path:judged:1")]
 
 END_LIMIT_S = 20.0
 

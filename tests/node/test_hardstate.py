@@ -18,7 +18,7 @@ import pytest
 from zjp.errors import ConfigError
 from zjp.node.hardstate import open_data_dir
 
-pytestmark = pytest.mark.covers("main-path:8")
+pytestmark = pytest.mark.covers("main-path:8", "settings:NODE_ID")
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534

@@ -10,7 +10,7 @@ from tests.queue.making import ALL, LEASE_S, NODE, Bench, Producer, add, complet
 from zjp.job import JobState
 from zjp.queue.store import CancelKind, Live, LostClaims, QueueStore
 
-pytestmark = pytest.mark.covers("main-path:5")
+pytestmark = pytest.mark.covers("main-path:5", "settings:LEASE_DURATION")
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

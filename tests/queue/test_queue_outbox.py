@@ -8,7 +8,7 @@ from tests.queue.making import ALL, Bench, Producer, add, archive, completed, ru
 from zjp.errors import StoreFull
 from zjp.queue.store import QueueStore
 
-pytestmark = pytest.mark.covers("main-path:5")
+pytestmark = pytest.mark.covers("main-path:5", "settings:OUTBOX_MAX", "settings:OUTBOX_MAX_BYTES")
 
 
 async def test_outbox_gives_the_oldest_again_until_they_are_removed(store: QueueStore, producer: Producer) -> None:

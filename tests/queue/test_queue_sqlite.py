@@ -15,14 +15,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.making import ALL, NODE, Producer, SQLiteBench, add, archive, completed, ids_of, pending, released, run_all
+from tests.queue.making import (
+    ALL,
+    NODE,
+    Producer,
+    SQLiteBench,
+    add,
+    archive,
+    completed,
+    ids_of,
+    pending,
+    released,
+    run_all,
+)
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
 from zjp.job import JobFilter, JobSpec, Options, make_id
 from zjp.queue import window
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import CancelKind, Durability, Life, LostClaims, SubmitKind
 
-pytestmark = pytest.mark.covers("main-path:5")
+pytestmark = pytest.mark.covers("main-path:5", "settings:DISK_RESERVE")
 
 WRITER = Path(__file__).parent / "killed_writer.py"
 
@@ -258,8 +270,8 @@ async def test_new_jobs_cost_no_look_up(bench: SQLiteBench, producer: Producer) 
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("options", [None, Options(delay_ms=10**9)])
-async def test_id_of_a_forgotten_session_that_is_live_is_found_even_if_its_clock_is_ahead(bench: SQLiteBench, options: Options | None) -> None:
+@pytest.mark.parametrize("options", [None, Options(delay_ms=1000), Options(delay_ms=10**9)])
+async def test_live_job_of_a_forgotten_session_is_known_even_if_its_clock_is_ahead(bench: SQLiteBench, options: Options | None) -> None:
     store = await bench.open()
     ahead = JobSpec(make_id(10**14, 77, 1), "noop", b"\x80", options=options)
     await add(store, ahead)

@@ -196,6 +196,7 @@ async def test_id_made_by_the_caller_is_known_for_a_day_without_the_records(stor
     assert [answer.kind for answer in await store.submit([spec])] == [SubmitKind.CREATED]
 
 
+@pytest.mark.covers("settings:DEDUP_WINDOW")
 async def test_repeat_of_a_live_job_after_the_window_makes_no_second_one(bench: Bench, store: QueueStore, producer: Producer) -> None:
     ready, delayed = producer.spec(), producer.spec(delay_ms=10 * 3600 * 1000)
     await add(store, ready, delayed)
@@ -333,6 +334,7 @@ async def test_an_empty_queue_leaves_its_share_to_the_others(store: QueueStore, 
     assert found == {"a": 3, "b": 37}
 
 
+@pytest.mark.covers("settings:STARVATION_LIMIT")
 async def test_level_that_starves_gets_one_job_in_sixteen(bench: Bench, store: QueueStore, producer: Producer) -> None:
     await add(store, *producer.specs(200, priority=10), *producer.specs(5, priority=1))
     assert {job.spec.priority for job in (await store.claim(32, ALL)).jobs} == {10}

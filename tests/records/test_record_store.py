@@ -16,7 +16,7 @@ from zjp.errors import InvalidJob, StoreUnavailable
 from zjp.job import JobFilter, JobState, Record
 from zjp.records.store import RecordStore
 
-pytestmark = pytest.mark.covers("main-path:6")
+pytestmark = pytest.mark.covers("main-path:6", "settings:RECORDS_TTL")
 
 ANY = JobFilter()
 

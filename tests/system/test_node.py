@@ -72,6 +72,7 @@ def test_cancelled_job_never_starts(client: Client) -> None:
     assert job.refresh().status is JobState.CANCELLED
 
 
+@pytest.mark.covers("settings:CANCEL_GRACE")
 def test_running_job_that_is_cancelled_is_killed_after_the_grace_time(tmp_path: Path) -> None:
     with RunningNode(tmp_path, app=APP, worker_count=1, cancel_grace="200ms") as node, node.client() as client:
         job = client.submit("hold_until", {"path": str(tmp_path / "never")})
@@ -125,6 +126,7 @@ def test_job_that_nobody_serves_fails_after_a_minute_naming_the_known_tasks(clie
         job.result  # noqa: B018
 
 
+@pytest.mark.covers("settings:MAX_PAYLOAD")
 def test_too_large_a_payload_is_refused_with_what_to_do(client: Client) -> None:
     with pytest.raises(PayloadTooLarge, match=r"payload is \d+ bytes, the limit is 1048576"):
         client.submit("echo", {"value": "x" * (1 << 20)})
@@ -212,11 +214,12 @@ def test_log_level_is_read_again_on_hup(node: RunningNode) -> None:
     await_log(node, "node.reloaded")
 
 
+@pytest.mark.covers("settings:WORKER_COUNT", "settings:WORKER_PROCESSES")
 def test_stats_tell_queues_workers_and_every_metric(node: RunningNode, client: Client) -> None:
     await_workers(node, 2)
     client.submit("add", {"a": 1}).wait(timeout=20)
     stats = node.stats()
-    assert {worker["state"] for worker in stats["workers"]} == {"ready"}
+    assert [(worker["state"], worker["slots"]) for worker in stats["workers"]] == [("ready", 1), ("ready", 1)]
     finished = stats["metrics"]["zjp_jobs_finished_total"]["series"]
     assert [series["labels"] for series in finished] == [["add", "default", "completed"]]
     assert stats["metrics"]["queue_depth_gauge"]["series"]
@@ -233,6 +236,7 @@ def test_second_node_on_the_same_folder_is_refused_with_the_holders_pid(node: Ru
     assert told.value.exit_code == 78
 
 
+@pytest.mark.covers("settings:ZMQ_BIND")
 def test_taken_port_is_named_with_what_to_do(node: RunningNode, tmp_path: Path) -> None:
     second = RunningNode(tmp_path / "second", app=APP, zmq_bind=node.address)
     with pytest.raises(DidNotStart, match="another node or program listens there") as told:

@@ -14,7 +14,7 @@ from zjp.worker.credit import HELD_MAX
 
 from .conftest import Desk, Open
 
-pytestmark = pytest.mark.covers("main-path:7")
+pytestmark = pytest.mark.covers("main-path:7", "settings:WORKER_MAX_JOBS", "settings:WORKER_MAX_RSS")
 
 
 async def warm(desk: Desk, task: str = "burn_ms", **payload: object) -> None:

@@ -17,7 +17,7 @@ from zjp.worker.limits import ThreadLimits
 from .conftest import Open
 from .test_outcomes import WAYS, outcome
 
-pytestmark = pytest.mark.covers("main-path:7")
+pytestmark = pytest.mark.covers("main-path:7", "settings:JOB_TIMEOUT", "settings:SOFT_TIMEOUT")
 
 HANGS = ["hang_in_c", "hang_with_lock"]
 

@@ -13,7 +13,7 @@ from zjp.wire.messages import Result, ResultKind
 
 from .conftest import Open
 
-pytestmark = pytest.mark.covers("main-path:7")
+pytestmark = pytest.mark.covers("main-path:7", "settings:MAX_RESULT")
 
 WAYS = {
     "inline": {"app": "tests.fakes:plain", "slots": 1},

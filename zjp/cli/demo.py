@@ -78,11 +78,11 @@ def _run(scratch: Path, paths: Sequence[bytes], *, with_kill: bool) -> Report:
         producer.submit(math.ceil(len(paths) * FIRST_SHARE))
         with bar("indexing", len(paths)) as advance:
             done = _watch(client, len(paths) // 2, advance, began + LIMIT_S)
+            producer.submit()
             if with_kill:
-                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks", producer)
+                killed = kill_a_busy_worker(client, data_folder(scratch) / "marks")
                 victim = f"worker process {killed} with SIGKILL" if killed else "nobody"
                 show.talk(f"killed {victim}, {done} of {len(paths)} jobs being done")
-            producer.submit()
             _watch(client, len(paths), advance, began + LIMIT_S, done)
         found, seconds = _finish(client, producer.asked, began)
         report = judge(producer.asked, found, seconds, killed)

@@ -11,6 +11,8 @@ APP = "zjp.cli.demo_tasks:app"
 TASK = "index-file"
 FLAKY_ONE_IN = 40
 """One file in so many fails its first attempt, chosen by its content."""
+SLOW_ONE_IN, SLOW_S = 40, 0.2
+"""One in so many takes longer, as on a slow disk: without them a modern machine is never caught in the midst of a job."""
 
 
 class CannotIndex(Exception):
@@ -38,3 +40,7 @@ def index_of(path: str | bytes) -> dict[str, Any]:
 
 def is_flaky(index: dict[str, Any]) -> bool:
     return int(index["sha256"][:8], 16) % FLAKY_ONE_IN == 0
+
+
+def is_slow(index: dict[str, Any]) -> bool:
+    return int(index["sha256"][8:16], 16) % SLOW_ONE_IN == 0

@@ -1,8 +1,7 @@
 """The demo's accident: SIGKILL for a worker process that provably holds started jobs.
 
-The worker processes are frozen (SIGSTOP), are given work, go on for a moment and are frozen again: a frozen process can neither finish
-a job nor start one. So what its marks show then, and the node knows it to hold, is what the kill hits. When all were caught between
-two jobs they go on for another moment; nobody talks to the node in it, so the moment is short on a slow machine as well.
+The worker processes are frozen first (SIGSTOP): a frozen process can neither finish a job nor start one. So what its marks show then, and
+the node knows it to hold, is what the kill hits. When all were caught between two jobs they go on for a moment.
 """
 
 from __future__ import annotations
@@ -20,31 +19,24 @@ from .demo_node import send_signal
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
-    from .demo_producer import Producer
 
-TRIES_MAX = 12
-GIVEN = 40
-"""Jobs submitted for each try."""
-GO_ON_S, GO_ON_FACTOR = 0.002, 1.3
-"""First moment, and how it grows: a node whose worker stands still takes the work back, and giving it out again needs its time."""
+TRY_S = 5.0
+GO_ON_S = 0.01
 SETTLE_S = 0.01
 """A process has stopped this long after it was told to, and what it had sent has reached the node."""
-HELD_LIMIT_S = 0.1
 
 
-def kill_a_busy_worker(client: Client, marks: Path, producer: Producer) -> int | None:
-    """The pid; None when no process was caught at work. `marks`: the folder in which worker processes mark what they start."""
-    workers = {int(worker["pid"]): str(worker["name"]) for worker in client.stats()["workers"] if worker["state"] == "ready"}
-    for number in range(TRIES_MAX):
-        with _frozen(workers):
-            producer.submit(GIVEN)
-            _await_held(client)
-        time.sleep(GO_ON_S * GO_ON_FACTOR**number)
+def kill_a_busy_worker(client: Client, marks: Path) -> int | None:
+    """The pid; None when nothing is left to be run. `marks`: the folder in which worker processes mark what they start."""
+    deadline = time.monotonic() + TRY_S
+    while time.monotonic() < deadline and any(queue.pending or queue.running for queue in client.queues()):
+        workers = {int(worker["pid"]): str(worker["name"]) for worker in client.stats()["workers"] if worker["state"] == "ready"}
         with _frozen(workers):
             time.sleep(SETTLE_S)
             for pid, name in workers.items():
                 if _runs_jobs(client, name, marks) and _still_runs(client, name, marks) and send_signal(pid, signal.SIGKILL):
                     return pid
+        time.sleep(GO_ON_S)
     return None
 
 
@@ -57,12 +49,6 @@ def _frozen(pids: Iterable[int]) -> Iterator[None]:
     finally:
         for pid in pids:
             send_signal(pid, signal.SIGCONT)
-
-
-def _await_held(client: Client) -> None:
-    deadline = time.monotonic() + HELD_LIMIT_S
-    while time.monotonic() < deadline and not any(worker["held"] for worker in client.stats()["workers"]):
-        time.sleep(SETTLE_S)
 
 
 def _runs_jobs(client: Client, worker: str, marks: Path) -> bool:

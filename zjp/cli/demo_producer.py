@@ -4,7 +4,6 @@ ask for the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,11 +24,10 @@ class Producer:
 
     def __init__(self, client: Client, paths: Sequence[bytes]) -> None:
         self.asked: list[Asked] = []
-        self._client = client
-        self._paths = sorted(paths, key=_size_bytes)  # the large ones come last: there the demo wants workers in the midst of a job
+        self._client, self._paths = client, paths
 
-    def submit(self, count: int | None = None) -> bool:
-        """The next `count` files, all that are left by default. False: there were none left."""
+    def submit(self, count: int | None = None) -> None:
+        """The next `count` files; all that are left by default."""
         from ..client.options import JobRequest
 
         first = len(self.asked)
@@ -41,11 +39,3 @@ class Producer:
         )
         asked = zip(jobs, payloads, delays_ms, strict=True)
         self.asked += [Asked(job.id_bytes, path, delay_ms) for job, path, delay_ms in asked]
-        return bool(payloads)
-
-
-def _size_bytes(path: bytes) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0

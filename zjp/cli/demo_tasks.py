@@ -1,16 +1,18 @@
 """The demo's application: one task that indexes one file, loaded by the node's worker processes.
 
-To the plain work it adds what the demo wants to show: a first attempt that fails for some files, and files that can never succeed.
+To the plain work it adds what the demo wants to show: a first attempt that fails for some files, files that can never
+succeed, and some that take longer.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from zjp import App, Context, Discard
 
 from ..retry import RetryPolicy
-from .demo_index import TASK, CannotIndex, index_of, is_flaky
+from .demo_index import SLOW_S, TASK, CannotIndex, index_of, is_flaky, is_slow
 
 app = App()
 
@@ -27,4 +29,6 @@ def index_file(ctx: Context, path: str | bytes) -> dict[str, Any]:
         raise Discard(str(fault)) from None
     if is_flaky(index) and ctx.attempt == 1:
         raise Flaky("the first attempt at this file fails on purpose")
+    if is_slow(index):
+        time.sleep(SLOW_S)
     return index

@@ -20,6 +20,7 @@ SUSPECT_S = 1.0
 """Silence with something outstanding, before a ping and again before the link is given up."""
 WAIT_SUSPECT_S = 3.0
 """The same where only waits are outstanding: they are silent by nature."""
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.025, 0.5
 
 W = TypeVar("W")
 
@@ -156,6 +157,12 @@ class Link(Generic[W]):
             return self.pinged_at + SUSPECT_S
         only_waits = all(call.patience_s for call in self.calls.values())
         return self.quiet_since + (WAIT_SUSPECT_S if only_waits else SUSPECT_S)
+
+
+def backoff_s(failures: int, uniform: float, at_least_s: float = 0.0) -> float:
+    """Pause before asking again, with jitter from half to all of it: clients that failed together do not come back together."""
+    pause_s: float = max(at_least_s, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(failures, 10)))
+    return pause_s * (0.5 + uniform / 2)
 
 
 def apart(outcome: Outcome) -> Outcome:

@@ -29,6 +29,7 @@ from .options import (
     Moment,
     SubmitOptions,
     Submittable,
+    checked_types,
     duration_s,
     id_bytes,
     make_spec,
@@ -85,9 +86,10 @@ def batches(
     All jobs of a request are checked before it is sent.
     """
     refuse_for_many(options)
+    shared = {name: value for name, value in options.items() if name != "deadline"}
     source = iter(jobs)
     while given := list(islice(source, BATCH_MAX)):
-        specs = list(map(_spec_maker(options), given, make_ids(len(given))))
+        specs = _specs(given, make_ids(len(given)), shared)
         while specs:
             count = _fitting_count(specs)
             yield specs[:count]
@@ -100,20 +102,23 @@ def refuse_for_many(options: Mapping[str, Any]) -> None:
             raise InvalidJob(f"{name} for all jobs of a batch would make them one; give it per job")
 
 
-def _spec_maker(options: SubmitOptions) -> Callable[[Submittable, bytes], JobSpec]:
-    shared = {name: value for name, value in options.items() if name != "deadline"}
+def _specs(given: Sequence[Submittable], ids: Sequence[bytes], shared: Mapping[str, Any]) -> list[JobSpec]:
+    """The usual one, a pair without options, takes the short way."""
+    specs = []
+    for one, made_id in zip(given, ids, strict=True):
+        if type(one) is tuple and len(one) == 2 and not shared and one[0] in checked_types:  # type: ignore[redundant-expr]
+            specs.append(JobSpec(made_id, one[0], pack_payload(one[1])))
+        else:
+            specs.append(_spec(one, made_id, shared))
+    return specs
 
-    def make(given: Submittable, made_id: bytes) -> JobSpec:
-        if isinstance(given, tuple) and not shared:
-            name, payload = given
-            return make_spec(made_id, name, pack_payload(payload), None)
-        request = request_of(given)
-        own: Mapping[str, Any] = request.options or {}
-        if "deadline" in own:
-            raise InvalidJob("deadline is for the whole of submit_many; give it there")
-        return make_spec(made_id, request.type, pack_payload(request.payload), {**shared, **own})
 
-    return make
+def _spec(given: Submittable, made_id: bytes, shared: Mapping[str, Any]) -> JobSpec:
+    request = request_of(given)
+    own: Mapping[str, Any] = request.options or {}
+    if "deadline" in own:
+        raise InvalidJob("deadline is for the whole of submit_many; give it there")
+    return make_spec(made_id, request.type, pack_payload(request.payload), {**shared, **own})
 
 
 def _fitting_count(specs: Sequence[JobSpec]) -> int:

@@ -64,8 +64,9 @@ class JobRequest:
 Submittable: TypeAlias = "JobRequest | tuple[str, Mapping[str, Any] | None] | Mapping[str, Any]"
 
 _LIMITS = Limits(payload_bytes_max=PAYLOAD_BYTES_MAX)
-_known_names: set[tuple[str, str]] = set()
-_KNOWN_NAMES_MAX = 10_000
+_CHECKED_TYPES_MAX = 10_000
+checked_types: set[str] = set()
+"""Job types that were found right, so that the usual job is looked at once."""
 
 
 def request_of(given: Submittable) -> JobRequest:
@@ -86,8 +87,10 @@ def make_spec(made_id: bytes, type: str, payload: bytes, options: Mapping[str, A
     """`made_id` is used unless the caller gave one. Raises: TypeError (unknown option), InvalidJob, PayloadTooLarge."""
     if not options:
         spec = JobSpec(made_id, type, payload)
-        if (type, "default") not in _known_names:
+        if type not in checked_types:
             _check(spec)
+            if len(checked_types) < _CHECKED_TYPES_MAX:
+                checked_types.add(type)
         return spec
     refuse_unknown("option", options, OPTION_NAMES)
     given = {name: value for name, value in options.items() if value is not None}
@@ -107,8 +110,6 @@ def make_spec(made_id: bytes, type: str, payload: bytes, options: Mapping[str, A
 def _check(spec: JobSpec) -> None:
     _typed("type", spec.type, str)
     check_spec(spec, _LIMITS)
-    if len(_known_names) < _KNOWN_NAMES_MAX:
-        _known_names.add((spec.type, spec.queue))
 
 
 def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:

@@ -34,14 +34,13 @@ from ..errors import Draining, WireError, ZjpError
 from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, Submit, SubmitReply
-from .calls import SUSPECT_S, Batch, Call, Link, Outcome, W, apart
+from .calls import SUSPECT_S, Batch, Call, Link, Outcome, W, apart, backoff_s
 from .failures import error_at_deadline, error_of, misfit, unreadable
 from .gathering import Gathering, IdMaker
 
 WINDOW = 4
 """Gathered batches under way at once: enough to keep the node's group commit fed, few enough for batches to grow."""
 REPEAT_S = 5.0
-BACKOFF_MIN_S, BACKOFF_MAX_S = 0.025, 0.5
 CONNECT_S = 1.0
 """No link up for so long: the other addresses are tried as well."""
 NOT_SENT_PAUSE_S = 0.01
@@ -162,7 +161,7 @@ class Session(Generic[W]):
         """The connection broke or could not be made, and the socket is closed: `wanted` says when to open it again."""
         link = self._links[address]
         link.is_up, link.fault = False, fault
-        link.reopen_at = now + self._backoff_s(link.failures) if link.failures else now
+        link.reopen_at = now + backoff_s(link.failures, self._uniform()) if link.failures else now
         link.failures += 1
         self._need(link.reopen_at)
         self._in_trouble = True
@@ -289,7 +288,7 @@ class Session(Generic[W]):
         link.calls.pop(call.seq)
         call.link, call.failure, call.refused_by = None, error, link
         call.failures += 1
-        call.not_before = now + max(failure.retry_after_ms / 1000 * self._jitter(), self._backoff_s(call.failures))
+        call.not_before = now + backoff_s(call.failures, self._uniform(), failure.retry_after_ms / 1000)
         self._need(call.not_before)
         if isinstance(error, Draining):
             self._leave(link)
@@ -389,7 +388,7 @@ class Session(Generic[W]):
             return
         link.failures += 1
         link.fault = "it is silent"
-        link.suspended_until = now + self._backoff_s(link.failures)
+        link.suspended_until = now + backoff_s(link.failures, self._uniform())
         self._in_trouble = True
         self._leave(link)
         self._take_back(link)
@@ -409,11 +408,3 @@ class Session(Generic[W]):
             del call.link.calls[call.seq]
             call.link, call.in_doubt = None, True
             self._to_send.append(call)
-
-    def _backoff_s(self, failures: int) -> float:
-        pause_s: float = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(failures, 10))
-        return pause_s * self._jitter()
-
-    def _jitter(self) -> float:
-        """0.5 to 1: clients that failed together do not come back together."""
-        return 0.5 + self._uniform() / 2

@@ -1,0 +1,53 @@
+"""That the benchmarks measure something: each is run small. How fast zjp is stands in docs/benchmarks.md, never in a test."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import latency, micro, waiting, whole_path
+from benchmarks.plot import bars
+from benchmarks.running import running_node
+
+pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:13", "main-path:judged:3")]
+
+
+def test_whole_path_tells_rates_and_the_cost_by_process() -> None:
+    with running_node(worker_processes="2", worker_count="2") as node:
+        figures = whole_path.rounds(lambda: whole_path.sustained(node, jobs=1_000, batch=100), 2)
+        drained = whole_path.drain(node, jobs=500, batch=100)
+        single = whole_path.singles(node, jobs=500, coroutines=16)
+    assert figures["total_us"]["median"] == pytest.approx(
+        sum(figures[part]["median"] for part in ("node_us", "workers_us", "producer_us")), rel=0.5
+    )
+    assert min(figures["jobs_per_s"]["min"], drained["jobs_per_s"], single["submits_per_s"]) > 0
+
+
+def test_latency_and_idle_cost_are_told() -> None:
+    with running_node(worker_processes="2", worker_count="2") as node:
+        waits = latency.start_latency(node, jobs=50, per_s=500)
+        idle = latency.idle_cpu(node, seconds=0.5)
+        assert node.start_s > 0
+    assert 0 < waits["p50_ms"] <= waits["p99_ms"] <= waits["max_ms"]
+    assert 0 <= idle["total_percent"] < 100
+
+
+@pytest.mark.covers("main-path:judged:5")
+def test_cost_with_few_and_many_waiting_jobs_is_told() -> None:
+    with running_node(worker_processes="2", worker_count="2") as node:
+        rows = waiting.flatness(node, [100, 1_000], probe=500)
+    assert [row["waiting"] for row in rows] == [100, 1_000]
+    assert all(row["submit_node_us"] > 0 and row["run_us"] > 0 and row["node_rss_mib"] > 1 for row in rows)
+
+
+def test_small_parts_are_timed() -> None:
+    assert all(0 < ns < 1e6 for ns in micro.nanoseconds(calls=1_000).values())
+
+
+def test_plot_is_a_picture_with_a_bar_for_each_part() -> None:
+    part = {"median": 5.0, "min": 4.0, "max": 6.0}
+    report = {"whole path": {"producer_us": part, "node_us": part, "workers_us": part, "total_us": part, "jobs_per_s": part}}
+    picture = ElementTree.fromstring(bars(report))
+    widths = [float(bar.get("width", 0)) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    assert sum(width > 100 for width in widths[1:]) == 3
