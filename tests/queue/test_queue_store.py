@@ -1,6 +1,7 @@
 """What every queue store promises about jobs that are submitted and claimed.
 
-THE suite, with its continuations beside it: test_queue_finish.py, test_queue_outbox.py, test_queue_waiting.py, test_queue_lives.py, test_queue_views.py.
+THE suite, with its continuations beside it: test_queue_finish.py,
+test_queue_outbox.py, test_queue_waiting.py, test_queue_lives.py, test_queue_views.py.
 A new store is one more parameter of the `bench` fixture.
 """
 
