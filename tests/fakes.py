@@ -44,6 +44,14 @@ def started(path: str) -> Path:
     return Path(f"{path}.started")
 
 
+def started_pids(path: str) -> list[int]:
+    """Of the processes that began to hold, so far. A file is there before its first line is."""
+    try:
+        return [int(line) for line in started(path).read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
 @task()
 def noop() -> None:
     pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import started
+from tests.fakes import started, started_pids
 from zjp.wire.messages import ResultKind
 
 from .conftest import Open
@@ -63,7 +63,7 @@ async def test_several_running_jobs_are_suspects_and_are_told_apart_in_quarantin
     desk = await desk_of(slots=4)
     go = str(tmp_path / "go")
     innocent = [desk.submit("hold_until", {"path": go}) for _ in range(3)]
-    await desk.until(lambda: started(go).exists() and len(started(go).read_text().splitlines()) == 3)
+    await desk.until(lambda: len(started_pids(go)) == 3)
     guilty = desk.submit("segfault_once", {"path": str(tmp_path / "once")})
     await desk.until(lambda: bool(desk.reports))
     first = desk.reports[0]
@@ -111,11 +111,11 @@ async def test_kill_9_charges_the_started_job_and_its_run_again_starts_within_a_
     desk = await desk_of(app="tests.fakes:plain", slots=2, processes=2)
     go = str(tmp_path / "go")
     job_id = desk.submit("hold_until", {"path": go})
-    await desk.until(lambda: started(go).exists())
-    victim = int(started(go).read_text())
+    await desk.until(lambda: bool(started_pids(go)))
+    (victim,) = started_pids(go)
     os.kill(victim, signal.SIGKILL)
     killed_at = time.monotonic()
-    await desk.until(lambda: len(started(go).read_text().splitlines()) == 2)
+    await desk.until(lambda: len(started_pids(go)) == 2)
     assert time.monotonic() - killed_at < 1.0
     assert desk.charges == {job_id: 1}
     assert desk.reports[0].pid == victim
@@ -132,8 +132,8 @@ async def test_jobs_that_wait_in_a_killed_process_run_elsewhere_uncharged(desk_o
     jobs = [desk.job("hold_until", {"path": go})] + [desk.job("echo", {"value": n}) for n in range(60)]
     desk.fence = 70
     desk.pool.dispatch(70, jobs)
-    await desk.until(lambda: started(go).exists())
-    os.kill(int(started(go).read_text()), signal.SIGKILL)
+    await desk.until(lambda: bool(started_pids(go)))
+    os.kill(started_pids(go)[0], signal.SIGKILL)
     await desk.until(lambda: len(desk.results) == 60)
     assert desk.charges == {jobs[0].spec.id: 1}
     (tmp_path / "go").touch()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import started
+from tests.fakes import started, started_pids
 from zjp.wire.messages import ResultKind
 from zjp.worker.credit import HELD_MAX
 
@@ -31,7 +31,7 @@ async def test_a_type_never_seen_gets_no_more_than_the_free_slots(desk_of: Open,
     desk = await desk_of(slots=5, processes=2)
     go = str(tmp_path / "go")
     ids = desk.submit_many([("hold_until", {"path": go})] * 50)
-    await desk.until(lambda: started(go).exists() and len(started(go).read_text().splitlines()) == 5)
+    await desk.until(lambda: len(started_pids(go)) == 5)
     assert len(desk.pool.held) == 5
     assert desk.pool.credit() == 0
     (tmp_path / "go").touch()
@@ -137,7 +137,7 @@ async def test_a_drain_lets_running_jobs_finish_and_hands_the_others_back(desk_o
     ]
     desk.is_handing_out = False
     desk.pool.dispatch(1, jobs)
-    await desk.until(lambda: started(go).exists() and len(started(go).read_text().splitlines()) == 2)
+    await desk.until(lambda: len(started_pids(go)) == 2)
     (tmp_path / "go").touch()
     assert await desk.pool.stop(10.0) == []
     assert {desk.results[job.spec.id].kind for job in jobs[:2]} == {ResultKind.COMPLETED}
