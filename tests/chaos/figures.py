@@ -1,7 +1,7 @@
 """Figures of a run that no check gives: how soon jobs of the dead ran again, how busy the workers were, what drains cost. From the history.
 
-A kill of a worker is *calm* when the nemesis found the crew complete before it, and left it alone until the jobs it hit ran again; only
-such kills say how soon the node recovers from one. The others are a storm of faults: they say what is survived.
+A kill of a worker is *calm* when the nemesis found the crew complete and no backlog before it, and left it alone until the jobs it
+hit ran again; only such kills say how soon the node recovers from one. The others are a storm of faults: they say what is survived.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from typing import Any
 
 from sims.history import Recorder
 from tests.chaos.figures import CALM
+from tests.chaos.jobs import SLOTS
 from tests.chaos.planted import move_clock
 from tests.chaos.processes import Grip, grips_on, until_all_ended
 from tests.chaos.stage import NODE, ORPHAN_LIMIT_S, Stage
@@ -105,8 +106,8 @@ class Nemesis:
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def kill_worker(self) -> None:
-        """SIGKILL for one worker process that has run something. Nothing happens when there is none. Most such kills are calm: nothing else
-        is done until their jobs have run again and the crew is complete."""
+        """SIGKILL for one worker process that has run something. Nothing happens when there is none. Most such kills are calm: done
+        when the crew is complete and works no backlog off, and followed by nothing until the jobs hit have run again."""
         is_calm = self._draw.random() < CALM_SHARE
         if is_calm:
             self._until_complete()
@@ -138,12 +139,14 @@ class Nemesis:
         return self._draw.choice([tail for tail in found if tail.running] or found)
 
     def _until_complete(self) -> None:
-        """Every process of the crew is ready."""
+        """Every process of the crew is ready, and no more waits than can run at once: a job of low priority that has to wait for those that
+        gathered during former faults would tell of the order of jobs, not of recovery."""
         deadline = time.monotonic() + CALM_LIMIT_S
         with Client(self._node.address, timeout=CALL_LIMIT_S) as client:
             while time.monotonic() < deadline:
-                workers = client.stats()["workers"]
-                if sum(worker["state"] == "ready" and worker["name"][0] == "w" for worker in workers) >= self._node.processes:
+                stats = client.stats()
+                ready = sum(worker["state"] == "ready" and worker["name"][0] == "w" for worker in stats["workers"])
+                if ready >= self._node.processes and sum(queue["pending"] for queue in stats["queues"]) <= SLOTS:
                     return
                 self.rest(LOOK_EVERY_S)
 
