@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from tests.system.running import DidNotStart, RunningNode
 from zjp import Client
 from zjp.errors import Draining, JobFailed, JobRejected, PayloadTooLarge, ZjpError
-from zjp.job import JobState
+from zjp.job import JobState, parse_id
+from zjp.wire.codec import decode_reply, encode
+from zjp.wire.messages import PROTOCOL_VERSION, Envelope, Jobs, Ping, Wait
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:8", "main-path:judged:6")]
 
@@ -269,6 +272,29 @@ def test_node_without_an_application_takes_jobs_and_says_that_it_claims_none(tmp
 def test_client_of_another_cluster_is_refused_by_name(node: RunningNode) -> None:
     with Client(node.address, cluster="other", timeout="5s") as stranger, pytest.raises(ZjpError, match="CLUSTER_NAME"):
         stranger.ping()
+
+
+def test_request_repeated_under_way_is_carried_out_once_and_answered_where_it_came_from_last(node: RunningNode, client: Client) -> None:
+    job = client.submit("noop", {}, delay="1h")
+    frames = encode(Envelope(PROTOCOL_VERSION, "zjp", "a-session", 0, 7), Wait([parse_id(job.id)], 20_000))
+    with zmq.Context() as context, context.socket(zmq.DEALER) as first, context.socket(zmq.DEALER) as second:
+        for socket in (first, second):
+            socket.linger = 0
+            socket.connect(node.address)
+        first.send_multipart(frames)
+        first.send_multipart(encode(Envelope(PROTOCOL_VERSION, "zjp", "a-session", 0, 8), Ping()))
+        assert first.poll(20_000)
+        first.recv_multipart()  # requests of one link are taken in order: the wait is under way
+        second.send_multipart(frames)
+        second.send_multipart(encode(Envelope(PROTOCOL_VERSION, "zjp", "a-session", 0, 9), Ping()))
+        assert second.poll(20_000)
+        second.recv_multipart()
+        job.cancel()
+        assert second.poll(20_000)
+        reply = decode_reply(second.recv_multipart()[1])
+        assert isinstance(reply, Jobs)
+        assert [found.status for found in reply.jobs if found is not None] == [JobState.CANCELLED]
+        assert not first.poll(200)
 
 
 def await_file(path: Path, within_s: float = 20.0) -> None:

@@ -292,9 +292,10 @@ class Client:
     def resume(self, queue: str) -> None:
         expect(m.Done, self._ask(m.Resume(queue)))
 
-    def purge(self, queue: str) -> int:
-        """Cancel all that wait in the queue; how many it were."""
-        return expect(m.Done, self._ask(m.Purge(queue))).count
+    def purge(self, queue: str, *, timeout: Duration = deeds.PURGE_TIMEOUT_S) -> int:
+        """Cancel all that wait in the queue; how many it were. No job of it starts from the first moment on; the answer comes when every
+        one has its record."""
+        return expect(m.Done, self._door.ask(m.Purge(queue), duration_s("timeout", timeout))).count
 
     def stats(self) -> dict[str, Any]:
         """The node's state and metrics, as plain data."""

@@ -46,6 +46,8 @@ WAIT_GRACE_S = 2.0
 """What an answer may take on its way, beyond the time of a wait."""
 PAGE_JOBS = 100
 TIMEOUT_S = 10.0
+PURGE_TIMEOUT_S = 600.0
+"""A purge writes a record of every job it cancels: a million take about half a minute."""
 
 Ref: TypeAlias = "Id | JobFacts"
 """A job, or its id."""

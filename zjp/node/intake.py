@@ -3,6 +3,9 @@
 Decides nothing about jobs: it checks the frames, the role and the bounds, calls what answers the request, and turns errors into Failure
 replies. A request costs one asyncio task (a request is a batch). What is under way is bounded in count and bytes; beyond that the answer is
 "later", at once, so that a flood of submits can neither fill the memory nor starve the rest.
+
+A request that is repeated while it is under way (its client heard nothing, or lost its link) is not carried out a second time: its one
+answer goes to where it came from last. So a purge of a million jobs, which takes longer than a client's patience, stays one purge.
 """
 
 from __future__ import annotations
@@ -31,6 +34,17 @@ NAMES_KNOWN_MAX = 10_000
 log = logging.getLogger(__name__)
 
 
+class Asked:
+    """A request under way. `identity`: of the link on which it came last."""
+
+    __slots__ = ("identity", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, identity: bytes) -> None:
+        self.identity = identity
+
+
 class Intake:
     """`ask_stats` answers with the whole table as msgpack."""
 
@@ -53,7 +67,8 @@ class Intake:
         self._ask_stats, self._tasks = ask_stats, tasks
         self._role = m.Role.ADMIN  # of a plain socket on loopback, while there is no authentication
         self._names_known: set[tuple[str, str]] = set()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[tuple[str, int], Asked] = {}
+        """By sender and number."""
         self._under_way_bytes = 0
         self._door = Door(self._on_frames)
         self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
@@ -78,9 +93,10 @@ class Intake:
 
     async def close(self, grace_s: float) -> None:
         """Answer what is under way, then stop listening. Waits are cut short: their clients ask again elsewhere."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=grace_s)
-        for task in self._under_way:
+        tasks = [asked.task for asked in self._under_way.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in tasks:
             task.cancel()
         self._door.close()
 
@@ -99,6 +115,11 @@ class Intake:
             event(log, logging.WARNING, "message.refused", reason=str(fault))
             self._reply(identity, seq_of(frames), m.Failure(fault.code, str(fault)))
             return
+        key = (envelope.sender, envelope.seq)
+        repeated = self._under_way.get(key)
+        if repeated is not None:
+            repeated.identity = identity
+            return
         try:
             request = decode_request(frames[1])
             self._admit(request, len(frames[1]))
@@ -108,9 +129,9 @@ class Intake:
             self._reply(identity, envelope.seq, failure_of(fault))
             return
         self._under_way_bytes += len(frames[1])
-        task = asyncio.create_task(self._answer(identity, envelope.seq, request, len(frames[1])))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        asked = self._under_way[key] = Asked(identity)
+        asked.task = asyncio.create_task(self._answer(asked, envelope.seq, request, len(frames[1])))
+        asked.task.add_done_callback(lambda _: self._under_way.pop(key))
 
     def _admit(self, request: m.Request, size_bytes: int) -> None:
         """Raises: NotAllowed, Draining, Unavailable."""
@@ -126,7 +147,7 @@ class Intake:
                 f"{REQUESTS_MAX} and {REQUEST_BYTES_MAX}; ask again a little later"
             )
 
-    async def _answer(self, identity: bytes, seq: int, request: m.Request, size_bytes: int) -> None:
+    async def _answer(self, asked: Asked, seq: int, request: m.Request, size_bytes: int) -> None:
         reply: m.Reply
         try:
             reply = await self._answers[type(request)](request)
@@ -140,7 +161,7 @@ class Intake:
             )
         finally:
             self._under_way_bytes -= size_bytes
-        self._reply(identity, seq, reply)
+        self._reply(asked.identity, seq, reply)
 
     def _reply(self, identity: bytes, seq: int, reply: m.Reply) -> None:
         envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
