@@ -5,19 +5,24 @@ What is read is a committed state that may be some milliseconds old; the loop jo
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import contextlib
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from ..errors import InvalidJob
 from ..job import JobFilter, JobSpec, JobState, StoredJob
-from .database import AMONG, Database, among
+from .database import AMONG, Database, among, fetch
 from .layout import PRIORITY_BITS, ROW_BITS, queue_number
 from .state import decode_job
 from .window import Entry
 
 READ_MAX = 5_000
 READ_BYTES_MAX = 4 << 20
+LIST_PART = 1_000
+LATER_PART = 64
+"""Rows of a listing that are read at once; the largest payloads make 64 MiB of them."""
 CLAIMED, READY, LATER = range(3)
 
 
@@ -37,30 +42,58 @@ class Rows(msgspec.Struct, frozen=True):
 
 def read_rows(db: Database, after: int, until: int) -> Rows:
     """The next rows in (after, until], as many as one read may bring."""
-    entries: list[Entry] = []
-    data_bytes = 0
-    sql = "SELECT row, data FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?"
-    for row, data in db.execute(sql, (after, until, READ_MAX)):
-        entries.append((row, decode_job(data)))
-        data_bytes += len(data)
-        if data_bytes >= READ_BYTES_MAX:
-            return Rows(entries, data_bytes, False)
-    return Rows(entries, data_bytes, len(entries) < READ_MAX)
+    with snapshot(db):
+        last, is_all = _reach(db, after, until, READ_MAX)
+        found = _jobs(db, after, last)
+    entries = [(row, decode_job(data)) for row, data in found]
+    return Rows(entries, sum(len(data) for _, data in found), is_all)
+
+
+@contextlib.contextmanager
+def snapshot(db: Database) -> Iterator[None]:
+    """Several reads of one state. Where a transaction is open already (in memory: the writer's), it is that one's."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
+
+
+def _reach(db: Database, after: int, until: int, rows_max: int) -> tuple[int, bool]:
+    """How far one read in (after, until] may go: (its last row, whether that is all there is). It ends before a row that does not fit into
+    READ_BYTES_MAX any more, unless that is the first."""
+    source = "SELECT row, length(data) AS size FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?"
+    found = fetch(db, source, (after, until, rows_max), numbers=["row", "size"], blobs=[])
+    last, data_bytes = after, 0
+    for row, size in found:
+        data_bytes += size
+        if data_bytes > READ_BYTES_MAX and last > after:
+            return last, False
+        last = row
+    return last, len(found) < rows_max
+
+
+def _jobs(db: Database, after: int, last: int) -> list[tuple[Any, ...]]:
+    return fetch(db, "SELECT row, data FROM jobs WHERE row > ? AND row <= ? ORDER BY row", (after, last), numbers=["row"], blobs=["data"])
 
 
 def find_live(db: Database, ids: Sequence[bytes]) -> dict[bytes, Found]:
     """In one snapshot, so that a job on its way from one table to the other is seen."""
-    parameters = among(ids)
-    sql = (
-        f"SELECT id, data, row, 0 FROM jobs WHERE id {AMONG} "
-        f"UNION ALL SELECT id, data, 0, is_retry FROM later WHERE id {AMONG}"
+    source = (
+        f"SELECT id, data, row, 0 AS is_retry FROM jobs WHERE id {AMONG} "
+        f"UNION ALL SELECT id, data, 0 AS row, is_retry FROM later WHERE id {AMONG}"
     )
-    return {job_id: Found(decode_job(data), row, bool(is_retry)) for job_id, data, row, is_retry in db.execute(sql, parameters)}
+    found = fetch(db, source, among(ids), numbers=["row", "is_retry"], blobs=["id", "data"])
+    return {job_id: Found(decode_job(data), row, bool(is_retry)) for row, is_retry, job_id, data in found}
 
 
 def find_rows(db: Database, ids: Sequence[bytes]) -> dict[bytes, int]:
     """Rows of those that are ready or claimed."""
-    return dict(db.execute(f"SELECT id, row FROM jobs WHERE id {AMONG}", among(ids)).fetchall())
+    found = fetch(db, f"SELECT id, row FROM jobs WHERE id {AMONG}", among(ids), numbers=["row"], blobs=["id"])
+    return {job_id: row for row, job_id in found}
 
 
 def find_specs(db: Database, ids: Sequence[bytes]) -> dict[bytes, JobSpec]:
@@ -126,19 +159,27 @@ def list_ready(
     """`levels` in order of listing. `claimed`: rows claimed meanwhile; `skip`: rows listed as claimed before."""
     found: list[Found] = []
     scanned = 0
-    sql = "SELECT row, data FROM jobs WHERE row > ? AND row < ? ORDER BY row"
     for level in levels:
         order = list_order(level)
         if order < cursor.at:
             continue
         first = level << ROW_BITS
-        for row, data in db.execute(sql, (cursor.row if order == cursor.at else first, first + (1 << ROW_BITS))):
+        for row, data in _level_rows(db, cursor.row if order == cursor.at else first, first + (1 << ROW_BITS) - 1):
             scanned += 1
             if row not in skip and wanted.accepts(job := decode_job(data), claimed.get(row, JobState.PENDING)):
                 found.append(Found(job, row))
             if len(found) == limit or scanned == scan_max:
                 return Page(found, scanned, Cursor(READY, cursor.fence, order, row))
     return Page(found, scanned, None)
+
+
+def _level_rows(db: Database, after: int, until: int) -> Iterator[tuple[int, bytes]]:
+    """Rows in (after, until], read in parts, since who asks may stop anywhere."""
+    is_all = False
+    while not is_all:
+        last, is_all = _reach(db, after, until, LIST_PART)
+        yield from _jobs(db, after, last)
+        after = last
 
 
 def list_order(level: int) -> int:
@@ -148,15 +189,21 @@ def list_order(level: int) -> int:
 
 def list_later(db: Database, cursor: Cursor, wanted: JobFilter, *, limit: int, scan_max: int) -> Page:
     found: list[Found] = []
-    sql = "SELECT due_ms, row, is_retry, data FROM later WHERE (due_ms, row) > (?, ?) ORDER BY due_ms, row LIMIT ?"
     scanned = 0
-    for due_ms, row, is_retry, data in db.execute(sql, (cursor.at, cursor.row, scan_max)):
+    for due_ms, row, is_retry, data in _later_rows(db, cursor.at, cursor.row):
         scanned += 1
         if wanted.accepts(job := decode_job(data), later_state(bool(is_retry))):
             found.append(Found(job, 0, bool(is_retry)))
         if len(found) == limit or scanned == scan_max:
             return Page(found, scanned, Cursor(LATER, cursor.fence, due_ms, row))
     return Page(found, scanned, None)
+
+
+def _later_rows(db: Database, due_ms: int, row: int) -> Iterator[tuple[int, int, int, bytes]]:
+    source = "SELECT due_ms, row, is_retry, data FROM later WHERE (due_ms, row) > (?, ?) ORDER BY due_ms, row LIMIT ?"
+    while part := fetch(db, source, (due_ms, row, LATER_PART), numbers=["due_ms", "row", "is_retry"], blobs=["data"]):
+        yield from part
+        due_ms, row, *_ = part[-1]
 
 
 def later_state(is_retry: bool) -> JobState:

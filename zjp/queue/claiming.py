@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ..job import Attempt, JobState, Record, StoredJob
-from .database import ROWS, Database, delete_jobs, insert_later, json_text, pack_rows, update_jobs
+from .database import ROWS, Database, delete_jobs, fetch, insert_later, json_text, pack_rows, update_jobs
 from .journal import Operation
 from .layout import ROW_BITS
 from .outbox import delete_outbox, encode_record, insert_outbox
@@ -165,7 +165,8 @@ class ReapOperation(Operation):
         by_row = {one.row: one for one in self.lapsed}
         self.back, self.records = [], []
         ended: list[int] = []
-        for row, data in db.execute(f"SELECT row, data FROM jobs WHERE row {ROWS} ORDER BY row", (json_text(by_row),)).fetchall():
+        source = f"SELECT row, data FROM jobs WHERE row {ROWS} ORDER BY row"
+        for row, data in fetch(db, source, (json_text(by_row),), numbers=["row"], blobs=["data"]):
             job, one = decode_job(data), by_row[row]
             job.attempts += (Attempt(one.fence, self.node, "", one.claimed_ms, self.now_ms, LOST),)
             if one.id in self.cancelling:

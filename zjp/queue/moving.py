@@ -8,20 +8,25 @@ the writer fills a block per level from its start, and the rest stays unused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from ..job import Record, StoredJob
 from .claiming import cancelled_record, settle_keys
-from .database import AMONG, ROWS, Database, among, delete_jobs, delete_later, insert_jobs, json_text
+from .database import AMONG, ROWS, Database, among, delete_jobs, delete_later, fetch, insert_jobs, json_text
 from .journal import Operation
 from .outbox import encode_record, insert_outbox
 from .state import State, decode_job, encode_job
 from .window import Entry, Level
 
 PURGE_CHUNK = 1_000
-LATER = "SELECT row, level, is_retry, id, data FROM later"
+
+
+def fetch_later(db: Database, which: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """(row, level, is_retry, id, data) of the delayed jobs that `which` (WHERE ... ORDER BY ... LIMIT ...) says."""
+    source = f"SELECT row, level, is_retry, id, data FROM later {which}"
+    return fetch(db, source, parameters, numbers=["row", "level", "is_retry"], blobs=["id", "data"])
 
 
 class Withdrawn(msgspec.Struct, frozen=True):
@@ -50,8 +55,8 @@ class CancelOperation(Operation):
 
     def write(self, db: Database) -> None:
         rows = json_text(one.row for one in self.withdrawn)
-        found = db.execute(f"SELECT row, data FROM jobs WHERE row {ROWS}", (rows,)).fetchall()
-        later = db.execute(f"{LATER} WHERE id {AMONG}", among(self.ids)).fetchall()
+        found = fetch(db, f"SELECT row, data FROM jobs WHERE row {ROWS}", (rows,), numbers=["row"], blobs=["data"])
+        later = fetch_later(db, f"WHERE id {AMONG}", among(self.ids))
         self.rows = {row for row, _ in found}
         self.later = [(level, bool(is_retry)) for _, level, is_retry, _, _ in later]
         self.records = [cancelled_record(decode_job(data), self.now_ms) for _, data in found]
@@ -91,7 +96,7 @@ class PurgeOperation(Operation):
 
     def write(self, db: Database) -> None:
         sql = "SELECT row, data FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?"
-        found = db.execute(sql, (self.after, self.until, PURGE_CHUNK)).fetchall()
+        found = fetch(db, sql, (self.after, self.until, PURGE_CHUNK), numbers=["row"], blobs=["data"])
         self.last = found[-1][0] if len(found) == PURGE_CHUNK else None
         waiting = [(row, data) for row, data in found if row not in self.claimed]
         self.records = [cancelled_record(decode_job(data), self.now_ms) for _, data in waiting]
@@ -114,13 +119,13 @@ class PurgeLaterOperation(Operation):
         self.state, self.levels, self.after, self.now_ms = state, levels, after, now_ms
         self.size = PURGE_CHUNK
         self.outbox_row = state.outbox.reserve_row()
-        self.found: list[tuple[int, int, int, bytes, bytes]] = []
+        self.found: list[tuple[Any, ...]] = []
         self.records: list[Record] = []
         self.datas: list[bytes] = []
 
     def write(self, db: Database) -> None:
-        sql = f"{LATER} WHERE row > ?2 AND level IN (SELECT value FROM json_each(?1)) ORDER BY row LIMIT ?3"
-        self.found = db.execute(sql, (json_text(self.levels), self.after, PURGE_CHUNK)).fetchall()
+        which = "WHERE row > ?2 AND level IN (SELECT value FROM json_each(?1)) ORDER BY row LIMIT ?3"
+        self.found = fetch_later(db, which, (json_text(self.levels), self.after, PURGE_CHUNK))
         self.records = [cancelled_record(decode_job(data), self.now_ms) for *_, data in self.found]
         delete_later(db, [row for row, *_ in self.found])
         self.datas = write_ended(db, self.outbox_row, self.records)
@@ -165,12 +170,12 @@ class PromoteOperation(Operation):
         self.moved = [(row[1], bool(row[2])) for row in found]
         (self.next_due_ms,) = db.execute("SELECT min(due_ms) FROM later").fetchone()
 
-    def _find(self, db: Database) -> list[tuple[int, int, int, bytes, bytes]]:
+    def _find(self, db: Database) -> list[tuple[Any, ...]]:
         """Of levels that had no delayed job when this was put, none can be moved: they have no block. The next round has one."""
         if self.ids is None:
-            found = db.execute(f"{LATER} WHERE due_ms <= ? ORDER BY due_ms, row LIMIT ?", (self.now_ms, self.limit)).fetchall()
+            found = fetch_later(db, "WHERE due_ms <= ? ORDER BY due_ms, row LIMIT ?", (self.now_ms, self.limit))
         else:
-            found = db.execute(f"{LATER} WHERE id {AMONG}", among(self.ids)).fetchall()
+            found = fetch_later(db, f"WHERE id {AMONG}", among(self.ids))
         return [row for row in found if row[1] in self.blocks]
 
     def refuse(self) -> None:

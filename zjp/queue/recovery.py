@@ -22,6 +22,7 @@ from .database import (
     Database,
     among,
     delete_jobs,
+    fetch,
     json_text,
     put_fact,
     read_fact,
@@ -96,7 +97,7 @@ def _rows_of(db: Database, ids: frozenset[bytes]) -> set[int]:
 
 
 def _read(db: Database, rows: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
-    yield from db.execute(f"SELECT row, id, data FROM jobs WHERE row {ROWS}", (json_text(rows),)).fetchall()
+    yield from fetch(db, f"SELECT row, id, data FROM jobs WHERE row {ROWS}", (json_text(rows),), numbers=["row"], blobs=["id", "data"])
 
 
 def load(db: Database, state: State, sessions: Sessions, now: float) -> None:
