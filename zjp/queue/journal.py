@@ -2,13 +2,16 @@
 
     loop                                writer thread
     put(operation) ─── inbox ─────────► BEGIN
-                                        operation.write(db)      each in a SAVEPOINT of its own: a bad one is undone alone
+                                        operation.write(db)      for each; then `seal(db, operations)`
                                         COMMIT                   one fsync for all of them
     operation.apply()  ◄── one call ──
     its future is done                  meanwhile the next ones gather
 
 One transaction is under way; what gathers in the meantime is the next. So a single job waits for nobody and under load commits grow by
 themselves, up to JOBS_PER_COMMIT. Operations are written and applied in the order of `put`; memory follows the file, never the reverse.
+
+One of them that is wrong (a conflict, a bug) must fail alone. That is rare, and a savepoint is two statements per operation, each of which
+gives the interpreter lock away; so they are written without, and when one fails, all of them once more, each in a SAVEPOINT of its own.
 
 When the file cannot be written, operations that add something (submits) are refused at once. Those that are `is_held` (outcomes,
 removals) must not be lost: they stay at the head and are tried again until they are stored.
@@ -19,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
@@ -73,12 +76,22 @@ class Barrier(Operation):
 
 
 class Journal:
-    """Owns the write connection. `after` is called in the loop once per commit, after all its operations were applied."""
+    """Owns the write connection. `seal` is called in the writer's thread before a commit, with the operations written: for what they can
+    write together. `after` is called in the loop once per commit, after all its operations were applied."""
 
-    def __init__(self, db: Database, disk: Disk | None, loop: asyncio.AbstractEventLoop, after: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        disk: Disk | None,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        seal: Callable[[Database, Sequence[Operation]], None],
+        after: Callable[[], None],
+    ) -> None:
         self._db = db
         self._disk = disk
         self._loop = loop
+        self._seal = seal
         self._after = after
         self._inbox: SimpleQueue[Operation | None] = SimpleQueue()
         self._jobs_waiting = 0
@@ -174,12 +187,10 @@ class Journal:
         if not batch:
             return []
         db = self._db
-        failed: dict[int, Exception] = {}
         try:
             db.execute("BEGIN IMMEDIATE")
-            for operation in batch:
-                if (error := self._write(operation)) is not None:
-                    failed[id(operation)] = error
+            failed = self._write(batch)
+            self._seal(db, [operation for operation in batch if id(operation) not in failed])
             db.execute("COMMIT")
         except Exception as error:  # whatever it is, nothing of this batch is stored
             return self._give_up(batch, error)
@@ -190,7 +201,22 @@ class Journal:
         self._tell(batch, failed)
         return []
 
-    def _write(self, operation: Operation) -> Exception | None:
+    def _write(self, batch: list[Operation]) -> dict[int, Exception]:
+        """Returns those that failed alone, by their object's id."""
+        db = self._db
+        try:
+            for operation in batch:
+                operation.write(db)
+        except Exception as error:
+            if breaks_transaction(error):
+                raise
+            db.execute("ROLLBACK")
+            db.execute("BEGIN IMMEDIATE")
+            written = ((operation, self._write_alone(operation)) for operation in batch)
+            return {id(operation): failure for operation, failure in written if failure is not None}
+        return {}
+
+    def _write_alone(self, operation: Operation) -> Exception | None:
         db = self._db
         db.execute("SAVEPOINT operation")
         try:

@@ -48,6 +48,7 @@ from .store import (
     Submitted,
     Tended,
 )
+from .submitting import write_sessions
 from .waiting import Waiting
 
 MOVE_MAX = 500
@@ -101,7 +102,7 @@ class SQLiteQueueStore:
             disk.fill_ballast()
         self._disk = disk
         self._lease = Lease(self._lease_s, self._now())
-        self._journal = Journal(self._db, disk, asyncio.get_running_loop(), self._after_commit)
+        self._journal = Journal(self._db, disk, asyncio.get_running_loop(), seal=write_sessions, after=self._after_commit)
         self._reader = Reader(self._path, self._journal, self._state)
         self._lister = Lister(self._state, self._journal, self._reader, life.node)
         self._intake = Intake(

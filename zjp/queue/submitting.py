@@ -19,7 +19,7 @@ import msgspec
 from ..errors import JobConflict
 from ..job import JobSpec, StoredJob, format_id, same_content
 from ..wire.messages import SubmitKind, Submitted
-from .database import Constraint, Database, insert_jobs, insert_later
+from .database import Constraint, Database, insert_jobs, insert_later, json_text
 from .journal import Operation
 from .state import State, encode_job
 from .window import Level
@@ -134,11 +134,6 @@ class SubmitOperation(Operation):
             self._write_jobs(db)
         except Constraint as error:
             raise IdTaken(f"an id of the request is live already: {error}") from error
-        if self.sessions:
-            db.executemany(
-                "INSERT INTO sessions VALUES(?1, ?2, ?3) ON CONFLICT(session) DO UPDATE SET last_id = ?2, seen_ms = ?3",
-                [(session, last_id, self.now_ms) for session, last_id in self.sessions.items()],
-            )
 
     def _write_jobs(self, db: Database) -> None:
         self.sizes = []
@@ -212,6 +207,21 @@ class SubmitOperation(Operation):
 
     def refuse(self) -> None:
         self.requests.end(self.number)
+
+
+def write_sessions(db: Database, operations: Sequence[Operation]) -> None:
+    """The highest counters of the sessions in one commit's submits."""
+    tops: dict[bytes, bytes] = {}
+    now_ms = 0
+    for operation in operations:
+        if isinstance(operation, SubmitOperation):
+            tops.update(operation.sessions)
+            now_ms = operation.now_ms
+    if tops:
+        db.execute(
+            "INSERT OR REPLACE INTO sessions SELECT substr(?1, key * 6 + 1, 6), substr(?2, key * 16 + 1, 16), ?3 FROM json_each(?4)",
+            (b"".join(tops), b"".join(tops.values()), now_ms, json_text([0] * len(tops))),
+        )
 
 
 def _content(spec: JobSpec) -> bytes:
