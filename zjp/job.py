@@ -73,7 +73,7 @@ class JobState(str, Enum):
 FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.PENDING: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    JobState.PENDING: frozenset({JobState.RUNNING, JobState.CANCELLED}),
     JobState.SCHEDULED: frozenset({JobState.PENDING, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(
         {

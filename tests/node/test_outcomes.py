@@ -8,7 +8,7 @@ from zjp.job import JobFault, JobSpec, JobState, Options, StoredJob, make_id
 from zjp.node.outcomes import ATTEMPTS_KEPT, Costs, Judge, released
 from zjp.queue.store import OutcomeKind
 from zjp.retry import RetryPolicy
-from zjp.wire.messages import Result, ResultKind, TaskInfo
+from zjp.wire.messages import Result, ResultKind, TaskInfo, TaskRetry
 
 pytestmark = pytest.mark.covers("main-path:8", "settings:CRASH_LIMIT", "settings:MAX_RETRIES")
 
@@ -82,6 +82,12 @@ def test_timeout_is_retried_with_the_policys_delay_then_fails() -> None:
     assert (first.kind, first.delay_ms) == (OutcomeKind.RETRY, 1000)
     second = judge.of_timeout(job, 2, "w1", FAULT, task=None, started_ms=1, now_ms=2)
     assert second.kind is OutcomeKind.FINISH
+
+
+def test_timeout_of_a_task_with_a_policy_of_its_own_waits_as_that_says() -> None:
+    task = TaskInfo("email", retry=TaskRetry("fixed", 5.0, 60.0, 2.0, 0.0))
+    outcome = make_judge(max_retries=1).of_timeout(make_job(), 1, "w1", FAULT, task=task, started_ms=1, now_ms=2)
+    assert (outcome.kind, outcome.delay_ms) == (OutcomeKind.RETRY, 5000)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zjp.worker.credit import HELD_MAX, PREFETCH_US, Credit
+from zjp.worker.credit import HELD_MAX, LARGE_BYTES, PREFETCH_US, Credit, cost_of_large
 from zjp.worker.settings import spread
 
 pytestmark = pytest.mark.covers("main-path:7")
@@ -65,3 +65,10 @@ def test_slots_are_spread_evenly_over_the_processes() -> None:
     assert spread(10, 2) == [5, 5]
     assert spread(10, 3) == [4, 3, 3]
     assert spread(2, 2) == [1, 1]
+
+
+def test_large_payloads_are_weighed_so_that_few_of_them_are_held() -> None:
+    assert cost_of_large(40, 1 << 20) == 4096
+    assert cost_of_large(9_000, 1 << 20) == 9_000
+    assert cost_of_large(40, 1 << 30) == PREFETCH_US
+    assert cost_of_large(40, LARGE_BYTES + 1) == 40, "no jump at the border"

@@ -116,6 +116,19 @@ async def test_a_recall_brings_back_everything_unstarted_and_nothing_that_runs(d
     assert not (tmp_path / "ran").exists()
 
 
+async def test_a_process_holds_a_bounded_number_of_large_payloads(desk_of: Open, tmp_path: Path) -> None:
+    desk = await desk_of(app="tests.fakes:plain", slots=1)
+    for task in ("echo", "hold_until"):
+        desk.pool._credit.learn(task, 1, 1)
+    desk.is_handing_out = False
+    go = str(tmp_path / "go")
+    jobs = [desk.job("hold_until", {"path": go}), *(desk.job("echo", {"value": "x" * 500_000}) for _ in range(40))]
+    desk.pool.dispatch(1, jobs)
+    assert len(desk.returned) > 25
+    (tmp_path / "go").touch()
+    await desk.until(lambda: len(desk.results) + len(desk.returned) == 41)
+
+
 async def test_jobs_of_one_claim_start_in_order_in_each_process(desk_of: Open) -> None:
     desk = await desk_of(app="tests.fakes:plain", slots=2, processes=2)
     await warm(desk, "noop")

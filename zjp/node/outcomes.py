@@ -117,7 +117,7 @@ class Judge:
         with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "timeout", fault))
         if job.retries >= self.max_retries_of(job, task):
             return self._failed(job, fence, fault, now_ms)
-        delay_s = self._costs.retry.delay_s(job.retries, self._uniform())
+        delay_s = self._policy_of(task).delay_s(job.retries, self._uniform())
         job.retries += 1
         job.suspicion = 0
         return Outcome(fence, job, OutcomeKind.RETRY, None, int(delay_s * 1000))
@@ -129,6 +129,11 @@ class Judge:
         if task is not None and task.max_retries is not None:
             return task.max_retries
         return self._costs.max_retries
+
+    def _policy_of(self, task: TaskInfo | None) -> RetryPolicy:
+        if task is None or task.retry is None:
+            return self._costs.retry
+        return RetryPolicy(**msgspec.structs.asdict(task.retry))
 
     def unserved(self, job: StoredJob, fence: int, known: list[str], now_ms: int) -> Outcome:
         names = ", ".join(sorted(known)[:20])

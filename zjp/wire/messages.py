@@ -256,6 +256,16 @@ class StopWorker(msgspec.Struct, array_like=True, frozen=True, tag=68):
 # ── worker process to node ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class TaskRetry(msgspec.Struct, array_like=True, frozen=True):
+    """The fields of a task's own RetryPolicy, which its process has checked."""
+
+    kind: str
+    base_s: float
+    max_s: float
+    multiplier: float
+    jitter_factor: float
+
+
 class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
     """What a node must know of a task: it never imports the application. None: the node's setting."""
 
@@ -263,6 +273,7 @@ class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
     timeout_ms: int | None = None
     soft_timeout_ms: int | None = None
     max_retries: int | None = None
+    retry: TaskRetry | None = None
 
 
 class Ready(msgspec.Struct, array_like=True, frozen=True, tag=97):

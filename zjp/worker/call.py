@@ -11,6 +11,7 @@ The way of a `def` task that returns nothing is the one that counts: nothing is 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import time
@@ -22,7 +23,7 @@ import msgpack
 from ..job import JobFault, StoredJob, format_id
 from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze, SoftTimeout
 from ..units import show_duration, show_size
-from ..wire.messages import Result, ResultKind, TaskInfo
+from ..wire.messages import Result, ResultKind, TaskInfo, TaskRetry
 from .fault import MESSAGE_CHARS_MAX, bounded, describe
 from .settings import ChildSettings
 
@@ -219,6 +220,7 @@ def task_info(definition: Definition) -> TaskInfo:
         None if options.timeout_s is None else _ms(options.timeout_s) or 1,
         None if options.soft_timeout_s is None else _ms(options.soft_timeout_s) or 1,
         options.max_retries,
+        None if options.retry is None else TaskRetry(**dataclasses.asdict(options.retry)),
     )
 
 

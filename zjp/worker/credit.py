@@ -5,6 +5,8 @@ Each process has a budget of PREFETCH_US of work per slot. A job costs what its 
     at least    the budget's HELD_MAX-th part, so that no process ever holds more than about HELD_MAX jobs
     at most     PREFETCH_US: a long job, and a job of a type never seen, takes a whole slot
 
+    and         a microsecond per 256 bytes of payload, within the same bounds, so that a process holds some MiB per slot and no more
+
 A process may be given a job while its budget is not used up. So short jobs flow in batches of hundreds, and of long ones a process
 never holds more than it has slots: what is not held here can be run elsewhere, and is not repeated when this process dies.
 """
@@ -15,6 +17,9 @@ PREFETCH_US = 20_000
 """20 ms of work: long enough to hide the way to the store and back, short enough to go unnoticed as an inversion of priorities."""
 HELD_MAX = 512
 """Per process: what a crash repeats at most, and more brought no speed."""
+LARGE_BYTES = 8_192
+"""A payload above this is weighed; one below costs less to move than any job is taken to cost."""
+BYTES_PER_US_BITS = 8
 MEMORY_JOBS = 8
 """The average looks back over about so many jobs: it follows a change of the work within one batch."""
 
@@ -22,6 +27,11 @@ MEMORY_JOBS = 8
 def floor_us(slots: int) -> int:
     """The least that a job costs in a process of so many slots."""
     return -(-slots * PREFETCH_US // HELD_MAX)
+
+
+def cost_of_large(cost_us: int, payload_bytes: int) -> int:
+    """What a job with a payload above LARGE_BYTES costs, when its type costs `cost_us`."""
+    return min(max(cost_us, payload_bytes >> BYTES_PER_US_BITS), PREFETCH_US)
 
 
 class Credit:

@@ -36,7 +36,7 @@ from ..transport.pump import Pump, set_limits
 from ..wire.codec import decode_from_worker
 from ..wire.messages import NotReady, Progress, Ready, Result, Results, Returned, StopJobs, TaskInfo
 from .child import Child, Phase
-from .credit import PREFETCH_US, Credit
+from .credit import LARGE_BYTES, PREFETCH_US, Credit, cost_of_large
 from .crew import Crew, Seat, make_run_folder, outbox_of
 from .ledger import Items, Ledger
 from .quarantine import Quarantine
@@ -167,6 +167,8 @@ class Pool:
                 self._set_aside(job, fence, now)
                 continue
             cost_us = cost_of(spec.type, PREFETCH_US)
+            if len(spec.payload) > LARGE_BYTES:
+                cost_us = cost_of_large(cost_us, len(spec.payload))
             total_us += cost_us
             index = pick(rooms_us, spec.priority, draw())
             if index < 0:
