@@ -167,6 +167,16 @@ class Dispatch:
 
     def on_ready(self, tasks: Mapping[str, TaskInfo]) -> None:
         self.tasks = dict(tasks)
+        for task in self.tasks.values():
+            if task.queue and "*" not in self._weights and task.queue not in self._weights:
+                event(
+                    log,
+                    logging.WARNING,
+                    "task.queue_not_served",
+                    task=task.name,
+                    queue=task.queue,
+                    reason="this node does not serve the queue the task's jobs go to; name it in QUEUES (--queues), or use *",
+                )
         self.is_ready.set()
         self._stats.known_types = self.tasks.keys()
         self.wake()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Sequence
 
 from ..config import Settings
@@ -291,4 +292,15 @@ def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
         max_result_bytes=settings.max_result_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        environment=client_environment(settings),
     )
+
+
+def client_environment(settings: Settings) -> dict[str, str]:
+    """So that a task that submits jobs speaks to its own node, whatever that listens on, unless CLIENT_ADDRESS says otherwise."""
+    found = {"CLUSTER_NAME": settings.cluster_name}
+    if settings.client_address != Settings().client_address:
+        found["CLIENT_ADDRESS"] = ",".join(settings.client_address)
+    elif not settings.zmq_bind.endswith(":*"):
+        found["CLIENT_ADDRESS"] = re.sub(r"//(0\.0\.0\.0|\*)(?=:\d+$)", "//127.0.0.1", settings.zmq_bind).replace("[::]", "[::1]")
+    return found
