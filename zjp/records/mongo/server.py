@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,14 +45,18 @@ class Server:
         self._timeout_s = timeout_s
         self._write_concern = {"w": "majority", "j": True, "wtimeout": int(timeout_s * 1000)}
         try:
-            self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, **self._options(uri))
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "error", UserWarning
+                )  # the driver's word for an option that it is going to ignore
+                self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, **self._options(uri))
             self.records: AsyncCollection[dict[str, Any]] = self._client.get_database(
                 database,
                 codec_options=CodecOptions(tz_aware=True),
                 read_preference=ReadPreference.PRIMARY,
                 write_concern=WriteConcern(w="majority", j=True, wtimeout=int(timeout_s * 1000)),
             ).get_collection(COLLECTION)
-        except (PyMongoError, ValueError, TypeError) as error:
+        except (PyMongoError, ValueError, TypeError, UserWarning) as error:
             raise ConfigError(f"MONGODB_URI ({self._name}) is not usable: {self._text(error)}") from None
 
     def _options(self, uri: str) -> dict[str, Any]:
