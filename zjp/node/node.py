@@ -226,6 +226,7 @@ class Node:
     def hand_back_now(self) -> None:
         """Cut the grace time of a running `stop` short."""
         self.pool.kill()
+        self.dispatch.hurry()
 
     def kill_workers(self) -> None:
         """At once, without handing anything back: the next start of this node takes their jobs back."""

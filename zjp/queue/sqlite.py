@@ -26,7 +26,7 @@ from .intake import Intake
 from .journal import Journal
 from .lease import Lease
 from .listing import Lister
-from .moving import PromoteOperation, Statements
+from .moving import ForgetKeysOperation, PromoteOperation, Statements
 from .reader import Reader
 from .recovery import load, recover
 from .sessions import Sessions
@@ -95,7 +95,7 @@ class SQLiteQueueStore:
 
     async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
         self._node = life.node
-        lost = await asyncio.to_thread(self._open_file, life, started)
+        lost = await self._opened(life, started)
         assert self._db is not None
         disk = None if self._path == MEMORY else Disk(self._path, self._disk_reserve_bytes)
         if disk is not None:
@@ -115,6 +115,16 @@ class SQLiteQueueStore:
         )  # fmt: skip
         self._reader.feed()
         return lost
+
+    async def _opened(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+        """A thread cannot be stopped half-way: whoever is cancelled waits until the file is open, and closes it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open_file, life, started))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])
+            await asyncio.to_thread(self._close_file)
+            raise
 
     def _open_file(self, life: Life, started: frozenset[bytes]) -> LostClaims:
         if self._path != MEMORY:
@@ -247,12 +257,12 @@ class SQLiteQueueStore:
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         self._judge_lease()
         state = self._state
-        mine = {job_id: data for job_id, data in progress.items() if state.find_claim(job_id) is not None}
+        mine = {job_id: data for job_id, data in progress.items() if state.is_running(job_id)}
         if not self._lease.renew(self._now()):
             return Renewal(False, state.version)
         state.progress.update(mine)
         if mine and (self._progress is None or self._progress.done()):  # written behind: a renewal must not wait for a slow disk
-            rows = list(state.progress.items())
+            rows = [(job_id, data) for job_id, data in state.progress.items() if state.is_running(job_id)]
             self._progress = self._journal.put(Statements(("INSERT OR REPLACE INTO progress VALUES(?, ?)", rows)))
         return Renewal(True, state.version, [job_id for job_id in state.cancelling if state.find_claim(job_id) is not None])
 
@@ -295,9 +305,14 @@ class SQLiteQueueStore:
             Statements(
                 ("DELETE FROM sessions WHERE session = ? AND seen_ms = ?", list(gone.items())),
                 ("INSERT OR REPLACE INTO facts VALUES('floor_ms', ?)", [(self._sessions.floor_ms,)]),
-                ("DELETE FROM idem WHERE key IN (SELECT key FROM idem WHERE until_ms <= ? LIMIT 5000)", [(self._wall_ms(),)]),
             )
         )
+        self._journal.put(ForgetKeysOperation(self._wall_ms())).add_done_callback(self._forgot_keys)
+
+    def _forgot_keys(self, forgotten: asyncio.Future[bool]) -> None:
+        """Where there are more, the next look is due at once."""
+        if not forgotten.cancelled() and forgotten.exception() is None and not forgotten.result():
+            self._pruned_at = self._now() - PRUNE_EVERY_S
 
     # ── jobs that wait ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
