@@ -8,11 +8,12 @@ would bring no scaling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
+import msgspec
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -29,7 +30,13 @@ from ...errors import ConfigError
 CONNECT_S = 1.5
 READ_BYTES = 1 << 18
 SENTINEL_PORT = 26379
-Maker = Callable[[], AbstractConnection]
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`make`: a new connection, not yet connected. `close`: when no more are needed."""
+
+    make: Callable[[], AbstractConnection]
+    close: Callable[[], Awaitable[None]]
 
 
 class _Packing:
@@ -55,7 +62,7 @@ class MasterConnection(_Packing, SentinelManagedConnection):
     pass
 
 
-def connections(address: str, *, password: str | None, db: int, name: str) -> Maker:
+def connections(address: str, *, password: str | None, db: int, name: str) -> Address:
     """`name`: shown by CLIENT LIST. Raises: ConfigError."""
     scheme = address.partition("://")[0] if "://" in address else ""
     shared: dict[str, Any] = {
@@ -79,10 +86,14 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ma
     found.pop("connection_class", None)
     arguments = shared | {name: value for name, value in found.items() if value not in (None, "")}
     made: type[Any] = {"rediss": TLSConnection, "unix": UnixConnection}.get(scheme, PlainConnection)
-    return lambda: made(**arguments)
+    return Address(lambda: made(**arguments), _nothing)
 
 
-def _sentinel(address: str, shared: dict[str, Any]) -> Maker:
+async def _nothing() -> None:
+    pass
+
+
+def _sentinel(address: str, shared: dict[str, Any]) -> Address:
     parts = urlsplit(address)
     path = parts.path.strip("/").split("/")
     hosts = parts.netloc.rpartition("@")[2]
@@ -100,7 +111,12 @@ def _sentinel(address: str, shared: dict[str, Any]) -> Maker:
     seats = [_seat(host) for host in hosts.split(",")]
     sentinel = Sentinel(seats, sentinel_kwargs=options)
     pool = SentinelConnectionPool(path[0], sentinel, connection_class=MasterConnection, **shared)
-    return lambda: pool.make_connection()
+
+    async def close() -> None:
+        for client in sentinel.sentinels:
+            await client.aclose()
+
+    return Address(pool.make_connection, close)
 
 
 def _seat(host: str) -> tuple[str, int]:

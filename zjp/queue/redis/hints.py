@@ -15,7 +15,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from .address import Maker
+from .address import Address
 
 RETRY_S = (0.1, 1.0)
 PING_S = 15.0
@@ -26,9 +26,9 @@ class Hints:
     """`start`, then `close`. `on_ready` is also called when a subscription begins anew: something may have been missed."""
 
     def __init__(
-        self, maker: Maker, channel: bytes, *, on_ready: Callable[[], None], on_final: Callable[[Sequence[bytes]], None]
+        self, address: Address, channel: bytes, *, on_ready: Callable[[], None], on_final: Callable[[Sequence[bytes]], None]
     ) -> None:
-        self._maker, self._channel = maker, channel
+        self._address, self._channel = address, channel
         self._on_ready, self._on_final = on_ready, on_final
         self._task: asyncio.Task[None] | None = None
         self._was_heard = False
@@ -46,7 +46,7 @@ class Hints:
     async def _run(self) -> None:
         pause_s = RETRY_S[0]
         while True:
-            connection = self._maker()
+            connection = self._address.make()
             try:
                 await connection.connect()
                 await self._send(connection, b"SUBSCRIBE", self._channel)

@@ -27,7 +27,7 @@ from redis.exceptions import (
 )
 
 from ...errors import StoreFull, StoreUnavailable
-from .address import Maker
+from .address import Address
 
 CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
@@ -36,8 +36,8 @@ Command = Sequence[Any]
 
 
 class Lane:
-    def __init__(self, maker: Maker) -> None:
-        self._maker = maker
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -85,7 +85,7 @@ class Lane:
     async def _once(self, command: Command, heal: Callable[[], Sequence[Command]] | None) -> Any:
         connection = self._connection
         if connection is None:
-            connection = self._connection = self._maker()
+            connection = self._connection = self._address.make()
             await connection.connect()
         try:
             return await self._exchange(connection, command)

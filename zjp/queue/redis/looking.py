@@ -201,9 +201,21 @@ class Listing:
             ids = await self._ask("LRANGE", [b"q:" + level, place - head, place - head + CHUNK - 1])
             if not ids:
                 return True
-            cursors = [Cursor(READY, fence, row=place + index, level=level, part=LISTED) for index in range(1, len(ids) + 1)]
-            if not await self._look_at(ids, cursors, _is_unlisted(fence)):
+            real = await self._real(level, ids, place - head)
+            cursors = [Cursor(READY, fence, row=place + index + 1, level=level, part=LISTED) for index in real]
+            if not await self._look_at([ids[index] for index in real], cursors, _is_unlisted(fence)):
                 return False
+            self.cursor = Cursor(READY, fence, row=place + len(ids), level=level, part=LISTED)
+
+    async def _real(self, level: bytes, ids: Sequence[bytes], first: int) -> Sequence[int]:
+        """Without the entries that cancelled jobs left: of an id's entries in the list the first ones are stale, as many as are counted."""
+        counts = await self._ask("HMGET", [b"stale", *ids])
+        real = list(range(len(ids)))
+        for job_id, count in {job_id: int(count) for job_id, count in zip(ids, counts, strict=True) if count}.items():
+            places = await self._ask("LPOS", [b"q:" + level, job_id, b"COUNT", 0])
+            stale = {place - first for place in places[:count]}
+            real = [index for index in real if index not in stale]
+        return real
 
     async def _later(self) -> bool:
         while True:

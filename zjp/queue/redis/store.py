@@ -74,7 +74,7 @@ class RedisQueueStore:
     ) -> None:
         """`level_wanted` REPLICA: each submit waits until a replica has it. `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
-        self._maker = connections(url, password=password, db=db, name=f"zjp-{namespace}")
+        self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
         self._limits = (outbox_count_max, outbox_bytes_max)
         self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
@@ -96,7 +96,7 @@ class RedisQueueStore:
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
-        self._lanes = {name: Lane(self._maker) for name in LANES}
+        self._lanes = {name: Lane(self._address) for name in LANES}
         try:
             server = await examine(self._lanes["other"])
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
@@ -116,7 +116,7 @@ class RedisQueueStore:
             is_idle=lambda: self._is_idle, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
-        self._hints = Hints(self._maker, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
+        self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects)
 
@@ -143,6 +143,7 @@ class RedisQueueStore:
             task.cancel()
         for lane in lanes.values():
             await lane.abandon()
+        await self._address.close()
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
