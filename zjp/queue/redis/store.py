@@ -21,8 +21,11 @@ from ..store import (
     Backlog,
     CancelKind,
     Claim,
+    Document,
+    DocumentKind,
     Durability,
     FinishedLookup,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -43,6 +46,7 @@ from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, re
 from .looking import Looker
 from .script import Scripts
 from .server import examine
+from .standing import Standing
 
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
@@ -113,9 +117,10 @@ class RedisQueueStore:
         self._version = self._versioned(version)
         self._intake = Intake(
             self._submit, self._seek, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            is_idle=lambda: self._is_idle, note=self._note_submit,
+            is_idle=lambda: self._is_idle, server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._standing = Standing(self._ask)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects)
@@ -382,6 +387,26 @@ class RedisQueueStore:
     async def watch(self, ids: Sequence[bytes]) -> None:
         if ids:
             await self._ask("watch", [self._life, *ids])
+
+    # ── beside the jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        return await self._standing.claim_lead(owner, epoch, for_s, is_elected)
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        return await self._standing.renew_lead(owner, epoch, for_s)
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._standing.release_lead(owner, epoch)
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._standing.documents(kind)
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._standing.put_document(kind, name, data, version)
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._standing.remove_document(kind, name, version)
 
     # ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
