@@ -16,10 +16,12 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, Record, StoredJob
 from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
+from . import standing
 from .database import MEMORY, Database, Lock, open_database
 from .disk import Disk
 from .intake import Intake
@@ -35,8 +37,11 @@ from .store import (
     Backlog,
     CancelKind,
     Claim,
+    Document,
+    DocumentKind,
     Durability,
     FinishedLookup,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -54,6 +59,7 @@ from .waiting import Waiting
 MOVE_MAX = 500
 """Jobs that one claim promotes, and that one step reaps."""
 PRUNE_EVERY_S = 60.0
+T = TypeVar("T")
 
 
 def _wall_ms() -> int:
@@ -369,6 +375,36 @@ class SQLiteQueueStore:
     def write_s(self) -> float:
         """Seconds the writer has spent in them."""
         return self._journal.busy_s
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        """Every end of a job is told here anyway."""
+
+    # ── beside the jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        now_ms = self._wall_ms()
+        until_ms = now_ms + round(for_s * 1000)
+        return await self._decide(lambda db: standing.claim_lead(db, owner, epoch, until_ms, now_ms=now_ms, is_elected=is_elected))
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        until_ms = self._wall_ms() + round(for_s * 1000)
+        return await self._decide(lambda db: standing.set_lead_end(db, owner, epoch, until_ms))
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._decide(lambda db: standing.set_lead_end(db, owner, epoch, 0))
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._reader.run(lambda db: standing.read_documents(db, kind))
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._decide(lambda db: standing.put_document(db, kind, name, data, version))
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._decide(lambda db: standing.remove_document(db, kind, name, version))
+
+    async def _decide(self, decide: Callable[[Database], T]) -> T:
+        value: T = await self._journal.put(standing.Decision(decide))
+        return value
 
     def backlog(self) -> Backlog:
         return self._state.outbox.backlog()

@@ -36,8 +36,11 @@ __all__ = [
     "Backlog",
     "CancelKind",
     "Claim",
+    "Document",
+    "DocumentKind",
     "Durability",
     "FinishedLookup",
+    "Lead",
     "Life",
     "Live",
     "LivePage",
@@ -147,6 +150,27 @@ class LostClaims(msgspec.Struct, frozen=True):
     suspects: int
 
 
+class Lead(msgspec.Struct, frozen=True, array_like=True):
+    """The leadership as installed. `left_s`: until it expires by the store's clock; 0: expired, resigned, or there never was one."""
+
+    epoch: int
+    owner: str
+    left_s: float
+
+
+class DocumentKind(str, Enum):
+    USER = "user"
+    SCHEDULE = "schedule"
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """Something small that every node must see alike. `version` rises with every change."""
+
+    name: str
+    data: bytes
+    version: int
+
+
 FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
 """ids -> their records, given to a store so that it can tell a repeat of a job that has left it."""
 
@@ -212,4 +236,27 @@ class QueueStore(Protocol):
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
 
     def backlog(self) -> Backlog: ...
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        """Have `on_finished` called here when these become final, whichever node finishes them. Look at their states afterwards: one
+        that was final before is not told. A call may be lost; who waits looks again every 2 s."""
+
+    # ── leadership, and what every node must see alike ───────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        """Install (owner, epoch), if the epoch is above the installed one and that has ended or is the owner's; an elected leader need
+        not wait for the end. Returns what is installed now: its epoch is the floor for who was refused."""
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        """False: something else is installed. An expired one may be renewed as long as nobody followed."""
+
+    async def release_lead(self, owner: str, epoch: int) -> bool: ...
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        """All of a kind, by name."""
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        """Compare and set: `version` is the one it replaces, 0: it is new. Returns the new version; 0: another is there now, or none."""
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool: ...
 
