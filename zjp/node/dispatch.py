@@ -67,6 +67,8 @@ class Dispatch:
         self._next_due_s: float | None = None
         self._version = 0
         self._unserved_since: dict[bytes, float] = {}
+        self._served: frozenset[str] = frozenset()
+        """By the nodes that share the queue, as last asked."""
         self._progress: dict[bytes, bytes] = {}
         self._loops: list[asyncio.Task[None]] = []
 
@@ -326,6 +328,9 @@ class Dispatch:
         self._saw_version(renewal.version)
 
     async def _tend_once(self) -> None:
+        if self._store.is_shared:
+            await self._store.publish(sorted(self.tasks))
+            self._served = await self._store.served()
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:
             self._stats.add("zjp_leases_expired_total", tended.reaped)

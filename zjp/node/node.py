@@ -19,7 +19,7 @@ from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..job import Limits
 from ..log import event
-from ..queue.store import Life
+from ..queue.store import TURN_S, Life, OutboxItem
 from ..records.outbox import OutboxDrain
 from ..retry import RetryPolicy
 from ..worker.marks import read_folder
@@ -103,14 +103,15 @@ class Node:
         self.stats = NodeStats(data.node_id, data.boot)
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
-            take=self.queue.outbox,
+            take=self._take_finished,
             remove=self.queue.outbox_remove,
             append=self.records.append,
             backlog=self.queue.backlog,
             batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
-        self._housekeeping = [asyncio.create_task(self._outbox_loop()), asyncio.create_task(self._prune_loop())]
+        loops = (self._outbox_loop, self._outbox_look_loop, self._prune_loop)
+        self._housekeeping = [asyncio.create_task(loop()) for loop in loops]
         self.outbox.wake()
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
@@ -197,6 +198,17 @@ class Node:
                 log.exception("outbox.failed")
                 self.stats.add("zjp_internal_errors_total")
                 await asyncio.sleep(1.0)
+
+    async def _take_finished(self, limit: int) -> Sequence[OutboxItem]:
+        """Nodes that share an outbox take turns."""
+        return await self.queue.outbox(limit) if await self.queue.outbox_turn() else ()
+
+    async def _outbox_look_loop(self) -> None:
+        """What other nodes put into a shared outbox, or left there when they died, wakes nobody here."""
+        while self.queue.is_shared:
+            await asyncio.sleep(TURN_S / 2)
+            if self.queue.backlog().count:
+                self.outbox.wake()
 
     async def _prune_loop(self) -> None:
         while True:

@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, Record, StoredJob
-from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
 from . import standing
+from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
 from .database import MEMORY, Database, Lock, open_database
 from .disk import Disk
 from .intake import Intake
@@ -67,6 +67,8 @@ def _wall_ms() -> int:
 
 
 class SQLiteQueueStore:
+    is_shared: bool = False
+
     def __init__(
         self,
         path: str | Path,
@@ -96,6 +98,7 @@ class SQLiteQueueStore:
         self._pruned_at = now_s()
         self._lock: Lock | None = None
         self._db: Database | None = None
+        self._served: frozenset[str] = frozenset()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -359,6 +362,15 @@ class SQLiteQueueStore:
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return self._state.outbox.oldest(limit)
+
+    async def outbox_turn(self) -> bool:
+        return True
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        self._served = frozenset(tasks)
+
+    async def served(self) -> frozenset[str]:
+        return self._served
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         rows = self._state.outbox.remove(items)

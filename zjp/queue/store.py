@@ -33,6 +33,7 @@ from ..wire.messages import CancelKind, Durability, QueueCount, SubmitKind, Subm
 
 __all__ = [
     "SCAN_MAX",
+    "TURN_S",
     "Backlog",
     "CancelKind",
     "Claim",
@@ -119,6 +120,7 @@ class Tended(msgspec.Struct, frozen=True):
     next_due_s: float | None
 
 
+TURN_S = 2.0
 SCAN_MAX = 10_000
 """Live jobs that one list call looks at; a page may be short while its cursor is not empty."""
 
@@ -178,6 +180,8 @@ FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
 class QueueStore(Protocol):
     """See the module's docstring for what every method promises."""
 
+    is_shared: bool
+    """Other nodes may work on it as well."""
     level: Durability
     on_ready: Callable[[], None] | None
     on_finished: Callable[[Sequence[bytes]], None] | None
@@ -234,6 +238,16 @@ class QueueStore(Protocol):
         """The oldest `limit` items, again until removed."""
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
+
+    async def outbox_turn(self) -> bool:
+        """Whether this life is the one to move the outbox to the records now; who asks keeps the turn for TURN_S. Only to save work: two
+        who move the same do no harm."""
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        """Tell the other nodes what this one serves, for as long as its lease lasts."""
+
+    async def served(self) -> frozenset[str]:
+        """What the nodes whose lease lasts serve, this one included."""
 
     def backlog(self) -> Backlog: ...
 

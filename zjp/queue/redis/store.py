@@ -18,6 +18,7 @@ from ...errors import InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ..layout import QUEUES_MAX
 from ..store import (
+    TURN_S,
     Backlog,
     CancelKind,
     Claim,
@@ -60,6 +61,8 @@ LANES = ("submit", "claim", "finish", "outbox", "renew", "other")
 
 
 class RedisQueueStore:
+    is_shared: bool = True
+
     def __init__(
         self,
         url: str,
@@ -414,6 +417,15 @@ class RedisQueueStore:
         count, data_bytes, values = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
         return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+
+    async def outbox_turn(self) -> bool:
+        return bool(await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"))
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        await self._ask("publish", [self._life, *tasks], "renew")
+
+    async def served(self) -> frozenset[str]:
+        return frozenset(name.decode() for name in await self._ask("served", [], "renew"))
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
