@@ -20,6 +20,9 @@ from zjp.job import FINAL_STATES, JobFilter, JobSpec, JobState, Record, format_i
 from zjp.queue.store import (
     Backlog,
     Claim,
+    Document,
+    DocumentKind,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -119,6 +122,29 @@ class RecordingStore:
         if tended.reaped:
             self._recorder.write("reap", "ok", count=tended.reaped, t0=t0)
         return tended
+
+    # What is not part of the history
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        await self._store.watch(ids)
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        return await self._store.claim_lead(owner, epoch, for_s, is_elected=is_elected)
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        return await self._store.renew_lead(owner, epoch, for_s)
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._store.release_lead(owner, epoch)
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._store.documents(kind)
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._store.put_document(kind, name, data, version)
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._store.remove_document(kind, name, version)
 
     # What a client would write down
 

@@ -80,8 +80,8 @@ async def listening(*stores: RedisQueueStore) -> None:
 # ── leases and zombies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
-    ids = await add(one, *producer.specs(10))
+async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    ids = await add(one, *Producer().specs(10))
     await one.claim(5, ALL)
     await let_lapse(bench, two)
     assert ids_of(await two.claim(10, ALL)) == ids
@@ -134,9 +134,9 @@ async def test_nobody_is_reaped_for_an_outage(bench: RedisBench, one: RedisQueue
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model that trusts TIME: it is a wall clock."""
-    await add(one, *producer.specs(3))
+    await add(one, *Producer().specs(3))
     claim = await one.claim(3, ALL)
     for _ in range(int(LEASE_S) - 2):
         bench.pass_time(1.0)
@@ -297,7 +297,8 @@ async def test_claims_side_by_side_share_the_jobs(one: RedisQueueStore, two: Red
 
     mine, others = await asyncio.gather(claim_all(one), claim_all(two))
     assert sorted(mine + others) == sorted(ids)
-    assert mine and others
+    assert mine
+    assert others
 
 
 # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

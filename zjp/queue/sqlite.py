@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, Record, StoredJob
-from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
 from . import standing
+from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
 from .database import MEMORY, Database, Lock, open_database
 from .disk import Disk
 from .intake import Intake

@@ -231,7 +231,8 @@ class QueueStore(Protocol):
         """Jobs that are not finished. Raises: InvalidJob on a cursor that is none."""
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
-        """The oldest `limit` items, again until removed."""
+        """The oldest `limit` items, again until removed. Of several nodes each gives what it finished itself first; none are left only
+        when it gives none."""
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
 
