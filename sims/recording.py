@@ -229,8 +229,8 @@ class RecordingStore:
     def backlog(self) -> Backlog:
         return self._store.backlog()
 
-    async def outbox_turn(self) -> bool:
-        return await self._store.outbox_turn()
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        return await self._store.outbox_share(limit)
 
     async def watch(self, ids: Sequence[bytes]) -> None:
         await self._store.watch(ids)

@@ -19,7 +19,7 @@ from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..job import Limits
 from ..log import event
-from ..queue.store import TURN_S, Life, OutboxItem
+from ..queue.store import TURN_S, Life
 from ..records.outbox import OutboxDrain
 from ..retry import RetryPolicy
 from ..worker.marks import read_folder
@@ -103,7 +103,7 @@ class Node:
         self.stats = NodeStats(data.node_id, data.boot)
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
-            take=self._take_finished,
+            take=self.queue.outbox_share,
             remove=self.queue.outbox_remove,
             append=self.records.append,
             backlog=self.queue.backlog,
@@ -198,10 +198,6 @@ class Node:
                 log.exception("outbox.failed")
                 self.stats.add("zjp_internal_errors_total")
                 await asyncio.sleep(1.0)
-
-    async def _take_finished(self, limit: int) -> Sequence[OutboxItem]:
-        """Nodes that share an outbox take turns."""
-        return await self.queue.outbox(limit) if await self.queue.outbox_turn() else ()
 
     async def _outbox_look_loop(self) -> None:
         """What other nodes put into a shared outbox, or left there when they died, wakes nobody here."""

@@ -363,8 +363,8 @@ class SQLiteQueueStore:
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return self._state.outbox.oldest(limit)
 
-    async def outbox_turn(self) -> bool:
-        return True
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        return await self.outbox(limit)
 
     async def publish(self, tasks: Sequence[str]) -> None:
         self._served = frozenset(tasks)

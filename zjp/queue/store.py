@@ -121,6 +121,7 @@ class Tended(msgspec.Struct, frozen=True):
 
 
 TURN_S = 2.0
+"""How long a node keeps the turn to move what others left in a shared outbox."""
 SCAN_MAX = 10_000
 """Live jobs that one list call looks at; a page may be short while its cursor is not empty."""
 
@@ -237,11 +238,11 @@ class QueueStore(Protocol):
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         """The oldest `limit` items, again until removed."""
 
-    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        """What this life is to move to the records now: what it finished itself first; what others left there in its turn only. Only to
+        save work: two who move the same do no harm."""
 
-    async def outbox_turn(self) -> bool:
-        """Whether this life is the one to move the outbox to the records now; who asks keeps the turn for TURN_S. Only to save work: two
-        who move the same do no harm."""
+    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
 
     async def publish(self, tasks: Sequence[str]) -> None:
         """Tell the other nodes what this one serves, for as long as its lease lasts."""

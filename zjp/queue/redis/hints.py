@@ -14,7 +14,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from .address import Address
+from ...redis.address import Address
 
 RETRY_S = (0.1, 1.0)
 PING_S = 15.0

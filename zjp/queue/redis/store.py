@@ -16,6 +16,9 @@ from typing import Any
 
 from ...errors import InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
+from ...redis.address import connections
+from ...redis.lane import Lane
+from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
     TURN_S,
@@ -38,17 +41,16 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .address import connections
-from .claiming import cancelled_arguments, claimed_jobs, finish_arguments, has_repeats
+from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
+from .fresh import Fresh
 from .hints import Hints
 from .intake import Intake, full
-from .lane import Lane
 from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, read_record, unique_key
 from .looking import Looker
-from .script import Scripts
 from .server import examine
 from .standing import Standing
 
+PACKAGE = "zjp.queue"
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
 PURGE_CHUNK = 1_000
@@ -96,6 +98,7 @@ class RedisQueueStore:
         self._calls = 0
         self._claim_call: int | None = None
         self._seen: tuple[float, float] | None = None
+        self._fresh = Fresh()
         self._boot = 0
         self._version = 0
         self._purges: set[asyncio.Task[int]] = set()
@@ -107,7 +110,7 @@ class RedisQueueStore:
         try:
             server = await examine(self._lanes["other"])
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
-            self._scripts = Scripts(self._prefix, has_flags=server.has_flags)
+            self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
             arguments = [life.node, life.boot, self._lease_ms, *started]
             boot, registration, lost, suspects, count, data_bytes, version, now_ms = await self._ask("open", arguments, "renew")
         except BaseException:
@@ -255,7 +258,10 @@ class RedisQueueStore:
         if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
         now_ms = self._server_ms()
-        refused, cancelling = await self._finish(finish_arguments(outcomes, now_ms))
+        arguments = finish_arguments(outcomes, now_ms)
+        refused, cancelling = await self._finish(arguments)
+        for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
+            self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
@@ -334,6 +340,8 @@ class RedisQueueStore:
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise full(count, data_bytes, self._limits)
+        for record in records:
+            self._fresh.forget(record.job.spec.id)
         if any(answers):
             self._hint()
         return [bool(answer) for answer in answers]
@@ -418,8 +426,11 @@ class RedisQueueStore:
         self._note_backlog(count, data_bytes)
         return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
 
-    async def outbox_turn(self) -> bool:
-        return bool(await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"))
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        if fresh := self._fresh.oldest(limit):
+            return fresh
+        has_turn = await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox")
+        return await self.outbox(limit) if has_turn else ()
 
     async def publish(self, tasks: Sequence[str]) -> None:
         await self._ask("publish", [self._life, *tasks], "renew")
@@ -435,6 +446,7 @@ class RedisQueueStore:
             job = item.record.job
             arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
         count, data_bytes = await self._ask("outbox_remove", arguments, "outbox")
+        self._fresh.remove(items)
         self._note_backlog(count, data_bytes)
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage:
