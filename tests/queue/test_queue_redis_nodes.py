@@ -403,7 +403,7 @@ async def test_what_a_dead_node_left_is_moved_by_one_of_the_others(bench: RedisB
     done = await run_all(two)
     three = await bench.join("node-3")
     assert [item.record.job.spec.id for item in await one.outbox_share(10)] == done
-    assert await three.outbox_share(10) == [], "it is the first one's turn"
+    assert not await three.outbox_share(10), "it is the first one's turn"
     bench.pass_time(3)
     assert [item.record.job.spec.id for item in await three.outbox_share(10)] == done
 

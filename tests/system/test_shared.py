@@ -78,7 +78,7 @@ def await_that(claim: Callable[[], Any], within_s: float = 20.0) -> None:
 
 
 def nodes_of(jobs: Any) -> set[str]:
-    return {job.attempts[-1].node for job in jobs}
+    return {job.attempts[-1].node_id for job in jobs}
 
 
 def test_nodes_share_the_work_and_any_of_them_answers_for_any_job(redis: RedisServer, node_on: Callable[..., RunningNode]) -> None:
@@ -110,7 +110,7 @@ def test_idle_node_is_told_of_a_job_that_came_to_another(redis: RedisServer, nod
     with asks.client() as client:
         client.submit("noop", {}).wait(timeout=20)
         waits = [client.submit("noop", {}).wait(timeout=20) for _ in range(5)]
-        late_s = sorted((job.started_at - job.created_at).total_seconds() for job in waits)
+        late_s = sorted(job.started_at - job.created_at for job in waits)
         assert late_s[2] < 0.2 * CI_FACTOR, "without the hint it is found once a second"
 
 
@@ -140,11 +140,11 @@ def test_zombie_node_is_refused_what_it_brings_late(redis: RedisServer, node_on:
     await_that(lambda: len((tmp_path / "go.started").read_text().splitlines()) == 2, 60)
     (tmp_path / "go").touch()
     with two.client() as client:
-        assert client.wait(job.id, timeout=20).attempts[-1].node == "two"
+        assert client.wait(job.id, timeout=20).attempts[-1].node_id == "two"
         os.kill(one.pid, signal.SIGCONT)
         await_that(lambda: one.events("lease.lost"))
         found = client.get(job.id)
-        assert (found.status, [attempt.node for attempt in found.attempts]) == (JobState.COMPLETED, ["one", "two"])
+        assert (found.status, [attempt.node_id for attempt in found.attempts]) == (JobState.COMPLETED, ["one", "two"])
 
 
 def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
@@ -157,8 +157,8 @@ def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
         redis.kill()
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            client.submit("noop", {}, deadline="2s")
-        assert time.monotonic() - began < 4 * CI_FACTOR
+            client.submit("noop", {}, deadline="4s")
+        assert time.monotonic() - began < 6 * CI_FACTOR
         (tmp_path / "go").touch()
         await_that(lambda: node.events("outcome.held"))
         redis.start()
@@ -204,7 +204,7 @@ def test_type_that_only_another_node_serves_waits_for_it(redis: RedisServer, nod
     here = node_on(redis, "here", app="tests.fakes:plain")
     there = node_on(redis, "there")
     with here.client() as client:
-        assert client.submit("async_echo", {"value": 7}).wait(timeout=30).attempts[-1].node == "there"
+        assert client.submit("async_echo", {"value": 7}).wait(timeout=30).attempts[-1].node_id == "there"
     assert there.is_running
 
 
