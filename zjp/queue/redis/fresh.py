@@ -1,6 +1,7 @@
 """What this node has just finished, kept until the records have it: its own drain need not read it back from the server. Pure.
 
-Only a copy: the outbox is in Redis, and what is not here (finished by others, by a cancel, in a former life, beyond the bound) is read there.
+Only a copy: the outbox is in Redis, and what is not here (finished by others, by a cancel, in a former life, beyond the bound) is read
+there.
 """
 
 from __future__ import annotations
