@@ -321,6 +321,21 @@ async def test_claim_whose_answer_was_lost_is_handed_out_again(server: RedisServ
     assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
+async def test_claim_whose_caller_gave_up_is_handed_out_again(store: RedisQueueStore) -> None:
+    ids = await add(store, *Producer().specs(5))
+    asked = asyncio.create_task(store.claim(5, ALL))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert sorted(ids_of(await store.claim(5, ALL))) == sorted(ids)
+
+
+async def test_claims_at_once_give_each_job_once(store: RedisQueueStore) -> None:
+    ids = await add(store, *Producer().specs(60))
+    claims = await asyncio.gather(*(store.claim(10, ALL) for _ in range(6)))
+    assert [job_id for claim in claims for job_id in ids_of(claim)] == ids
+
+
 async def _once_back(store: RedisQueueStore) -> Claim:
     while True:
         try:

@@ -220,6 +220,19 @@ async def test_entry_of_a_cancelled_job_is_no_second_turn_for_its_next_run(one: 
     assert not (await two.claim(10, ALL)).jobs
 
 
+@pytest.mark.parametrize("times", [1, 3])
+async def test_stale_and_true_entry_of_one_job_taken_together(one: RedisQueueStore, times: int) -> None:
+    """Fails on a model that reads the count of stale entries once for all entries of an id: the true one went with them."""
+    first, *others = await add(one, *Producer().specs(9))
+    for _ in range(times):
+        await one.cancel([first])
+        (record,) = await one.get([first])
+        assert isinstance(record, Record)
+        assert await one.requeue([record]) == [True]
+    assert ids_of(await one.claim(20, ALL)) == [*others, first]
+    assert await pending(one) == 0
+
+
 async def test_late_removal_of_a_former_run_leaves_the_live_job(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Two nodes drain the outbox; the job is run again between their removals. Fails on removal by id."""
     (job_id,) = await add(one, *Producer().specs(1))
@@ -384,6 +397,16 @@ def _collect(told: list[bytes], event: asyncio.Event) -> Callable[[object], None
         event.set()
 
     return take
+
+
+async def test_a_job_of_a_queue_that_its_sender_does_not_serve_wakes_who_does(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await listening(two)
+    ready = on_ready(two)
+    await one.claim(5, {"another": 1})
+    await two.claim(5, ALL)
+    ready.clear()
+    await add(one, *Producer().specs(1))
+    await heard(ready)
 
 
 # ── who moves the outbox ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -150,12 +150,16 @@ end
 -- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.
 local function without_stale(found)
     local counts = call('HMGET', P .. 'stale', unpack(found))
-    local kept = {}
+    local kept, left = {}, {} -- an id may come twice: its stale entries first, then the one that counts
     for at, id in ipairs(found) do
-        if not counts[at] then
+        left[id] = left[id] or tonumber(counts[at] or 0)
+        if left[id] == 0 then
             kept[#kept + 1] = id
-        elseif call('HINCRBY', P .. 'stale', id, -1) <= 0 then
-            call('HDEL', P .. 'stale', id)
+        else
+            left[id] = left[id] - 1
+            if call('HINCRBY', P .. 'stale', id, -1) <= 0 then
+                call('HDEL', P .. 'stale', id)
+            end
         end
     end
     return kept

@@ -1,6 +1,6 @@
 -- use: clock level wake
 -- Store one request, or nothing of it. Checks everything before its first write, which is the one that `maxmemory` refuses.
--- ARGV: 'queue known' flag, queues max, is the sender idle, outbox count max, bytes max, window ms, default key ttl ms,
+-- ARGV: 'queue known' flag, queues max, the sender's life when it is idle, else '', outbox count max, bytes max, window ms, default key ttl ms,
 --       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
 --       suspects: n x id (must not be known)
 --       groups: n x (level, count, count x id, count x (id, value))
@@ -154,8 +154,11 @@ for _, session in ipairs(sessions) do
     -- Kept until its ids look old by the store's clock, too: what is forgotten is then suspected by its age.
     call('SET', P .. 's:' .. session[1], session[2] .. ':' .. session[3], 'PX', string.format('%.0f', session[4] - now + window_ms))
 end
-local woken = tonumber(ARGV[3])
 for queue, count in pairs(ready) do
+    local woken = 0 -- the sender claims by itself, when it serves this queue and has room
+    if ARGV[3] ~= '' then
+        woken = math.min(1, call('SREM', P .. 'idle:' .. queue, ARGV[3]) + call('SREM', P .. 'idle:*', ARGV[3]))
+    end
     wake(queue, count, woken)
 end
 return {'ok', out_count, out_bytes, delayed and 1 or 0, unpack(answers)}

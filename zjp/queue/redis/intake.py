@@ -50,9 +50,9 @@ class Intake:
 
     def __init__(
         self, run: Run, seek: Seek, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
-        is_idle: Callable[[], bool], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
+        idle_life: Callable[[], bytes], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
     ) -> None:  # fmt: skip
-        self._run, self._seek, self._finished, self._note, self._is_idle = run, seek, finished, note, is_idle
+        self._run, self._seek, self._finished, self._note, self._idle_life = run, seek, finished, note, idle_life
         self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
@@ -152,7 +152,7 @@ class Intake:
     ) -> dict[bytes, Submitted]:
         queues = {spec.queue for spec in specs}
         arguments: list[Any] = [
-            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, b"1" if self._is_idle() else b"0", *self._limits,
+            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, self._idle_life(), *self._limits,
             self._window_ms, CALLER_WINDOW_MS, len(sessions),
         ]  # fmt: skip
         for session in sessions:

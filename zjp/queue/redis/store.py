@@ -96,7 +96,7 @@ class RedisQueueStore:
         self._backlog = Backlog(0, 0)
         self._is_idle = False
         self._calls = 0
-        self._claim_call: int | None = None
+        self._lost_claim: int | None = None
         self._seen: tuple[float, float] | None = None
         self._fresh = Fresh()
         self._boot = 0
@@ -123,7 +123,7 @@ class RedisQueueStore:
         self._version = self._versioned(version)
         self._intake = Intake(
             self._submit, self._seek, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            is_idle=lambda: self._is_idle, server_ms=self._server_ms, note=self._note_submit,
+            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._standing = Standing(self._ask)
@@ -235,16 +235,20 @@ class RedisQueueStore:
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
         if count <= 0:
             return Claim(0, (), None, self._version)
-        former, self._calls = self._claim_call, self._calls + 1
-        number = self._claim_call = former if former is not None else self._calls
+        former, self._lost_claim = self._lost_claim, None
+        self._calls += 1
+        number = former if former is not None else self._calls
         arguments: list[Any] = [
             self._life, self._registration, count, number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
             self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
-        reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
-        self._claim_call = None
+        try:
+            reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
+        except BaseException:
+            self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
+            raise
         fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
         self._note_backlog(out_count, out_bytes)
         self._tell(ended)
