@@ -42,6 +42,8 @@ SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN = _IOR('X', 125, __u32)."""
 NO_LOG_FLUSH = struct.pack("I", 2)
 TOOLS = ("mkfs.ext4", "mount", "umount", "losetup", "setpriv")
+SYSTEM_FOLDERS = "/usr/sbin:/sbin"
+"""Where they may lie, and are not always looked for."""
 TOOL_LIMIT_S = 60.0
 TRIAL_BYTES = 16 << 20
 MAKE_TRIES = 10
@@ -180,7 +182,7 @@ def what_is_missing() -> str:
         return "power cuts need Linux (ext4 on a loop device)"
     if os.geteuid() != 0:
         return "power cuts need root (mount, loop devices)"
-    if absent := [name for name in TOOLS if shutil.which(name) is None]:
+    if absent := [name for name in TOOLS if _find(name) is None]:
         return f"power cuts need {', '.join(absent)}"
     try:
         with own_folder() as folder, Image(folder, TRIAL_BYTES) as image:
@@ -197,5 +199,9 @@ def _tool(*command: str) -> None:
         raise CannotCut(f"{' '.join(command)}: {said.stderr.strip() or said.returncode}")
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=TOOL_LIMIT_S, check=False)
+def _find(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_FOLDERS)
+
+
+def _run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([_find(name) or name, *arguments], capture_output=True, text=True, timeout=TOOL_LIMIT_S, check=False)
