@@ -1,7 +1,7 @@
 """Those who give a node work until its power goes: each a thread with a Client, and all that it is told goes into the ledger.
 
 Submits go out one by one and in requests of up to a hundred; every second request has ids made here, so that it can be said again after the
-cut. One asker waits for its jobs and hears how they end.
+cut. One asker waits for its jobs and hears how they end; those that submit one by one cancel some.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zjp import Client
 from zjp.client.blocking import Job
 from zjp.errors import JobCancelled, JobFailed, ZjpError
 from zjp.job import format_id, make_id
+from zjp.wire.messages import CancelKind
 
 TIMEOUT_S = 1.0
 """For one call; a node without power answers none, so a run waits so long after each cut."""
@@ -29,7 +30,9 @@ LOOK_EVERY_S = 0.02
 REPEATED_MAX = 5
 WAITED_FOR = 10
 DELAY_MAX_S = 1.5
-KINDS = (("draw", 70), ("rest", 15), ("refuse", 5), ("later", 10))
+KINDS = (("draw", 65), ("rest", 15), ("refuse", 5), ("later", 15))
+CANCELLED_SHARE = 0.5
+CANCELLED = "cancelled"
 
 
 def outcome_of(job: Job) -> str:
@@ -38,7 +41,9 @@ def outcome_of(job: Job) -> str:
         return ""
     try:
         return f"{job.status.value} {job.result}"
-    except (JobFailed, JobCancelled) as end:
+    except JobCancelled:
+        return CANCELLED
+    except JobFailed as end:
         return f"{job.status.value} {end}"
 
 
@@ -106,8 +111,20 @@ class Many(Asker):
 
 
 class OneByOne(Asker):
+    """Cancels some of what is to run later: acknowledged, it never starts."""
+
     def _ask(self) -> None:
-        self._submit(self._jobs(1, has_ids=self._draw.random() < 0.5))
+        jobs = self._jobs(1, has_ids=self._draw.random() < 0.5)
+        made = self._submit(jobs)
+        if made and "delay" in jobs[0] and self._draw.random() < CANCELLED_SHARE:
+            self._cancel(made[0])
+
+    def _cancel(self, job: Job) -> None:
+        try:
+            if job.cancel() is CancelKind.CANCELLED:
+                self._ledger.tells({job.id: CANCELLED})
+        except (ZjpError, TimeoutError):
+            pass  # nobody was told
 
 
 class Waiting(Asker):

@@ -16,12 +16,16 @@ from pathlib import Path
 from tests.power.image import Image
 from tests.power.judge import Verdict, describe, judge
 from tests.power.ledger import Ledger
-from tests.power.system import DoesNotStart, System
+from tests.power.system import LOSS_AGE_MAX_S, DoesNotStart, System
+from zjp.wire.messages import Durability
 
 IMAGE_BYTES = 384 << 20
 CUTS_PER_DISK = 5
 UNDER_LOAD_S = (0.2, 2.5)
 """The cut comes so long after the first request, at random."""
+AT_START_SHARE = 0.3
+"""Of cuts, after which the power goes once more, while the system starts: what recovery had begun must not make it worse."""
+AT_START_S = (0.0, 1.5)
 FINISH_LIMIT_S = 60.0
 ASKERS_LIMIT_S = 10.0
 
@@ -37,8 +41,10 @@ class Plan:
 @dataclass(slots=True)
 class Outcome:
     plan: Plan
-    promise_s: float | None
-    """The system's `loss_age_max_s`."""
+    level: Durability = Durability.PROCESS
+    """What the system's acknowledgements said they are worth."""
+    at_start: int = 0
+    """Further cuts, while the system was starting after one."""
     verdicts: list[Verdict] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     """Sentences; empty: the promise was kept."""
@@ -49,13 +55,12 @@ def run(plan: Plan, folder: Path, make_system: Callable[[Path], System], tell: C
     """`folder` from `image.own_folder`. Raises what is no fault of the system: CannotCut, an asker's own failure."""
     began = time.monotonic()
     draw = random.Random(f"{plan.store} {plan.seed}")
-    outcome = Outcome(plan, None)
+    outcome = Outcome(plan)
     for first in range(0, plan.cuts, CUTS_PER_DISK):
         part = folder / f"{plan.store}-{first}"
         part.mkdir()
         with Image(part, IMAGE_BYTES) as image:
             system = make_system(part / "s")
-            outcome.promise_s = system.loss_age_max_s
             try:
                 _one_disk(outcome, image, system, draw, range(first, min(first + CUTS_PER_DISK, plan.cuts)), tell)
             finally:
@@ -71,8 +76,13 @@ def _one_disk(
     ledger = Ledger(image.mount.parent / "h.jsonl")
     try:
         system.start(image.mount)
+        outcome.level = system.level()
         for number in cuts:
             cut_ns = _cut_under_load(system, image, ledger, f"{outcome.plan.seed} {number}", draw.uniform(*outcome.plan.under_load_s))
+            image.mount_again()
+            if draw.random() < AT_START_SHARE:
+                outcome.at_start += 1
+                _cut_at_start(system, image, draw.uniform(*AT_START_S))
             verdict, wrong = _look_after(system, image, ledger, cut_ns)
             wrong = [f"cut {number + 1}: {one}" for one in (*verdict.wrong, *wrong)]
             outcome.verdicts.append(verdict)
@@ -106,9 +116,17 @@ def _cut_under_load(system: System, image: Image, ledger: Ledger, seed: str, aft
     return cut_ns
 
 
+def _cut_at_start(system: System, image: Image, after_s: float) -> None:
+    """Raises: DoesNotStart."""
+    system.begin(image.mount)
+    threading.Event().wait(after_s)
+    image.cut(system.strike)
+    system.die()
+    image.mount_again()
+
+
 def _look_after(system: System, image: Image, ledger: Ledger, cut_ns: int) -> tuple[Verdict, list[str]]:
     """Raises: DoesNotStart."""
-    image.mount_again()
     corrupt = system.check(image.mount)
     system.start(image.mount)
     account = ledger.account()
@@ -121,7 +139,7 @@ def _look_after(system: System, image: Image, ledger: Ledger, cut_ns: int) -> tu
         wrong.append(f"work was not finished: {fault}")
     last = system.look(list({**first, **ledger.acknowledged}))
     ledger.starts_over(last)
-    return judge(account, cut_ns, first, last, loss_age_max_s=system.loss_age_max_s, corrupt=corrupt), wrong
+    return judge(account, cut_ns, first, last, loss_age_max_s=LOSS_AGE_MAX_S[system.level()], corrupt=corrupt), wrong
 
 
 def _stop(outcome: Outcome, system: System, image: Image) -> None:

@@ -31,6 +31,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -47,6 +48,8 @@ SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 TOOL_LIMIT_S = 60.0
 TRIAL_BYTES = 16 << 20
 MAKE_TRIES = 10
+HELD_LIMIT_S, HELD_LOOK_S = 5.0, 0.05
+"""Children of a killed process end by themselves, a little later; the mount has no event for it."""
 
 
 class CannotCut(Exception):
@@ -86,8 +89,12 @@ class Image:
         return cut_ns
 
     def mount_again(self) -> None:
-        """Raises: CannotCut when a process still holds the mount."""
-        _tool("umount", str(self.mount))
+        """Raises: CannotCut when a process still holds the mount after HELD_LIMIT_S."""
+        end = time.monotonic() + HELD_LIMIT_S
+        while (said := _run("umount", str(self.mount))).returncode:
+            if time.monotonic() > end:
+                raise CannotCut(f"{said.stderr.strip()}; every process that has a file open there must be ended first")
+            threading.Event().wait(HELD_LOOK_S)
         self._mount()
 
     def _mount(self) -> None:

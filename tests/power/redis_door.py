@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from scripts.redis_server import RedisServer
+from zjp.wire.messages import Durability
 
 TIMEOUT_S = 1.0
 CLAIM_MAX = 50
@@ -98,6 +99,13 @@ class Door:
         """What claims of the dead still hold goes back."""
         count: int = self._release([OPEN, CLAIMS, QUEUE], [])
         return count
+
+    def level(self) -> Durability:
+        """From the server's real settings."""
+        said = self._redis.config_get("append*")
+        if said["appendonly"] != "yes":
+            return Durability.PROCESS
+        return {"always": Durability.DISK, "everysec": Durability.DISK_1S}.get(said["appendfsync"], Durability.PROCESS)
 
     def live_count(self) -> int:
         count: int = self._redis.hlen(LIVE)

@@ -18,9 +18,8 @@ from tests.power.ledger import Ledger
 from tests.power.redis_door import FAULTS, Door, door
 from tests.power.system import DoesNotStart
 from zjp.job import format_id, make_id
+from zjp.wire.messages import Durability
 
-EVERYSEC_AGE_MAX_S = 1.2
-"""Redis syncs once a second, in a thread that has to wake up and wait for the disk."""
 REQUEST_MAX = 100
 PAUSE_MAX_S = 0.01
 PRODUCERS = 3
@@ -78,9 +77,7 @@ class _Worker(_Asker):
 class RedisQueue:
     """`appendfsync`: always or everysec."""
 
-    def __init__(self, folder: Path, appendfsync: str) -> None:
-        self.name = f"redis-{appendfsync}"
-        self.loss_age_max_s = None if appendfsync == "always" else EVERYSEC_AGE_MAX_S
+    def __init__(self, appendfsync: str) -> None:
         self._options = {"appendonly": "yes", "appendfsync": appendfsync, "save": "", "aof-load-truncated": "yes"}
         self._server: RedisServer | None = None
 
@@ -94,6 +91,13 @@ class RedisQueue:
             raise DoesNotStart(str(fault)) from fault
         with door(self._running) as redis:
             redis.release_all()
+
+    def level(self) -> Durability:
+        with door(self._running) as redis:
+            return redis.level()
+
+    def begin(self, disk: Path) -> None:
+        self.start(disk)
 
     def askers(self, ledger: Ledger, seed: str) -> list[_Asker]:
         producers: list[_Asker] = [_Producer(self._running, ledger, f"{seed} p{index}") for index in range(PRODUCERS)]

@@ -17,6 +17,7 @@ from tests.power.asking import Asker, askers, finish_all, look, say_again
 from tests.power.ledger import Ledger
 from tests.power.system import DoesNotStart
 from tests.system.running import DidNotStart, RunningNode
+from zjp.wire.messages import Durability
 
 DIES_WITH_RUN = ("setpriv", "--pdeathsig", "KILL")
 """Also when the run is killed, nothing that holds the disk outlives it."""
@@ -28,14 +29,12 @@ class _Node(RunningNode):
     program = REAL
 
     def _program(self) -> list[str]:
-        return [*DIES_WITH_RUN, sys.executable, "-m", self.program]
+        # What a killed node leaves among the temporary files goes with the run's folder.
+        return ["env", f"TMPDIR={self.folder}", *DIES_WITH_RUN, sys.executable, "-m", self.program]
 
 
 class SQLiteNode:
     """`program`: the module to run, the node itself or the one with a planted bug."""
-
-    name = "sqlite"
-    loss_age_max_s: float | None = None
 
     def __init__(self, folder: Path, program: str = REAL) -> None:
         self._node = _Node(
@@ -51,6 +50,14 @@ class SQLiteNode:
         except DidNotStart as fault:
             raise DoesNotStart(str(fault)) from fault
         self._family = grips_on(_family(self._node.pid))
+
+    def level(self) -> Durability:
+        with self._node.client() as client:
+            return client.ping().level
+
+    def begin(self, disk: Path) -> None:
+        self._node.launch(data_dir=disk / "data")
+        self._family = []  # its workers, when it has any by then, end with it
 
     def askers(self, ledger: Ledger, seed: str) -> list[Asker]:
         return askers(self._node.address, ledger, seed)

@@ -12,10 +12,10 @@ from tests.power.system import System
 
 
 def _redis(appendfsync: str) -> Callable[[Path], System]:
-    def make(folder: Path) -> System:
+    def make(_: Path) -> System:
         from tests.power.redis_queue import RedisQueue  # only where a server is: its driver may be missing with it
 
-        return RedisQueue(folder, appendfsync)
+        return RedisQueue(appendfsync)
 
     return make
 

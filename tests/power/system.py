@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tests.power.ledger import Ledger
+from zjp.wire.messages import Durability
+
+LOSS_AGE_MAX_S: Mapping[Durability, float | None] = {Durability.DISK: None, Durability.DISK_1S: 1.2}
+"""How old an acknowledgement of that level may be that a cut undoes; None: none may be. A store that syncs once a second does so in a
+thread that has to wake up and to wait for the disk."""
 
 
 class DoesNotStart(Exception):
@@ -32,12 +37,14 @@ class System(Protocol):
     `look`.
     """
 
-    name: str
-    loss_age_max_s: float | None
-    """How old an acknowledgement may be that a cut undoes; None: none may be undone."""
+    def level(self) -> Durability:
+        """What its acknowledgements say they are worth; read from what runs."""
 
     def start(self, disk: Path) -> None:
         """On whatever the disk holds. Raises: DoesNotStart."""
+
+    def begin(self, disk: Path) -> None:
+        """As `start`, but returns while it may still be starting: only to be struck."""
 
     def askers(self, ledger: Ledger, seed: str) -> Sequence[Asker]:
         """Not started. The ledger is on another disk."""
