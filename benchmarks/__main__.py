@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import latency, micro, waiting, whole_path
+from . import latency, machine, micro, waiting, whole_path
 from .plot import bars
 from .running import running_node
 
@@ -38,6 +38,7 @@ def run_all(*, quick: bool) -> dict[str, Any]:
         "started_at": time.time(),
         "rounds": rounds,
     }
+    _put(report, "machine before all", machine.speed())
     for name, flags in (("2 slots", {"worker_count": "2"}), ("10 slots", {"worker_count": "10"})):
         with running_node(worker_processes="2", **flags) as node:
             whole_path.sustained(node, jobs=20_000 // scale, batch=100)
@@ -70,6 +71,7 @@ def run_all(*, quick: bool) -> dict[str, Any]:
         for row in report["waiting"]:
             print("waiting", _show(row), flush=True)
     _put(report, "micro, ns", micro.nanoseconds())
+    _put(report, "machine after all", machine.speed())
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 from zjp import Client
@@ -9,8 +10,8 @@ from zjp import Client
 from .running import Running, cpu_s, finished_count, rss_bytes
 from .whole_path import submit_all, until_recorded
 
-PROBE = 20_000
-"""Jobs of one measurement."""
+PROBE, PROBES = 40_000, 5
+"""Jobs of one measurement, and measurements of each level, whose median counts."""
 
 
 def flatness(node: Running, levels: list[int], probe: int = PROBE) -> list[dict[str, float]]:
@@ -22,8 +23,9 @@ def flatness(node: Running, levels: list[int], probe: int = PROBE) -> list[dict[
         waiting = 0
         for level in levels:
             submit_all(node.address, jobs=level - waiting, batch=500, task="noop")
-            rows.append(_probe(node, client, level, probe))
             waiting = level
+            probes = [_probe(node, client, level, probe) for _ in range(PROBES)]
+            rows.append({name: statistics.median(row[name] for row in probes) for name in probes[0]})
         began = time.monotonic()
         purged = client.purge("default")
         rows[-1]["purge_us"] = (time.monotonic() - began) / purged * 1e6

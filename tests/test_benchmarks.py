@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import latency, micro, waiting, whole_path
+from benchmarks import latency, machine, micro, waiting, whole_path
 from benchmarks.plot import bars
 from benchmarks.running import running_node
 
@@ -43,6 +43,10 @@ def test_cost_with_few_and_many_waiting_jobs_is_told() -> None:
 
 def test_small_parts_are_timed() -> None:
     assert all(0 < ns < 1e6 for ns in micro.nanoseconds(calls=1_000).values())
+
+
+def test_speed_of_the_machine_is_told_beside() -> None:
+    assert all(value > 0 for value in machine.speed().values())
 
 
 def test_plot_is_a_picture_with_a_bar_for_each_part() -> None:

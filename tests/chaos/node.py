@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import zjp.node.node
 from sims.history import Recorder
@@ -20,15 +20,19 @@ from sims.recording import RecordingStore
 from tests.chaos.planted import STORE_VARIABLE, STORES
 from tests.chaos.processes import number_of
 from tests.chaos.tasks import FOLDER_VARIABLE
+from zjp.config import Settings
 from zjp.node.__main__ import main
+from zjp.node.stores import make_queue
+from zjp.queue.store import FinishedLookup
 
 
-def recorded(*arguments: Any, lease_s: float, **options: Any) -> RecordingStore:
+def recorded(settings: Settings, folder: Path, finished: FinishedLookup) -> RecordingStore:
     """The chosen store, and around it the one that writes down what it is asked and what it answers."""
-    folder = Path(os.environ[FOLDER_VARIABLE])
-    store = STORES[os.environ.get(STORE_VARIABLE, "")](folder, *arguments, lease_s=lease_s, **options)
+    run = Path(os.environ[FOLDER_VARIABLE])
+    embedded = partial(STORES[os.environ.get(STORE_VARIABLE, "")], run)
+    store = make_queue(settings, folder, finished, embedded=embedded)
     name = f"n{number_of(os.getpid())}"
-    return RecordingStore(store, Recorder(folder / "h" / f"{name}.jsonl", name), lease_ms=int(lease_s * 1000))
+    return RecordingStore(store, Recorder(run / "h" / f"{name}.jsonl", name), lease_ms=int(settings.lease_duration_s * 1000))
 
 
 def die_with_stdin() -> None:
@@ -42,5 +46,5 @@ def die_with_stdin() -> None:
 
 if __name__ == "__main__":
     die_with_stdin()
-    setattr(zjp.node.node, "SQLiteQueueStore", recorded)  # noqa: B010 - the node has no other door for a store
+    setattr(zjp.node.node, "make_queue", recorded)  # noqa: B010 - the node has no other door for a store
     main()

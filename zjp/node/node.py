@@ -18,10 +18,8 @@ from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..job import Limits
 from ..log import event
-from ..queue.sqlite import SQLiteQueueStore
-from ..queue.store import Durability, Life
+from ..queue.store import Life
 from ..records.outbox import OutboxDrain
-from ..records.sqlite import SQLiteRecordStore
 from ..retry import RetryPolicy
 from ..worker.marks import read_folder
 from ..worker.pool import Pool, PoolSettings
@@ -31,6 +29,7 @@ from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Costs, Judge
 from .stats import NodeStats
+from .stores import check_durability, make_queue, make_records
 
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
@@ -87,22 +86,13 @@ class Node:
 
     async def _start_stores(self) -> None:
         settings, data = self.settings, self._data
-        self.records = SQLiteRecordStore(data.path / "records.db", ttl_s=settings.records_ttl_s)
+        self.records = make_records(settings, data.path)
         await self.records.open()
-        self.queue = SQLiteQueueStore(
-            data.path / "zjp.db",
-            lease_s=settings.lease_duration_s,
-            starvation_s=settings.starvation_limit_s,
-            dedup_s=settings.dedup_window_s,
-            outbox_count_max=settings.outbox_max,
-            outbox_bytes_max=settings.outbox_max_bytes,
-            disk_reserve_bytes=settings.disk_reserve_bytes,
-            finished=self.records.get,
-        )
-        self._check_durability()
+        self.queue = make_queue(settings, data.path, self.records.get)
         marks = data.path / "marks"
         marks.mkdir(mode=0o700, exist_ok=True)
         lost = await self.queue.open(Life(data.node_id, data.boot), read_folder(marks))
+        check_durability(self.queue.level, settings.require_durability)
         for old in marks.iterdir():
             old.unlink()
         if lost.jobs:
@@ -121,14 +111,6 @@ class Node:
         self.queue.on_finished = self._on_finished
         self._housekeeping = [asyncio.create_task(self._outbox_loop()), asyncio.create_task(self._prune_loop())]
         self.outbox.wake()
-
-    def _check_durability(self) -> None:
-        wanted, order = self.settings.require_durability, list(Durability)
-        if wanted != "none" and order.index(self.queue.level) < order.index(Durability(wanted)):
-            raise ConfigError(
-                f"REQUIRE_DURABILITY={wanted}: this store promises {self.queue.level.value} for an acknowledged submit; "
-                "lower the requirement or use a store that promises more"
-            )
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
