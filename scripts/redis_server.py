@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 START_S = 10.0
@@ -54,10 +54,15 @@ def build_shim(folder: Path) -> Path:
 class RedisServer:
     """`start`, then `url` or `unix_url`; `kill` and `start` again keep what was persisted. `stop` at the end."""
 
-    def __init__(self, *, options: Mapping[str, str] | None = None, has_clock: bool = False, folder: Path | None = None) -> None:
+    def __init__(
+        self, *, options: Mapping[str, str] | None = None, has_clock: bool = False, folder: Path | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`arguments`: in front of the options, such as a configuration file and --sentinel."""
         self._owned = None if folder is not None else tempfile.TemporaryDirectory(prefix="redis-")
         self.folder = folder if folder is not None else Path(self._owned.name)  # type: ignore[union-attr]
-        self.options = {"save": "", "appendonly": "no"} | dict(options or {})
+        self.options = {"save": "", "appendonly": "no"} | dict(options) if options else {} if arguments else {"save": "", "appendonly": "no"}
+        self._arguments = arguments
         self.port = _free_port()
         self.socket = str(self.folder / "redis.sock")
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,9 +98,9 @@ class RedisServer:
     def start(self) -> None:
         """Returns once it answers. Raises: NotInstalled, TimeoutError."""
         server = find_server()
-        arguments = [server, "--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.socket, "--dir", str(self.folder)]
+        arguments = [server, *self._arguments, "--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.socket, "--dir", str(self.folder)]
         for name, value in self.options.items():
-            arguments += [f"--{name}", *(value.split(" ") if name in ("save", "client-output-buffer-limit") and value else [value])]
+            arguments += [f"--{name}", *(value.split(" ") if name in ("replicaof", "client-output-buffer-limit") else [value])]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, preexec_fn=_die_with_parent
@@ -111,13 +116,17 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            with socket.socket(socket.AF_UNIX) as talk:
-                talk.settimeout(1.0)
-                talk.connect(self.socket)
-                talk.sendall(b"*1\r\n$4\r\nPING\r\n")
-                return talk.recv(16)[:5] in (b"+PONG", b"-NOAU")
+            return self.send(b"PING")[:5] in (b"+PONG", b"-NOAU")
         except OSError:
             return False
+
+    def send(self, *command: bytes) -> bytes:
+        """One command on a connection of its own; the reply as it comes. For the few things that tests ask of the server itself."""
+        with socket.socket(socket.AF_UNIX) as talk:
+            talk.settimeout(5.0)
+            talk.connect(self.socket)
+            talk.sendall(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command))
+            return talk.recv(1 << 16)
 
     def kill(self) -> None:
         """As a crash: no farewell, nothing flushed."""

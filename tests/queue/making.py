@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+import pytest
+
+from scripts.redis_server import NotInstalled, RedisServer
 from zjp.job import JobFault, JobSpec, JobState, Options, Record, StoredJob, make_id
+from zjp.queue.redis import RedisQueueStore
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import Claim, Life, LostClaims, Outcome, OutcomeKind, QueueStore, SubmitKind
 
@@ -125,7 +131,89 @@ class SQLiteBench:
             await self._stores.pop().close()
 
 
-BENCHES: dict[str, Callable[[Path], Bench]] = {"sqlite": SQLiteBench}
+class RedisBench:
+    """One server for all tests of the process, emptied for each. Its wall clock is the bench's."""
+
+    _server: ClassVar[RedisServer | None] = None
+
+    def __init__(self, folder: Path) -> None:
+        self._boot = 0
+        self.stores: list[RedisQueueStore] = []
+        self.passed_s = 0.0
+        self.finished: dict[bytes, Record] = {}
+        self.lost = LostClaims(0, 0)
+        self.server = self._shared()
+        self.server.send(b"FLUSHALL")
+        self.server.set_clock(START_MS)
+
+    @classmethod
+    def _shared(cls) -> RedisServer:
+        if cls._server is None:
+            cls._server = start_redis(has_clock=True)
+            atexit.register(cls._server.stop)
+        return cls._server
+
+    def make(self, **limits: Any) -> RedisQueueStore:
+        async def finished(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
+            return {job_id: self.finished[job_id] for job_id in ids if job_id in self.finished}
+
+        settings: dict[str, Any] = {
+            "lease_s": LEASE_S, "starvation_s": STARVATION_S, "dedup_s": DEDUP_S, "outbox_count_max": 10_000,
+            "outbox_bytes_max": 1 << 28, "finished": finished, "now_s": lambda: 1000.0 + self.passed_s,
+        }  # fmt: skip
+        return RedisQueueStore(self.server.unix_url, **(settings | limits))
+
+    async def open(self, *started: bytes, **limits: Any) -> RedisQueueStore:
+        await self.close()
+        return await self._begin(*started, **limits)
+
+    async def _begin(self, *started: bytes, **limits: Any) -> RedisQueueStore:
+        store = self.make(**limits)
+        self._boot += 1
+        self.lost = await store.open(Life(NODE, self._boot), frozenset(started))
+        self.stores.append(store)
+        return store
+
+    async def join(self, node: str, boot: int = 1, **limits: Any) -> RedisQueueStore:
+        """Another node on the same queue."""
+        store = self.make(**limits)
+        await store.open(Life(node, boot), frozenset())
+        self.stores.append(store)
+        return store
+
+    async def crash(self, *started: bytes, **limits: Any) -> RedisQueueStore:
+        while self.stores:
+            await self.stores.pop().disconnect()
+        return await self._begin(*started, **limits)
+
+    def pass_time(self, seconds: float) -> None:
+        self.passed_s += seconds
+        self.server.set_clock(START_MS + round(self.passed_s * 1000))
+
+    async def lose_lease(self, store: QueueStore) -> None:
+        for _ in range(int(LEASE_S / 2) + 1):
+            self.pass_time(2.0)
+            await store.tend(1000)
+
+    async def close(self) -> None:
+        while self.stores:
+            await self.stores.pop().close()
+
+
+def start_redis(*, has_clock: bool = False, options: Mapping[str, str] | None = None) -> RedisServer:
+    """Without redis-server the test is skipped at home, and fails in CI."""
+    server = None
+    try:
+        server = RedisServer(options=options, has_clock=has_clock)
+        server.start()
+    except NotInstalled as fault:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(fault))
+    return server
+
+
+BENCHES: dict[str, Callable[[Path], Bench]] = {"sqlite": SQLiteBench, "redis": RedisBench}
 """A new store is one more entry."""
 
 

@@ -385,4 +385,6 @@ def machine_for(name: str, examples: int, steps: int) -> type[TestCase]:
 
 TestSQLite = machine_for("sqlite", 25, 30)
 TestSQLiteForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("sqlite", 1000, 60)))
-assert set(BENCHES) == {"sqlite"}, "give each store its own TestCase here"
+TestRedis = machine_for("redis", 25, 30)
+TestRedisForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("redis", 1000, 60)))
+assert set(BENCHES) == {"sqlite", "redis"}, "give each store its own TestCase here"

@@ -1,0 +1,398 @@
+"""The Redis store and its server: addresses, what is refused at the start, broken connections, a server that is away or full."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from scripts.redis_server import RedisServer
+from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all, start_redis
+from zjp.errors import ConfigError, StoreFull, StoreUnavailable
+from zjp.job import Record
+from zjp.queue.redis import RedisQueueStore
+from zjp.queue.redis.address import connections, masked
+from zjp.queue.redis.script import Script, names
+from zjp.queue.store import Claim, Durability, Life, SubmitKind
+
+AWAY_S = 2.0
+ROUNDS = 100
+
+
+async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
+    return {}
+
+
+def make(url: str, **settings: Any) -> RedisQueueStore:
+    chosen: dict[str, Any] = {
+        "lease_s": 15.0, "starvation_s": 60.0, "dedup_s": 600.0, "outbox_count_max": 100_000, "outbox_bytes_max": 1 << 28,
+        "finished": _nothing,
+    } | settings  # fmt: skip
+    return RedisQueueStore(url, **chosen)
+
+
+async def opened(url: str, **settings: Any) -> RedisQueueStore:
+    store = make(url, **settings)
+    await store.open(Life("node-1", 1), frozenset())
+    return store
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    made = start_redis(options={"appendonly": "yes", "appendfsync": "everysec"})
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisQueueStore]:
+    made = await opened(server.url)
+    yield made
+    await made.close()
+
+
+# ── addresses ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def works(url: str, **settings: Any) -> bool:
+    store = await opened(url, **settings)
+    await add(store, *Producer().specs(3))
+    ran = len(await run_all(store))
+    await store.close()
+    return ran == 3
+
+
+async def test_host_and_port_alone_are_an_address(server: RedisServer) -> None:
+    assert await works(f"127.0.0.1:{server.port}")
+
+
+async def test_unix_socket_is_an_address(server: RedisServer) -> None:
+    assert await works(server.unix_url)
+
+
+async def test_password_and_db_come_from_settings_or_the_address() -> None:
+    server = start_redis(options={"requirepass": "s3cret"})
+    try:
+        assert await works(f"127.0.0.1:{server.port}", password="s3cret", db=3)
+        assert await works(f"redis://:s3cret@127.0.0.1:{server.port}/4")
+        with pytest.raises(StoreUnavailable, match="check REDIS_ADDR and REDIS_PASSWORD"):
+            await opened(server.url, password="wrong")
+    finally:
+        server.stop()
+
+
+async def test_tls_is_verified_by_the_given_authority(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "other.pem")
+    mine = authority.issue_cert("localhost")
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    probe = RedisServer()  # only for a free port
+    port = probe.port
+    probe.stop()
+    server = start_redis(
+        options={
+            "tls-port": str(port), "tls-cert-file": str(tmp_path / "cert.pem"), "tls-key-file": str(tmp_path / "key.pem"),
+            "tls-ca-cert-file": str(tmp_path / "ca.pem"), "tls-auth-clients": "no",
+        }
+    )  # fmt: skip
+    try:
+        assert await works(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}")
+        with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
+            await opened(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'other.pem'}")
+    finally:
+        server.stop()
+
+
+async def test_sentinels_name_the_master(tmp_path: Path) -> None:
+    server = start_redis()
+    (tmp_path / "sentinel.conf").write_text(f"sentinel monitor mymaster 127.0.0.1 {server.port} 1\n")
+    sentinel = RedisServer(folder=tmp_path, arguments=[str(tmp_path / "sentinel.conf"), "--sentinel"], options={})
+    sentinel.start()
+    try:
+        assert await works(f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster")
+        with pytest.raises(StoreUnavailable, match="nobody"):
+            await opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/nobody")
+    finally:
+        sentinel.stop()
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("redis+cluster://h:1", "cluster URLs are not available"),
+        ("http://h:1", "unknown scheme 'http'"),
+        ("redis://h:port", "REDIS_ADDR=redis://h:port"),
+        ("redis+sentinel://h1,h2", "redis\\+sentinel://host1:port,host2:port/mastername"),
+    ],
+)
+def test_address_that_is_none_is_refused_with_the_reason(address: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        connections(address, password=None, db=0, name="zjp")
+
+
+def test_password_in_an_address_is_masked() -> None:
+    assert masked("redis://user:s3cret@h:1/0") == "redis://***@h:1/0"
+    assert masked("h:1") == "h:1"
+
+
+# ── what is refused at the start ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_evicting_server_is_refused() -> None:
+    server = start_redis(options={"maxmemory-policy": "allkeys-lru"})
+    try:
+        with pytest.raises(ConfigError, match="allkeys-lru, under which it would throw jobs away; set it to noeviction"):
+            await opened(server.url)
+    finally:
+        server.stop()
+
+
+async def test_replica_is_refused(server: RedisServer) -> None:
+    replica = start_redis(options={"replicaof": f"127.0.0.1 {server.port}"})
+    try:
+        with pytest.raises(ConfigError, match=f"replica of 127.0.0.1:{server.port}"):
+            await opened(replica.url)
+    finally:
+        replica.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ({"appendonly": "no"}, Durability.PROCESS),
+        ({"appendonly": "yes", "appendfsync": "everysec"}, Durability.DISK_1S),
+        ({"appendonly": "yes", "appendfsync": "always"}, Durability.DISK),
+        ({"appendonly": "yes", "appendfsync": "no"}, Durability.PROCESS),
+    ],
+)
+async def test_level_is_that_of_the_servers_settings(options: dict[str, str], level: Durability) -> None:
+    server = start_redis(options=options)
+    store = await opened(server.url)
+    assert store.level is level
+    await store.close()
+    server.stop()
+
+
+async def test_level_replica_is_promised_only_when_one_confirms(server: RedisServer) -> None:
+    store = await opened(server.url, level_wanted=Durability.REPLICA)
+    spec = Producer().spec()
+    with pytest.raises(StoreUnavailable, match="stored, but no replica has confirmed it"):
+        await store.submit([spec])
+    replica = start_redis(options={"replicaof": f"127.0.0.1 {server.port}"})
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    (answer,) = await store.submit([spec])
+                    break
+                except StoreUnavailable:
+                    continue
+        assert answer.kind is SubmitKind.EXISTED
+    finally:
+        await store.close()
+        replica.stop()
+
+
+# ── a server that is away ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+OPERATIONS = {
+    "submit": lambda store, claim: store.submit([Producer().spec()]),
+    "claim": lambda store, claim: store.claim(1, ALL),
+    "finish": lambda store, claim: store.finish([completed(claim.fence, claim.jobs[0])]),
+    "renew": lambda store, claim: store.renew({}),
+    "tend": lambda store, claim: store.tend(10),
+    "cancel": lambda store, claim: store.cancel([b"?" * 16]),
+    "get": lambda store, claim: store.get([b"?" * 16]),
+    "counts": lambda store, claim: store.counts(),
+    "outbox": lambda store, claim: store.outbox(10),
+    "pause": lambda store, claim: store.pause("default"),
+}
+
+
+async def test_every_operation_says_within_two_seconds_that_the_server_is_stopped(server: RedisServer, store: RedisQueueStore) -> None:
+    await add(store, *Producer().specs(2))
+    claim = await store.claim(1, ALL)
+
+    async def fails(name: str) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await OPERATIONS[name](store, claim)  # type: ignore[no-untyped-call]
+        return time.monotonic() - began
+
+    server.pause()
+    took = await asyncio.gather(*(fails(name) for name in OPERATIONS))
+    assert max(took) < AWAY_S
+    server.go_on()
+    assert (await store.renew({})).alive
+
+
+async def test_submits_that_wait_behind_one_another_all_hear_in_time(server: RedisServer, store: RedisQueueStore) -> None:
+    server.pause()
+    began = time.monotonic()
+    answers = await asyncio.gather(*(store.submit(Producer().specs(400)) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert time.monotonic() - began < AWAY_S
+    server.go_on()
+
+
+async def test_server_that_was_killed_is_used_again_when_it_is_back(server: RedisServer, store: RedisQueueStore) -> None:
+    ids = await add(store, *Producer().specs(5))
+    claim = await store.claim(2, ALL)
+    server.send(b"WAITAOF", b"1", b"0", b"1000")
+    await _until_written(server)
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        await store.claim(1, ALL)
+    server.start()
+    assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+    assert ids_of(await store.claim(5, ALL)) == ids[2:]
+
+
+async def _until_written(server: RedisServer) -> None:
+    """A rewrite of the append-only file ends with an fsync of all that came before."""
+    server.send(b"CONFIG", b"SET", b"appendfsync", b"always")
+    server.send(b"SET", b"last", b"1")
+
+
+async def test_killed_connections_are_made_again_in_every_state(server: RedisServer, store: RedisQueueStore) -> None:
+    """Each of its connections, at any moment of its work; no job is lost, none is finished twice."""
+    producer = Producer()
+    submitted: list[bytes] = []
+    finished: list[bytes] = []
+    is_over = False
+
+    async def produce() -> None:
+        for _ in range(150):
+            specs = producer.specs(10)
+            await store.submit(specs)
+            submitted.extend(spec.id for spec in specs)
+
+    async def work() -> None:
+        for number in itertools.count():
+            claim = await store.claim(25, ALL)
+            if not claim.jobs:
+                if is_over:
+                    return
+                await asyncio.sleep(0)
+                continue
+            outcome = retried if number % 5 == 4 else completed
+            outcomes = [outcome(claim.fence, job, *((0,) if outcome is retried else ())) for job in claim.jobs]  # type: ignore[operator]
+            refused = await store.finish(outcomes)
+            assert refused == []
+            if outcome is completed:
+                finished.extend(ids_of(claim))
+            await store.renew({})
+
+    async def kill() -> None:
+        for number in range(ROUNDS):
+            listed = server.send(b"CLIENT", b"LIST").decode()
+            ours = [line.split()[0].removeprefix("id=") for line in listed.splitlines() if "name=zjp" in line]
+            for one in ours if number % 10 == 0 else ours[number % max(1, len(ours)) :][:1]:
+                server.send(b"CLIENT", b"KILL", b"ID", one.encode())
+            await asyncio.sleep(0.005)
+
+    working = asyncio.create_task(work())
+    await asyncio.gather(produce(), kill())
+    is_over = True
+    await working
+    assert sorted(finished) == sorted(submitted)
+    assert store.backlog().count == len(submitted)
+
+
+async def test_claim_whose_answer_was_lost_is_handed_out_again(server: RedisServer, store: RedisQueueStore) -> None:
+    """Fails on a model that claims anew: the jobs of the first claim would be held until the node itself dies."""
+    ids = await add(store, *Producer().specs(5))
+    server.send(b"CLIENT", b"PAUSE", b"2500", b"ALL")
+    with pytest.raises(StoreUnavailable):
+        await store.claim(5, ALL)
+    claim = await _once_back(store)
+    assert sorted(ids_of(claim)) == sorted(ids)
+    assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+
+
+async def _once_back(store: RedisQueueStore) -> Claim:
+    while True:
+        try:
+            return await store.claim(5, ALL)
+        except StoreUnavailable:
+            continue
+
+
+async def test_scripts_are_loaded_again_after_they_were_flushed(server: RedisServer, store: RedisQueueStore) -> None:
+    for _ in range(3):
+        await add(store, *Producer().specs(2))
+        server.send(b"SCRIPT", b"FLUSH")
+        claim = await store.claim(2, ALL)
+        server.send(b"SCRIPT", b"FLUSH")
+        assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+        server.send(b"SCRIPT", b"FLUSH")
+        assert len(await store.outbox(10)) == 2
+        await store.outbox_remove(await store.outbox(10))
+
+
+# ── a server that is full ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("has_flags", [True, False], ids=["flags of Redis 7", "as before Redis 7"])
+async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServer, has_flags: bool) -> None:
+    """Each script at maxmemory. Fails on scripts that add before they remove, where the server does not know the flags."""
+    store = await opened(server.url)
+    store._scripts = type(store._scripts)(store._prefix, has_flags=has_flags)
+    store._looker._ask = store._ask  # type: ignore[method-assign]
+    producer = Producer()
+    ids = await add(store, *producer.specs(40), *(producer.spec(unique_key=f"u{at}") for at in range(5)))
+    await add(store, *(producer.spec(delay_ms=1 + 60_000 * (at > 1)) for at in range(5)))
+    first = await store.claim(10, ALL)
+    await store.finish([failed(first.fence, first.jobs[0])])
+    server.send(b"CONFIG", b"SET", b"maxmemory", b"1mb")
+    with pytest.raises(StoreFull, match="maxmemory"):
+        await store.submit([producer.spec(), producer.spec(unique_key="new")])
+    (record,) = await store.get([first.jobs[0].spec.id])
+    assert isinstance(record, Record)
+    with pytest.raises(StoreFull):
+        await store.requeue([record])
+    claim = await store.claim(20, ALL)
+    assert len(claim.jobs) == 20
+    jobs = claim.jobs
+    outcomes = [completed(claim.fence, job) for job in jobs[:10]]
+    outcomes += [released(claim.fence, jobs[10]), retried(claim.fence, jobs[11], 1000)]
+    assert await store.finish(outcomes) == []
+    kinds = await store.cancel([jobs[12].spec.id, ids[-1], jobs[0].spec.id])
+    assert [kind.value for kind in kinds] == ["cancelling", "cancelled", "finished"]
+    assert await store.finish([completed(claim.fence, jobs[12])]) == []
+    await store.watch([jobs[13].spec.id])
+    assert (await store.renew({jobs[13].spec.id: b"\x01"})).alive
+    await store.pause("default")
+    await store.resume("default")
+    assert await store.promote([job_id for job_id in ids[-3:]]) == [False] * 3
+    await store.tend(100)
+    await store.counts()
+    assert await store.purge("default") > 10
+    items = await store.outbox(1000)
+    await store.outbox_remove(items)
+    assert store.backlog().count == 0
+    again = await opened(server.url)
+    await again.close()
+    server.send(b"CONFIG", b"SET", b"maxmemory", b"0")
+    await add(store, producer.spec(unique_key="new"))
+    await store.close()
+
+
+def test_every_script_names_what_it_uses() -> None:
+    assert {"submit", "claim", "finish", "renew", "tend", "open"} <= set(names())
+    for name in names():
+        text = Script(name, b"", has_flags=True).text
+        assert text.startswith("#!lua") == (name not in ("submit", "requeue"))
+        for word in ("wake(", "tell(", "level_of(", "end_cancelled(", "give_back(", "clock("):
+            if word in text:
+                assert f"function {word}" in text, (name, word)

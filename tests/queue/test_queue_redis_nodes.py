@@ -1,0 +1,385 @@
+"""Several nodes on one Redis: leases, zombies, lives, hints. Each test names the simpler model that would fail it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.queue.making import (
+    ALL,
+    LEASE_S,
+    Producer,
+    RedisBench,
+    add,
+    archive,
+    completed,
+    failed,
+    ids_of,
+    pending,
+    released,
+    run_all,
+)
+from zjp.job import JobState, Record
+from zjp.queue.redis import RedisQueueStore
+from zjp.queue.store import CancelKind, Live
+
+WAIT_S = 5.0
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
+    made = RedisBench(tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def one(bench: RedisBench) -> RedisQueueStore:
+    return await bench.open()
+
+
+@pytest.fixture
+async def two(bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
+    return await bench.join("node-2")
+
+
+@pytest.fixture
+def producer() -> Producer:
+    return Producer()
+
+
+async def let_lapse(bench: RedisBench, alive: RedisQueueStore, seconds: float = LEASE_S + 1) -> None:
+    """Time passes, and only `alive` renews and tends."""
+    for _ in range(int(seconds)):
+        bench.pass_time(1.0)
+        await alive.renew({})
+        await alive.tend(1000)
+
+
+async def heard(event: asyncio.Event) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await event.wait()
+
+
+def on_ready(store: RedisQueueStore) -> asyncio.Event:
+    event = asyncio.Event()
+    store.on_ready = event.set
+    return event
+
+
+async def listening(*stores: RedisQueueStore) -> None:
+    async with asyncio.timeout(WAIT_S):
+        for store in stores:
+            assert store._hints is not None
+            await store._hints.is_listening.wait()
+
+
+# ── leases and zombies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+    ids = await add(one, *producer.specs(10))
+    await one.claim(5, ALL)
+    await let_lapse(bench, two)
+    assert ids_of(await two.claim(10, ALL)) == ids
+
+
+async def test_every_late_outcome_of_a_zombie_is_refused(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Fails on a model that asks whether the job is unfinished instead of who holds it."""
+    producer = Producer()
+    for _ in range(20):
+        await add(one, *producer.specs(5))
+        late = await one.claim(5, ALL)
+        await let_lapse(bench, two)
+        again = await two.claim(5, ALL)
+        assert ids_of(again) == ids_of(late)
+        assert await one.finish([completed(late.fence, job) for job in late.jobs[:3]]) == ids_of(late)[:3]
+        assert await one.finish([released(late.fence, job) for job in late.jobs[3:]]) == ids_of(late)[3:]
+        assert await two.finish([failed(again.fence, job) for job in again.jobs]) == []
+        assert not (await one.renew({})).alive
+    assert {item.record.state for item in await two.outbox(1000)} == {JobState.FAILED}
+
+
+async def test_zombie_claims_nothing_until_it_was_told(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    producer = Producer()
+    await add(one, *producer.specs(2))
+    await let_lapse(bench, two)
+    assert not (await one.claim(1, ALL)).jobs
+    assert not (await one.renew({})).alive
+    assert len((await one.claim(1, ALL)).jobs) == 1
+
+
+async def test_node_that_renews_is_never_reaped(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+    await add(one, *producer.specs(3))
+    claim = await one.claim(3, ALL)
+    for _ in range(int(3 * LEASE_S)):
+        bench.pass_time(1.0)
+        assert (await one.renew({})).alive
+        assert (await two.tend(100)).reaped == 0
+    assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+
+
+async def test_nobody_is_reaped_for_an_outage(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+    """Fails on a model that judges leases by time alone: after an outage all of them are over."""
+    await add(one, *producer.specs(3))
+    claim = await one.claim(3, ALL)
+    bench.pass_time(10 * LEASE_S)
+    assert (await two.tend(100)).reaped == 0
+    bench.pass_time(1.0)
+    assert (await two.tend(100)).reaped == 0
+    assert (await one.renew({})).alive
+    assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+
+
+async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+    """Fails on a model that trusts TIME: it is a wall clock."""
+    await add(one, *producer.specs(3))
+    claim = await one.claim(3, ALL)
+    for _ in range(int(LEASE_S) - 2):
+        bench.pass_time(1.0)
+        await two.tend(100)
+    monotonic_s = bench.passed_s
+    bench.pass_time(2.9)  # short of what is taken for an outage, and past the lease
+    bench.passed_s = monotonic_s
+    assert (await two.tend(100)).reaped == 0
+    assert (await one.renew({})).alive
+    assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+
+
+async def test_node_that_starts_again_owns_nothing_of_its_former_life(bench: RedisBench, one: RedisQueueStore, producer: Producer) -> None:
+    """Fails on a model with one lease per node name."""
+    ids = await add(one, *producer.specs(4))
+    former = await one.claim(2, ALL)
+    again = await bench.join("node-1", 2)
+    assert await one.finish([completed(former.fence, job) for job in former.jobs]) == ids_of(former)
+    assert not (await one.renew({})).alive
+    assert not (await one.renew({})).alive
+    assert not (await one.claim(4, ALL)).jobs
+    assert ids_of(await again.claim(10, ALL)) == ids
+
+
+async def test_node_without_its_boot_file_is_not_locked_out(bench: RedisBench, one: RedisQueueStore, producer: Producer) -> None:
+    await add(one, *producer.specs(2))
+    again = await bench.join("node-1", 1)
+    assert len((await again.claim(2, ALL)).jobs) == 2
+
+
+async def test_node_that_leaves_gives_its_jobs_to_the_others_at_once(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    ids = await add(one, *Producer().specs(3))
+    await one.claim(3, ALL)
+    await one.close()
+    bench.pass_time(1.0)
+    await two.renew({})
+    await two.tend(100)
+    assert ids_of(await two.claim(3, ALL)) == ids
+
+
+async def test_retried_job_is_not_reaped_with_its_old_claim(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Fails on a model whose reaper puts back whatever a claim once held and is unfinished."""
+    ids = await add(one, *Producer().specs(2))
+    claim = await one.claim(2, ALL)
+    await one.finish([released(claim.fence, claim.jobs[0])])
+    mine = await two.claim(1, ALL)
+    assert ids_of(mine) == ids[:1]
+    await let_lapse(bench, two)
+    assert ids_of(await two.claim(10, ALL)) == ids[1:]
+    assert await two.finish([completed(mine.fence, mine.jobs[0])]) == []
+
+
+async def test_two_reapers_give_each_job_back_once(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    ids = await add(one, *Producer().specs(50))
+    await one.claim(50, ALL)
+    three = await bench.join("node-3")
+    for _ in range(int(LEASE_S)):
+        bench.pass_time(1.0)
+        await two.renew({})
+        await three.renew({})
+    bench.pass_time(1.0)
+    reaped = await asyncio.gather(*(store.tend(20) for _ in range(3) for store in (two, three)))
+    assert sum(tended.reaped for tended in reaped) == 50
+    assert await pending(two) == 50
+    assert sorted(ids_of(await two.claim(100, ALL))) == sorted(ids)
+
+
+# ── stale list entries and runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_entry_of_a_cancelled_job_is_no_second_turn_for_its_next_run(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Fails on a model that leaves the list alone and believes every entry whose job is live."""
+    first, second = await add(one, *Producer().specs(2))
+    await one.cancel([first])
+    (record,) = await one.get([first])
+    assert isinstance(record, Record)
+    assert await two.requeue([record]) == [True]
+    assert await pending(one) == 2
+    claim = await one.claim(10, ALL)
+    assert ids_of(claim) == [second, first]
+    assert not (await two.claim(10, ALL)).jobs
+
+
+async def test_late_removal_of_a_former_run_leaves_the_live_job(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Two nodes drain the outbox; the job is run again between their removals. Fails on removal by id."""
+    (job_id,) = await add(one, *Producer().specs(1))
+    await run_all(one)
+    items = await two.outbox(10)
+    await archive(bench, one)
+    assert await one.requeue([items[0].record]) == [True]
+    await two.outbox_remove(items)
+    assert ids_of(await two.claim(1, ALL)) == [job_id]
+
+
+async def test_two_writers_drain_each_record_and_lose_none(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Fails on removal by place: each would cut off what the other has just read."""
+    ids = await add(one, *Producer().specs(300))
+    await run_all(one)
+    seen: set[bytes] = set()
+
+    async def drain(store: RedisQueueStore) -> None:
+        while items := await store.outbox(17):
+            seen.update(item.record.job.spec.id for item in items)
+            await store.outbox_remove(items)
+
+    await asyncio.gather(drain(one), drain(two))
+    assert seen == set(ids)
+    assert await one.outbox(10) == []
+    assert (one.backlog().count, one.backlog().data_bytes) == (0, 0)
+
+
+# ── the same view everywhere ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_job_is_looked_up_and_cancelled_from_any_node(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    running, waiting = await add(one, *Producer().specs(2))
+    claim = await one.claim(1, ALL)
+    (live,) = await two.get([running])
+    assert isinstance(live, Live)
+    assert (live.state, live.node, live.fence) == (JobState.RUNNING, "node-1", claim.fence)
+    assert await two.cancel([running, waiting]) == [CancelKind.CANCELLING, CancelKind.CANCELLED]
+    assert list((await one.renew({})).cancelling) == [running]
+    assert list((await two.renew({})).cancelling) == []
+
+
+async def test_pause_on_one_node_is_seen_by_the_other(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    before = (await two.renew({})).version
+    await add(one, *Producer().specs(1))
+    await one.pause("default")
+    assert (await two.renew({})).version > before
+    assert not (await two.claim(1, ALL)).jobs
+
+
+async def test_same_ids_through_two_nodes_at_once_are_one_job_each(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    specs = Producer().specs(40)
+    await add(one, Producer().spec())
+    for start in range(0, 40, 8):
+        batch = specs[start : start + 8]
+        late = batch[:4][::-1]  # not rising: suspected, so looked up first
+        await asyncio.gather(one.submit(late), two.submit(late), one.submit(batch), two.submit(batch))
+    assert await pending(one) == 41
+
+
+async def test_fences_rise_over_all_nodes(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await add(one, *Producer().specs(20))
+    fences = [(await store.claim(1, ALL)).fence for _ in range(5) for store in (one, two)]
+    assert fences == sorted(set(fences))
+
+
+async def test_claims_side_by_side_share_the_jobs(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    ids = await add(one, *Producer().specs(500))
+
+    async def claim_all(store: RedisQueueStore) -> list[bytes]:
+        got: list[bytes] = []
+        while claim := ids_of(await store.claim(7, ALL)):
+            got += claim
+        return got
+
+    mine, others = await asyncio.gather(claim_all(one), claim_all(two))
+    assert sorted(mine + others) == sorted(ids)
+    assert mine and others
+
+
+# ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_submit_on_one_node_wakes_an_idle_other(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await listening(one, two)
+    event = on_ready(two)
+    assert not (await two.claim(10, ALL)).jobs
+    await add(one, *Producer().specs(1))
+    await heard(event)
+    assert len((await two.claim(10, ALL)).jobs) == 1
+
+
+@pytest.mark.parametrize("weights", [{"default": 1}, {"*": 1}, {"other": 1, "*": 1}])
+async def test_hint_reaches_who_serves_the_queue(one: RedisQueueStore, two: RedisQueueStore, weights: dict[str, int]) -> None:
+    await listening(two)
+    event = on_ready(two)
+    await two.claim(10, weights)
+    await add(one, *Producer().specs(1))
+    await heard(event)
+
+
+async def test_node_that_got_less_than_it_asked_for_is_woken_too(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    """Fails on a model in which only empty claims register: such a node has free slots and waits for its slow poll."""
+    await listening(two)
+    event = on_ready(two)
+    await add(one, *Producer().specs(1))
+    assert len((await two.claim(10, ALL)).jobs) == 1
+    await add(one, *Producer().specs(1))
+    await heard(event)
+
+
+@pytest.mark.parametrize("deed", ["release", "resume", "lapse"])
+async def test_whatever_makes_jobs_ready_wakes(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, deed: str) -> None:
+    await listening(two)
+    await add(one, *Producer().specs(1))
+    if deed == "resume":
+        await one.pause("default")
+    claim = await one.claim(1, ALL)
+    await two.claim(10, ALL)
+    event = on_ready(two)
+    if deed == "release":
+        await one.finish([released(claim.fence, claim.jobs[0])])
+    elif deed == "resume":
+        await one.resume("default")
+    else:
+        three = await bench.join("node-3")
+        await let_lapse(bench, three)
+        # node 2 is silent, too: it is idle, and hears of it all the same
+    await heard(event)
+
+
+async def test_finishing_wakes_those_who_wait_on_another_node(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await listening(two)
+    waited, other = await add(one, *Producer().specs(2))
+    told: list[bytes] = []
+    event = asyncio.Event()
+    two.on_finished = _collect(told, event)
+    await two.watch([waited])
+    await run_all(one)
+    await heard(event)
+    assert told == [waited]
+    assert other not in told
+
+
+async def test_cancel_wakes_those_who_wait_on_another_node(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await listening(two)
+    (waited,) = await add(one, *Producer().specs(1))
+    told: list[bytes] = []
+    event = asyncio.Event()
+    two.on_finished = _collect(told, event)
+    await two.watch([waited])
+    await one.cancel([waited])
+    await heard(event)
+    assert told == [waited]
+
+
+def _collect(told: list[bytes], event: asyncio.Event) -> Callable[[object], None]:
+    def take(ids: object) -> None:
+        assert isinstance(ids, list)
+        told.extend(ids)
+        event.set()
+
+    return take

@@ -1,0 +1,289 @@
+-- use: clock level wake end reap due
+-- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost.
+-- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
+--       move max, was idle, weights: (queue or '*', weight)*
+-- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
+local AGED_SLOT = 16
+local life, count = ARGV[1], tonumber(ARGV[3])
+local now = clock()
+local facts = call('HMGET', P .. 'n', 'v', 'o', 'b', 'p')
+local version = tonumber(facts[1] or 1)
+
+local function reply(fence, due, values, rare, ended, is_idle)
+    return {fence, now, due, version, tonumber(facts[2] or 0), tonumber(facts[3] or 0), values, rare, ended, is_idle}
+end
+
+if call('HGET', P .. 'lives', life) ~= ARGV[2] then
+    return reply('0', '-1', {}, {}, {}, 0)
+end
+
+local function rare_of(ids)
+    local rare = {}
+    if call('EXISTS', P .. 'lost', P .. 'progress') > 0 then
+        for from = 1, #ids, 500 do
+            local to = math.min(from + 499, #ids)
+            local lost = call('HMGET', P .. 'lost', unpack(ids, from, to))
+            local progress = call('HMGET', P .. 'progress', unpack(ids, from, to))
+            for at = from, to do
+                if lost[at - from + 1] or progress[at - from + 1] then
+                    rare[#rare + 1] = ids[at]
+                    rare[#rare + 1] = lost[at - from + 1] or ''
+                    rare[#rare + 1] = progress[at - from + 1] or ''
+                end
+            end
+        end
+    end
+    return rare
+end
+
+if ARGV[5] == '1' then -- the answer to the call before may have been lost: then its jobs are handed out again, under the same fence
+    local last = call('HGET', P .. 'open:' .. life, 'last')
+    local number, fence = string.match(last or '', '^(%d+):(%d+)$')
+    if number == ARGV[4] then
+        local ids = call('SMEMBERS', P .. 'c:' .. fence)
+        if #ids > 0 then
+            return reply(fence, '-1', call('HMGET', P .. 'j', unpack(ids)), rare_of(ids), {}, 0)
+        end
+    end
+end
+
+local ended, woken = {}, {}
+local move_max = tonumber(ARGV[11])
+local passed = tonumber(facts[4] or 0)
+if now - passed > 500 or now < passed then
+    reap(now, move_max, tonumber(ARGV[9]), ARGV[10] == '1', ended)
+elseif call('EXISTS', P .. 'lapsed') == 1 then
+    return_lapsed(now, move_max, ended)
+end
+local due = next_due()
+if due ~= '-1' and tonumber(due) <= now then
+    promote_due(now, move_max, woken)
+    due = next_due()
+    for queue, jobs in pairs(woken) do
+        wake(queue, jobs, 1)
+    end
+end
+tell(ended)
+if #ended > 0 then
+    facts = call('HMGET', P .. 'n', 'v', 'o', 'b')
+end
+if tonumber(facts[2] or 0) >= tonumber(ARGV[6]) or tonumber(facts[3] or 0) >= tonumber(ARGV[7]) then
+    return reply('0', '-1', {}, {}, ended, 0)
+end
+
+-- Queues that may give: {name, weight, levels (highest priority first), pending}.
+local weights, named = {}, {}
+for at = 13, #ARGV, 2 do
+    weights[ARGV[at]] = tonumber(ARGV[at + 1])
+    named[#named + 1] = ARGV[at]
+end
+local ready = call('HGETALL', P .. 'ready')
+local queues, by_name = {}, {}
+local has_paused = #ready > 0 and call('EXISTS', P .. 'paused') == 1
+for at = 1, #ready, 2 do
+    local level, pending = ready[at], tonumber(ready[at + 1])
+    local name = sub(level, 2)
+    local weight = weights[name] or weights['*'] or 0
+    if weight > 0 and pending > 0 and not (has_paused and call('SISMEMBER', P .. 'paused', name) == 1) then
+        local queue = by_name[name]
+        if not queue then
+            queue = {name = name, weight = weight, levels = {}, pending = 0, share = 0}
+            by_name[name] = queue
+            queues[#queues + 1] = queue
+        end
+        queue.levels[#queue.levels + 1] = {key = level, pending = pending, priority = byte(level)}
+        queue.pending = queue.pending + pending
+    end
+end
+
+-- Smooth weighted round robin; a queue drops out when it has no more. Source: nginx, upstream round robin.
+if #queues == 1 then
+    queues[1].share = math.min(count, queues[1].pending)
+elseif #queues > 1 then
+    table.sort(queues, function(one, other) return one.name < other.name end)
+    local left, turns = {}, count
+    for at, queue in ipairs(queues) do
+        queue.current = tonumber(call('HGET', P .. 'turns', queue.name) or 0)
+        left[at] = queue
+    end
+    while turns > 0 and #left > 0 do
+        local total, best = 0, 1
+        for at, queue in ipairs(left) do
+            queue.current = queue.current + queue.weight
+            total = total + queue.weight
+            if queue.current > left[best].current then
+                best = at
+            end
+        end
+        local queue = left[best]
+        queue.current = queue.current - total
+        queue.share = queue.share + 1
+        turns = turns - 1
+        if queue.share == queue.pending then
+            queue.current = 0
+            table.remove(left, best)
+        end
+    end
+    for _, queue in ipairs(queues) do
+        call('HSET', P .. 'turns', queue.name, queue.current)
+    end
+end
+
+local ids, values, segments = {}, {}, {}
+local has_stale = call('EXISTS', P .. 'stale') == 1
+
+local function keep(found)
+    local got = call('HMGET', P .. 'j', unpack(found))
+    local first = #ids
+    for at, value in ipairs(got) do
+        if value and byte(value) ~= FINISHED then
+            ids[#ids + 1] = found[at]
+            values[#values + 1] = value
+        end
+    end
+    return #ids - first
+end
+
+-- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.
+local function without_stale(found)
+    local counts = call('HMGET', P .. 'stale', unpack(found))
+    local kept = {}
+    for at, id in ipairs(found) do
+        if not counts[at] then
+            kept[#kept + 1] = id
+        elseif call('HINCRBY', P .. 'stale', id, -1) <= 0 then
+            call('HDEL', P .. 'stale', id)
+        end
+    end
+    return kept
+end
+
+local function note_segment(kind, place, level, first)
+    segments[#segments + 1] = kind .. place .. '\n' .. #level .. '\n' .. level .. (#ids - first) .. '\n' .. table.concat(ids, '', first + 1)
+end
+
+local function take(level, wanted)
+    local key, got, first = level.key, 0, #ids
+    if call('EXISTS', P .. 'back:' .. key) == 1 then
+        local popped = call('ZPOPMIN', P .. 'back:' .. key, wanted)
+        local found = {}
+        for at = 1, #popped, 2 do
+            found[#found + 1] = popped[at]
+        end
+        for from = 1, #found, 500 do
+            got = got + keep({unpack(found, from, math.min(from + 499, #found))})
+        end
+        if got > 0 then
+            note_segment('b', 0, key, first)
+        end
+    end
+    local is_dry = false
+    while got < wanted and not is_dry do
+        local found = call('LPOP', P .. 'q:' .. key, math.min(wanted - got, 500))
+        if not found then
+            is_dry = true
+        else
+            local place = call('HINCRBY', P .. 'heads', key, #found) - #found
+            if has_stale then
+                found = without_stale(found)
+            end
+            if #found > 0 then
+                first = #ids
+                got = got + keep(found)
+                note_segment('q', place, key, first)
+            end
+        end
+    end
+    if is_dry or call('HINCRBY', P .. 'ready', key, -got) <= 0 then
+        call('HDEL', P .. 'ready', key)
+    end
+    if got > 0 then
+        call('HSET', P .. 'since', key, now)
+    end
+    level.pending = is_dry and 0 or level.pending - got
+    return got
+end
+
+-- The level below the first one that has waited longest beyond the limit.
+local function starving(queue)
+    local worst, worst_since, is_first
+    for _, level in ipairs(queue.levels) do
+        if level.pending > 0 then
+            if is_first == nil then
+                is_first = false
+            else
+                local since = tonumber(call('HGET', P .. 'since', level.key) or now)
+                if now - since >= tonumber(ARGV[8]) and (not worst or since < worst_since) then
+                    worst, worst_since = level, since
+                end
+            end
+        end
+    end
+    return worst
+end
+
+local function take_burst(queue, wanted)
+    local got = 0
+    for _, level in ipairs(queue.levels) do
+        if got < wanted and level.pending > 0 then
+            got = got + take(level, math.min(wanted - got, level.pending))
+        end
+    end
+    return got
+end
+
+local function take_share(queue)
+    local left = queue.share
+    if #queue.levels > 1 then
+        table.sort(queue.levels, function(one, other) return one.priority > other.priority end)
+        local late = starving(queue)
+        local turn_key = '\n' .. queue.name
+        while late and left > 0 do
+            local turn = tonumber(call('HGET', P .. 'turns', turn_key) or AGED_SLOT - 1)
+            local got = take_burst(queue, math.min(left, AGED_SLOT - 1 - turn))
+            turn = math.min(AGED_SLOT - 1, turn + got)
+            left = left - got
+            if left > 0 and turn == AGED_SLOT - 1 and late.pending > 0 then
+                got = take(late, 1)
+                left, turn = left - got, 0
+            end
+            call('HSET', P .. 'turns', turn_key, turn)
+            if got == 0 then
+                break
+            end
+            late = starving(queue)
+        end
+    end
+    if left > 0 then
+        take_burst(queue, left)
+    end
+end
+
+for _, queue in ipairs(queues) do
+    if queue.share > 0 then
+        local before = #ids
+        take_share(queue)
+        if #ids > before then
+            call('HINCRBY', P .. 'n', 'r:' .. queue.name, #ids - before)
+        end
+    end
+end
+
+-- "Nothing more there" and "I would take more" are one step, so no hint falls between them.
+local is_idle = #ids < count and 1 or 0
+if is_idle ~= tonumber(ARGV[12]) or is_idle == 1 then
+    for _, name in ipairs(named) do
+        call(is_idle == 1 and 'SADD' or 'SREM', P .. 'idle:' .. name, life)
+    end
+end
+if #ids == 0 then
+    return reply('0', due, {}, {}, ended, is_idle)
+end
+local fence = string.format('%.0f', math.max(tonumber(call('GET', P .. 'fence') or 0) + 1, now * 1024))
+call('SET', P .. 'fence', fence)
+for from = 1, #ids, 1000 do
+    call('SADD', P .. 'c:' .. fence, unpack(ids, from, math.min(from + 999, #ids)))
+end
+call('HSET', P .. 'claims', fence, life .. '\n' .. string.format('%.0f', now) .. '\n' .. table.concat(segments))
+call('HSET', P .. 'open:' .. life, fence, 1, 'last', ARGV[4] .. ':' .. fence)
+return reply(fence, due, values, rare_of(ids), ended, is_idle)

@@ -1,0 +1,6 @@
+-- use: clock
+-- Give the registration up: whoever looks next takes back what this life still holds. ARGV: life
+if call('ZSCORE', P .. 'nodes', ARGV[1]) then
+    call('ZADD', P .. 'nodes', 0, ARGV[1])
+end
+return 1

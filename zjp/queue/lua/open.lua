@@ -1,0 +1,47 @@
+-- use: clock level wake end reap
+-- Begin a life. Former lives of this node own nothing from here on: what they had claimed goes back at once.
+-- ARGV: node, boot, lease ms, started ids*. Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now}
+local node = ARGV[1]
+local now = clock()
+local boot = math.max(tonumber(ARGV[2]), tonumber(call('HGET', P .. 'boots', node) or 0) + 1)
+local life = node .. ':' .. boot
+call('HSET', P .. 'boots', node, boot)
+local started = {}
+for at = 4, #ARGV do
+    started[ARGV[at]] = true
+end
+local lost, suspects = 0, 0
+for _, former in ipairs(call('HKEYS', P .. 'lives')) do
+    if string.match(former, '^(.*):%d+$') == node then
+        local fences = call('HKEYS', P .. 'open:' .. former)
+        for _, fence in ipairs(fences) do
+            local claimed_ms = string.match(call('HGET', P .. 'claims', fence) or '', '^[^\n]*\n(%d+)') or '0'
+            for _, id in ipairs(fence == 'last' and {} or call('SMEMBERS', P .. 'c:' .. fence)) do
+                local value = call('HGET', P .. 'j', id)
+                if value and byte(value) ~= FINISHED then
+                    lost = lost + 1
+                    local level = level_of(value)
+                    call('HINCRBY', P .. 'n', 'r:' .. sub(level, 2), -1)
+                    if started[id] then
+                        suspects = suspects + 1
+                        note_loss(id, fence, former, claimed_ms, now, 1)
+                    end
+                    if call('SISMEMBER', P .. 'cancelling', id) == 1 then
+                        end_cancelled(id, value, now)
+                    else
+                        give_back(id, level, now)
+                    end
+                end
+            end
+            call('DEL', P .. 'c:' .. fence)
+            call('HDEL', P .. 'claims', fence)
+        end
+        call('DEL', P .. 'open:' .. former)
+        lapse(former)
+    end
+end
+local registration = call('HINCRBY', P .. 'n', 'l', 1)
+call('HSET', P .. 'lives', life, registration)
+call('ZADD', P .. 'nodes', string.format('%.0f', now + tonumber(ARGV[3])), life)
+local held = call('HMGET', P .. 'n', 'v', 'o', 'b')
+return {boot, tostring(registration), lost, suspects, tonumber(held[2] or 0), tonumber(held[3] or 0), tonumber(held[1] or 1), now}

@@ -1,0 +1,79 @@
+-- Claims of lives that are over. Lapsing renames the claim, so that from then on every outcome under it is refused; its jobs go back in
+-- bounded steps that any node may take.
+local PASS_MS = 3000
+
+local function lapse(life)
+    for _, fence in ipairs(call('HKEYS', P .. 'open:' .. life)) do
+        if fence ~= 'last' and call('EXISTS', P .. 'c:' .. fence) == 1 then
+            call('RENAME', P .. 'c:' .. fence, P .. 'l:' .. fence)
+            call('RPUSH', P .. 'lapsed', fence)
+        end
+    end
+    call('DEL', P .. 'open:' .. life)
+    call('ZREM', P .. 'nodes', life)
+    call('HDEL', P .. 'lives', life)
+    call('HDEL', P .. 'calls', life)
+end
+
+-- One lost attempt as the node that claims the job next adds it: length (2), suspicion (1), msgpack array of Attempt's fields.
+local function note_loss(id, fence, life, claimed_ms, now, suspicion)
+    local node = string.match(life, '^(.*):%d+$') or life
+    local attempt = '\151' .. u64(tonumber(fence)) .. '\218' .. string.char(math.floor(#node / 256), #node % 256) .. node
+        .. '\160' .. u64(tonumber(claimed_ms)) .. u64(now) .. '\164lost\192'
+    local size = #attempt + 1
+    local entry = string.char(math.floor(size / 256), size % 256, suspicion) .. attempt
+    call('HSET', P .. 'lost', id, (call('HGET', P .. 'lost', id) or '') .. entry)
+end
+
+-- Give back up to `limit` jobs of lapsed claims. Returns how many, and the ids that ended because they were being cancelled.
+local function return_lapsed(now, limit, ended)
+    local count, woken = 0, {}
+    while count < limit do
+        local fence = call('LINDEX', P .. 'lapsed', 0)
+        if not fence then
+            break
+        end
+        local ids = call('SPOP', P .. 'l:' .. fence, math.min(limit - count, 500))
+        local life, claimed_ms = string.match(call('HGET', P .. 'claims', fence) or 'unknown:0\n0\n', '^([^\n]*)\n(%d+)')
+        for _, id in ipairs(ids) do
+            local value = call('HGET', P .. 'j', id)
+            if value and byte(value) ~= FINISHED then
+                local level = level_of(value)
+                call('HINCRBY', P .. 'n', 'r:' .. sub(level, 2), -1)
+                if call('SISMEMBER', P .. 'cancelling', id) == 1 then
+                    end_cancelled(id, value, now)
+                    ended[#ended + 1] = id
+                else
+                    note_loss(id, fence, life, claimed_ms, now, 0)
+                    give_back(id, level, now)
+                    woken[sub(level, 2)] = (woken[sub(level, 2)] or 0) + 1
+                end
+            end
+        end
+        count = count + #ids
+        if call('EXISTS', P .. 'l:' .. fence) == 0 then
+            call('LPOP', P .. 'lapsed')
+            call('HDEL', P .. 'claims', fence)
+        end
+    end
+    for queue, jobs in pairs(woken) do
+        wake(queue, jobs, 0)
+    end
+    return count
+end
+
+-- A pass that finds the last one long ago, or in the future, was away itself (or the store was): nobody may be reaped for that.
+local function reap(now, limit, lease_ms, may_reap, ended)
+    local last = tonumber(call('HGET', P .. 'n', 'p') or now)
+    call('HSET', P .. 'n', 'p', now)
+    if now - last > PASS_MS or now < last then
+        for _, life in ipairs(call('ZRANGE', P .. 'nodes', 0, -1)) do
+            call('ZADD', P .. 'nodes', now + lease_ms, life)
+        end
+    elseif may_reap then
+        for _, life in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', '-inf', '(' .. now, 'LIMIT', 0, 100)) do
+            lapse(life)
+        end
+    end
+    return return_lapsed(now, limit, ended)
+end

@@ -1,0 +1,85 @@
+-- use: clock level wake end
+-- One bounded step: end jobs of one queue that wait.
+-- ARGV: queue, 'begin' | 'ready' | 'later', limit, count max, bytes max, place to go on in `d`
+-- Reply: begin: {known, ready, version}; ready: {ended, is dry, count, bytes, ids}; later: {ended, place or -1, count, bytes, ids}; {-1} no room
+local queue, limit = ARGV[1], tonumber(ARGV[3])
+local now = clock()
+local ended = {}
+local function room()
+    local held = call('HMGET', P .. 'n', 'o', 'b')
+    return tonumber(ARGV[4]) - tonumber(held[1] or 0), tonumber(held[2] or 0) < tonumber(ARGV[5])
+end
+local function reply(second)
+    tell(ended)
+    local held = call('HMGET', P .. 'n', 'o', 'b')
+    return {#ended, second, tonumber(held[1] or 0), tonumber(held[2] or 0), ended}
+end
+
+if ARGV[2] == 'begin' then
+    local ready = 0
+    for priority = 10, 1, -1 do
+        ready = ready + tonumber(call('HGET', P .. 'ready', string.char(priority) .. queue) or 0)
+    end
+    if call('SISMEMBER', P .. 'queues', queue) == 0 then
+        return {0, 0, 0}
+    end
+    if call('HEXISTS', P .. 'n', 'v') == 0 then
+        call('HSET', P .. 'n', 'v', 1)
+    end
+    return {1, ready, call('HINCRBY', P .. 'n', 'v', 1)}
+end
+
+local free, has_bytes = room()
+if free <= 0 or not has_bytes then
+    return {-1}
+end
+limit = math.min(limit, free)
+
+local function end_ready(id, level)
+    local value = call('HGET', P .. 'j', id)
+    if value and byte(value) ~= FINISHED then
+        end_cancelled(id, value, now)
+        ended[#ended + 1] = id
+        ready_down(level, 1)
+    end
+end
+
+if ARGV[2] == 'ready' then
+    for priority = 10, 1, -1 do
+        local level = string.char(priority) .. queue
+        while #ended < limit do
+            local popped = call('ZPOPMIN', P .. 'back:' .. level, math.min(limit - #ended, 500))
+            for at = 1, #popped, 2 do
+                end_ready(popped[at], level)
+            end
+            local ids = #ended < limit and call('LPOP', P .. 'q:' .. level, math.min(limit - #ended, 500)) or {}
+            if #ids > 0 then
+                call('HINCRBY', P .. 'heads', level, #ids)
+            end
+            for _, id in ipairs(ids) do
+                if not call('HGET', P .. 'stale', id) then
+                    end_ready(id, level)
+                elseif call('HINCRBY', P .. 'stale', id, -1) <= 0 then
+                    call('HDEL', P .. 'stale', id)
+                end
+            end
+            if #popped == 0 and #ids == 0 then
+                break
+            end
+        end
+    end
+    return reply(#ended < limit and 1 or 0)
+end
+
+local place = tonumber(ARGV[6])
+local ids = call('ZRANGE', P .. 'd', place, place + limit - 1)
+for _, id in ipairs(ids) do
+    local value = call('HGET', P .. 'j', id)
+    if value and sub(level_of(value), 2) == queue then
+        call('ZREM', P .. 'd', id)
+        call('HINCRBY', P .. 'n', (byte(value) == RETRYING and 't:' or 's:') .. queue, -1)
+        end_cancelled(id, value, now)
+        ended[#ended + 1] = id
+    end
+end
+return reply(#ids < limit and -1 or place + #ids - #ended)

@@ -1,0 +1,53 @@
+-- use: clock level wake end reap
+-- Keep the lease of one life, or tell that it was lost (the registration differs) and begin anew.
+-- ARGV: life, node, boot, registration, lease ms, may reap, progress: (id, data)*
+-- Reply: {registration or '' = a later life has begun, was kept, version, count, bytes, ids being cancelled, now}
+local life, node = ARGV[1], ARGV[2]
+local now = clock()
+local ended = {}
+reap(now, 0, tonumber(ARGV[5]), ARGV[6] == '1', ended)
+local held = call('HMGET', P .. 'n', 'v', 'o', 'b')
+local function reply(registration, kept, cancelling)
+    return {registration, kept, tonumber(held[1] or 1), tonumber(held[2] or 0), tonumber(held[3] or 0), cancelling, now}
+end
+if tonumber(call('HGET', P .. 'boots', node) or 0) > tonumber(ARGV[3]) then
+    return reply('', 0, {})
+end
+local registration = call('HGET', P .. 'lives', life)
+local kept = registration == ARGV[4] and 1 or 0
+if not registration then
+    registration = tostring(call('HINCRBY', P .. 'n', 'l', 1))
+    call('HSET', P .. 'lives', life, registration)
+end
+call('ZADD', P .. 'nodes', string.format('%.0f', now + tonumber(ARGV[5])), life)
+
+local fences = {}
+if #ARGV > 6 or call('EXISTS', P .. 'cancelling') == 1 then
+    for _, fence in ipairs(call('HKEYS', P .. 'open:' .. life)) do
+        if fence ~= 'last' then
+            fences[#fences + 1] = fence
+        end
+    end
+end
+local function is_mine(id)
+    for _, fence in ipairs(fences) do
+        if call('SISMEMBER', P .. 'c:' .. fence, id) == 1 then
+            return true
+        end
+    end
+    return false
+end
+for at = 7, #ARGV, 2 do
+    if is_mine(ARGV[at]) then
+        call('HSET', P .. 'progress', ARGV[at], ARGV[at + 1])
+    end
+end
+local cancelling = {}
+if #fences > 0 then
+    for _, id in ipairs(call('SMEMBERS', P .. 'cancelling')) do
+        if is_mine(id) then
+            cancelling[#cancelling + 1] = id
+        end
+    end
+end
+return reply(registration, kept, cancelling)

@@ -1,0 +1,168 @@
+-- use: clock level wake
+-- Store one request, or nothing of it. Checks everything before its first write, which is the one that `maxmemory` refuses.
+-- ARGV: 'queue known' flag, queues max, is the sender idle, outbox count max, bytes max, window ms, default key ttl ms,
+--       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
+--       suspects: n x id (must not be known)
+--       groups: n x (level, header, count, count x (id, spec))
+--       singles: n x (id, spec, level, header, delay ms, run at ms, unique key, keys n, n x (key, content))
+-- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, answers...}
+local now = clock()
+local at = 8
+local function take()
+    at = at + 1
+    return ARGV[at - 1]
+end
+
+local held = call('HMGET', P .. 'n', 'o', 'b')
+local out_count, out_bytes = tonumber(held[1] or 0), tonumber(held[2] or 0)
+if out_count >= tonumber(ARGV[4]) or out_bytes >= tonumber(ARGV[5]) then
+    return {'full', out_count, out_bytes}
+end
+local window_ms = tonumber(ARGV[6])
+local sessions = {}
+for number = 1, tonumber(take()) do
+    local name, low, high, oldest, youngest, expected =
+        take(), tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take()), take()
+    local top, generation = string.match(call('GET', P .. 's:' .. name) or '', '^(%d+):(%d+)$')
+    if expected == '' then
+        if (top and low <= tonumber(top)) or (not top and oldest < now - window_ms / 2) then
+            return {'suspect'}
+        end
+    elseif expected ~= (generation or 'none') then
+        return {'again'}
+    end
+    if expected ~= '' then
+        generation = (tonumber(generation) or 0) + 1
+    end
+    sessions[number] = {name, math.max(high, tonumber(top or -1)), generation or 0, math.min(math.max(youngest, now), now + 86400000)}
+end
+local suspects = tonumber(take())
+for _ = 1, suspects do
+    if call('HEXISTS', P .. 'j', take()) == 1 then
+        return {'again'}
+    end
+end
+
+local groups_at = at
+local names = {}
+for _ = 1, tonumber(take()) do
+    names[string.sub(take(), 2)] = true
+    at = at + 1
+    at = at + 2 * tonumber(take())
+end
+-- Keys that callers made are judged here, before anything is written; answers of those that are not stored.
+local answers, stored, seen, unique = {}, {}, {}, {}
+for _ = 1, tonumber(take()) do
+    local single = {id = take(), spec = take(), level = take(), header = take(), delay = tonumber(take()), run_at = tonumber(take()),
+        unique = take(), keys = {}}
+    names[string.sub(single.level, 2)] = true
+    local answer
+    for number = 1, tonumber(take()) do
+        local key, content = take(), take()
+        single.keys[number] = {key, content}
+        local known = seen[key] or call('GET', P .. 'ik:' .. key)
+        if known and not answer then
+            if string.sub(known, 17) ~= content then
+                return {'conflict', key, string.sub(known, 1, 16)}
+            end
+            answer = {'e', string.sub(known, 1, 16)}
+        end
+    end
+    if not answer and single.unique ~= '' then
+        local holder = unique[single.unique] or call('HGET', P .. 'uq', single.unique)
+        if holder then
+            answer = {'u', holder}
+        end
+    end
+    if answer then
+        answers[#answers + 1] = single.id
+        answers[#answers + 1] = answer[1]
+        answers[#answers + 1] = answer[2]
+    else
+        for _, pair in ipairs(single.keys) do
+            seen[pair[1]] = single.id .. pair[2]
+        end
+        if single.unique ~= '' then
+            unique[single.unique] = single.id
+        end
+        stored[#stored + 1] = single
+    end
+end
+if ARGV[1] ~= '1' then
+    local count = call('SCARD', P .. 'queues')
+    for name in pairs(names) do
+        if call('SISMEMBER', P .. 'queues', name) == 0 then
+            count = count + 1
+            if count > tonumber(ARGV[2]) then
+                return {'queues', name}
+            end
+        end
+    end
+    for name in pairs(names) do
+        call('SADD', P .. 'queues', name)
+    end
+end
+
+-- From here on it only writes.
+local function u64(number)
+    local bytes = {}
+    for place = 8, 1, -1 do
+        bytes[place] = string.char(number % 256)
+        number = math.floor(number / 256)
+    end
+    return '\207' .. table.concat(bytes)
+end
+local created = u64(now)
+local suffix = created .. '\0\1\0\0\0\144\196\0'
+local ready = {}
+at = groups_at
+for _ = 1, tonumber(take()) do
+    local level, prefix, count = take(), 'l\0\0\0\1' .. take() .. '\153', tonumber(take())
+    for chunk = 0, count - 1, 500 do
+        local pairs_, ids = {}, {}
+        for number = 1, math.min(500, count - chunk) do
+            local id = ARGV[at]
+            ids[number] = id
+            pairs_[2 * number - 1] = id
+            pairs_[2 * number] = prefix .. ARGV[at + 1] .. suffix
+            at = at + 2
+        end
+        call('HSET', P .. 'j', unpack(pairs_))
+        call('RPUSH', P .. 'q:' .. level, unpack(ids))
+    end
+    ready_up(level, count, now)
+    ready[string.sub(level, 2)] = (ready[string.sub(level, 2)] or 0) + count
+end
+local delayed = false
+for _, single in ipairs(stored) do
+    local queue = string.sub(single.level, 2)
+    local due = single.delay > 0 and now + single.delay or single.run_at
+    local is_later = due > now
+    local value = 'l\0\0\0\1' .. single.header .. '\153' .. single.spec .. created .. (is_later and u64(due) or '\0') .. '\1\0\0\0\144\196\0'
+    call('HSET', P .. 'j', single.id, value)
+    if is_later then
+        call('ZADD', P .. 'd', due, single.id)
+        call('HINCRBY', P .. 'n', 's:' .. queue, 1)
+        delayed = true
+        ready[queue] = ready[queue] or 1 -- who is idle must learn of the new due time
+    else
+        call('RPUSH', P .. 'q:' .. single.level, single.id)
+        ready_up(single.level, 1, now)
+        ready[queue] = (ready[queue] or 0) + 1
+    end
+    if single.unique ~= '' then
+        call('HSET', P .. 'uq', single.unique, single.id)
+    end
+    for _, pair in ipairs(single.keys) do
+        call('SET', P .. 'ik:' .. pair[1], single.id .. pair[2], 'PX', ARGV[7])
+    end
+end
+for _, session in ipairs(sessions) do
+    -- Kept until its ids look old by the store's clock, too: what is forgotten is then suspected by its age.
+    call('SET', P .. 's:' .. session[1], session[2] .. ':' .. session[3], 'PX', string.format('%.0f', session[4] - now + window_ms))
+end
+local woken = tonumber(ARGV[3])
+for queue, count in pairs(ready) do
+    wake(queue, count, woken)
+end
+return {'ok', out_count, out_bytes, delayed and 1 or 0, unpack(answers)}

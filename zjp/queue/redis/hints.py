@@ -1,0 +1,93 @@
+"""What other nodes tell this one, by pub/sub: jobs are ready, jobs that it waits for are final. Both may be lost; nobody depends on them.
+
+A subscription is a connection of its own, made again for as long as the store is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from .address import Address
+
+RETRY_S = (0.1, 1.0)
+PING_S = 15.0
+ID_BYTES = 16
+
+
+class Hints:
+    """`start`, then `close`. `on_ready` is also called when a subscription begins anew: something may have been missed."""
+
+    def __init__(
+        self, address: Address, channel: bytes, *, on_ready: Callable[[], None], on_final: Callable[[Sequence[bytes]], None]
+    ) -> None:
+        self._address, self._channel = address, channel
+        self._on_ready, self._on_final = on_ready, on_final
+        self._task: asyncio.Task[None] | None = None
+        self._was_heard = False
+        self.is_listening = asyncio.Event()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="zjp-queue-hints")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        pause_s = RETRY_S[0]
+        while True:
+            connection = self._address.make()
+            try:
+                await connection.connect()
+                await self._send(connection, b"SUBSCRIBE", self._channel)
+                pause_s = RETRY_S[0]
+                await self._listen(connection)
+            except (OSError, RedisError, TimeoutError):
+                pass
+            finally:
+                self.is_listening.clear()
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(pause_s * (0.5 + random.random()))
+            pause_s = min(2 * pause_s, RETRY_S[1])
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        was_asked = False
+        while True:
+            try:
+                async with asyncio.timeout(PING_S):
+                    message = await connection.read_response(disable_decoding=True, disconnect_on_error=False, push_request=True)
+            except TimeoutError:
+                if was_asked:
+                    raise
+                was_asked = True
+                await self._send(connection, b"PING")
+                continue
+            was_asked = False
+            self._take(message)
+
+    async def _send(self, connection: AbstractConnection, *command: Any) -> None:
+        await connection.send_packed_command(hiredis.pack_command(command), check_health=False)
+
+    def _take(self, message: object) -> None:
+        if not isinstance(message, list) or len(message) != 3:
+            return
+        kind, _, data = message
+        if kind == b"subscribe":
+            self.is_listening.set()
+            if self._was_heard:
+                self._on_ready()
+            self._was_heard = True
+        elif kind == b"message" and data[:1] == b"r":
+            self._on_ready()
+        elif kind == b"message" and data[:1] == b"f":
+            self._on_final([data[at : at + ID_BYTES] for at in range(1, len(data), ID_BYTES)])

@@ -1,0 +1,349 @@
+"""Storing new jobs, and recognising repeats of old ones.
+
+A request whose ids continue their session is stored by one script without any look-up. Else the script says that some are suspected, and
+stores nothing; then they are looked for where a job moves through: in the queue, then in the records. What is found nowhere is sent again,
+together with the generation of its session: every store of suspected ids raises it, so that two requests with the same ids cannot both
+find nothing and both store. While requests are under way the next ones gather and go in one script if all of them are new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ...errors import InvalidJob, JobConflict, StoreFull, StoreUnavailable
+from ...job import JobSpec, format_id, same_content
+from ..layout import QUEUES_MAX
+from ..store import FinishedLookup, SubmitKind, Submitted
+from .layout import encode, is_finished, level_header, level_name, read_job, read_record
+
+CALLER_WINDOW_MS = 24 * 3600 * 1000
+"""How long a key or an id that a caller made is remembered."""
+TRIES_MAX = 20
+GATHERED_MAX = 1_000
+GATHERED_BYTES_MAX = 4 << 20
+CALLERS = b"caller"
+"""The session of ids that callers made; a producer's is 6 bytes of its ids with the bits of the UUID layout, never these."""
+Run = Callable[[list[Any]], Awaitable[list[Any]]]
+Seek = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[tuple[list[bytes], list[bytes]]]]
+
+
+class Suspected(Exception):
+    """Some ids may be repeats; nothing was stored."""
+
+
+class Waiting:
+    """A request that waits to be sent with others."""
+
+    __slots__ = ("answer", "specs")
+
+    def __init__(self, specs: Sequence[JobSpec]) -> None:
+        self.specs = specs
+        self.answer: asyncio.Future[list[Submitted]] = asyncio.get_running_loop().create_future()
+
+
+class Intake:
+    """`run`: the submit script, `seek`: the one that looks up. `note`: told of each answer's outbox and whether jobs were stored."""
+
+    def __init__(
+        self, run: Run, seek: Seek, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
+        is_idle: Callable[[], bool], note: Callable[[int, int, bool], None],
+    ) -> None:  # fmt: skip
+        self._run, self._seek, self._finished, self._note, self._is_idle = run, seek, finished, note, is_idle
+        self._window_ms = int(dedup_s * 1000)
+        self._limits = limits
+        self._known_queues: set[str] = set()
+        self._headers: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._waiting: list[Waiting] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        waiting = Waiting(specs)
+        self._waiting.append(waiting)
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send())
+        return await waiting.answer
+
+    async def close(self) -> None:
+        if self._sender is not None:
+            await self._sender
+
+    def abandon(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+
+    async def _send(self) -> None:
+        """One call under way; what gathers meanwhile is the next."""
+        try:
+            while self._waiting:
+                batch = self._gather()
+                try:
+                    await self._send_batch(batch)
+                finally:
+                    for one in batch:
+                        if not one.answer.done():
+                            one.answer.cancel()
+        finally:
+            self._sender = None
+
+    def _gather(self) -> list[Waiting]:
+        batch, jobs, size = [self._waiting[0]], len(self._waiting[0].specs), 0
+        for one in self._waiting[1:]:
+            jobs += len(one.specs)
+            size += sum([len(spec.payload) for spec in one.specs])
+            if jobs > GATHERED_MAX or size > GATHERED_BYTES_MAX:
+                break
+            batch.append(one)
+        del self._waiting[: len(batch)]
+        return batch
+
+    async def _send_batch(self, batch: Sequence[Waiting]) -> None:
+        together = [spec for one in batch for spec in one.specs] if len(batch) > 1 else batch[0].specs
+        if len(batch) > 1 and not _is_plain(together):
+            for one in batch:
+                await self._answer([one], one.specs)
+        else:
+            await self._answer(batch, together)
+
+    async def _answer(self, batch: Sequence[Waiting], specs: Sequence[JobSpec]) -> None:
+        try:
+            answers = await self._store(specs)
+        except Suspected:
+            for one in batch:
+                await self._answer_suspected(one)
+            return
+        except Exception as fault:
+            if isinstance(fault, StoreUnavailable):  # those behind have waited as long
+                batch, self._waiting = [*batch, *self._waiting], []
+            for one in batch:
+                _refuse(one, fault)
+            return
+        at = 0
+        for one in batch:
+            if not one.answer.done():
+                one.answer.set_result(answers if len(batch) == 1 else answers[at : at + len(one.specs)])
+            at += len(one.specs)
+
+    async def _answer_suspected(self, one: Waiting) -> None:
+        try:
+            answers = await self._store_suspected(one.specs)
+        except Exception as fault:
+            _refuse(one, fault)
+        else:
+            if not one.answer.done():
+                one.answer.set_result(answers)
+
+    # ── a request whose ids are new ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _store(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        """Raises: Suspected, JobConflict, InvalidJob, StoreFull, StoreUnavailable."""
+        sessions = _sessions(specs)
+        others = await self._call(specs, [(*session, b"") for session in sessions], ())
+        if not others:
+            return [Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
+        return [others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
+
+    async def _call(
+        self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes]
+    ) -> dict[bytes, Submitted]:
+        queues = {spec.queue for spec in specs}
+        arguments: list[Any] = [
+            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, b"1" if self._is_idle() else b"0", *self._limits,
+            self._window_ms, CALLER_WINDOW_MS, len(sessions),
+        ]  # fmt: skip
+        for session in sessions:
+            arguments += session
+        arguments.append(len(suspects))
+        arguments += suspects
+        self._add_jobs(arguments, specs)
+        reply = await self._run(arguments)
+        kind = reply[0]
+        if kind == b"ok":
+            self._known_queues |= queues
+            self._note(reply[1], reply[2], True)
+            found = reply[4:]
+            kinds = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
+            return {found[at]: Submitted(found[at + 2], kinds[found[at + 1]]) for at in range(0, len(found), 3)}
+        if kind in (b"suspect", b"again"):
+            raise Suspected
+        if kind == b"full":
+            self._note(reply[1], reply[2], False)
+            raise full(reply[1], reply[2], self._limits)
+        if kind == b"queues":
+            raise InvalidJob(
+                f"queue {reply[1].decode()!r} is one more than the limit of {QUEUES_MAX}; what comes from data belongs into the payload"
+            )
+        raise _key_conflict(reply[1], reply[2])
+
+    def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec]) -> None:
+        groups: dict[tuple[str, int], list[JobSpec]] = {}
+        singles: list[JobSpec] = []
+        if len(places := {(spec.queue, spec.priority) for spec in specs}) == 1 and not any(spec.options for spec in specs):
+            groups[places.pop()] = list(specs)
+        else:
+            for spec in specs:
+                if _is_single(spec):
+                    singles.append(spec)
+                else:
+                    groups.setdefault((spec.queue, spec.priority), []).append(spec)
+        arguments.append(len(groups))
+        for place, group in groups.items():
+            arguments += (*self._header(place), len(group))
+            flat: list[Any] = [None] * (2 * len(group))
+            flat[::2] = [spec.id for spec in group]
+            flat[1::2] = [encode(spec) for spec in group]
+            arguments += flat
+        arguments.append(len(singles))
+        for spec in singles:
+            arguments += _single(spec)
+
+    def _header(self, place: tuple[str, int]) -> tuple[bytes, bytes]:
+        found = self._headers.get(place)
+        if found is None:
+            found = self._headers[place] = level_name(*place), level_header(*place)
+        return found
+
+    # ── a request with ids that may be known ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _store_suspected(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        first: dict[bytes, JobSpec] = {}
+        for spec in specs:
+            check_same(spec, first.setdefault(spec.id, spec))
+        answers: dict[bytes, Submitted] = {}
+        for _ in range(TRIES_MAX):
+            names = sorted({_session_of(spec) for spec in first.values()})
+            generations, values = await self._seek(names, list(first))
+            known = {
+                job_id: (read_record(value).job if is_finished(value) else read_job(value)).spec
+                for job_id, value in zip(first, values, strict=True) if value
+            }  # fmt: skip
+            if missing := [job_id for job_id in first if job_id not in known]:
+                known.update({job_id: record.job.spec for job_id, record in (await self._finished(missing)).items()})
+            answers = {job_id: check_same(spec, known[job_id]) for job_id, spec in first.items() if job_id in known}
+            new = [spec for job_id, spec in first.items() if job_id not in known]
+            if not new:
+                break
+            expected = dict(zip(names, generations, strict=True))
+            sessions = [(*session, expected[session[0]]) for session in _spans(new)]
+            try:
+                answers |= await self._call(new, sessions, [spec.id for spec in new])
+                break
+            except Suspected:
+                continue
+        else:
+            raise StoreUnavailable("the same ids are being submitted again and again; try again later")
+        seen: set[bytes] = set()
+        found = []
+        for spec in specs:
+            answer = answers.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED)
+            if spec.id in seen and answer.kind is SubmitKind.CREATED:
+                answer = Submitted(answer.id, SubmitKind.EXISTED)
+            seen.add(spec.id)
+            found.append(answer)
+        return found
+
+
+def full(count: int, data_bytes: int, limits: tuple[int, int]) -> StoreFull:
+    return StoreFull(
+        f"{count} finished jobs ({data_bytes} bytes) wait for the records, the limit is {limits[0]} ({limits[1]} bytes); "
+        "see that the records' store answers"
+    )
+
+
+def _refuse(one: Waiting, fault: Exception) -> None:
+    if not one.answer.done():
+        copy = type(fault)(*fault.args)  # each its own: a raised exception carries its traceback
+        copy.__cause__ = fault
+        one.answer.set_exception(copy)
+        one.answer.exception()
+
+
+def _is_plain(specs: Sequence[JobSpec]) -> bool:
+    return not any(_is_single(spec) for spec in specs if spec.options is not None)
+
+
+def _is_single(spec: JobSpec) -> bool:
+    options = spec.options
+    return options is not None and bool(
+        options.delay_ms or options.run_at_ms or options.unique_key or options.idempotency_key or options.caller_id
+    )
+
+
+def _single(spec: JobSpec) -> list[Any]:
+    options = spec.options
+    assert options is not None
+    keys: list[bytes] = []
+    if options.idempotency_key:
+        keys.append(b"key:" + options.idempotency_key.encode())
+    if options.caller_id:
+        keys.append(b"id:" + spec.id)
+    content = _content(spec) if keys else b""
+    return [
+        spec.id, encode(spec), level_name(spec.queue, spec.priority), level_header(spec.queue, spec.priority, options.unique_key),
+        options.delay_ms, options.run_at_ms, options.unique_key, len(keys), *(part for key in keys for part in (key, content)),
+    ]  # fmt: skip
+
+
+def _sessions(specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
+    """(name, lowest counter, highest, oldest ms, youngest) of each session. Raises: Suspected, if not all ids are made so, and rising."""
+    ids = [spec.id for spec in specs]
+    name = ids[0][6:12]
+    if len({job_id[6:12] for job_id in ids}) == 1:
+        counters = [job_id[12:] for job_id in ids]
+        is_rising = len(counters) == 1 or (counters == sorted(counters) and len(set(counters)) == len(counters))
+        if not _is_ours(ids[0]) or not is_rising or any(spec.options.caller_id for spec in specs if spec.options is not None):
+            raise Suspected
+        made = [job_id[:6] for job_id in (min(ids), max(ids))]
+        return [(name, *(int.from_bytes(part, "big") for part in (counters[0], counters[-1], *made)))]
+    if len(set(ids)) != len(ids) or any(_session_of(spec) == CALLERS for spec in specs):
+        raise Suspected
+    return _spans(specs)
+
+
+def _spans(specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
+    by_session: dict[bytes, list[bytes]] = {}
+    for spec in specs:
+        by_session.setdefault(_session_of(spec), []).append(spec.id)
+    spans: list[tuple[Any, ...]] = []
+    for name, ids in by_session.items():
+        counters = [int.from_bytes(job_id[12:], "big") for job_id in ids]
+        made = [int.from_bytes(job_id[:6], "big") for job_id in ids] if name != CALLERS else [0]
+        spans.append((name, min(counters), max(counters) if name != CALLERS else 0, min(made), max(made)))
+    return spans
+
+
+def _session_of(spec: JobSpec) -> bytes:
+    is_callers = not _is_ours(spec.id) or (spec.options is not None and spec.options.caller_id)
+    return CALLERS if is_callers else spec.id[6:12]
+
+
+def _is_ours(job_id: bytes) -> bool:
+    return job_id[6] >> 4 == 7 and job_id[8] >> 6 == 2
+
+
+def _content(spec: JobSpec) -> bytes:
+    content = hashlib.blake2b(digest_size=16)
+    for part in (spec.type.encode(), spec.queue.encode(), spec.payload):
+        content.update(len(part).to_bytes(4, "big") + part)
+    return content.digest()
+
+
+def _key_conflict(key: bytes, holder: bytes) -> JobConflict:
+    kind, _, value = key.partition(b":")
+    shown = value.decode() if kind == b"key" else format_id(value)
+    return JobConflict(
+        f"{kind.decode()} {shown!r} belongs to job {format_id(holder)}, whose type, queue or payload differs; use another, or repeat the "
+        "first request as it was"
+    )
+
+
+def check_same(spec: JobSpec, known: JobSpec) -> Submitted:
+    """Raises: JobConflict."""
+    if not same_content(spec, known):
+        raise JobConflict(
+            f"job {format_id(spec.id)} exists with another type, queue or payload; a repeat must be the same, a new job needs a new id"
+        )
+    return Submitted(spec.id, SubmitKind.EXISTED)
+

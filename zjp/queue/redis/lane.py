@@ -1,0 +1,136 @@
+"""One connection; calls go through it one after the other, in the order they came, each within a bounded time.
+
+A lane per kind of operation keeps their order (a repeat of a submit is behind the submit) and lets a long script hold up only its own
+kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
+tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable. `is_repeat` tells the call
+that its former try may have been carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from ...errors import StoreFull, StoreUnavailable
+from .address import Address
+
+CALL_S = 1.8
+"""Below the 2 s in which an operation must have told that the store is away."""
+BACKOFF_S = (0.01, 0.3)
+Command = Sequence[Any]
+
+
+class Lane:
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: AbstractConnection | None = None
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    async def call(self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None) -> Any:
+        """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
+
+        Raises: StoreUnavailable, StoreFull, ResponseError."""
+        if self._is_closed:
+            raise StoreUnavailable("the queue is closed: the node is stopping")
+        task = asyncio.ensure_future(self._carry(make, heal))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: its caller may have given up
+
+    async def _carry(self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None) -> Any:
+        fault: Exception | None = None
+        try:
+            async with asyncio.timeout(CALL_S):
+                async with self._lock:
+                    is_repeat, pause_s = False, BACKOFF_S[0]
+                    while True:
+                        try:
+                            return await self._once(make(is_repeat), heal)
+                        except (OSError, RedisError) as error:
+                            fault = error
+                            await self._drop()
+                            _judge(error)
+                        is_repeat = True
+                        await asyncio.sleep(pause_s * (0.5 + random.random()))
+                        pause_s = min(pause_s * 2, BACKOFF_S[1])
+        except TimeoutError:
+            await self._drop()
+            raise StoreUnavailable(f"Redis does not answer: {fault or f'no reply within {CALL_S:g} s'}") from fault
+        except asyncio.CancelledError:
+            await self._drop()
+            raise
+
+    async def _once(self, command: Command, heal: Callable[[], Sequence[Command]] | None) -> Any:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._address.make()
+            await connection.connect()
+        try:
+            return await self._exchange(connection, command)
+        except NoScriptError:
+            if heal is None:
+                raise
+            for one in heal():
+                await self._exchange(connection, one)
+            return await self._exchange(connection, command)
+
+    async def _exchange(self, connection: AbstractConnection, command: Command) -> Any:
+        await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
+        return await connection.read_response(disable_decoding=True)
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """What is under way is carried through, or times out."""
+        self._is_closed = True
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect()
+
+    async def abandon(self) -> None:
+        """At once, whatever is under way."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await self._drop()
+
+
+def _judge(error: Exception) -> None:
+    """Raises what another try cannot mend."""
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error)[:40]:
+        raise StoreFull("Redis has reached maxmemory and takes no more jobs; give it more memory, or let the workers catch up") from error
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        raise StoreUnavailable(f"Redis refuses: {error}; check REDIS_ADDR and REDIS_PASSWORD") from error
+    if isinstance(error, BusyLoadingError | ReadOnlyError):
+        return
+    if isinstance(error, ResponseError):
+        text = str(error)
+        if not text.startswith(("LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN", "BUSY", "UNBLOCKED", "MISCONF", "NOREPLICAS")):
+            raise error

@@ -1,0 +1,83 @@
+"""The Lua files: put together from their parts, called by hash, loaded again when the server does not know them.
+
+A script's first line names the parts it uses (`-- use: clock level`). On Redis 7 every script but those that store new jobs says that it
+may run out of memory; before 7 a removal of a key that never exists comes first, which has the same effect: a script is refused
+at `maxmemory` at its first growing write unless it wrote already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from .lane import Command, Lane
+
+GROWING = {"submit", "requeue"}
+"""Refused at `maxmemory`, whole."""
+FLAGS = "#!lua flags=allow-oom\n"
+REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
+
+
+class Script:
+    def __init__(self, name: str, prefix: bytes, *, has_flags: bool) -> None:
+        self.name = name
+        self.text = _assemble(name, has_flags)
+        self._prefix = prefix
+        self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
+
+    def command(self, arguments: Sequence[Any]) -> Command:
+        return (b"EVALSHA", self._sha, b"1", self._prefix, *arguments)
+
+    def load(self) -> Sequence[Command]:
+        return ((b"SCRIPT", b"LOAD", self.text.encode()),)
+
+
+class Scripts:
+    """`await scripts("claim", lane, arguments)`."""
+
+    def __init__(self, prefix: bytes, *, has_flags: bool) -> None:
+        self._prefix, self._has_flags = prefix, has_flags
+        self._known: dict[str, Script] = {}
+
+    def __getitem__(self, name: str) -> Script:
+        script = self._known.get(name)
+        if script is None:
+            script = self._known[name] = Script(name, self._prefix, has_flags=self._has_flags)
+        return script
+
+    async def __call__(self, name: str, lane: Lane, arguments: Sequence[Any]) -> Any:
+        script = self[name]
+        return await lane.call(lambda _: script.command(arguments), script.load)
+
+    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int) -> Any:
+        """The argument at `repeat_at` tells the script whether this is a repeat."""
+        script = self[name]
+
+        def make(is_repeat: bool) -> Command:
+            if is_repeat:
+                arguments[repeat_at] = b"1"
+            return script.command(arguments)
+
+        return await lane.call(make, script.load)
+
+
+def names() -> list[str]:
+    folder = resources.files("zjp.queue") / "lua"
+    found = (entry.name.removesuffix(".lua") for entry in folder.iterdir() if entry.name.endswith(".lua"))
+    return sorted(name for name in found if not name.startswith("part_"))
+
+
+def _assemble(name: str, has_flags: bool) -> str:
+    body = _read(name)
+    first = body.partition("\n")[0]
+    parts = first.removeprefix("-- use:").split() if first.startswith("-- use:") else []
+    text = "".join(_read(f"part_{part}") for part in parts) + body
+    if name in GROWING:
+        return text
+    return FLAGS + text if has_flags else REMOVAL + text
+
+
+def _read(name: str) -> str:
+    return (resources.files("zjp.queue") / "lua" / f"{name}.lua").read_text(encoding="utf-8")

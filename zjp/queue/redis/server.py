@@ -1,0 +1,69 @@
+"""What the server must be, and what an acknowledgement is worth on it, asked at the start.
+
+Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from ...errors import ConfigError
+from ...wire.messages import Durability
+from .lane import Lane
+
+VERSION_MIN = (6, 2)
+FLAGS_SINCE = (7, 0)
+
+
+class Server(msgspec.Struct, frozen=True):
+    version: tuple[int, ...]
+    level: Durability
+    """Without replicas."""
+
+    @property
+    def has_flags(self) -> bool:
+        return self.version >= FLAGS_SINCE
+
+
+async def examine(lane: Lane) -> Server:
+    """Raises: ConfigError, StoreUnavailable."""
+    facts = _facts(await lane.call(lambda _: (b"INFO",)))
+    version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
+    if version < VERSION_MIN:
+        raise ConfigError(f"Redis {facts.get('redis_version')} is too old: zjp needs 6.2 or later; upgrade it")
+    if facts.get("role") in ("slave", "replica"):
+        raise ConfigError(
+            f"REDIS_ADDR names a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes; "
+            "give the master's address, or those of the Sentinels"
+        )
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise ConfigError(
+            f"Redis has maxmemory-policy {policy}, under which it would throw jobs away; "
+            "set it to noeviction (CONFIG SET maxmemory-policy noeviction, and the same in redis.conf)"
+        )
+    return Server(version, _level(facts, await _settings(lane)))
+
+
+async def _settings(lane: Lane) -> Mapping[str, str]:
+    try:
+        found = await lane.call(lambda _: (b"CONFIG", b"GET", b"append*"))
+    except ResponseError:  # some hosts forbid CONFIG: then only what INFO says is promised
+        return {}
+    flat = [part.decode() for pair in found.items() for part in pair] if isinstance(found, dict) else [part.decode() for part in found]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _level(facts: Mapping[str, str], settings: Mapping[str, str]) -> Durability:
+    if facts.get("aof_enabled") != "1":
+        return Durability.PROCESS
+    return {"always": Durability.DISK, "everysec": Durability.DISK_1S}.get(settings.get("appendfsync", ""), Durability.PROCESS)
+
+
+def _facts(answer: Any) -> Mapping[str, str]:
+    text = answer.decode() if isinstance(answer, bytes) else str(answer)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,0 +1,423 @@
+"""The queue in Redis as a node's loop sees it.
+
+Each operation is one script, so one atomic step; nothing of the queue is decided here. Kinds of operations have lanes of their own
+(lane.py). What this object remembers is small: its life and registration, the last known outbox, whether it is idle.
+
+Leases are by the time of the server, which is a wall clock. So a node compares how far that clock went with how far its own monotonic one
+did, and does not reap in a round in which they differ by more than JUMP_MS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ...errors import InvalidJob, StoreUnavailable
+from ...job import JobFilter, JobSpec, Record, StoredJob
+from ..layout import QUEUES_MAX
+from ..store import (
+    Backlog,
+    CancelKind,
+    Claim,
+    Durability,
+    FinishedLookup,
+    Life,
+    Live,
+    LivePage,
+    LostClaims,
+    OutboxItem,
+    Outcome,
+    QueueCount,
+    Renewal,
+    Submitted,
+    Tended,
+)
+from .address import connections
+from .claiming import cancelled_arguments, claimed_jobs, finish_arguments, has_repeats
+from .hints import Hints
+from .intake import Intake, full
+from .lane import Lane
+from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, read_record, unique_key
+from .looking import Looker
+from .script import Scripts
+from .server import examine
+
+MOVE_MAX = 500
+"""Jobs that one claim promotes, and takes back."""
+PURGE_CHUNK = 1_000
+PURGE_WAIT_S = 0.05
+JUMP_MS = 1_000
+VERSION_BITS = 20
+"""The version of a life is above that of the former one, whatever was paused in between."""
+CANCEL_KINDS = {b"w": CancelKind.CANCELLED, b"c": CancelKind.CANCELLING, b"f": CancelKind.FINISHED, b"u": CancelKind.UNKNOWN}
+LANES = ("submit", "claim", "finish", "outbox", "renew", "other")
+
+
+class RedisQueueStore:
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "zjp",
+        password: str | None = None,
+        db: int = 0,
+        lease_s: float,
+        starvation_s: float,
+        dedup_s: float,
+        outbox_count_max: int,
+        outbox_bytes_max: int,
+        finished: FinishedLookup,
+        level_wanted: Durability | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`level_wanted` REPLICA: each submit waits until a replica has it. `now_s`: the monotonic clock that guards against jumps."""
+        self._prefix = f"{{zjp:{namespace}}}:".encode()
+        self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
+        self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
+        self._limits = (outbox_count_max, outbox_bytes_max)
+        self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
+        self._level_wanted = level_wanted
+        self.level = Durability.PROCESS
+        self.on_ready: Callable[[], None] | None = None
+        self.on_finished: Callable[[Sequence[bytes]], None] | None = None
+        self._lanes: dict[str, Lane] = {}
+        self._hints: Hints | None = None
+        self._backlog = Backlog(0, 0)
+        self._is_idle = False
+        self._calls = 0
+        self._claim_call: int | None = None
+        self._seen: tuple[float, float] | None = None
+        self._boot = 0
+        self._version = 0
+        self._purges: set[asyncio.Task[int]] = set()
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+        self._lanes = {name: Lane(self._address) for name in LANES}
+        try:
+            server = await examine(self._lanes["other"])
+            self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
+            self._scripts = Scripts(self._prefix, has_flags=server.has_flags)
+            arguments = [life.node, life.boot, self._lease_ms, *started]
+            boot, registration, lost, suspects, count, data_bytes, version, now_ms = await self._ask("open", arguments, "renew")
+        except BaseException:
+            await self.disconnect()
+            raise
+        self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
+        self._registration = registration
+        self._note_backlog(count, data_bytes)
+        self._saw_time(now_ms)
+        self._version = self._versioned(version)
+        self._intake = Intake(
+            self._submit, self._seek, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
+            is_idle=lambda: self._is_idle, note=self._note_submit,
+        )  # fmt: skip
+        self._looker = Looker(self._ask)
+        self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
+        self._hints.start()
+        return LostClaims(lost, suspects)
+
+    async def close(self) -> None:
+        if not self._lanes:
+            return
+        for task in self._purges:
+            task.cancel()
+        try:
+            await self._intake.close()
+            await self._ask("close", [self._life], "renew")
+        except StoreUnavailable:
+            pass
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Let go of every connection, and leave the registration to its lease."""
+        lanes, self._lanes = self._lanes, {}
+        if self._hints is not None:
+            await self._hints.close()
+            self._hints = None
+            self._intake.abandon()
+        for task in self._purges:
+            task.cancel()
+        for lane in lanes.values():
+            await lane.abandon()
+        await self._address.close()
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            raise StoreUnavailable("the queue is closed: the node is stopping")
+        return lane
+
+    async def _ask(self, name: str, arguments: list[Any], lane: str = "other") -> Any:
+        """A script, or a command about one key when the name is in capitals."""
+        if name.isupper():
+            command = (name.encode(), self._prefix + arguments[0], *arguments[1:])
+            return await self._lane(lane).call(lambda _: command)
+        return await self._scripts(name, self._lane(lane), arguments)
+
+    # ── what it remembers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def backlog(self) -> Backlog:
+        return self._backlog
+
+    def _note_backlog(self, count: int, data_bytes: int) -> None:
+        self._backlog = Backlog(max(0, count), max(0, data_bytes))
+
+    def _note_submit(self, count: int, data_bytes: int, has_stored: bool) -> None:
+        self._note_backlog(count, data_bytes)
+        if has_stored:
+            self._hint()
+
+    def _hint(self) -> None:
+        self._is_idle = False
+        if self.on_ready is not None:
+            self.on_ready()
+
+    def _tell(self, ids: Sequence[bytes]) -> None:
+        if ids and self.on_finished is not None:
+            self.on_finished(ids)
+
+    def _versioned(self, version: int) -> int:
+        return version << VERSION_BITS | self._boot & ((1 << VERSION_BITS) - 1)
+
+    def _saw_time(self, now_ms: float) -> None:
+        self._seen = (now_ms, self._now() * 1000)
+
+    def _server_ms(self) -> int:
+        """The server's time as far as known, for what is only shown. What is decided by time is decided in scripts."""
+        assert self._seen is not None
+        return int(self._seen[0] + self._now() * 1000 - self._seen[1] + 0.5)
+
+    async def _may_reap(self) -> bytes:
+        """Whether the server's clock went as far as ours since the last look."""
+        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",))
+        now_ms, here_ms = int(seconds) * 1000 + int(micros) // 1000, self._now() * 1000
+        seen, self._seen = self._seen, (now_ms, here_ms)
+        return b"1" if seen is None or abs((now_ms - seen[0]) - (here_ms - seen[1])) <= JUMP_MS else b"0"
+
+    # ── submit ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        self._lane("submit")
+        return await self._intake.submit(specs)
+
+    async def _submit(self, arguments: list[Any]) -> list[Any]:
+        lane = self._lane("submit")
+        reply: list[Any] = await self._scripts("submit", lane, arguments)
+        if self._level_wanted is Durability.REPLICA and reply[0] == b"ok":
+            await self._wait_for_replica(lane)
+        return reply
+
+    async def _wait_for_replica(self, lane: Lane) -> None:
+        if await lane.call(lambda _: (b"WAIT", b"1", b"1000")) < 1:
+            raise StoreUnavailable("stored, but no replica has confirmed it within 1 s; repeat the request as it is")
+
+    async def _seek(self, sessions: Sequence[bytes], ids: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+        generations, values = await self._ask("seek", [len(sessions), *sessions, *ids], "submit")
+        return generations, values
+
+    # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
+        if count <= 0:
+            return Claim(0, (), None, self._version)
+        former, self._calls = self._claim_call, self._calls + 1
+        number = self._claim_call = former if former is not None else self._calls
+        arguments: list[Any] = [
+            self._life, self._registration, count, number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
+            self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
+        ]  # fmt: skip
+        for queue, weight in weights.items():
+            arguments += (queue, weight)
+        reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
+        self._claim_call = None
+        fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
+        self._note_backlog(out_count, out_bytes)
+        self._tell(ended)
+        self._version = self._versioned(version)
+        self._is_idle = bool(is_idle)
+        return Claim(int(fence), claimed_jobs(values, rare), _until_s(due_ms, now_ms), self._version)
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        if not outcomes:
+            return []
+        if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
+            return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
+        now_ms = self._server_ms()
+        refused, cancelling = await self._finish(finish_arguments(outcomes, now_ms))
+        if cancelling:
+            marked = set(cancelling)
+            again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
+            more, _ = await self._finish(cancelled_arguments(again, now_ms))
+            refused += more
+        unknown = set(refused)
+        final = [outcome.job.spec.id for outcome in outcomes if outcome.kind == "finish" or outcome.job.spec.id in cancelling]
+        self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
+        return [outcome.job.spec.id for outcome in outcomes if outcome.job.spec.id in unknown] if unknown else []
+
+    async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
+        self._calls += 1
+        reply = await self._scripts.retold("finish", self._lane("finish"), [self._life, self._calls, b"0", *arguments], 2)
+        refused, cancelling, count, data_bytes, has_more = reply
+        self._note_backlog(count, data_bytes)
+        if has_more:
+            self._hint()
+        return refused, cancelling
+
+    async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
+        may_reap = await self._may_reap()
+        arguments: list[Any] = [self._life, self._node, self._boot, self._registration, self._lease_ms, may_reap]
+        for job_id, data in progress.items():
+            arguments += (job_id, data)
+        registration, kept, version, count, data_bytes, cancelling, _ = await self._ask("renew", arguments, "renew")
+        self._registration = registration
+        self._note_backlog(count, data_bytes)
+        self._version = self._versioned(version)
+        return Renewal(bool(kept), self._version, cancelling)
+
+    async def tend(self, limit: int) -> Tended:
+        may_reap = await self._may_reap()
+        promoted, reaped, due_ms, now_ms, ended, count, data_bytes = await self._ask("tend", [limit, self._lease_ms, may_reap], "renew")
+        self._note_backlog(count, data_bytes)
+        self._tell(ended)
+        if promoted or reaped:
+            self._hint()
+        return Tended(promoted, reaped, _until_s(due_ms, now_ms))
+
+    # ── jobs that wait ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]:
+        asked = list(dict.fromkeys(ids))
+        verdicts, ended, count, data_bytes = await self._ask("cancel", list(asked))
+        self._note_backlog(count, data_bytes)
+        self._tell(ended)
+        kinds = {job_id: CANCEL_KINDS[verdict] for job_id, verdict in zip(asked, verdicts, strict=True)}
+        if unknown := [job_id for job_id, kind in kinds.items() if kind is CancelKind.UNKNOWN]:
+            kinds.update(dict.fromkeys(await self._finished(unknown), CancelKind.FINISHED))
+        return [kinds[job_id] for job_id in ids]
+
+    async def promote(self, ids: Sequence[bytes]) -> list[bool]:
+        left = list(dict.fromkeys(ids))
+        promoted: set[bytes] = set()
+        now_ms = self._server_ms()
+        while left:
+            values = dict(zip(left, await self._ask("HMGET", [b"j", *left]), strict=True))
+            live = [job_id for job_id in left if values[job_id] and not is_finished(values[job_id])]
+            arguments = [part for job_id in live for part in (job_id, values[job_id], _due_now(values[job_id], now_ms))]
+            answers = await self._ask("promote", arguments) if live else []
+            promoted |= {job_id for job_id, answer in zip(live, answers, strict=True) if answer == 1}
+            left = [job_id for job_id, answer in zip(live, answers, strict=True) if answer == 2]
+        if promoted:
+            self._hint()
+        return [_take(promoted, job_id) for job_id in ids]
+
+    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+        now_ms = self._server_ms()
+        arguments: list[Any] = [*self._limits]
+        for record in records:
+            spec, run = record.job.spec, record.job.run
+            job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
+            level = level_name(spec.queue, spec.priority)
+            arguments += (spec.id, run.to_bytes(4, "big"), live_value(job), level, unique_key(spec))
+        kind, count, data_bytes, *answers = await self._ask("requeue", arguments, "submit")
+        self._note_backlog(count, data_bytes)
+        if kind == b"full":
+            raise full(count, data_bytes, self._limits)
+        if any(answers):
+            self._hint()
+        return [bool(answer) for answer in answers]
+
+    async def pause(self, queue: str) -> None:
+        await self._set_paused(queue, b"1")
+
+    async def resume(self, queue: str) -> None:
+        await self._set_paused(queue, b"0")
+        self._hint()
+
+    async def _set_paused(self, queue: str, flag: bytes) -> None:
+        if await self._ask("pause", [queue, flag, QUEUES_MAX]) < 0:
+            raise InvalidJob(f"queue {queue!r} is one more than the limit of {QUEUES_MAX}; `zjp queues list` shows those there are")
+
+    async def purge(self, queue: str) -> int:
+        task = asyncio.create_task(self._purge(queue), name="zjp-queue-purge")
+        self._purges.add(task)
+        task.add_done_callback(self._purges.discard)
+        return await asyncio.shield(task)
+
+    async def _purge(self, queue: str) -> int:
+        """In steps that each leave the queue whole; it takes no more than there was when it began."""
+        known, ready, _ = await self._ask("purge", [queue, b"begin", 0, *self._limits, 0])
+        ended, place = 0, 0
+        is_over = 0 if known else 1
+        while not is_over and ended < ready:
+            count, is_over = await self._purge_step(queue, b"ready", min(PURGE_CHUNK, ready - ended), 0)
+            ended += count
+        while known and place >= 0:
+            count, place = await self._purge_step(queue, b"later", PURGE_CHUNK, place)
+            ended += count
+        return ended
+
+    async def _purge_step(self, queue: str, what: bytes, limit: int, place: int) -> tuple[int, int]:
+        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them."""
+        # Any node may empty the outbox: there is no event to wait for.
+        while len(reply := await self._ask("purge", [queue, what, limit, *self._limits, place])) == 1:  # noqa: ASYNC110
+            await asyncio.sleep(PURGE_WAIT_S)
+        count, rest, out_count, out_bytes, ids = reply
+        self._note_backlog(out_count, out_bytes)
+        self._tell(ids)
+        return count, rest
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def counts(self) -> list[QueueCount]:
+        self._lane("other")
+        return await self._looker.counts()
+
+    async def get(self, ids: Sequence[bytes]) -> list[Live | Record | None]:
+        return await self._looker.get(ids)
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        if ids:
+            await self._ask("watch", [self._life, *ids])
+
+    # ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def outbox(self, limit: int) -> Sequence[OutboxItem]:
+        count, data_bytes, values = await self._ask("outbox", [limit], "outbox")
+        self._note_backlog(count, data_bytes)
+        return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+
+    async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
+        if not items:
+            return
+        arguments: list[Any] = [0]
+        for item in items:
+            job = item.record.job
+            arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
+        count, data_bytes = await self._ask("outbox_remove", arguments, "outbox")
+        self._note_backlog(count, data_bytes)
+
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage:
+        return await self._looker.list(wanted, cursor, limit)
+
+
+def _until_s(due_ms: bytes, now_ms: int) -> float | None:
+    due = float(due_ms)
+    return None if due < 0 else max(0.0, (due - now_ms) / 1000)
+
+
+def _due_now(value: bytes, now_ms: int) -> bytes:
+    job = read_job(value)
+    job.due_ms = now_ms
+    return live_value(job, is_retry=value[:1] == b"r")
+
+
+def _take(ids: set[bytes], job_id: bytes) -> bool:
+    """Whether it is among them; a second time it is not."""
+    if job_id not in ids:
+        return False
+    ids.discard(job_id)
+    return True
