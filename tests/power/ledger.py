@@ -52,7 +52,7 @@ class Ledger:
         self.told: dict[str, Told] = {}
         self.open: list[list[str]] = []
         self._since_ns = 0
-        self.repeatable: list[Sequence[Mapping[str, Any]]] = []
+        self.repeatable: list[Sequence[Any]] = []
         """Requests whose ids the asker made: they may be said again."""
 
     def close(self) -> None:

@@ -1,84 +1,37 @@
-"""A Redis server whose folder is on the disk that loses its power, driven by the scripts of redis_door.py.
+"""The queue in Redis, whose server has its folder on the disk that loses its power; no node, the store alone.
 
-It stands here for the queue store until that is driven through a node; what is tested is what its acknowledgements are worth.
+Records are none: a finished job stays in the outbox, so that what comes back of it is what Redis kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import random
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.redis_server import RedisServer
 from tests.power.ledger import Ledger
-from tests.power.redis_door import FAULTS, Door, door
+from tests.power.redis_asking import WORKER, Asker, Producer, Worker, life, outcome_of, work
 from tests.power.system import DoesNotStart
-from zjp.job import format_id, make_id
+from zjp.job import format_id, parse_id
+from zjp.queue.store import SubmitKind
 from zjp.wire.messages import Durability
 
-REQUEST_MAX = 100
-PAUSE_MAX_S = 0.01
 PRODUCERS = 3
+LOOK_MAX = 500
 REPEATED_MAX = 5
-
-
-class _Asker(threading.Thread):
-    def __init__(self, server: RedisServer, ledger: Ledger, seed: str) -> None:
-        super().__init__(daemon=True)
-        self.ends = threading.Event()
-        self.failure: BaseException | None = None
-        self._server, self._ledger = server, ledger
-        self._draw = random.Random(seed)
-
-    def run(self) -> None:
-        try:
-            with door(self._server) as opened:
-                while not self.ends.wait(self._draw.uniform(0.0, PAUSE_MAX_S)):
-                    self._ask(opened)
-        except FAULTS:
-            pass  # the power is gone
-        except BaseException as fault:
-            self.failure = fault
-
-    def _ask(self, redis: Door) -> None:
-        raise NotImplementedError
-
-
-class _Producer(_Asker):
-    _counter = 0
-
-    def _ask(self, redis: Door) -> None:
-        count = min(REQUEST_MAX, 1 + int(self._draw.expovariate(1 / 30)))
-        ids = [self._make_id() for _ in range(count)]
-        self._ledger.asks(ids)
-        self._ledger.repeatable.append([{"id": job} for job in ids])
-        try:
-            redis.submit(ids)
-        except FAULTS:
-            self._ledger.leaves_open(ids)
-            raise
-        self._ledger.acknowledges(ids)
-
-    def _make_id(self) -> str:
-        self._counter += 1
-        return format_id(make_id(time.time_ns() // 1_000_000, self._draw.getrandbits(42), self._counter))
-
-
-class _Worker(_Asker):
-    def _ask(self, redis: Door) -> None:
-        if outcomes := redis.work():
-            self._ledger.tells(outcomes)
+IDLE_LOOK_S = 0.1
+LOOKER = "looker"
 
 
 class RedisQueue:
     """`appendfsync`: always or everysec."""
 
     def __init__(self, appendfsync: str) -> None:
-        self._options = {"appendonly": "yes", "appendfsync": appendfsync, "save": "", "aof-load-truncated": "yes"}
+        self._options = {"appendonly": "yes", "appendfsync": appendfsync, "save": ""}
         self._server: RedisServer | None = None
 
     def start(self, disk: Path) -> None:
@@ -89,19 +42,20 @@ class RedisQueue:
             self._server.start()
         except TimeoutError as fault:
             raise DoesNotStart(str(fault)) from fault
-        with door(self._running) as redis:
-            redis.release_all()
-
-    def level(self) -> Durability:
-        with door(self._running) as redis:
-            return redis.level()
 
     def begin(self, disk: Path) -> None:
         self.start(disk)
 
-    def askers(self, ledger: Ledger, seed: str) -> list[_Asker]:
-        producers: list[_Asker] = [_Producer(self._running, ledger, f"{seed} p{index}") for index in range(PRODUCERS)]
-        return [*producers, _Worker(self._running, ledger, f"{seed} w")]
+    def level(self) -> Durability:
+        async def ask() -> Durability:
+            async with life(self._url, LOOKER) as store:
+                return store.level
+
+        return asyncio.run(ask())
+
+    def askers(self, ledger: Ledger, seed: str) -> list[Asker]:
+        producers: list[Asker] = [Producer(self._url, f"producer-{number}", ledger, seed) for number in range(PRODUCERS)]
+        return [*producers, Worker(self._url, WORKER, ledger, seed)]
 
     def strike(self) -> None:
         os.kill(self._running.pid, signal.SIGKILL)
@@ -120,34 +74,54 @@ class RedisQueue:
         return []
 
     def look(self, jobs: Sequence[str]) -> dict[str, str]:
-        with door(self._running) as redis:
-            return redis.look(jobs)
+        async def ask() -> dict[str, str]:
+            seen = {}
+            async with life(self._url, LOOKER) as store:
+                for at in range(0, len(jobs), LOOK_MAX):
+                    part = jobs[at : at + LOOK_MAX]
+                    found = await store.get([parse_id(job) for job in part])
+                    seen.update({job: outcome_of(one) for job, one in zip(part, found, strict=True) if one is not None})
+            return seen
+
+        return asyncio.run(ask())
 
     def say_again(self, ledger: Ledger) -> list[str]:
-        wrong = []
-        with door(self._running) as redis:
-            for request in ledger.repeatable[-REPEATED_MAX:]:
-                ids = [str(job["id"]) for job in request]
-                missing = sorted(set(ids) - redis.look(ids).keys())
-                made = sorted(redis.submit(ids))
-                ledger.acknowledges(ids)
-                if made != missing:
-                    wrong.append(f"a request said again made {len(made)} jobs, {len(missing)} were missing")
+        async def ask() -> list[str]:
+            wrong = []
+            async with life(self._url, LOOKER) as store:
+                for request in ledger.repeatable[-REPEATED_MAX:]:
+                    there = await store.get([spec.id for spec in request])
+                    answers = await store.submit(request)
+                    ledger.acknowledges([format_id(spec.id) for spec in request])
+                    existed = [answer.kind is SubmitKind.EXISTED for answer in answers]
+                    if existed != [one is not None for one in there]:
+                        wrong.append(f"a request said again: {sum(existed)} jobs existed, {len(request) - there.count(None)} were there")
+            return wrong
+
+        wrong = asyncio.run(ask())
         ledger.repeatable.clear()
         return wrong
 
     def finish_all(self, jobs: Sequence[str], limit_s: float) -> None:
-        end = time.monotonic() + limit_s
-        done: set[str] = set()
-        with door(self._running) as redis:
-            while outcomes := redis.work():
-                if twice := done & outcomes.keys():
-                    raise TimeoutError(f"{len(twice)} jobs stood in the queue twice")
+        asyncio.run(self._finish_all(time.monotonic() + limit_s))
+
+    async def _finish_all(self, end: float) -> None:
+        async with life(self._url, WORKER) as store:
+            while True:
+                outcomes, claim = await work(store)
+                if len(outcomes) < len(claim.jobs):
+                    raise TimeoutError(f"{len(claim.jobs) - len(outcomes)} outcomes were refused to the holder of the claim")
+                left = [one for one in await store.counts() if one.pending or one.scheduled or one.retrying or one.running]
+                if not left:
+                    return
                 if time.monotonic() > end:
-                    raise TimeoutError(f"the queue is not empty after {limit_s:g} s")
-                done |= outcomes.keys()
-            if left := redis.live_count():
-                raise TimeoutError(f"nobody holds {left} jobs, and they do not wait either")
+                    raise TimeoutError(f"not finished: {left}")
+                if not claim.jobs:
+                    await asyncio.sleep(min(IDLE_LOOK_S, claim.next_due_s or IDLE_LOOK_S))
+
+    @property
+    def _url(self) -> str:
+        return self._running.unix_url
 
     @property
     def _running(self) -> RedisServer:

@@ -23,7 +23,7 @@ A store under load on a disk of its own; the power of that disk goes at a random
 it remembers is compared with what had been told. How: `tests/power/`. This page is written by the run:"""
 MEANING = f"""\
 - `sqlite`: a real node with its whole DATA_DIR on the disk; producers submit and wait through clients, workers run.
-- `redis-always`, `redis-everysec`: a real redis-server with its folder on the disk, driven by small scripts of the queue's data model, not
+- `redis-always`, `redis-everysec`: a real redis-server with its folder on the disk, driven by the queue store itself, not
   yet by a node.
 - `sqlite-normal`: the same node with a planted bug, `synchronous=NORMAL` under an acknowledgement that says `disk`: the judge must see it.
 - The cut: EXT4_IOC_SHUTDOWN without a flush of the journal, ext4 on a loop device. It takes away what the kernel had not written. It is no
