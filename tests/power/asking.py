@@ -23,14 +23,14 @@ TIMEOUT_S = 1.0
 """For one call; a node without power answers none, so a run waits so long after each cut."""
 REQUEST_MAX = 100
 PAUSE_MAX_S = 0.02
-ASKED_MAX = 2_000
-"""Jobs that one asker submits before a cut: a cut is about what is under way, not about much."""
+ASKED_MAX = 8_000
+"""Jobs that one asker submits before a cut; more than it comes to before the latest moment of one, so that something is under way at each."""
 LOOK_EVERY_S = 0.02
 """At the queues, which tell nobody that they are empty."""
 REPEATED_MAX = 5
 WAITED_FOR = 10
 DELAY_MAX_S = 1.5
-KINDS = (("draw", 65), ("rest", 15), ("refuse", 5), ("later", 15))
+KINDS = (("draw", 70), ("rest", 10), ("refuse", 5), ("later", 15))
 CANCELLED_SHARE = 0.5
 CANCELLED = "cancelled"
 
