@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EX_UNAVAILABLE
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
+    report.commit()  # now, not when the run ends
     try:
         outcomes = [_one(plan) for plan in plans]
     except Exception:

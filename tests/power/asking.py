@@ -24,7 +24,7 @@ TIMEOUT_S = 1.0
 REQUEST_MAX = 100
 PAUSE_MAX_S = 0.02
 ASKED_MAX = 8_000
-"""Jobs that one asker submits before a cut; more than it comes to before the latest moment of one, so that something is under way at each."""
+"""Jobs that one asker submits before a cut; more than it comes to before the latest one, so that something is under way at each."""
 LOOK_EVERY_S = 0.02
 """At the queues, which tell nobody that they are empty."""
 REPEATED_MAX = 5

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from tests.power.experiment import CUTS_PER_DISK, Outcome
 from tests.power.judge import Verdict
@@ -97,9 +98,15 @@ def _faults(outcome: Outcome) -> Iterator[str]:
     yield from (f"- {one[:FAULT_CHARS_MAX]}" for one in outcome.wrong)
 
 
+@cache
+def commit() -> str:
+    """Ask for it when the run begins. What is not committed is told by a plus sign."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
+
+
 def _versions() -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    words = [f"Commit {commit or 'unknown'}", f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
+    words = [f"Commit {commit()}", f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
     if server := shutil.which("redis-server"):
         said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout.split()
         words.append(f"Redis {next((word[2:] for word in said if word.startswith('v=')), 'unknown')}")
