@@ -37,6 +37,11 @@ def send_email(ctx: Context, recipient: str, subject: str) -> str:
     return f"sent {subject!r} to {recipient}, attempt {ctx.attempt}"
 
 
+@app.task("noop")
+def noop() -> None:
+    """Nothing: what `zjp bench` runs."""
+
+
 @app.task("add")
 def add(a: float, b: float) -> float:
     return a + b

@@ -61,7 +61,7 @@ class RedisServer:
         """`arguments`: in front of the options, such as a configuration file and --sentinel."""
         self._owned = None if folder is not None else tempfile.TemporaryDirectory(prefix="redis-")
         self.folder = folder if folder is not None else Path(self._owned.name)  # type: ignore[union-attr]
-        self.options = {"save": "", "appendonly": "no"} | dict(options) if options else {} if arguments else {"save": "", "appendonly": "no"}
+        self.options = {} if arguments else {"save": "", "appendonly": "no"} | dict(options or {})
         self._arguments = arguments
         self.port = _free_port()
         self.socket = str(self.folder / "redis.sock")
@@ -98,7 +98,8 @@ class RedisServer:
     def start(self) -> None:
         """Returns once it answers. Raises: NotInstalled, TimeoutError."""
         server = find_server()
-        arguments = [server, *self._arguments, "--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.socket, "--dir", str(self.folder)]
+        arguments = [server, *self._arguments, "--bind", "127.0.0.1", "--port", str(self.port)]
+        arguments += ["--unixsocket", self.socket, "--dir", str(self.folder)]
         for name, value in self.options.items():
             arguments += [f"--{name}", *(value.split(" ") if name in ("replicaof", "client-output-buffer-limit") else [value])]
         with (self.folder / "redis.log").open("ab") as log:

@@ -20,6 +20,9 @@ from zjp.job import FINAL_STATES, JobFilter, JobSpec, JobState, Record, format_i
 from zjp.queue.store import (
     Backlog,
     Claim,
+    Document,
+    DocumentKind,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -51,6 +54,7 @@ class RecordingStore:
 
     def __init__(self, store: QueueStore, recorder: Recorder, *, lease_ms: int = 0, is_client: bool = False) -> None:
         self._store = store
+        self.is_shared = store.is_shared
         self.level = store.level
         self._recorder = recorder
         self._lease_ms = lease_ms
@@ -224,6 +228,36 @@ class RecordingStore:
 
     def backlog(self) -> Backlog:
         return self._store.backlog()
+
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        return await self._store.outbox_share(limit)
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        await self._store.watch(ids)
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        await self._store.publish(tasks)
+
+    async def served(self) -> frozenset[str]:
+        return await self._store.served()
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        return await self._store.claim_lead(owner, epoch, for_s, is_elected=is_elected)
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        return await self._store.renew_lead(owner, epoch, for_s)
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._store.release_lead(owner, epoch)
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._store.documents(kind)
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._store.put_document(kind, name, data, version)
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._store.remove_document(kind, name, version)
 
 
 def _outcome_word(outcome: Outcome) -> tuple[str, dict[str, Any]]:

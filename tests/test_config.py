@@ -18,13 +18,6 @@ from zjp.errors import ConfigError
 ROOT = Path(__file__).parent.parent
 
 LATER_EXAMPLES = {
-    "REDIS_ADDR": "redis:6379",
-    "REDIS_PASSWORD": "hunter2",
-    "REDIS_DB": "1",
-    "RECORDS_MAX": "5",
-    "MONGODB_URI": "mongodb://db",
-    "MONGODB_DATABASE": "other",
-    "MONGODB_TIMEOUT": "1s",
     "EVENTS_TTL": "1d",
     "ELECTION_ALGORITHM": "raft",
     "ELECTION_TIMEOUT": "10s",
@@ -187,7 +180,7 @@ def test_bad_value_cannot_forge_a_line_of_the_message() -> None:
 def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_default(name: str) -> None:
     environ = {name: LATER_EXAMPLES[name]}
     if name == "CLUSTER_SEEDS":
-        environ["REDIS_ADDR"] = LATER_EXAMPLES["REDIS_ADDR"]
+        environ["REDIS_ADDR"] = "redis:6379"
     text = refusal(environ)
     shown = "***" if TABLE[name].secret else environ[name]
     assert f"{name}={shown}: not available in this version (set by environment {name};" in text
@@ -207,6 +200,14 @@ def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(
 
 def test_api_may_be_switched_off_since_there_is_none() -> None:
     assert settings(API_ENABLED="false").api_enabled is False
+
+
+def test_records_stay_for_a_week_and_in_redis_for_a_day_unless_told_otherwise() -> None:
+    assert settings().records_ttl_effective_s == 7 * 86400
+    assert settings(REDIS_ADDR="redis:6379").records_ttl_effective_s == 86400
+    assert settings(REDIS_ADDR="redis:6379", MONGODB_URI="mongodb://db").records_ttl_effective_s == 7 * 86400
+    assert settings(REDIS_ADDR="redis:6379", RECORDS_TTL="7d").records_ttl_effective_s == 7 * 86400
+    assert settings(RECORDS_TTL="0").records_ttl_effective_s == 0
 
 
 def test_seeds_without_a_common_queue_are_refused_by_name() -> None:
@@ -311,8 +312,9 @@ def test_text_that_does_not_fit_is_refused_with_what_does(name: str, text: str) 
 def test_secret_may_come_from_a_file_and_is_never_shown(empty_folder: Path) -> None:
     secret = empty_folder / "password"
     secret.write_text("hunter2\n")
-    text = refusal({"ZJP_REDIS_PASSWORD_FILE": str(secret)})
-    assert f"REDIS_PASSWORD=***: not available in this version (set by file {secret} " in text
+    assert settings(ZJP_REDIS_PASSWORD_FILE=str(secret)).redis_password == "hunter2"
+    text = refusal({"ZJP_JWT_SECRET_FILE": str(secret)})
+    assert f"JWT_SECRET=***: not available in this version (set by file {secret} " in text
     assert "hunter2" not in text
 
 

@@ -160,6 +160,15 @@ class StoredJob(msgspec.Struct, array_like=True, gc=False):
     progress: bytes = b""
 
 
+ATTEMPTS_KEPT = 100
+"""Of one job; a job that snoozes for ever must not grow for ever."""
+
+
+def add_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
+    job.attempts = (*job.attempts[-ATTEMPTS_KEPT + 1 :], attempt) if job.attempts else (attempt,)
+    return job
+
+
 SUSPICION_LIMIT = 2
 """A lost node adds 1 (one loss proves nothing), a worker that died with several started jobs adds 2."""
 

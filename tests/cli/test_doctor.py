@@ -127,6 +127,12 @@ def test_a_port_that_something_else_holds_is_wrong() -> None:
     assert "ZMQ_BIND" in finding.advice
 
 
+def test_a_node_that_does_not_answer_where_it_is_looked_for_is_noted() -> None:
+    finding = checks.node_or_port(Settings(client_address=("tcp://10.0.0.7:5570",)), nobody)
+    assert finding.state == NOTE
+    assert "CLIENT_ADDRESS" in finding.advice
+
+
 def test_a_free_port_is_well() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -136,7 +142,7 @@ def test_a_free_port_is_well() -> None:
 
 def test_a_node_of_another_cluster_is_told() -> None:
     def refused() -> Pong:
-        raise WireError("cluster is 'a', this node belongs to 'b'")
+        raise WireError("cluster is 'a', this side belongs to 'b'")
 
     finding = checks.node_or_port(Settings(), refused)
     assert finding.state == WRONG

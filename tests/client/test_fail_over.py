@@ -140,6 +140,6 @@ def test_a_node_of_another_cluster_is_told_at_once(node: MemoryNode) -> None:
     with (
         Peer(lambda request: m.Failure("wire", "not mine"), cluster="other") as peer,
         Client(peer.address, cluster="zjp") as client,
-        pytest.raises(WireError, match="cluster is 'other', this node belongs to 'zjp'"),
+        pytest.raises(WireError, match="cluster is 'other', this side belongs to 'zjp'"),
     ):
         client.submit("email")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from zjp.job import JobFault, JobSpec, JobState, Options, StoredJob, make_id
-from zjp.node.outcomes import ATTEMPTS_KEPT, Costs, Judge, released
+from zjp.job import ATTEMPTS_KEPT, JobFault, JobSpec, JobState, Options, StoredJob, make_id
+from zjp.node.outcomes import Costs, Judge, released
 from zjp.queue.store import OutcomeKind
 from zjp.retry import RetryPolicy
 from zjp.wire.messages import Result, ResultKind, TaskInfo, TaskRetry

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
-import pytest
-
-from scripts.redis_server import NotInstalled, RedisServer
+from tests.redis import shared_redis
 from zjp.job import JobFault, JobSpec, JobState, Options, Record, StoredJob, make_id
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.sqlite import SQLiteQueueStore
@@ -134,24 +130,15 @@ class SQLiteBench:
 class RedisBench:
     """One server for all tests of the process, emptied for each. Its wall clock is the bench's."""
 
-    _server: ClassVar[RedisServer | None] = None
-
     def __init__(self, folder: Path) -> None:
         self._boot = 0
         self.stores: list[RedisQueueStore] = []
         self.passed_s = 0.0
         self.finished: dict[bytes, Record] = {}
         self.lost = LostClaims(0, 0)
-        self.server = self._shared()
+        self.server = shared_redis()
         self.server.send(b"FLUSHALL")
         self.server.set_clock(START_MS)
-
-    @classmethod
-    def _shared(cls) -> RedisServer:
-        if cls._server is None:
-            cls._server = start_redis(has_clock=True)
-            atexit.register(cls._server.stop)
-        return cls._server
 
     def make(self, **limits: Any) -> RedisQueueStore:
         async def finished(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
@@ -198,19 +185,6 @@ class RedisBench:
     async def close(self) -> None:
         while self.stores:
             await self.stores.pop().close()
-
-
-def start_redis(*, has_clock: bool = False, options: Mapping[str, str] | None = None) -> RedisServer:
-    """Without redis-server the test is skipped at home, and fails in CI."""
-    server = None
-    try:
-        server = RedisServer(options=options, has_clock=has_clock)
-        server.start()
-    except NotInstalled as fault:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(fault))
-    return server
 
 
 BENCHES: dict[str, Callable[[Path], Bench]] = {"sqlite": SQLiteBench, "redis": RedisBench}

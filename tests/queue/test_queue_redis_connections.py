@@ -13,13 +13,14 @@ import pytest
 import trustme
 
 from scripts.redis_server import RedisServer
-from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all, start_redis
+from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all
+from tests.redis import start_redis
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.redis.address import connections, masked
-from zjp.queue.redis.script import Script, names
 from zjp.queue.store import Claim, Durability, Life, SubmitKind
+from zjp.redis.address import connections, masked
+from zjp.redis.script import Script, names
 
 AWAY_S = 2.0
 ROUNDS = 100
@@ -347,7 +348,7 @@ async def test_scripts_are_loaded_again_after_they_were_flushed(server: RedisSer
 async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServer, has_flags: bool) -> None:
     """Each script at maxmemory. Fails on scripts that add before they remove, where the server does not know the flags."""
     store = await opened(server.url)
-    store._scripts = type(store._scripts)(store._prefix, has_flags=has_flags)
+    store._scripts = type(store._scripts)("zjp.queue", store._prefix, has_flags=has_flags)
     store._looker._ask = store._ask  # type: ignore[method-assign]
     producer = Producer()
     ids = await add(store, *producer.specs(40), *(producer.spec(unique_key=f"u{at}") for at in range(5)))
@@ -374,12 +375,12 @@ async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServe
     assert (await store.renew({jobs[13].spec.id: b"\x01"})).alive
     await store.pause("default")
     await store.resume("default")
-    assert await store.promote([job_id for job_id in ids[-3:]]) == [False] * 3
+    assert await store.promote(list(ids[-3:])) == [False] * 3
     await store.tend(100)
     await store.counts()
     assert await store.purge("default") > 10
-    items = await store.outbox(1000)
-    await store.outbox_remove(items)
+    while items := await store.outbox(1000):
+        await store.outbox_remove(items)
     assert store.backlog().count == 0
     again = await opened(server.url)
     await again.close()
@@ -389,9 +390,9 @@ async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServe
 
 
 def test_every_script_names_what_it_uses() -> None:
-    assert {"submit", "claim", "finish", "renew", "tend", "open"} <= set(names())
-    for name in names():
-        text = Script(name, b"", has_flags=True).text
+    assert {"submit", "claim", "finish", "renew", "tend", "open"} <= set(names("zjp.queue"))
+    for name in names("zjp.queue"):
+        text = Script("zjp.queue", name, b"", has_flags=True).text
         assert text.startswith("#!lua") == (name not in ("submit", "requeue"))
         for word in ("wake(", "tell(", "level_of(", "end_cancelled(", "give_back(", "clock("):
             if word in text:

@@ -80,8 +80,8 @@ async def listening(*stores: RedisQueueStore) -> None:
 # ── leases and zombies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
-    ids = await add(one, *producer.specs(10))
+async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    ids = await add(one, *Producer().specs(10))
     await one.claim(5, ALL)
     await let_lapse(bench, two)
     assert ids_of(await two.claim(10, ALL)) == ids
@@ -134,9 +134,9 @@ async def test_nobody_is_reaped_for_an_outage(bench: RedisBench, one: RedisQueue
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model that trusts TIME: it is a wall clock."""
-    await add(one, *producer.specs(3))
+    await add(one, *Producer().specs(3))
     claim = await one.claim(3, ALL)
     for _ in range(int(LEASE_S) - 2):
         bench.pass_time(1.0)
@@ -297,7 +297,8 @@ async def test_claims_side_by_side_share_the_jobs(one: RedisQueueStore, two: Red
 
     mine, others = await asyncio.gather(claim_all(one), claim_all(two))
     assert sorted(mine + others) == sorted(ids)
-    assert mine and others
+    assert mine
+    assert others
 
 
 # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -383,3 +384,36 @@ def _collect(told: list[bytes], event: asyncio.Event) -> Callable[[object], None
         event.set()
 
     return take
+
+
+# ── who moves the outbox ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_each_node_moves_what_it_finished_itself(one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await add(one, *Producer().specs(4))
+    claims = [await one.claim(2, ALL), await two.claim(2, ALL)]
+    for store, claim in zip((one, two), claims, strict=True):
+        await store.finish([completed(claim.fence, job) for job in claim.jobs])
+    for store, claim in zip((one, two), claims, strict=True):
+        assert [item.record.job.spec.id for item in await store.outbox_share(10)] == ids_of(claim)
+
+
+async def test_what_a_dead_node_left_is_moved_by_one_of_the_others(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await add(two, *Producer().specs(3))
+    done = await run_all(two)
+    three = await bench.join("node-3")
+    assert [item.record.job.spec.id for item in await one.outbox_share(10)] == done
+    assert await three.outbox_share(10) == [], "it is the first one's turn"
+    bench.pass_time(3)
+    assert [item.record.job.spec.id for item in await three.outbox_share(10)] == done
+
+
+# ── what nodes serve ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_nodes_know_what_the_others_serve_while_these_live(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+    await one.publish(["email"])
+    await two.publish(["email", "resize"])
+    assert await one.served() == {"email", "resize"}
+    await let_lapse(bench, one)
+    assert await one.served() == {"email"}

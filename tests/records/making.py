@@ -9,7 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from tests.records import wire_server
+from tests.redis import shared_redis
 from zjp.job import Attempt, JobFault, JobSpec, JobState, Options, Record, StoredJob, make_id
+from zjp.records.redis import RedisRecordStore
 from zjp.records.sqlite import SQLiteRecordStore
 from zjp.records.store import RecordStore
 
@@ -66,5 +69,15 @@ def _sqlite(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = la
     return SQLiteRecordStore(folder / "records.db", ttl_s=ttl_s, wall_ms=wall_ms)
 
 
-OPENERS: Mapping[str, Opener] = {"sqlite": _sqlite}
+def _mongo(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS) -> RecordStore:
+    return wire_server.open_in(folder, ttl_s=ttl_s, wall_ms=wall_ms)
+
+
+def _redis(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS) -> RecordStore:
+    """A folder is a namespace on the server of this process."""
+    server = shared_redis()
+    return RedisRecordStore(server.unix_url, namespace=str(folder), ttl_s=ttl_s, count_max=100_000, wall_ms=wall_ms)
+
+
+OPENERS: Mapping[str, Opener] = {"mongo": _mongo, "redis": _redis, "sqlite": _sqlite}
 """Every store there is: a new one is one more line here."""

@@ -6,15 +6,14 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from tests.records.making import Item, id_of, make_item
+from tests.records.outboxes import Outbox, drain_of, ids_in, within
 from zjp.errors import StoreFull, StoreUnavailable, Unavailable
-from zjp.job import JobFilter
 from zjp.records.outbox import OutboxDrain
 from zjp.records.sqlite import SQLiteRecordStore
 from zjp.retry import RetryPolicy
@@ -23,67 +22,7 @@ pytestmark = pytest.mark.covers("main-path:6")
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 20.0
-AT_ONCE = RetryPolicy(kind="fixed", base_s=0, max_s=0)
 NEVER_S = 3600.0
-T = TypeVar("T")
-
-
-class Outbox:
-    """A list that is drained; `emptied` when nothing is left. `before` and `after` see each call by name and number and may raise."""
-
-    def __init__(self, store: SQLiteRecordStore, items: Sequence[Item] = ()) -> None:
-        self._store = store
-        self.items = list(items)
-        self.calls: list[str] = []
-        self.appended: list[int] = []
-        self.before: Callable[[str, int], None] = lambda name, number: None
-        self.after: Callable[[str, int], None] = lambda name, number: None
-        self.emptied = asyncio.Event()
-
-    @property
-    def count(self) -> int:
-        return len(self.items)
-
-    async def take(self, limit: int) -> Sequence[Item]:
-        return await self._call("take", lambda: self._take(limit))
-
-    async def append(self, items: Sequence[Item]) -> None:
-        self.appended.append(len(items))
-        await self._call("append", lambda: self._store.append(items))
-
-    async def remove(self, items: Sequence[Item]) -> None:
-        await self._call("remove", lambda: self._remove(items))
-
-    async def _call(self, name: str, deed: Callable[[], Awaitable[T]]) -> T:
-        self.calls.append(name)
-        number = len(self.calls)
-        self.before(name, number)
-        result = await deed()
-        self.after(name, number)
-        return result
-
-    async def _take(self, limit: int) -> Sequence[Item]:
-        return self.items[:limit]
-
-    async def _remove(self, items: Sequence[Item]) -> None:
-        gone = {(id_of(item), item.record.job.run) for item in items}
-        self.items = [item for item in self.items if (id_of(item), item.record.job.run) not in gone]
-        if not self.items:
-            self.emptied.set()
-
-
-def drain_of(
-    outbox: Outbox, *, batch_max: int = 10, pace_s: float = 0.0, backoff: RetryPolicy = AT_ONCE
-) -> OutboxDrain[Item]:
-    return OutboxDrain(
-        outbox.take,
-        outbox.remove,
-        outbox.append,
-        backlog=lambda: outbox,
-        batch_max=batch_max,
-        pace_s=pace_s,
-        backoff=backoff,
-    )
 
 
 @pytest.fixture
@@ -92,18 +31,6 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteRecordStore]:
     await opened.open()
     yield opened
     await opened.close()
-
-
-async def ids_in(store: SQLiteRecordStore) -> list[bytes]:
-    page = await store.list(JobFilter(), b"", 5000)
-    assert page.cursor == b""
-    assert len(page.records) == await store.count()
-    return [record.job.spec.id for record in reversed(page.records)]
-
-
-async def within(deadline_s: float, awaited: Awaitable[object]) -> None:
-    async with asyncio.timeout(deadline_s):
-        await awaited
 
 
 async def test_everything_arrives_in_order_and_leaves_the_outbox(store: SQLiteRecordStore) -> None:

@@ -197,8 +197,8 @@ async def test_a_listing_without_a_match_ends_after_bounded_pages(store: RecordS
     wanted = JobFilter(created_after_ms=START_MS + 100, created_before_ms=START_MS + 200)
     first = await store.list(wanted, b"", 50)
     assert list(first.records) == []
-    assert 5_000 <= first.scanned <= 10_000
-    assert first.cursor
+    assert first.scanned <= 10_000
+    assert first.scanned >= 5_000 or not first.cursor  # a store that knows at once that there is none may say so
     assert await read_all(store, wanted) == []
 
 

@@ -171,7 +171,7 @@ def test_other_protocol_version_is_refused_with_both_versions_and_can_be_answere
 
 def test_other_cluster_is_refused_with_both_names_and_can_be_answered() -> None:
     frames = codec.encode(ENVELOPE, Ping())
-    with pytest.raises(WireError, match="cluster is 'zjp', this node belongs to 'blue'; set CLUSTER_NAME alike"):
+    with pytest.raises(WireError, match="cluster is 'zjp', this side belongs to 'blue'; set CLUSTER_NAME alike"):
         codec.decode_envelope(frames, "blue")
     assert codec.seq_of(frames) == ENVELOPE.seq
 

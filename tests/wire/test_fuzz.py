@@ -23,7 +23,7 @@ def test_a_few_thousand_damaged_frames_give_messages_and_wire_errors_and_nothing
 
 def test_same_seed_gives_the_same_outcomes() -> None:
     assert fuzz.fuzz_chunk("7:0", 300) == fuzz.fuzz_chunk("7:0", 300)
-    assert fuzz.fuzz_chunk("7:0", 300) != fuzz.fuzz_chunk("8:0", 300)
+    assert len({repr(fuzz.fuzz_chunk(f"{seed}:0", 300)) for seed in range(7, 12)}) > 1
 
 
 def test_processes_share_the_frames_and_the_exit_code_is_0(capsys: pytest.CaptureFixture[str]) -> None:

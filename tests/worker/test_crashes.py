@@ -72,25 +72,53 @@ async def test_several_running_jobs_are_suspects_and_are_told_apart_in_quarantin
     assert all(job.suspicion == 2 for job, *_ in first.suspects)
     (tmp_path / "go").touch()
     await desk.until(lambda: len(desk.results) == 4)
-    assert set(desk.workers.values()) == {"q.1"}
+    assert {worker[0] for worker in desk.workers.values()} == {"q"}
     assert desk.charges == {}
 
 
-async def test_quarantine_runs_one_at_a_time_and_charges_the_one_that_kills_it(desk_of: Open, tmp_path: Path) -> None:
+async def test_suspects_run_each_alone_and_only_the_one_that_kills_its_process_is_charged(
+    desk_of: Open, tmp_path: Path
+) -> None:
     desk = await desk_of(slots=2)
     first = desk.put(desk.job("hold_until", {"path": str(tmp_path / "go")}, suspicion=2))
     second = desk.put(desk.job("segfault", {}, suspicion=2))
     third = desk.put(desk.job("echo", {"value": 3}, suspicion=3))
-    await desk.until(lambda: started(str(tmp_path / "go")).exists())
-    assert {held.worker for held in desk.pool.held.values()} == {"q.1", ""}
+    assert await desk.value(third) == 3
+    await desk.until(lambda: desk.dead == [second])
+    assert desk.charges == {second: 3}
+    (undisturbed,) = desk.pool.held.values()
+    assert undisturbed.job.spec.id == first
+    assert undisturbed.worker in ("q0.1", "q1.1")
+    assert desk.workers[third][0] == "q"
     assert await desk.value(desk.submit("echo", {"value": "others go on"})) == "others go on"
-    assert desk.reports == []
     (tmp_path / "go").touch()
     await desk.value(first)
-    await desk.until(lambda: desk.charges[second] == 1)
-    assert await desk.value(third) == 3
-    assert desk.workers[third] == "q.2"
-    await desk.until(lambda: desk.dead == [second])
+
+
+async def test_no_more_suspects_run_at_once_than_a_process_has_slots(desk_of: Open, tmp_path: Path) -> None:
+    desk = await desk_of(slots=2, processes=2)
+    go = str(tmp_path / "go")
+    jobs = [desk.put(desk.job("hold_until", {"path": go}, suspicion=2)) for _ in range(2)]
+    await desk.until(lambda: len(started_pids(go)) == 1)
+    assert {held.worker for held in desk.pool.held.values()} == {"q0.1", ""}
+    (tmp_path / "go").touch()
+    for job_id in jobs:
+        await desk.value(job_id)
+    assert {desk.workers[job_id] for job_id in jobs} == {"q0.1"}
+
+
+async def test_one_death_makes_all_its_suspects_run_again_at_once(desk_of: Open, tmp_path: Path) -> None:
+    """None of them waits for another, however long that takes."""
+    desk = await desk_of(slots=4)
+    go = str(tmp_path / "go")
+    ids = [desk.submit("hold_until", {"path": go}) for _ in range(4)]
+    await desk.until(lambda: len(started_pids(go)) == 4)
+    os.kill(desk.pool.states()[0].pid, signal.SIGKILL)
+    await desk.until(lambda: len(started_pids(go)) == 8)
+    assert len(set(started_pids(go)[4:])) == 4, "each in a process of its own"
+    (tmp_path / "go").touch()
+    for job_id in ids:
+        await desk.value(job_id)
 
 
 async def test_a_job_in_quarantine_can_be_cancelled_and_recalled(desk_of: Open, tmp_path: Path) -> None:

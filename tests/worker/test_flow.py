@@ -213,7 +213,7 @@ async def test_the_quarantine_process_is_kept_for_the_next_suspect(desk_of: Open
     desk = await desk_of()
     ids = [desk.put(desk.job("echo", {"value": n}, suspicion=2)) for n in range(3)]
     await desk.until(lambda: all(job_id in desk.results for job_id in ids))
-    assert {desk.workers[job_id] for job_id in ids} == {"q.1"}
+    assert {desk.workers[job_id] for job_id in ids} == {"q0.1"}
 
 
 async def test_states_show_every_process(desk_of: Open) -> None:

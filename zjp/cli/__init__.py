@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 69 unavailable, 70 a bug of ours, 75 jobs
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import traceback
@@ -52,11 +53,18 @@ class Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **extra: Any) -> Any:
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
         except click.Abort:
+            click.echo("zjp: interrupted; what was submitted goes on", err=True)
             code = EX_INTERRUPTED
         except click.ClickException as fault:
             fault.show()

@@ -156,7 +156,9 @@ def node_or_port(settings: Settings, ping: Callable[[], Pong]) -> Finding:
     """`ping` asks the node at the client's address. Raises only what is no error of zjp."""
     try:
         pong = ping()
-    except NodeUnreachable:
+    except NodeUnreachable as fault:
+        if settings.client_address != Settings().client_address and settings.zmq_bind not in settings.client_address:
+            return Finding("node", NOTE, str(fault), "start a node that listens there (ZMQ_BIND), or correct CLIENT_ADDRESS")
         return _port(settings)
     except ZjpError as fault:
         return Finding("node", WRONG, str(fault), "see that CLIENT_ADDRESS and CLUSTER_NAME are those of your node")

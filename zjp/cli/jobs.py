@@ -115,7 +115,12 @@ def _attempt_rows(view: JobView) -> Iterator[Sequence[object]]:
 @click.pass_context
 def cancel(ctx: click.Context, asked: Caller, ids: tuple[str, ...]) -> None:
     """Cancel jobs. A waiting one never starts; a running one is told, and killed after CANCEL_GRACE."""
-    _each(ctx, asked, ids, lambda client, job_id: client.cancel(job_id).value)
+
+    def act(client: Client, job_id: str) -> str:
+        kind = client.cancel(job_id).value
+        return "had finished before" if kind == "finished" and not asked.as_json else kind
+
+    _each(ctx, asked, ids, act)
 
 
 @command.command("retry")

@@ -14,9 +14,13 @@ from .options import Caller, caller, duration, reading, talking, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Job
+    from ..wire.messages import Pong
 
 PAYLOAD_BYTES_MAX = 16 << 20
 """Read from a file at most: the node's own limit is below that and says so."""
+
+
+NAMES_SHOWN = 20
 
 
 def moment(text: str) -> float:
@@ -72,10 +76,20 @@ def command(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with asked.client() as client:
         job = client.submit(type, content, **given)
+        _warn_if_unserved(client.ping(), type)
         if wait or timeout_wait:
             show.talk(job.id)
             job.wait(timeout=timeout_wait)
     _tell(asked, job, waited=bool(wait or timeout_wait))
+
+
+def _warn_if_unserved(node: Pong, type: str) -> None:
+    """The job is accepted all the same: a node with another application may take it."""
+    if not node.tasks:
+        show.talk(f"note: {node.node} has no application; the job waits until a node serves {type!r}")
+    elif type not in node.tasks:
+        served = ", ".join(sorted(node.tasks)[:NAMES_SHOWN])
+        show.talk(f"note: {node.node} serves no task {type!r} (but {served}); the job fails when no node does within a minute")
 
 
 def read_payload(arguments: tuple[str, ...], text: str | None, file: IO[bytes] | None) -> dict[str, Any]:

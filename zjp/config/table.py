@@ -105,7 +105,7 @@ _jobs = _Group("Jobs and limits")
 _retry = _Group("Retries and time-outs")
 _network = _Group("Network")
 _log = _Group("Logging")
-_shared = _Group("Shared stores", later=True)
+_shared = _Group("Shared stores")
 _cluster = _Group("Cluster and election", later=True)
 _http = _Group("HTTP API", later=True)
 _metrics = _Group("Metrics and tracing", later=True)
@@ -168,8 +168,12 @@ class Settings:
     data_dir: Path = _storage.row(
         "DATA_DIR", Folder(), "./zjp-data", "Folder of the embedded database and the node's identity; made with mode 0700."
     )
-    records_ttl_s: float = _storage.row(
-        "RECORDS_TTL", Duration(0, 100 * _YEAR_S), "7d", "How long finished jobs stay in the records (0: for ever)."
+    records_ttl_s: float | None = _storage.row(
+        "RECORDS_TTL",
+        Duration(0, 100 * _YEAR_S),
+        None,
+        "How long finished jobs stay in the records (0: for ever).",
+        default_text="7d, in Redis 24h",
     )
     outbox_max: int = _storage.row(
         "OUTBOX_MAX",
@@ -281,7 +285,11 @@ class Settings:
         "MONGODB_TIMEOUT", Duration(0.1, 3600), "30s", "Longest wait for one answer of MongoDB."
     )
     events_ttl_s: float = _shared.row(
-        "EVENTS_TTL", Duration(0, 100 * _YEAR_S), "90d", "How long audit, election and statistics events are kept."
+        "EVENTS_TTL",
+        Duration(0, 100 * _YEAR_S),
+        "90d",
+        "How long audit, election and statistics events are kept.",
+        later=True,
     )
 
     election_algorithm: str = _cluster.row(
@@ -351,6 +359,13 @@ class Settings:
     def advertise_address(self) -> str:
         """What others dial: ZMQ_ADVERTISE, or ZMQ_BIND when it is unset."""
         return self.zmq_advertise or self.zmq_bind
+
+    @property
+    def records_ttl_effective_s(self) -> float:
+        """RECORDS_TTL, or its default, which is shorter where the records are kept in Redis' memory."""
+        if self.records_ttl_s is not None:
+            return self.records_ttl_s
+        return _DAY_S if self.redis_addr is not None and self.mongodb_uri is None else 7 * _DAY_S
 
     @property
     def process_count(self) -> int:

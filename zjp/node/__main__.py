@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..config import TABLE, Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
 from ..log import configure, event
@@ -48,6 +49,7 @@ def _flags(command: click.Command) -> click.Command:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="zjp", help="Show the version.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings in TOML.")
 def main(config_file: Path | None, **flags: str | None) -> None:
     """Run a zjp node. Without any setting: an embedded queue in ./zjp-data, listening on tcp://127.0.0.1:5570."""

@@ -7,7 +7,8 @@ under load by themselves:
     finish loop   woken by: results, returned jobs, deaths of workers. A store that is away is asked again; outcomes are held meanwhile,
                   and claiming stops at OUTCOMES_HELD_MAX of them
 
-A third, slow loop renews the lease, tends what is due or expired, and notices pauses and purges by the queue's version.
+Two slow loops: one renews the lease and notices pauses and purges by the queue's version, one tends what is due or expired. They are
+apart, since what is due waits for a commit, and no slow disk may cost a node its lease.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ UNSERVED_GRACE_S = 60.0
 UNSERVED_DELAY_S = (1.0, 15.0)
 STORE_RETRY_S = (0.05, 2.0)
 TEND_MAX = 1_000
+SETTLE_S, SETTLE_HURRY_S = 10.0, 1.0
+"""How long a drain waits for a store that does not take outcomes; in a hurry, the shorter. What is not written is found lost at the next
+start, and runs again."""
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +63,18 @@ class Dispatch:
         self._outcomes_wake = asyncio.Event()
         self._finishing = 0
         self._written: list[asyncio.Future[None]] = []
+        self._hurry = asyncio.Event()
         self._next_due_s: float | None = None
         self._version = 0
         self._unserved_since: dict[bytes, float] = {}
+        self._served: frozenset[str] = frozenset()
+        """By the nodes that share the queue, as last asked."""
         self._progress: dict[bytes, bytes] = {}
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         self._store.on_ready = self.wake
-        self._loops = [asyncio.create_task(loop()) for loop in (self._claim_loop, self._finish_loop, self._renew_loop)]
+        self._loops = [asyncio.create_task(loop()) for loop in (self._claim_loop, self._finish_loop, self._renew_loop, self._tend_loop)]
 
     async def drain(self, grace_s: float) -> bool:
         """Claim nothing more, let what runs finish, hand back the rest. True: all of it finished."""
@@ -75,11 +82,34 @@ class Dispatch:
         assert self.pool is not None
         rest = await self.pool.stop(grace_s)
         self._add([released(job, fence) for job, fence in rest])
-        await self.settled()
-        return not rest
+        return await self._settled() and not rest
 
-    async def settled(self) -> None:
-        """Until every outcome so far is written."""
+    def hurry(self) -> None:
+        """A drain under way is to end soon."""
+        self._hurry.set()
+
+    async def _settled(self) -> bool:
+        """Wait until every outcome so far is written. False: the store does not take them."""
+        writing = asyncio.create_task(self._until_written())
+        hurrying = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({writing, hurrying}, timeout=SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
+        if hurrying.done():
+            await asyncio.wait({writing}, timeout=SETTLE_HURRY_S)
+        if writing.done():
+            hurrying.cancel()
+            return True
+        event(
+            log,
+            logging.ERROR,
+            "outcomes.not_written",
+            count=self._finishing + len(self._outcomes),
+            reason="the queue's store does not take them; these jobs run again after the next start",
+        )
+        for task in (writing, hurrying):
+            task.cancel()
+        return False
+
+    async def _until_written(self) -> None:
         while self._outcomes or self._finishing:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._written.append(done)
@@ -167,6 +197,16 @@ class Dispatch:
 
     def on_ready(self, tasks: Mapping[str, TaskInfo]) -> None:
         self.tasks = dict(tasks)
+        for task in self.tasks.values():
+            if task.queue and "*" not in self._weights and task.queue not in self._weights:
+                event(
+                    log,
+                    logging.WARNING,
+                    "task.queue_not_served",
+                    task=task.name,
+                    queue=task.queue,
+                    reason="this node does not serve the queue the task's jobs go to; name it in QUEUES (--queues), or use *",
+                )
         self.is_ready.set()
         self._stats.known_types = self.tasks.keys()
         self.wake()
@@ -262,6 +302,17 @@ class Dispatch:
                 log.exception("renew.failed")
                 self._stats.add("zjp_internal_errors_total")
 
+    async def _tend_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_s)
+            try:
+                await self._tend_once()
+            except Unavailable as fault:
+                event(log, logging.WARNING, "queue.not_tended", reason=str(fault))
+            except Exception:
+                log.exception("tend.failed")
+                self._stats.add("zjp_internal_errors_total")
+
     async def _renew_once(self) -> None:
         progress, self._progress = self._progress, {}
         renewal = await self._store.renew(progress)
@@ -275,6 +326,11 @@ class Dispatch:
         if renewal.cancelling:
             self.pool.cancel(renewal.cancelling)
         self._saw_version(renewal.version)
+
+    async def _tend_once(self) -> None:
+        if self._store.is_shared:
+            await self._store.publish(sorted(self.tasks))
+            self._served = await self._store.served()
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:
             self._stats.add("zjp_leases_expired_total", tended.reaped)

@@ -21,6 +21,8 @@ from ..worker.pool import Pool
 
 WAIT_MS_MAX = 60_000
 """A longer wait is asked again by the client: a dead connection must not hold a waiter for ever."""
+LOOK_AGAIN_S = 1.0
+"""Where other nodes finish jobs too: what they tell may be lost."""
 REPLY_BYTES_MAX = 8 << 20
 """Views in one reply of `wait`; the rest is told when asked again."""
 _LIVE, _RECORDS = b"L", b"R"
@@ -69,12 +71,14 @@ class Jobs:
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._register(ids, wake)
         try:
+            if self._queue.is_shared:
+                await self._queue.watch(ids)
             while True:
                 final = self._final(await self.get(ids))
                 left_s = deadline - time.monotonic()
                 if final or left_s <= 0:
                     return final
-                await asyncio.wait([wake], timeout=left_s)
+                await asyncio.wait([wake], timeout=min(left_s, LOOK_AGAIN_S) if self._queue.is_shared else left_s)
                 if wake.done():
                     self._forget(ids, wake)
                     wake = asyncio.get_running_loop().create_future()

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Sequence
 
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..job import Limits
 from ..log import event
-from ..queue.store import Life
+from ..queue.store import TURN_S, Life
 from ..records.outbox import OutboxDrain
 from ..retry import RetryPolicy
 from ..worker.marks import read_folder
@@ -102,14 +103,15 @@ class Node:
         self.stats = NodeStats(data.node_id, data.boot)
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
-            take=self.queue.outbox,
+            take=self.queue.outbox_share,
             remove=self.queue.outbox_remove,
             append=self.records.append,
             backlog=self.queue.backlog,
             batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
-        self._housekeeping = [asyncio.create_task(self._outbox_loop()), asyncio.create_task(self._prune_loop())]
+        loops = (self._outbox_loop, self._outbox_look_loop, self._prune_loop)
+        self._housekeeping = [asyncio.create_task(loop()) for loop in loops]
         self.outbox.wake()
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
@@ -197,6 +199,13 @@ class Node:
                 self.stats.add("zjp_internal_errors_total")
                 await asyncio.sleep(1.0)
 
+    async def _outbox_look_loop(self) -> None:
+        """What other nodes put into a shared outbox, or left there when they died, wakes nobody here."""
+        while self.queue.is_shared:
+            await asyncio.sleep(TURN_S / 2)
+            if self.queue.backlog().count:
+                self.outbox.wake()
+
     async def _prune_loop(self) -> None:
         while True:
             await asyncio.sleep(PRUNE_EVERY_S)
@@ -225,6 +234,7 @@ class Node:
     def hand_back_now(self) -> None:
         """Cut the grace time of a running `stop` short."""
         self.pool.kill()
+        self.dispatch.hurry()
 
     def kill_workers(self) -> None:
         """At once, without handing anything back: the next start of this node takes their jobs back."""
@@ -291,4 +301,15 @@ def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
         max_result_bytes=settings.max_result_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        environment=client_environment(settings),
     )
+
+
+def client_environment(settings: Settings) -> dict[str, str]:
+    """So that a task that submits jobs speaks to its own node, whatever that listens on, unless CLIENT_ADDRESS says otherwise."""
+    found = {"CLUSTER_NAME": settings.cluster_name}
+    if settings.client_address != Settings().client_address:
+        found["CLIENT_ADDRESS"] = ",".join(settings.client_address)
+    elif not settings.zmq_bind.endswith(":*"):
+        found["CLIENT_ADDRESS"] = re.sub(r"//(0\.0\.0\.0|\*)(?=:\d+$)", "//127.0.0.1", settings.zmq_bind).replace("[::]", "[::1]")
+    return found

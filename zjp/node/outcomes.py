@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ..job import Attempt, JobFault, JobState, Record, StoredJob
+from ..job import Attempt, JobFault, JobState, Record, StoredJob, add_attempt
 from ..queue.store import Outcome, OutcomeKind
 from ..retry import RetryPolicy
 from ..wire.messages import Result, ResultKind, TaskInfo
 
 UNSERVED_DELAY_MS = 1_000
-ATTEMPTS_KEPT = 100
-"""Of one job; a job that snoozes for ever must not grow for ever."""
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -26,11 +24,6 @@ class Costs(msgspec.Struct, frozen=True):
     max_retries: int
     retry: RetryPolicy
     crash_limit: int
-
-
-def with_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
-    job.attempts = (*job.attempts[-ATTEMPTS_KEPT + 1 :], attempt) if job.attempts else (attempt,)
-    return job
 
 
 class Judge:
@@ -67,7 +60,7 @@ class Judge:
             _OUTCOME_NAMES[kind],
             result.error,
         )
-        with_attempt(job, attempt)
+        add_attempt(job, attempt)
         if kind == ResultKind.COMPLETED:
             record = Record(job, JobState.COMPLETED, now_ms, result.data)
             return Outcome(fence, job, OutcomeKind.FINISH, record)
@@ -86,7 +79,7 @@ class Judge:
         """The one job that was running when its process died."""
         job.crashes += 1
         job.suspicion = 0
-        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
+        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
         if job.crashes >= self._costs.crash_limit:
             told = JobFault(
                 "WorkerCrashed", f"{fault.message}; {job.crashes} crashes, the limit is {self._costs.crash_limit}"
@@ -99,7 +92,7 @@ class Judge:
     ) -> Outcome:
         """One of several that were running when their process died: runs again alone before anything is charged."""
         job.suspicion += 2
-        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
+        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
     def of_timeout(
@@ -114,7 +107,7 @@ class Judge:
         now_ms: int,
     ) -> Outcome:
         """Killed at its hard limit: a failure of the function, retried as one."""
-        with_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "timeout", fault))
+        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "timeout", fault))
         if job.retries >= self.max_retries_of(job, task):
             return self._failed(job, fence, fault, now_ms)
         delay_s = self._policy_of(task).delay_s(job.retries, self._uniform())

@@ -1,6 +1,11 @@
 """Which queue and which records a node has, by its settings. Makes them; opening and closing them is the node's.
 
-    nothing set    queue and records embedded, SQLite files in DATA_DIR
+    nothing set             queue and records embedded: SQLite files in DATA_DIR
+    REDIS_ADDR              queue in Redis, shared by nodes; records there as well, so that any node answers for any job
+    REDIS_ADDR, MONGODB_URI queue in Redis, records in MongoDB
+    MONGODB_URI             queue embedded, records in MongoDB
+
+The drivers are imported only where they are asked for.
 """
 
 from __future__ import annotations
@@ -17,8 +22,26 @@ from ..records.store import RecordStore
 
 
 def make_records(settings: Settings, folder: Path) -> RecordStore:
-    """`folder`: DATA_DIR."""
-    return SQLiteRecordStore(folder / "records.db", ttl_s=settings.records_ttl_s)
+    """`folder`: DATA_DIR. Raises: ConfigError."""
+    ttl_s = settings.records_ttl_effective_s
+    if settings.mongodb_uri is not None:
+        from ..records.mongo import MongoRecordStore
+
+        return MongoRecordStore(
+            settings.mongodb_uri, database=settings.mongodb_database, ttl_s=ttl_s, timeout_s=settings.mongodb_timeout_s
+        )
+    if settings.redis_addr is not None:
+        from ..records.redis import RedisRecordStore
+
+        return RedisRecordStore(
+            settings.redis_addr,
+            namespace=settings.cluster_name,
+            password=settings.redis_password,
+            db=settings.redis_db,
+            ttl_s=ttl_s,
+            count_max=settings.records_max,
+        )
+    return SQLiteRecordStore(folder / "records.db", ttl_s=ttl_s)
 
 
 def make_queue(
@@ -29,6 +52,22 @@ def make_queue(
     embedded: Callable[..., QueueStore] = SQLiteQueueStore,
 ) -> QueueStore:
     """`finished`: looks ids up in the records. `embedded`: who makes the SQLite store (for stores that are made to fail)."""
+    if settings.redis_addr is not None:
+        from ..queue.redis import RedisQueueStore
+
+        return RedisQueueStore(
+            settings.redis_addr,
+            namespace=settings.cluster_name,
+            password=settings.redis_password,
+            db=settings.redis_db,
+            lease_s=settings.lease_duration_s,
+            starvation_s=settings.starvation_limit_s,
+            dedup_s=settings.dedup_window_s,
+            outbox_count_max=settings.outbox_max,
+            outbox_bytes_max=settings.outbox_max_bytes,
+            finished=finished,
+            level_wanted=Durability.REPLICA if settings.require_durability == Durability.REPLICA.value else None,
+        )
     return embedded(
         folder / "zjp.db",
         lease_s=settings.lease_duration_s,

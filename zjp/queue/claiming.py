@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..job import Attempt, JobState, Record, StoredJob
-from .database import ROWS, Database, delete_jobs, fetch, insert_later, json_text, pack_rows, update_jobs
+from ..job import Attempt, JobState, Record, StoredJob, add_attempt
+from .database import AMONG, ROWS, Database, among, delete_jobs, fetch, insert_later, json_text, pack_rows, update_jobs
 from .journal import Operation
 from .layout import ROW_BITS
 from .outbox import delete_outbox, encode_record, insert_outbox
@@ -47,6 +47,8 @@ class FinishOperation(Operation):
         """(level's number, is_retry, job)"""
         self.released: list[tuple[int, StoredJob]] = []
         self.cancelled: list[bytes] = []
+        self.progressed: list[bytes] = []
+        """Those whose progress is on disk."""
         self.outbox_row = 0
         self.closed: list[int] = []
 
@@ -76,6 +78,8 @@ class FinishOperation(Operation):
         for claim, ids in self.held.items():
             claim.open_count -= len(ids)
         self.closed = [claim.fence for claim in self.held if not claim.open_count]
+        if self.state.progress:
+            self.progressed = [job_id for ids in self.held.values() for job_id in ids if job_id in self.state.progress]
         self.size = len(outcomes) - len(refused)
         if self.records:
             self.outbox_row = self.state.outbox.reserve_row()
@@ -111,6 +115,8 @@ class FinishOperation(Operation):
             db.execute(f"DELETE FROM claims WHERE fence {ROWS}", (json_text(self.closed),))
         if self.cancelled:
             db.executemany("DELETE FROM cancelling WHERE id = ?", [(job_id,) for job_id in self.cancelled])
+        if self.progressed:
+            forget_progress(db, self.progressed)
 
     def apply(self) -> None:
         state = self.state
@@ -120,9 +126,8 @@ class FinishOperation(Operation):
                 del held[job_id]
             if not held:
                 state.claims.pop(claim.fence, None)
-            if state.progress:
-                for job_id in ids:
-                    state.progress.pop(job_id, None)
+        for job_id in self.progressed:
+            state.progress.pop(job_id, None)
         if self.rows:
             state.count_running(self.rows, -1)
         if self.records:
@@ -168,7 +173,7 @@ class ReapOperation(Operation):
         source = f"SELECT row, data FROM jobs WHERE row {ROWS} ORDER BY row"
         for row, data in fetch(db, source, (json_text(by_row),), numbers=["row"], blobs=["data"]):
             job, one = decode_job(data), by_row[row]
-            job.attempts += (Attempt(one.fence, self.node, "", one.claimed_ms, self.now_ms, LOST),)
+            add_attempt(job, Attempt(one.fence, self.node, "", one.claimed_ms, self.now_ms, LOST))
             if one.id in self.cancelling:
                 self.records.append(cancelled_record(job, self.now_ms))
                 ended.append(row)
@@ -182,9 +187,12 @@ class ReapOperation(Operation):
             settle_keys(db, self.records)
             db.executemany("DELETE FROM cancelling WHERE id = ?", [(job_id,) for job_id in self.cancelling])
         db.execute(f"DELETE FROM claims WHERE fence {ROWS}", (json_text(self.closed),))
+        forget_progress(db, [one.id for one in self.lapsed])
 
     def apply(self) -> int:
         state = self.state
+        for one in self.lapsed:
+            state.progress.pop(one.id, None)
         state.lapsing.difference_update(one.row for one in self.lapsed)
         if self.records:
             state.finish(self.outbox_row, self.records, self.datas)
@@ -208,6 +216,10 @@ class OutboxRemoval(Operation):
 
 def cancelled_record(job: StoredJob, now_ms: int) -> Record:
     return Record(job, JobState.CANCELLED, now_ms)
+
+
+def forget_progress(db: Database, ids: Sequence[bytes]) -> None:
+    db.execute(f"DELETE FROM progress WHERE id {AMONG}", among(ids))
 
 
 def settle_keys(db: Database, records: Sequence[Record]) -> None:

@@ -7,6 +7,7 @@
     sessions  producer session -> its last id;   idem: idempotency keys and ids made by callers, for a day;   uniq: unique keys held
     queues    numbers and pauses;   facts: single values
     progress, cancelling: of claimed jobs
+    lead      at most one row: the leadership as installed;   documents: users and schedules
 
 A batch is one statement, however many jobs: sqlite3 gives up the GIL once per step, and a thread that gives it up per job can
 wait 5 ms for it each time. So rows travel as one blob with a JSON array of (offset << SIZE_BITS | size), unpacked by `json_each`:
@@ -33,7 +34,7 @@ DatabaseError = sqlite3.Error
 Constraint = sqlite3.IntegrityError
 
 MEMORY = ":memory:"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SIZE_BITS = 26
 """64 MiB for one job with its attempts; a message is at most 20 MiB."""
 CHECKPOINT_PAGES = 4_000
@@ -43,6 +44,11 @@ JOURNAL_BYTES_KEPT = 64 << 20
 CHECK_BYTES_MAX = 64 << 20
 """A file up to this size is checked whole at each start (0.2 s); larger ones are checked as far as they are read."""
 
+SINCE_2 = """
+CREATE TABLE lead(only INTEGER PRIMARY KEY CHECK(only = 1), epoch INTEGER NOT NULL, owner TEXT NOT NULL, until_ms INTEGER NOT NULL);
+CREATE TABLE documents(kind TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY(kind, name))
+    WITHOUT ROWID;
+"""
 SCHEMA = f"""
 CREATE TABLE jobs(row INTEGER PRIMARY KEY, id BLOB NOT NULL, data BLOB NOT NULL);
 CREATE UNIQUE INDEX jobs_id ON jobs(id);
@@ -60,6 +66,7 @@ CREATE TABLE queues(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, is_pa
 CREATE TABLE facts(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE progress(id BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE cancelling(id BLOB PRIMARY KEY) WITHOUT ROWID;
+{SINCE_2}
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
@@ -135,6 +142,8 @@ def _prepare(db: Database, path: str) -> None:
     db.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES_KEPT}")
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    elif version == 1:
+        db.executescript(f"BEGIN IMMEDIATE; {SINCE_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def unavailable(error: Exception) -> Unavailable:

@@ -21,6 +21,8 @@ from .state import State, decode_job, encode_job
 from .window import Entry, Level
 
 PURGE_CHUNK = 1_000
+KEYS_FORGOTTEN_MAX = 5_000
+"""In one step, some 10 ms."""
 
 
 def fetch_later(db: Database, which: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -234,6 +236,21 @@ class RequeueOperation(Operation):
         state.requeued.update(job_id for job_id in requeued if state.outbox.get(job_id) is not None)
         state.became_ready = True
         return requeued
+
+
+class ForgetKeysOperation(Operation):
+    """Idempotency keys and callers' ids whose window is over, a bounded number. Value: whether those were all."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.count = 0
+
+    def write(self, db: Database) -> None:
+        sql = "DELETE FROM idem WHERE key IN (SELECT key FROM idem WHERE until_ms <= ? LIMIT ?)"
+        self.count = db.execute(sql, (self.now_ms, KEYS_FORGOTTEN_MAX)).rowcount
+
+    def apply(self) -> bool:
+        return self.count < KEYS_FORGOTTEN_MAX
 
 
 class Statements(Operation):

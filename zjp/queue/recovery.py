@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..job import Attempt, Record, StoredJob
+from ..job import Attempt, Record, StoredJob, add_attempt
 from .claiming import LOST, cancelled_record
 from .database import (
     AMONG,
@@ -80,7 +80,7 @@ def _take_back(db: Database, started: frozenset[bytes], now_ms: int) -> LostClai
                 suspects += 1
                 job.suspicion += 1
                 claim = held.get(row, Held(0, 0, ""))
-                job.attempts += (Attempt(claim.fence, claim.node, "", claim.claimed_ms, now_ms, LOST),)
+                add_attempt(job, Attempt(claim.fence, claim.node, "", claim.claimed_ms, now_ms, LOST))
             if job_id in cancelling:
                 ended.append((row, cancelled_record(job, now_ms)))
             elif job_id in started or job_id in progress:

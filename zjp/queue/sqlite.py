@@ -16,9 +16,11 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, Record, StoredJob
+from . import standing
 from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
 from .database import MEMORY, Database, Lock, open_database
 from .disk import Disk
@@ -26,7 +28,7 @@ from .intake import Intake
 from .journal import Journal
 from .lease import Lease
 from .listing import Lister
-from .moving import PromoteOperation, Statements
+from .moving import ForgetKeysOperation, PromoteOperation, Statements
 from .reader import Reader
 from .recovery import load, recover
 from .sessions import Sessions
@@ -35,8 +37,11 @@ from .store import (
     Backlog,
     CancelKind,
     Claim,
+    Document,
+    DocumentKind,
     Durability,
     FinishedLookup,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -54,6 +59,7 @@ from .waiting import Waiting
 MOVE_MAX = 500
 """Jobs that one claim promotes, and that one step reaps."""
 PRUNE_EVERY_S = 60.0
+T = TypeVar("T")
 
 
 def _wall_ms() -> int:
@@ -61,6 +67,8 @@ def _wall_ms() -> int:
 
 
 class SQLiteQueueStore:
+    is_shared: bool = False
+
     def __init__(
         self,
         path: str | Path,
@@ -90,12 +98,13 @@ class SQLiteQueueStore:
         self._pruned_at = now_s()
         self._lock: Lock | None = None
         self._db: Database | None = None
+        self._served: frozenset[str] = frozenset()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
         self._node = life.node
-        lost = await asyncio.to_thread(self._open_file, life, started)
+        lost = await self._opened(life, started)
         assert self._db is not None
         disk = None if self._path == MEMORY else Disk(self._path, self._disk_reserve_bytes)
         if disk is not None:
@@ -115,6 +124,16 @@ class SQLiteQueueStore:
         )  # fmt: skip
         self._reader.feed()
         return lost
+
+    async def _opened(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+        """A thread cannot be stopped half-way: whoever is cancelled waits until the file is open, and closes it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open_file, life, started))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])
+            await asyncio.to_thread(self._close_file)
+            raise
 
     def _open_file(self, life: Life, started: frozenset[bytes]) -> LostClaims:
         if self._path != MEMORY:
@@ -247,12 +266,12 @@ class SQLiteQueueStore:
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         self._judge_lease()
         state = self._state
-        mine = {job_id: data for job_id, data in progress.items() if state.find_claim(job_id) is not None}
+        mine = {job_id: data for job_id, data in progress.items() if state.is_running(job_id)}
         if not self._lease.renew(self._now()):
             return Renewal(False, state.version)
         state.progress.update(mine)
         if mine and (self._progress is None or self._progress.done()):  # written behind: a renewal must not wait for a slow disk
-            rows = list(state.progress.items())
+            rows = [(job_id, data) for job_id, data in state.progress.items() if state.is_running(job_id)]
             self._progress = self._journal.put(Statements(("INSERT OR REPLACE INTO progress VALUES(?, ?)", rows)))
         return Renewal(True, state.version, [job_id for job_id in state.cancelling if state.find_claim(job_id) is not None])
 
@@ -295,9 +314,14 @@ class SQLiteQueueStore:
             Statements(
                 ("DELETE FROM sessions WHERE session = ? AND seen_ms = ?", list(gone.items())),
                 ("INSERT OR REPLACE INTO facts VALUES('floor_ms', ?)", [(self._sessions.floor_ms,)]),
-                ("DELETE FROM idem WHERE key IN (SELECT key FROM idem WHERE until_ms <= ? LIMIT 5000)", [(self._wall_ms(),)]),
             )
         )
+        self._journal.put(ForgetKeysOperation(self._wall_ms())).add_done_callback(self._forgot_keys)
+
+    def _forgot_keys(self, forgotten: asyncio.Future[bool]) -> None:
+        """Where there are more, the next look is due at once."""
+        if not forgotten.cancelled() and forgotten.exception() is None and not forgotten.result():
+            self._pruned_at = self._now() - PRUNE_EVERY_S
 
     # ── jobs that wait ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,6 +363,15 @@ class SQLiteQueueStore:
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return self._state.outbox.oldest(limit)
 
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        return await self.outbox(limit)
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        self._served = frozenset(tasks)
+
+    async def served(self) -> frozenset[str]:
+        return self._served
+
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         rows = self._state.outbox.remove(items)
         self._waiting.drained.set()
@@ -354,6 +387,36 @@ class SQLiteQueueStore:
     def write_s(self) -> float:
         """Seconds the writer has spent in them."""
         return self._journal.busy_s
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        """Every end of a job is told here anyway."""
+
+    # ── beside the jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        now_ms = self._wall_ms()
+        until_ms = now_ms + round(for_s * 1000)
+        return await self._decide(lambda db: standing.claim_lead(db, owner, epoch, until_ms, now_ms=now_ms, is_elected=is_elected))
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        until_ms = self._wall_ms() + round(for_s * 1000)
+        return await self._decide(lambda db: standing.set_lead_end(db, owner, epoch, until_ms))
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._decide(lambda db: standing.set_lead_end(db, owner, epoch, 0))
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._reader.run(lambda db: standing.read_documents(db, kind))
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._decide(lambda db: standing.put_document(db, kind, name, data, version))
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._decide(lambda db: standing.remove_document(db, kind, name, version))
+
+    async def _decide(self, decide: Callable[[Database], T]) -> T:
+        value: T = await self._journal.put(standing.Decision(decide))
+        return value
 
     def backlog(self) -> Backlog:
         return self._state.outbox.backlog()

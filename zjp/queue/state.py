@@ -102,6 +102,11 @@ class State:
                 return claim
         return None
 
+    def is_running(self, job_id: bytes) -> bool:
+        """Claimed, and no outcome of it is being written."""
+        claim = self.find_claim(job_id)
+        return claim is not None and claim.held[job_id] >= 0
+
     def count_running(self, rows: list[int], by: int) -> None:
         """Add `by` per row to what is running in the rows' queues."""
         levels = {row >> ROW_BITS for row in rows}

@@ -33,11 +33,15 @@ from ..wire.messages import CancelKind, Durability, QueueCount, SubmitKind, Subm
 
 __all__ = [
     "SCAN_MAX",
+    "TURN_S",
     "Backlog",
     "CancelKind",
     "Claim",
+    "Document",
+    "DocumentKind",
     "Durability",
     "FinishedLookup",
+    "Lead",
     "Life",
     "Live",
     "LivePage",
@@ -116,6 +120,8 @@ class Tended(msgspec.Struct, frozen=True):
     next_due_s: float | None
 
 
+TURN_S = 2.0
+"""How long a node keeps the turn to move what others left in a shared outbox."""
 SCAN_MAX = 10_000
 """Live jobs that one list call looks at; a page may be short while its cursor is not empty."""
 
@@ -147,6 +153,27 @@ class LostClaims(msgspec.Struct, frozen=True):
     suspects: int
 
 
+class Lead(msgspec.Struct, frozen=True, array_like=True):
+    """The leadership as installed. `left_s`: until it expires by the store's clock; 0: expired, resigned, or there never was one."""
+
+    epoch: int
+    owner: str
+    left_s: float
+
+
+class DocumentKind(str, Enum):
+    USER = "user"
+    SCHEDULE = "schedule"
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """Something small that every node must see alike. `version` rises with every change."""
+
+    name: str
+    data: bytes
+    version: int
+
+
 FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
 """ids -> their records, given to a store so that it can tell a repeat of a job that has left it."""
 
@@ -154,6 +181,8 @@ FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
 class QueueStore(Protocol):
     """See the module's docstring for what every method promises."""
 
+    is_shared: bool
+    """Other nodes may work on it as well."""
     level: Durability
     on_ready: Callable[[], None] | None
     on_finished: Callable[[Sequence[bytes]], None] | None
@@ -209,7 +238,40 @@ class QueueStore(Protocol):
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         """The oldest `limit` items, again until removed."""
 
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        """What this life is to move to the records now: what it finished itself first; what others left there in its turn only. Only to
+        save work: two who move the same do no harm."""
+
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
 
+    async def publish(self, tasks: Sequence[str]) -> None:
+        """Tell the other nodes what this one serves, for as long as its lease lasts."""
+
+    async def served(self) -> frozenset[str]:
+        """What the nodes whose lease lasts serve, this one included."""
+
     def backlog(self) -> Backlog: ...
+
+    async def watch(self, ids: Sequence[bytes]) -> None:
+        """Have `on_finished` called here when these become final, whichever node finishes them. Look at their states afterwards: one
+        that was final before is not told. A call may be lost; who waits looks again every 2 s."""
+
+    # ── leadership, and what every node must see alike ───────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        """Install (owner, epoch), if the epoch is above the installed one and that has ended or is the owner's; an elected leader need
+        not wait for the end. Returns what is installed now: its epoch is the floor for who was refused."""
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        """False: something else is installed. An expired one may be renewed as long as nobody followed."""
+
+    async def release_lead(self, owner: str, epoch: int) -> bool: ...
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        """All of a kind, by name."""
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        """Compare and set: `version` is the one it replaces, 0: it is new. Returns the new version; 0: another is there now, or none."""
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool: ...
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, Unavailable
 from ..job import Record, StoredJob
 from .browsing import find_rows
 from .intake import level_for
@@ -23,7 +24,7 @@ from .moving import (
 from .reader import Reader
 from .state import State
 from .store import CancelKind, FinishedLookup
-from .window import Level, Queue
+from .window import Level
 
 CANCEL_TRIES = 5
 """A job that moves each time it is looked for: more moves than this in some ms do not happen."""
@@ -120,7 +121,14 @@ class Waiting:
         if queue is None:
             raise InvalidJob(f"queue {name!r} is one more than the limit of {QUEUES_MAX}; `zjp queues list` shows those there are")
         sql = "INSERT INTO queues VALUES(?1, ?2, ?3) ON CONFLICT(number) DO UPDATE SET is_paused = ?3"
-        await self._journal.put(Statements((sql, [(queue.number, name, is_paused)]), self._next_version()))
+        before = queue.is_paused
+        # A pause holds from here on, before it is written: no claim that has seen the new version may come between.
+        queue.is_paused = before or is_paused
+        try:
+            await self._journal.put(Statements((sql, [(queue.number, name, is_paused)]), self._next_version()))
+        except BaseException:
+            queue.is_paused = before
+            raise
         queue.is_stored, queue.is_paused = True, is_paused
 
     def _next_version(self) -> tuple[str, Sequence[Sequence[object]]]:
@@ -131,17 +139,22 @@ class Waiting:
         queue = self._state.window.queues.get(name)
         if queue is None:
             return 0
-        await self._journal.put(Statements(self._next_version()))
-        task = asyncio.create_task(self._purge(queue), name="zjp-queue-purge")
+        # In one tick: no claim that has seen the new version may take what is purged.
+        written = self._journal.put(Statements(self._next_version()))
+        claimed = frozenset(row if row >= 0 else ~row for claim in self._state.claims.values() for row in claim.held.values())
+        bounds = [(level, level.purge()) for level in queue.levels]
+        task = asyncio.create_task(self._purge(bounds, claimed | self._state.lapsing, written), name="zjp-queue-purge")
         self._purges.add(task)
         task.add_done_callback(self._purges.discard)
         return await asyncio.shield(task)  # once begun it goes on: the window has let go of the jobs
 
-    async def _purge(self, queue: Queue) -> int:
+    async def _purge(
+        self, bounds: Sequence[tuple[Level, int]], claimed: frozenset[int], written: asyncio.Future[None]
+    ) -> int:
         """In chunks, each of them one step; none of the jobs can be claimed from the first moment on."""
         state = self._state
-        claimed = frozenset(row if row >= 0 else ~row for claim in state.claims.values() for row in claim.held.values()) | state.lapsing
-        bounds = [(level, level.purge()) for level in queue.levels]
+        with contextlib.suppress(Unavailable):  # only so that the version does not fall at a restart
+            await written
         count = 0
         for level, until in bounds:
             after: int | None = level.first_row

@@ -71,7 +71,7 @@ def decode_envelope(frames: Sequence[bytes], cluster: str) -> Envelope:
         )
     if envelope.cluster != cluster:
         raise WireError(
-            f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this node belongs to {cluster!r}; set CLUSTER_NAME alike"
+            f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this side belongs to {cluster!r}; set CLUSTER_NAME alike"
         )
     return envelope
 

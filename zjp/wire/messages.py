@@ -274,6 +274,8 @@ class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
     soft_timeout_ms: int | None = None
     max_retries: int | None = None
     retry: TaskRetry | None = None
+    queue: str = ""
+    """Where `task.submit` puts its jobs; empty: the default queue."""
 
 
 class Ready(msgspec.Struct, array_like=True, frozen=True, tag=97):

@@ -221,6 +221,7 @@ def task_info(definition: Definition) -> TaskInfo:
         None if options.soft_timeout_s is None else _ms(options.soft_timeout_s) or 1,
         options.max_retries,
         None if options.retry is None else TaskRetry(**dataclasses.asdict(options.retry)),
+        options.queue or "",
     )
 
 

@@ -226,7 +226,7 @@ def _start(settings: ChildSettings) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "zjp.worker.process"],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        env=for_children(),
+        env=for_children(settings.environment),
     )
     blob = msgspec.msgpack.encode(settings)
     assert process.stdin is not None

@@ -1,7 +1,7 @@
 """The worker processes of one pool: started, watched, replaced.
 
-A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; generations of processes follow one another on it. One
-more seat, with one slot, is the quarantine's; it is filled on demand only.
+A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; generations of processes follow one another on it. Some
+more seats, with one slot each, are the quarantine's; they are filled on demand only.
 
 A process that ends is seen through its pidfd (elsewhere: at the next tick). It is judged SETTLE_S later, when what it had sent before
 its end has been read; its successor is started at once, or, when it died before it was ready, after a pause that doubles.
@@ -75,6 +75,10 @@ class Seat:
         self.generation = self.restarts = self.handed = self.done = self.failed = 0
         self.pause_s = self.not_before = 0.0
 
+    @property
+    def is_quarantine(self) -> bool:
+        return self.name[0] == "q"
+
 
 class Crew:
     """`on_death(child)` is called once for every process that ended, when it can be judged."""
@@ -85,7 +89,7 @@ class Crew:
         self.seats = [
             Seat(f"w{index}", slots) for index, slots in enumerate(spread(settings.slots, settings.processes))
         ]
-        self.quarantine = Seat("q", 1)
+        self.quarantine = [Seat(f"q{index}", 1) for index in range(max(seat.slots for seat in self.seats))]
         self.children: dict[str, Child] = {}
         """By name, until judged."""
         self.is_stopping = False
@@ -141,7 +145,7 @@ class Crew:
         event(log, logging.DEBUG, "worker.started", worker=name, pid=child.pid, slots=child.slots)
 
     def seat_of(self, child: Child) -> Seat:
-        return self.quarantine if child.seat == self.quarantine.name else self.seats[int(child.seat[1:])]
+        return (self.quarantine if child.seat[0] == "q" else self.seats)[int(child.seat[1:])]
 
     def retire(self, child: Child) -> None:
         """Ask it to hand back what it has not started, finish the rest and end. It is given nothing more."""
@@ -191,14 +195,14 @@ class Crew:
         seat.child = None
         if not child.was_ready:
             self._pause(seat)
-        elif seat is not self.quarantine:
+        elif not seat.is_quarantine:
             self.fill(seat)
 
     def _pause(self, seat: Seat) -> None:
         """The seat stays empty for a while, longer each time. (The quarantine's is filled by whoever needs it.)"""
         seat.pause_s = min(max(seat.pause_s * 2, PAUSE_S[0]), PAUSE_S[1])
         seat.not_before = time.monotonic() + seat.pause_s
-        if seat is not self.quarantine:
+        if not seat.is_quarantine:
             self._later(seat.pause_s + 0.001, lambda: self.fill(seat))
 
     def _bury(self, child: Child) -> None:

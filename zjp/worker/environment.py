@@ -6,18 +6,23 @@ No setting is read here: what the workers need travels through their stdin.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
 _PATH = "PYTHONPATH"
 
 
-def for_children() -> dict[str, str]:
+def for_children(more: Mapping[str, str]) -> dict[str, str]:
+    """`more`: settings for what the tasks do as clients, where the node's environment says nothing of them."""
     from ..config import (
         inherited_environment,  # here: this module is also the child's, which has no use for the settings
     )
 
     environment = inherited_environment()
+    for name, value in more.items():
+        if f"ZJP_{name}" not in environment:
+            environment.setdefault(name, value)
     if not {"site-packages", "dist-packages"} & set(_PACKAGE_ROOT.parts):
         # A checkout that perhaps only this process's path knows. (An installed zjp is found anyway, and its folder must not come before
         # the standard library's.)

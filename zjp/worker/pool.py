@@ -11,7 +11,7 @@ something is held, or a process is on its way in or out.
 
     ledger.py      which process holds which job        crew.py, child.py   the processes
     watch.py       time-outs, recall                    verdict.py          who pays for a death
-    quarantine.py  suspects, one at a time              credit.py           how much a process may hold
+    quarantine.py  suspects, each alone                 credit.py           how much a process may hold
 
 All methods belong to the loop's thread.
 """
@@ -248,9 +248,7 @@ class Pool:
             entry[2].send(StopJobs([job_id]))
 
     def _feed_quarantine(self) -> None:
-        found = self._quarantine.next_job(time.monotonic())
-        if found is not None:
-            child, job, fence = found
+        for child, job, fence in self._quarantine.next_jobs(time.monotonic()):
             child.give(fence, [job], PREFETCH_US)
 
     # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -296,7 +294,7 @@ class Pool:
                 self.dispatch(fence, [job])
         if 0 < child.jobs_max <= child.done:
             self._recycle(child, f"it has run {child.done} jobs")
-        if child.seat == self._crew.quarantine.name:
+        if self._crew.seat_of(child).is_quarantine:
             self._feed_quarantine()
 
     def _ready(self, child: Child, tasks: Sequence[TaskInfo]) -> None:
@@ -334,9 +332,10 @@ class Pool:
         self._watch.forget_gone()
         self._crew.tend(now)
         self._feed_quarantine()
+        has_idle = self._quarantine.end_if_idle(now)
         if self._ledger.held or any(self._crew.unsettled()):
             self._ensure_tick()
-        elif self._quarantine.end_if_idle(now):
+        elif has_idle:
             self._timer = self._loop.call_later(IDLE_TICK_S, self._tick)
 
     def _look(self, child: Child, now: float) -> None:
@@ -351,8 +350,9 @@ class Pool:
             event(log, logging.INFO, "worker.recycled", worker=child.name, reason=why)
             self._crew.retire(child)
             self._ensure_tick()
-            if child.seat != self._crew.quarantine.name:
-                self._crew.fill(self._crew.seat_of(child))
+            seat = self._crew.seat_of(child)
+            if not seat.is_quarantine:
+                self._crew.fill(seat)
 
     def _died(self, child: Child) -> None:
         lost = self._ledger.take_all(child)
@@ -386,5 +386,14 @@ class Pool:
             clock=(time.monotonic(), time.time_ns() // 1_000_000),
             process=process,
         )
-        event(log, logging.WARNING, "worker.died", worker=child.name, pid=child.pid, cause=report.cause, held=len(lost))
+        event(
+            log,
+            logging.WARNING,
+            "worker.died",
+            worker=child.name,
+            pid=child.pid,
+            cause=report.cause,
+            held=len(lost),
+            suspects=len(report.suspects),  # they run again each in a quarantine process of its own
+        )
         self._tell.on_crashed(report)

@@ -1,7 +1,8 @@
-"""Jobs that may be what kills processes: each runs alone, one after the other, in one process that runs nothing else.
+"""Jobs that may be what kills processes: each runs alone, in a process that runs nothing else.
 
 A job comes here when its suspicion has reached SUSPICION_LIMIT: processes died while it was one of several that ran. Here a death can be
-charged. The process has one slot, is started when the first such job comes, and ends when none has come for QUARANTINE_IDLE_S.
+charged. A process has one slot, is started when a job comes that finds none free, and ends when none has come for QUARANTINE_IDLE_S.
+There may be as many as one worker process has slots: so what one death made suspect need not wait for each other.
 """
 
 from __future__ import annotations
@@ -16,38 +17,42 @@ QUARANTINE_IDLE_S = 10.0
 
 
 class Quarantine:
-    """`next_job` says what to send to whom; the pool sends it."""
+    """`next_jobs` says what to send to whom; the pool sends it."""
 
-    __slots__ = ("_crew", "_idle_since", "_ledger", "_waiting")
+    __slots__ = ("_crew", "_ledger", "_waiting")
 
     def __init__(self, crew: Crew, ledger: Ledger) -> None:
         self._crew, self._ledger = crew, ledger
         self._waiting: list[bytes] = []
-        """Few: they come one by one out of deaths."""
-        self._idle_since = 0.0
+        """Few: they come some at a time out of deaths."""
 
     def add(self, job: StoredJob, fence: int, now: float) -> None:
         self._ledger.held[job.spec.id] = (job, fence, None, now, 0)
         self._waiting.append(job.spec.id)
 
-    def next_job(self, now: float) -> tuple[Child, StoredJob, int] | None:
-        """The next job for the process, when there is one and it is free; it is the process's from now on.
-
-        Starts the process if need be, and then there is nothing yet.
-        """
+    def next_jobs(self, now: float) -> list[tuple[Child, StoredJob, int]]:
+        """The next jobs for the processes that are free, theirs from now on. Starts processes for those that find none."""
+        given: list[tuple[Child, StoredJob, int]] = []
         if not self._waiting:
-            return None
-        child = self._crew.quarantine.child
-        if child is None or child.phase in (Phase.RETIRING, Phase.GONE):
-            self._crew.fill(self._crew.quarantine)
-            return None
-        if child.phase is not Phase.READY or child.count:
-            return None
-        job_id = self._waiting.pop(0)
-        job, fence, *_ = self._ledger.held[job_id]
-        self._ledger.held[job_id] = (job, fence, child, now, PREFETCH_US)
-        self._crew.quarantine.handed += 1
-        return child, job, fence
+            return given
+        for seat in self._crew.quarantine:
+            child = seat.child
+            if self._waiting and child is not None and child.phase is Phase.READY and not child.count:
+                job_id = self._waiting.pop(0)
+                job, fence, *_ = self._ledger.held[job_id]
+                self._ledger.held[job_id] = (job, fence, child, now, PREFETCH_US)
+                seat.handed += 1
+                given.append((child, job, fence))
+        self._start_for(len(self._waiting))
+        return given
+
+    def _start_for(self, count: int) -> None:
+        seats = self._crew.quarantine
+        count -= sum(seat.child is not None and seat.child.phase is Phase.STARTING for seat in seats)
+        for seat in seats:
+            if count > 0 and (seat.child is None or seat.child.phase in (Phase.RETIRING, Phase.GONE)):
+                self._crew.fill(seat)
+                count -= 1
 
     def withdraw(self, job_id: bytes) -> tuple[StoredJob, int] | None:
         """Take out a job that waits here."""
@@ -63,12 +68,13 @@ class Quarantine:
 
     def end_if_idle(self, now: float) -> bool:
         """True: a process is there and idle, so ask again later."""
-        child = self._crew.quarantine.child
-        if child is None or child.phase is not Phase.READY or child.count or self._waiting:
-            self._idle_since = 0.0
-            return False
-        self._idle_since = self._idle_since or now
-        if now - self._idle_since < QUARANTINE_IDLE_S:
-            return True
-        self._crew.retire(child)
-        return False
+        idle = False
+        for seat in self._crew.quarantine:
+            child = seat.child
+            if child is None or child.phase is not Phase.READY:
+                continue
+            if child.count or now - child.moved_at < QUARANTINE_IDLE_S:
+                idle = True
+            else:
+                self._crew.retire(child)
+        return idle

@@ -32,6 +32,8 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_result_bytes: int = 1 << 20
     log_level: str = "info"
     log_format: str = "auto"
+    environment: dict[str, str] = {}
+    """Variables for the processes, where the node's own environment has none."""
 
 
 class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,7 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     python_path: str | None
     log_level: str
     log_format: str
+    environment: dict[str, str]
 
 
 def child_settings(
@@ -87,6 +90,7 @@ def child_settings(
         python_path=python_path,
         log_level=pool.log_level,
         log_format=pool.log_format,
+        environment=pool.environment,
     )
 
 

@@ -135,13 +135,16 @@ local has_stale = call('EXISTS', P .. 'stale') == 1
 local function keep(found)
     local got = call('HMGET', P .. 'j', unpack(found))
     local first = #ids
-    for at, value in ipairs(got) do
+    local kept = first
+    for at = 1, #found do
+        local value = got[at]
         if value and byte(value) ~= FINISHED then
-            ids[#ids + 1] = found[at]
-            values[#values + 1] = value
+            kept = kept + 1
+            ids[kept] = found[at]
+            values[kept] = value
         end
     end
-    return #ids - first
+    return kept - first
 end
 
 -- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.

@@ -27,6 +27,7 @@ if ARGV[3] == '1' then -- the answer may have been lost: then it is given again
 end
 
 local refused, cancelling, done = {}, {}, {}
+local is_waited_for = call('EXISTS', P .. 'w') == 1
 local rare = call('EXISTS', P .. 'lost', P .. 'progress', P .. 'cancelling')
 local added, added_bytes = 0, 0
 
@@ -91,8 +92,10 @@ local function finish_chunk(fence, queue, count)
         forget(ids)
     end
     added = added + #ids
-    for number = 1, #ids do
-        done[#done + 1] = ids[number]
+    if is_waited_for then
+        for number = 1, #ids do
+            done[#done + 1] = ids[number]
+        end
     end
 end
 

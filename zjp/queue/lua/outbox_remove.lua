@@ -27,21 +27,33 @@ for chunk = 0, given - 1, 500 do
     else
         for number = 1, size do
             local id, run = ids[number], ARGV[3 * (chunk + number)]
-            local value = call('HGET', P .. 'j', id)
-            if value and byte(value) == FINISHED and sub(value, 2, 5) == run then
+            local bytes
+            if is_plain then -- none was run again: what is there under this id is this record
+                bytes = call('HSTRLEN', P .. 'j', id)
+            else
+                local value = call('HGET', P .. 'j', id)
+                bytes = value and byte(value) == FINISHED and sub(value, 2, 5) == run and #value or 0
+            end
+            if bytes > 0 then
                 call('HDEL', P .. 'j', id)
                 call('SREM', P .. 'again', id)
-                removed, removed_bytes = removed + 1, removed_bytes + #value - 5
+                removed, removed_bytes = removed + 1, removed_bytes + bytes - 5
             end
         end
-        local head = call('LINDEX', P .. 'out', 0)
-        while head do -- what is left at the head and is no record any more
-            local value = call('HGET', P .. 'j', head)
-            if value and byte(value) == FINISHED then
+        while true do -- entries at the head whose job is gone, or live again
+            local first = call('LRANGE', P .. 'out', 0, 99)
+            local gone = 0
+            for place, id in ipairs(first) do
+                local value = is_plain and call('HEXISTS', P .. 'j', id) == 1 or call('HGET', P .. 'j', id)
+                if value == true or (value and byte(value) == FINISHED) then
+                    break
+                end
+                gone = place
+            end
+            if gone == 0 then
                 break
             end
-            call('LPOP', P .. 'out')
-            head = call('LINDEX', P .. 'out', 0)
+            call('LTRIM', P .. 'out', gone, -1)
         end
     end
 end

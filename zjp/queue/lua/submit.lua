@@ -3,7 +3,7 @@
 -- ARGV: 'queue known' flag, queues max, is the sender idle, outbox count max, bytes max, window ms, default key ttl ms,
 --       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
 --       suspects: n x id (must not be known)
---       groups: n x (level, header, count, count x (id, spec))
+--       groups: n x (level, count, count x id, count x (id, value))
 --       singles: n x (id, spec, level, header, delay ms, run at ms, unique key, keys n, n x (key, content))
 -- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, answers...}
 local now = clock()
@@ -47,8 +47,7 @@ local groups_at = at
 local names = {}
 for _ = 1, tonumber(take()) do
     names[string.sub(take(), 2)] = true
-    at = at + 1
-    at = at + 2 * tonumber(take())
+    at = at + 3 * tonumber(take())
 end
 -- Keys that callers made are judged here, before anything is written; answers of those that are not stored.
 local answers, stored, seen, unique = {}, {}, {}, {}
@@ -113,23 +112,17 @@ local function u64(number)
     return '\207' .. table.concat(bytes)
 end
 local created = u64(now)
-local suffix = created .. '\0\1\0\0\0\144\196\0'
 local ready = {}
 at = groups_at
 for _ = 1, tonumber(take()) do
-    local level, prefix, count = take(), 'l\0\0\0\1' .. take() .. '\153', tonumber(take())
-    for chunk = 0, count - 1, 500 do
-        local pairs_, ids = {}, {}
-        for number = 1, math.min(500, count - chunk) do
-            local id = ARGV[at]
-            ids[number] = id
-            pairs_[2 * number - 1] = id
-            pairs_[2 * number] = prefix .. ARGV[at + 1] .. suffix
-            at = at + 2
-        end
-        call('HSET', P .. 'j', unpack(pairs_))
-        call('RPUSH', P .. 'q:' .. level, unpack(ids))
+    local level, count = take(), tonumber(take())
+    local values_at = at + count
+    for from = 0, count - 1, 500 do
+        local to = math.min(from + 500, count) - 1
+        call('HSET', P .. 'j', unpack(ARGV, values_at + 2 * from, values_at + 2 * to + 1))
+        call('RPUSH', P .. 'q:' .. level, unpack(ARGV, at + from, at + to))
     end
+    at = values_at + 2 * count
     ready_up(level, count, now)
     ready[string.sub(level, 2)] = (ready[string.sub(level, 2)] or 0) + count
 end

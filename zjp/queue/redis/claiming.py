@@ -12,7 +12,7 @@ from typing import Any
 
 from ...job import JobState, Record, StoredJob
 from ..store import Outcome, OutcomeKind
-from .layout import RUN_1, add_losses, encode, finished_value, level_name, live_value, read_jobs, unique_key
+from .layout import RECORD_AT, RUN_1, add_losses, encode, finished_value, level_name, live_value, read_jobs, unique_key
 
 SINGLE_KINDS = {OutcomeKind.RETRY: b"t", OutcomeKind.SNOOZE: b"s", OutcomeKind.RELEASE: b"r", OutcomeKind.FINISH: b"f"}
 
@@ -80,6 +80,22 @@ def cancelled_arguments(outcomes: Iterable[Outcome], now_ms: int) -> list[Any]:
         singles += (outcome.fence, b"x", spec.id, value, level_name(spec.queue, spec.priority), 0, unique_key(spec))
         count += 1
     return [0, count, *singles]
+
+
+def ended_records(outcomes: Sequence[Outcome], arguments: Sequence[Any], lost: frozenset[bytes]) -> list[tuple[Record, bytes]]:
+    """The records and their encodings of those outcomes in sections that are not among `lost`."""
+    encoded: dict[bytes, bytes] = {}
+    at = 1
+    for _ in range(arguments[0]):
+        size = 2 * arguments[at + 2]
+        flat = arguments[at + 3 : at + 3 + size]
+        encoded.update(zip(flat[::2], flat[1::2], strict=True))
+        at += 3 + size
+    return [
+        (outcome.record, encoded[job_id][RECORD_AT:])
+        for outcome in outcomes
+        if outcome.record is not None and (job_id := outcome.job.spec.id) in encoded and job_id not in lost
+    ]
 
 
 def has_repeats(outcomes: Sequence[Outcome]) -> bool:

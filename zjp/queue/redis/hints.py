@@ -6,7 +6,6 @@ A subscription is a connection of its own, made again for as long as the store i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +14,11 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from .address import Address
+from ...redis.address import Address
 
 RETRY_S = (0.1, 1.0)
 PING_S = 15.0
+CANCEL_S = 0.2
 ID_BYTES = 16
 
 
@@ -38,10 +38,9 @@ class Hints:
         self._task = asyncio.create_task(self._run(), name="zjp-queue-hints")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # again if need be: a driver in the middle of a connect may take a cancel for its own time-out
+            await asyncio.wait([self._task], timeout=CANCEL_S)
 
     async def _run(self) -> None:
         pause_s = RETRY_S[0]

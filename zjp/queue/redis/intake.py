@@ -45,13 +45,15 @@ class Waiting:
 
 
 class Intake:
-    """`run`: the submit script, `seek`: the one that looks up. `note`: told of each answer's outbox and whether jobs were stored."""
+    """`run`: the submit script, `seek`: the one that looks up. `note`: told of each answer's outbox and whether jobs were stored.
+    `server_ms`: the server's time as far as known, for what is only shown."""
 
     def __init__(
         self, run: Run, seek: Seek, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
-        is_idle: Callable[[], bool], note: Callable[[int, int, bool], None],
+        is_idle: Callable[[], bool], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
     ) -> None:  # fmt: skip
         self._run, self._seek, self._finished, self._note, self._is_idle = run, seek, finished, note, is_idle
+        self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
         self._known_queues: set[str] = set()
@@ -188,12 +190,15 @@ class Intake:
                     singles.append(spec)
                 else:
                     groups.setdefault((spec.queue, spec.priority), []).append(spec)
+        tail = b"\xcf" + self._server_ms().to_bytes(8, "big") + b"\0\1\0\0\0\x90\xc4\0"  # StoredJob from created_ms on
         arguments.append(len(groups))
         for place, group in groups.items():
-            arguments += (*self._header(place), len(group))
+            level, head = self._header(place)
             flat: list[Any] = [None] * (2 * len(group))
-            flat[::2] = [spec.id for spec in group]
-            flat[1::2] = [encode(spec) for spec in group]
+            flat[::2] = ids = [spec.id for spec in group]
+            flat[1::2] = [b"%b%b%b" % (head, encode(spec), tail) for spec in group]
+            arguments += (level, len(group))
+            arguments += ids
             arguments += flat
         arguments.append(len(singles))
         for spec in singles:
@@ -202,7 +207,7 @@ class Intake:
     def _header(self, place: tuple[str, int]) -> tuple[bytes, bytes]:
         found = self._headers.get(place)
         if found is None:
-            found = self._headers[place] = level_name(*place), level_header(*place)
+            found = self._headers[place] = level_name(*place), b"l\0\0\0\1" + level_header(*place) + b"\x99"
         return found
 
     # ── a request with ids that may be known ─────────────────────────────────────────────────────────────────────────────────────────

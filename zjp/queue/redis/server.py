@@ -12,8 +12,8 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from ...errors import ConfigError
+from ...redis.lane import Lane
 from ...wire.messages import Durability
-from .lane import Lane
 
 VERSION_MIN = (6, 2)
 FLAGS_SINCE = (7, 0)

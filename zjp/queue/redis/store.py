@@ -16,13 +16,20 @@ from typing import Any
 
 from ...errors import InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
+from ...redis.address import connections
+from ...redis.lane import Lane
+from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
+    TURN_S,
     Backlog,
     CancelKind,
     Claim,
+    Document,
+    DocumentKind,
     Durability,
     FinishedLookup,
+    Lead,
     Life,
     Live,
     LivePage,
@@ -34,16 +41,16 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .address import connections
-from .claiming import cancelled_arguments, claimed_jobs, finish_arguments, has_repeats
+from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
+from .fresh import Fresh
 from .hints import Hints
 from .intake import Intake, full
-from .lane import Lane
 from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, read_record, unique_key
 from .looking import Looker
-from .script import Scripts
 from .server import examine
+from .standing import Standing
 
+PACKAGE = "zjp.queue"
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
 PURGE_CHUNK = 1_000
@@ -56,6 +63,8 @@ LANES = ("submit", "claim", "finish", "outbox", "renew", "other")
 
 
 class RedisQueueStore:
+    is_shared: bool = True
+
     def __init__(
         self,
         url: str,
@@ -89,6 +98,7 @@ class RedisQueueStore:
         self._calls = 0
         self._claim_call: int | None = None
         self._seen: tuple[float, float] | None = None
+        self._fresh = Fresh()
         self._boot = 0
         self._version = 0
         self._purges: set[asyncio.Task[int]] = set()
@@ -100,7 +110,7 @@ class RedisQueueStore:
         try:
             server = await examine(self._lanes["other"])
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
-            self._scripts = Scripts(self._prefix, has_flags=server.has_flags)
+            self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
             arguments = [life.node, life.boot, self._lease_ms, *started]
             boot, registration, lost, suspects, count, data_bytes, version, now_ms = await self._ask("open", arguments, "renew")
         except BaseException:
@@ -113,9 +123,10 @@ class RedisQueueStore:
         self._version = self._versioned(version)
         self._intake = Intake(
             self._submit, self._seek, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            is_idle=lambda: self._is_idle, note=self._note_submit,
+            is_idle=lambda: self._is_idle, server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._standing = Standing(self._ask)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects)
@@ -247,7 +258,10 @@ class RedisQueueStore:
         if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
         now_ms = self._server_ms()
-        refused, cancelling = await self._finish(finish_arguments(outcomes, now_ms))
+        arguments = finish_arguments(outcomes, now_ms)
+        refused, cancelling = await self._finish(arguments)
+        for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
+            self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
@@ -326,6 +340,8 @@ class RedisQueueStore:
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise full(count, data_bytes, self._limits)
+        for record in records:
+            self._fresh.forget(record.job.spec.id)
         if any(answers):
             self._hint()
         return [bool(answer) for answer in answers]
@@ -383,12 +399,44 @@ class RedisQueueStore:
         if ids:
             await self._ask("watch", [self._life, *ids])
 
+    # ── beside the jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
+        return await self._standing.claim_lead(owner, epoch, for_s, is_elected)
+
+    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
+        return await self._standing.renew_lead(owner, epoch, for_s)
+
+    async def release_lead(self, owner: str, epoch: int) -> bool:
+        return await self._standing.release_lead(owner, epoch)
+
+    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
+        return await self._standing.documents(kind)
+
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+        return await self._standing.put_document(kind, name, data, version)
+
+    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
+        return await self._standing.remove_document(kind, name, version)
+
     # ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         count, data_bytes, values = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
         return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+
+    async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
+        if fresh := self._fresh.oldest(limit):
+            return fresh
+        has_turn = await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox")
+        return await self.outbox(limit) if has_turn else ()
+
+    async def publish(self, tasks: Sequence[str]) -> None:
+        await self._ask("publish", [self._life, *tasks], "renew")
+
+    async def served(self) -> frozenset[str]:
+        return frozenset(name.decode() for name in await self._ask("served", [], "renew"))
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
@@ -398,6 +446,7 @@ class RedisQueueStore:
             job = item.record.job
             arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
         count, data_bytes = await self._ask("outbox_remove", arguments, "outbox")
+        self._fresh.remove(items)
         self._note_backlog(count, data_bytes)
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> LivePage:

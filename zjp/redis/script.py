@@ -14,16 +14,16 @@ from typing import Any
 
 from .lane import Command, Lane
 
-GROWING = {"submit", "requeue"}
+GROWING = {"submit", "requeue", "append"}
 """Refused at `maxmemory`, whole."""
 FLAGS = "#!lua flags=allow-oom\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
 
 
 class Script:
-    def __init__(self, name: str, prefix: bytes, *, has_flags: bool) -> None:
+    def __init__(self, package: str, name: str, prefix: bytes, *, has_flags: bool) -> None:
         self.name = name
-        self.text = _assemble(name, has_flags)
+        self.text = _assemble(package, name, has_flags)
         self._prefix = prefix
         self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
 
@@ -35,16 +35,16 @@ class Script:
 
 
 class Scripts:
-    """`await scripts("claim", lane, arguments)`."""
+    """`await scripts("claim", lane, arguments)`. `package`: whose `lua` folder it is."""
 
-    def __init__(self, prefix: bytes, *, has_flags: bool) -> None:
-        self._prefix, self._has_flags = prefix, has_flags
+    def __init__(self, package: str, prefix: bytes, *, has_flags: bool) -> None:
+        self._package, self._prefix, self._has_flags = package, prefix, has_flags
         self._known: dict[str, Script] = {}
 
     def __getitem__(self, name: str) -> Script:
         script = self._known.get(name)
         if script is None:
-            script = self._known[name] = Script(name, self._prefix, has_flags=self._has_flags)
+            script = self._known[name] = Script(self._package, name, self._prefix, has_flags=self._has_flags)
         return script
 
     async def __call__(self, name: str, lane: Lane, arguments: Sequence[Any]) -> Any:
@@ -63,21 +63,21 @@ class Scripts:
         return await lane.call(make, script.load)
 
 
-def names() -> list[str]:
-    folder = resources.files("zjp.queue") / "lua"
+def names(package: str) -> list[str]:
+    folder = resources.files(package) / "lua"
     found = (entry.name.removesuffix(".lua") for entry in folder.iterdir() if entry.name.endswith(".lua"))
     return sorted(name for name in found if not name.startswith("part_"))
 
 
-def _assemble(name: str, has_flags: bool) -> str:
-    body = _read(name)
+def _assemble(package: str, name: str, has_flags: bool) -> str:
+    body = _read(package, name)
     first = body.partition("\n")[0]
     parts = first.removeprefix("-- use:").split() if first.startswith("-- use:") else []
-    text = "".join(_read(f"part_{part}") for part in parts) + body
+    text = "".join(_read(package, f"part_{part}") for part in parts) + body
     if name in GROWING:
         return text
     return FLAGS + text if has_flags else REMOVAL + text
 
 
-def _read(name: str) -> str:
-    return (resources.files("zjp.queue") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+def _read(package: str, name: str) -> str:
+    return (resources.files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")

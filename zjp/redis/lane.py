@@ -26,7 +26,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ...errors import StoreFull, StoreUnavailable
+from ..errors import StoreFull, StoreUnavailable
 from .address import Address
 
 CALL_S = 1.8

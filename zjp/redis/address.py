@@ -25,7 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 
-from ...errors import ConfigError
+from ..errors import ConfigError
 
 CONNECT_S = 1.5
 READ_BYTES = 1 << 18

@@ -1,0 +1,248 @@
+"""Nodes that share a queue in Redis, with records there or in MongoDB: real nodes, real servers, killed and taken away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.mongo_server import Missing, MongoServer
+from scripts.redis_server import NotInstalled, RedisServer
+from tests.system.running import DidNotStart, RunningNode
+from zjp.errors import Unavailable, ZjpError
+from zjp.job import JobState
+
+pytestmark = [pytest.mark.system, pytest.mark.covers("redis:nodes")]
+
+APP = "tests.fakes:app"
+LEASE_S = 3.0
+CI_FACTOR = 5 if os.environ.get("CI") else 1
+
+
+def skip_or_fail(why: Exception) -> None:
+    if os.environ.get("CI"):
+        raise why
+    pytest.skip(str(why))
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    server = RedisServer(options={"appendonly": "yes", "appendfsync": "everysec"})
+    try:
+        server.start()
+    except NotInstalled as why:
+        skip_or_fail(why)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo(tmp_path: Path) -> Iterator[MongoServer]:
+    server = MongoServer(file=tmp_path / "mongo")
+    try:
+        server.start()
+    except Missing as why:
+        skip_or_fail(why)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def node_on(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
+    """`node_on(redis, "a", ...)`: a node of that name, started."""
+    nodes: list[RunningNode] = []
+
+    def make(redis: RedisServer, name: str, **settings: Any) -> RunningNode:
+        chosen = {
+            "app": APP, "node_id": name, "worker_count": 2, "worker_processes": 1, "redis_addr": redis.url,
+            "lease_duration": f"{LEASE_S:g}s", **settings,
+        }  # fmt: skip
+        nodes.append(RunningNode(tmp_path / name, **chosen))
+        return nodes[-1].start()
+
+    yield make
+    for node in nodes:
+        node.kill()
+
+
+def await_that(claim: Callable[[], Any], within_s: float = 20.0) -> None:
+    end = time.monotonic() + within_s
+    while not claim():
+        assert time.monotonic() < end, f"not within {within_s} s"
+        os.sched_yield()
+
+
+def nodes_of(jobs: Any) -> set[str]:
+    return {job.attempts[-1].node for job in jobs}
+
+
+def test_nodes_share_the_work_and_any_of_them_answers_for_any_job(redis: RedisServer, node_on: Callable[..., RunningNode]) -> None:
+    one, two = node_on(redis, "one"), node_on(redis, "two")
+    with one.client() as first, two.client() as second:
+        jobs = first.submit_many([("burn_ms", {"ms": 5})] * 200)
+        done = second.wait_all(jobs, timeout=60)
+        assert nodes_of(done) == {"one", "two"}
+        assert {job.result for job in done} == {5}
+        assert first.get(jobs[0].id).status is JobState.COMPLETED
+        assert {job.id for job in second.jobs(limit=500)} == {job.id for job in jobs}
+
+
+def test_wait_on_one_node_ends_when_another_finishes_the_job(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    node_on(redis, "works")
+    asks = node_on(redis, "asks", queues="nothing")
+    with asks.client() as client:
+        job = client.submit("rest_ms", {"ms": 300})
+        began = time.monotonic()
+        assert job.wait(timeout=20).result == 300
+        assert time.monotonic() - began < 2 * CI_FACTOR
+
+
+def test_idle_node_is_told_of_a_job_that_came_to_another(redis: RedisServer, node_on: Callable[..., RunningNode]) -> None:
+    node_on(redis, "works")
+    asks = node_on(redis, "asks", queues="nothing")
+    with asks.client() as client:
+        client.submit("noop", {}).wait(timeout=20)
+        waits = [client.submit("noop", {}).wait(timeout=20) for _ in range(5)]
+        late_s = sorted((job.started_at - job.created_at).total_seconds() for job in waits)
+        assert late_s[2] < 0.2 * CI_FACTOR, "without the hint it is found once a second"
+
+
+def test_jobs_of_a_killed_node_run_again_on_another(redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path) -> None:
+    one = node_on(redis, "one")
+    with one.client() as client:
+        job = client.submit("hold_until", {"path": str(tmp_path / "go")})
+        await_that((tmp_path / "go.started").exists)
+    two = node_on(redis, "two")
+    killed_at = time.monotonic()
+    one.kill()
+    with two.client() as client:
+        await_that(lambda: len((tmp_path / "go.started").read_text().splitlines()) == 2, 60)
+        assert time.monotonic() - killed_at < (LEASE_S + 2) * CI_FACTOR
+        (tmp_path / "go").touch()
+        found = client.wait(job.id, timeout=20)
+        assert [attempt.outcome for attempt in found.attempts] == ["lost", "completed"]
+
+
+def test_zombie_node_is_refused_what_it_brings_late(redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path) -> None:
+    one = node_on(redis, "one")
+    with one.client() as client:
+        job = client.submit("hold_until", {"path": str(tmp_path / "go")})
+        await_that((tmp_path / "go.started").exists)
+    os.kill(one.pid, signal.SIGSTOP)
+    two = node_on(redis, "two")
+    await_that(lambda: len((tmp_path / "go.started").read_text().splitlines()) == 2, 60)
+    (tmp_path / "go").touch()
+    with two.client() as client:
+        assert client.wait(job.id, timeout=20).attempts[-1].node == "two"
+        os.kill(one.pid, signal.SIGCONT)
+        await_that(lambda: one.events("lease.lost"))
+        found = client.get(job.id)
+        assert (found.status, [attempt.node for attempt in found.attempts]) == (JobState.COMPLETED, ["one", "two"])
+
+
+def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    node = node_on(redis, "one")
+    with node.client() as client:
+        running = client.submit("hold_until", {"path": str(tmp_path / "go")})
+        await_that((tmp_path / "go.started").exists)
+        redis.kill()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            client.submit("noop", {}, deadline="2s")
+        assert time.monotonic() - began < 4 * CI_FACTOR
+        (tmp_path / "go").touch()
+        await_that(lambda: node.events("outcome.held"))
+        redis.start()
+        assert client.wait(running.id, timeout=30).result == "released"
+        assert client.submit("echo", {"value": 1}).wait(timeout=30).result == 1
+    assert node.is_running
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "told"),
+    [
+        ({"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb"}, {}, "maxmemory-policy"),
+        ({"appendonly": "yes"}, {"require_durability": "disk"}, "REQUIRE_DURABILITY=disk: this store promises disk-1s"),
+    ],
+)
+def test_server_that_cannot_keep_the_promises_is_refused_with_the_reason(
+    tmp_path: Path, options: dict[str, str], settings: dict[str, str], told: str
+) -> None:
+    server = RedisServer(options=options)
+    try:
+        server.start()
+    except NotInstalled as why:
+        skip_or_fail(why)
+    try:
+        node = RunningNode(tmp_path, app=APP, redis_addr=server.url, **settings)
+        with pytest.raises(DidNotStart) as refused:
+            node.start()
+        assert refused.value.exit_code == 78
+        assert told in node.log_text()
+    finally:
+        server.stop()
+
+
+def test_node_without_its_redis_says_so(tmp_path: Path) -> None:
+    node = RunningNode(tmp_path, app=APP, redis_addr="127.0.0.1:1")
+    with pytest.raises(DidNotStart) as refused:
+        node.start()
+    assert refused.value.exit_code == 69
+    assert "127.0.0.1:1" in node.log_text()
+
+
+def test_type_that_only_another_node_serves_waits_for_it(redis: RedisServer, node_on: Callable[..., RunningNode]) -> None:
+    here = node_on(redis, "here", app="tests.fakes:plain")
+    there = node_on(redis, "there")
+    with here.client() as client:
+        assert client.submit("async_echo", {"value": 7}).wait(timeout=30).attempts[-1].node == "there"
+    assert there.is_running
+
+
+# ── records in MongoDB ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("mongo:node")
+def test_records_go_to_mongo_and_any_node_reads_them(
+    redis: RedisServer, mongo: MongoServer, node_on: Callable[..., RunningNode]
+) -> None:
+    one, two = (node_on(redis, name, mongodb_uri=mongo.uri) for name in ("one", "two"))
+    with one.client() as first, two.client() as second:
+        jobs = first.submit_many([("echo", {"value": number}) for number in range(300)])
+        assert {job.result for job in first.wait_all(jobs, timeout=60)} == set(range(300))
+        await_that(lambda: second.stats()["backlog"]["count"] == 0 and second.stats()["records"] == 300)
+        assert second.get(jobs[7].id).result == 7
+
+
+@pytest.mark.covers("mongo:node")
+def test_jobs_go_on_and_answer_while_mongo_is_away(
+    redis: RedisServer, mongo: MongoServer, node_on: Callable[..., RunningNode]
+) -> None:
+    node = node_on(redis, "one", mongodb_uri=mongo.uri)
+    with node.client() as client:
+        mongo.kill()
+        jobs = client.submit_many([("echo", {"value": number}) for number in range(300)])
+        assert {job.result for job in client.wait_all(jobs, timeout=30)} == set(range(300))
+        assert client.get(jobs[3].id).result == 3
+        assert client.stats()["backlog"]["count"] == 300
+        mongo.start()
+        await_that(lambda: client.stats()["backlog"]["count"] == 0, 60)
+        assert client.get(jobs[3].id).result == 3
+
+
+def test_wrong_addresses_are_refused_by_name(tmp_path: Path) -> None:
+    for flag, value in (("redis_addr", "redis+cluster://h:1"), ("mongodb_uri", "http://nowhere")):
+        node = RunningNode(tmp_path / flag, app=APP, **{flag: value})
+        with pytest.raises(DidNotStart) as refused:
+            node.start()
+        assert refused.value.exit_code == 78, node.log_text()
+        assert ZjpError.__name__ not in node.log_text()

@@ -1,0 +1,158 @@
+"""The connection to MongoDB: how it is made, how long it may take, and what its errors mean.
+
+`MONGODB_URI` holds a password: no message names more of it than the hosts, and what the driver says is searched for it.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import unquote_plus
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReadPreference, timeout
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from ...errors import ConfigError, StoreFull, StoreUnavailable, ZjpError
+
+COLLECTION = "records"
+SELECTION_S = 2.0
+"""How long a call looks for a server that may answer. Longer would keep readers waiting for one that is away; the outbox asks again."""
+CONNECTIONS_MAX = 16
+"""Of one node, unless the URI says otherwise: the outbox needs one, readers few."""
+REASON_CHARS_MAX = 300
+
+_SCHEMES = ("mongodb://", "mongodb+srv://")
+_DUPLICATE = 11000
+_DENIED = {13: "is not authorized", 18: "cannot authenticate"}
+_FULL = {12501, 14031}
+"""Quota exceeded, OutOfDiskSpace."""
+
+Reply = Mapping[str, Any]
+
+
+class Server:
+    """One client and the collection of the records. Raises ConfigError where the URI is none."""
+
+    def __init__(self, uri: str, *, database: str, timeout_s: float) -> None:
+        self._secrets = _secrets_of(uri)
+        self._name = f"{_hosts_of(uri)}/{database}"
+        self._timeout_s = timeout_s
+        self._write_concern = {"w": "majority", "j": True, "wtimeout": int(timeout_s * 1000)}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "error", UserWarning
+                )  # the driver's word for an option that it is going to ignore
+                self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, **self._options(uri))
+            self.records: AsyncCollection[dict[str, Any]] = self._client.get_database(
+                database,
+                codec_options=CodecOptions(tz_aware=True),
+                read_preference=ReadPreference.PRIMARY,
+                write_concern=WriteConcern(w="majority", j=True, wtimeout=int(timeout_s * 1000)),
+            ).get_collection(COLLECTION)
+        except (PyMongoError, ValueError, TypeError, UserWarning) as error:
+            raise ConfigError(f"MONGODB_URI ({self._name}) is not usable: {self._text(error)}") from None
+
+    def _options(self, uri: str) -> dict[str, Any]:
+        options = {
+            "appname": "zjp",
+            "timeoutMS": int(self._timeout_s * 1000),
+            "serverSelectionTimeoutMS": int(min(SELECTION_S, self._timeout_s) * 1000),
+            "connectTimeoutMS": int(min(SELECTION_S, self._timeout_s) * 1000),
+        }
+        if "maxpoolsize=" not in uri.lower():
+            options["maxPoolSize"] = CONNECTIONS_MAX
+        return options
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def asked(self, within_s: float | None = None) -> AsyncIterator[AsyncCollection[dict[str, Any]]]:
+        """For one call: it ends in time, with errors of zjp's own. Raises: StoreUnavailable, StoreFull."""
+        try:
+            with timeout(within_s or self._timeout_s):
+                yield self.records
+        except PyMongoError as error:
+            raise self.translated(error) from error
+
+    async def command(self, records: AsyncCollection[dict[str, Any]], command: dict[str, Any]) -> Sequence[Reply]:
+        """A command that writes. Returns the write errors, duplicates of `_id` only. Raises what other refusals mean."""
+        reply: Reply = await records.database.command(command | {"ordered": False, "writeConcern": self._write_concern})
+        errors: Sequence[Reply] = reply.get("writeErrors", ())
+        for error in errors:
+            if error["code"] != _DUPLICATE:
+                raise self._refused(error)
+        if "writeConcernError" in reply:
+            raise self._refused(reply["writeConcernError"])
+        return errors
+
+    def translated(self, error: PyMongoError) -> ZjpError:
+        if error.timeout:
+            return StoreUnavailable(
+                f"MongoDB {self._name} did not answer in time ({self._text(error)}); check that it runs and can be reached, "
+                f"or raise MONGODB_TIMEOUT ({self._timeout_s:g}s)"
+            )
+        if isinstance(error, OperationFailure):
+            return self._refused({"code": error.code, "errmsg": (error.details or {}).get("errmsg") or str(error)})
+        return StoreUnavailable(
+            f"MongoDB {self._name} does not answer: {self._text(error)}; check MONGODB_URI, that the server runs, and the network"
+        )
+
+    def _refused(self, error: Reply) -> ZjpError:
+        code, text = error.get("code"), self._text(error.get("errmsg", "no reason given"))
+        if code in _DENIED:
+            return StoreDenied(
+                f"MongoDB {self._name}: the user of MONGODB_URI {_DENIED[code]}: {text}; "
+                "check its name and password, and that it has the role readWrite on that database"
+            )
+        if code in _FULL or "space quota" in text:
+            return StoreFull(
+                f"MongoDB {self._name} is full: {text} (code {code}); free space there or lower RECORDS_TTL"
+            )
+        return StoreUnavailable(f"MongoDB {self._name} refused: {text} (code {code}); the log of the server says more")
+
+    def _text(self, error: object) -> str:
+        text = " ".join(str(error).split(", Timeout:")[0].split(", full error:")[0].split())
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text if len(text) <= REASON_CHARS_MAX else text[:REASON_CHARS_MAX] + "..."
+
+
+class StoreDenied(StoreUnavailable):
+    """Name, password or role are wrong. It waits for somebody who changes them, here or on the server."""
+
+
+def check_uri(uri: str) -> None:
+    """Raises: ConfigError."""
+    if not uri.startswith(_SCHEMES):
+        scheme = re.match(r"[a-z0-9+.-]{1,20}:(?=//)", uri)
+        begins = f"begins with {scheme[0]!r}" if scheme else "has no scheme"
+        raise ConfigError(f"MONGODB_URI {begins}, it must begin with mongodb:// or mongodb+srv://")
+
+
+def _login_and_hosts(uri: str) -> tuple[str, str]:
+    rest = uri.partition("://")[2]
+    login, at, hosts = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")
+    return (login, hosts) if at else ("", hosts)
+
+
+def _hosts_of(uri: str) -> str:
+    login, hosts = _login_and_hosts(uri)
+    # A password with a "/" in it that was not escaped ends up among the hosts, where the URI is refused but must not be shown.
+    return hosts if login or "@" not in uri else "host not shown"
+
+
+def _secrets_of(uri: str) -> Sequence[str]:
+    rest = uri.partition("://")[2]
+    login = rest.rpartition("@")[0]
+    password = login.partition(":")[2]
+    options = re.findall(r"(?:password|secret|token)[^=&]*=([^&]+)", rest.partition("?")[2], re.IGNORECASE)
+    known = {password, unquote_plus(password), login, *options, *map(unquote_plus, options)}
+    return sorted((secret for secret in known if secret), key=len, reverse=True)

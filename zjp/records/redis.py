@@ -1,0 +1,149 @@
+"""Finished jobs in Redis, when there is no other place that all nodes see: bounded in number and age.
+
+    r      hash         id -> run (4 bytes), record
+    rows   sorted set   id -> its place in the order of arrival; what listings walk, from the newest
+    times  sorted set   id -> when it finished; what pruning walks
+
+A listing decodes and filters up to SCAN_MAX records a page; there is no index, since memory is what Redis has least of. More than
+`count_max` push out the oldest. Durable as the server's settings say, like the queue beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from ..errors import InvalidJob, StoreUnavailable
+from ..job import JobFilter, Record
+from ..redis.address import connections
+from ..redis.lane import Lane
+from ..redis.script import Scripts
+from .store import RecordItem, RecordPage
+
+PACKAGE = "zjp.records"
+SCAN_MAX = 10_000
+CHUNK = 500
+APPEND_CHUNK = 1_000
+ROW_END = (1 << 53) - 1
+RUN_BYTES = 4
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RedisRecordStore:
+    """See `RecordStore`. `ttl_s` 0: as long as there is room. `count_max`: of records at once."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "zjp",
+        password: str | None = None,
+        db: int = 0,
+        ttl_s: float,
+        count_max: int,
+        wall_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
+        self._prefix = f"{{zjp:{namespace}}}:records:".encode()
+        self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}-records")
+        self._ttl_ms, self._count_max, self._wall_ms = int(ttl_s * 1000), count_max, wall_ms
+        self._scripts = Scripts(PACKAGE, self._prefix, has_flags=False)
+        self._writing: Lane | None = None
+        self._reading: Lane | None = None
+
+    async def open(self) -> None:
+        self._writing, self._reading = Lane(self._address), Lane(self._address)
+        try:
+            await self._writing.call(lambda _: (b"PING",))
+        except (StoreUnavailable, ResponseError):
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """What was asked for before is done first. Closing twice does no harm."""
+        lanes = (self._writing, self._reading)
+        self._writing = self._reading = None
+        for lane in lanes:
+            if lane is not None:
+                await lane.close()
+        await self._address.close()
+
+    async def append(self, items: Sequence[RecordItem]) -> None:
+        for at in range(0, len(items), APPEND_CHUNK):
+            arguments: list[Any] = [self._count_max]
+            for item in items[at : at + APPEND_CHUNK]:
+                job = item.record.job
+                arguments += (job.spec.id, job.run.to_bytes(RUN_BYTES, "big"), item.record.finished_ms, item.data)
+            await self._scripts("append", _open(self._writing), arguments)
+        _open(self._writing)
+
+    async def get(self, ids: Sequence[bytes]) -> Mapping[bytes, Record]:
+        lane = _open(self._reading)
+        found: dict[bytes, Record] = {}
+        for at in range(0, len(ids), CHUNK):
+            chunk = ids[at : at + CHUNK]
+            command = (b"HMGET", self._prefix + b"r", *chunk)
+            for job_id, value in zip(chunk, await lane.call(lambda _, command=command: command), strict=True):  # type: ignore[misc]
+                if value is not None:
+                    found[job_id] = _decode(value[RUN_BYTES:])
+        return found
+
+    async def remove(self, ids: Sequence[bytes]) -> int:
+        lane = _open(self._writing)
+        return int(await self._scripts("remove", lane, list(ids))) if ids else 0
+
+    async def prune(self, limit: int) -> int:
+        lane = _open(self._writing)
+        if not self._ttl_ms:
+            return 0
+        return int(await self._scripts("prune", lane, [self._wall_ms() - self._ttl_ms, limit]))
+
+    async def count(self) -> int:
+        return int(await _open(self._reading).call(lambda _: (b"HLEN", self._prefix + b"r")))
+
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
+        """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
+        below, scanned = _read_cursor(cursor), 0
+        records: list[Record] = []
+        while True:
+            asked = min(CHUNK, SCAN_MAX - scanned) + 1
+            rows, values = await self._scripts("list", _open(self._reading), [below, asked])
+            is_last = len(rows) < asked
+            for row, value in zip(rows, values if is_last else values[:-1], strict=False):
+                if len(records) == limit:
+                    return RecordPage(records, _write_cursor(below), scanned)
+                below, scanned = row, scanned + 1
+                record = _decode(value[RUN_BYTES:])
+                if wanted.accepts(record.job, record.state):
+                    records.append(record)
+            if is_last:
+                return RecordPage(records, b"", scanned)
+            if len(records) == limit or scanned >= SCAN_MAX:
+                return RecordPage(records, _write_cursor(below), scanned)
+
+
+def _open(lane: Lane | None) -> Lane:
+    if lane is None:
+        raise StoreUnavailable("the records store in Redis is not open; the node is starting or stopping")
+    return lane
+
+
+def _write_cursor(row: int) -> bytes:
+    return row.to_bytes(8, "big")
+
+
+def _read_cursor(cursor: bytes) -> int:
+    """The row to begin under. Raises: InvalidJob."""
+    if not cursor:
+        return ROW_END
+    row = int.from_bytes(cursor, "big")
+    if len(cursor) != 8 or row > ROW_END:
+        raise InvalidJob(f"cursor {cursor[:16].hex()!r} was not made by this store; begin again without one")
+    return row

@@ -1,0 +1,4 @@
+"""Talking to Redis, for the stores that live there.
+
+address.py: what REDIS_ADDR means; lane.py: one connection, calls in order and in bounded time; script.py: the Lua files.
+"""
