@@ -1,4 +1,4 @@
-"""`python -m tests.power [--cuts N] [--store sqlite|redis-always|redis-everysec|all] [--seed N] [--report FILE]`: power cuts, and what came
+"""`python -m tests.power [--cuts N] [--store NAME|all] [--seed N] [--report FILE]`: power cuts, and what came
 back. Needs Linux and root.
 
 Exit 0: every promise was kept, every planted bug seen. Exit 1: not so; what was wrong is said. Exit 2: the run itself

@@ -48,14 +48,14 @@ class RedisQueue:
 
     def level(self) -> Durability:
         async def ask() -> Durability:
-            async with life(self._url, LOOKER) as store:
+            async with life(self.url, LOOKER) as store:
                 return store.level
 
         return asyncio.run(ask())
 
     def askers(self, ledger: Ledger, seed: str) -> list[Asker]:
-        producers: list[Asker] = [Producer(self._url, f"producer-{number}", ledger, seed) for number in range(PRODUCERS)]
-        return [*producers, Worker(self._url, WORKER, ledger, seed)]
+        producers: list[Asker] = [Producer(self.url, f"producer-{number}", ledger, seed) for number in range(PRODUCERS)]
+        return [*producers, Worker(self.url, WORKER, ledger, seed)]
 
     def strike(self) -> None:
         os.kill(self._running.pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ class RedisQueue:
     def look(self, jobs: Sequence[str]) -> dict[str, str]:
         async def ask() -> dict[str, str]:
             seen = {}
-            async with life(self._url, LOOKER) as store:
+            async with life(self.url, LOOKER) as store:
                 for at in range(0, len(jobs), LOOK_MAX):
                     part = jobs[at : at + LOOK_MAX]
                     found = await store.get([parse_id(job) for job in part])
@@ -88,7 +88,7 @@ class RedisQueue:
     def say_again(self, ledger: Ledger) -> list[str]:
         async def ask() -> list[str]:
             wrong = []
-            async with life(self._url, LOOKER) as store:
+            async with life(self.url, LOOKER) as store:
                 for request in ledger.repeatable[-REPEATED_MAX:]:
                     there = await store.get([spec.id for spec in request])
                     answers = await store.submit(request)
@@ -106,7 +106,7 @@ class RedisQueue:
         asyncio.run(self._finish_all(time.monotonic() + limit_s))
 
     async def _finish_all(self, end: float) -> None:
-        async with life(self._url, WORKER) as store:
+        async with life(self.url, WORKER) as store:
             while True:
                 outcomes, claim = await work(store)
                 if len(outcomes) < len(claim.jobs):
@@ -120,7 +120,7 @@ class RedisQueue:
                     await asyncio.sleep(min(IDLE_LOOK_S, claim.next_due_s or IDLE_LOOK_S))
 
     @property
-    def _url(self) -> str:
+    def url(self) -> str:
         return self._running.unix_url
 
     @property

@@ -45,8 +45,11 @@ class SQLiteNode:
         """Its processes: once it is killed, they are nobody's children."""
 
     def start(self, disk: Path) -> None:
+        self._start(data_dir=disk / "data")
+
+    def _start(self, **settings: object) -> None:
         try:
-            self._node.start(data_dir=disk / "data")
+            self._node.start(**settings)
         except DidNotStart as fault:
             raise DoesNotStart(str(fault)) from fault
         self._family = grips_on(_family(self._node.pid))
@@ -56,7 +59,10 @@ class SQLiteNode:
             return client.ping().level
 
     def begin(self, disk: Path) -> None:
-        self._node.launch(data_dir=disk / "data")
+        self._begin(data_dir=disk / "data")
+
+    def _begin(self, **settings: object) -> None:
+        self._node.launch(**settings)
         self._family = []  # its workers, when it has any by then, end with it
 
     def askers(self, ledger: Ledger, seed: str) -> list[Asker]:

@@ -20,6 +20,15 @@ def _redis(appendfsync: str) -> Callable[[Path], System]:
     return make
 
 
+def _redis_node(appendfsync: str) -> Callable[[Path], System]:
+    def make(folder: Path) -> System:
+        from tests.power.redis_node import RedisNode
+
+        return RedisNode(folder, appendfsync)
+
+    return make
+
+
 STORES: Mapping[str, Callable[[Path], System]] = {
     "sqlite": SQLiteNode,
     "redis-always": _redis("always"),
@@ -27,7 +36,12 @@ STORES: Mapping[str, Callable[[Path], System]] = {
 }
 PLANTED_STORES: Mapping[str, Callable[[Path], System]] = {"sqlite-normal": lambda folder: SQLiteNode(folder, PLANTED)}
 """With a bug that the judge must see."""
-ALL = {**STORES, **PLANTED_STORES}
+NODE_STORES: Mapping[str, Callable[[Path], System]] = {
+    "redis-node-always": _redis_node("always"),
+    "redis-node-everysec": _redis_node("everysec"),
+}
+"""Through a node. By name only, until a node on Redis is more than begun; then they take the place of the stores alone in `all`."""
+ALL = {**STORES, **PLANTED_STORES, **NODE_STORES}
 
 
 def missing_for(store: str) -> str:
