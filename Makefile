@@ -5,7 +5,7 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
-.PHONY: help test lint bench chaos fuzz demo docs
+.PHONY: help test lint bench chaos power fuzz demo docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ bench: ## the whole path, latency, memory and the small parts; writes JSON and S
 
 chaos: ## 1,000 worker kills and 100 node kills, judged by the checker
 	$(RUN) tests.chaos --kills 1000 --node-kills 100
+
+power: ## 50 power cuts of each store, judged; Linux, needs root
+	$(RUN) tests.power --cuts 50
 
 fuzz: ## a million damaged frames into the wire codec
 	$(RUN) tests.wire.fuzz --frames 1000000

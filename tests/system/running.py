@@ -76,7 +76,7 @@ class RunningNode:
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "zjp.node", *self._arguments()], cwd=ROOT, stdout=log, stderr=log,
+                [*self._program(), *self._arguments()], cwd=ROOT, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, env=clean_environment(),
             )  # fmt: skip
 
@@ -147,6 +147,9 @@ class RunningNode:
         return [line for line in read if name is None or line["event"] == name]
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _program(self) -> list[str]:
+        return [sys.executable, "-m", "zjp.node"]
 
     def _arguments(self) -> list[str]:
         return [f"--{name.replace('_', '-')}={_text(value)}" for name, value in self._flags.items()]
