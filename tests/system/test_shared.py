@@ -14,7 +14,7 @@ import pytest
 from scripts.mongo_server import Missing, MongoServer
 from scripts.redis_server import NotInstalled, RedisServer
 from tests.system.running import DidNotStart, RunningNode
-from zjp.errors import Unavailable, ZjpError
+from zjp.errors import OutcomeUnknown, Unavailable, ZjpError
 from zjp.job import JobState
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("redis:nodes")]
@@ -156,7 +156,7 @@ def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
         await_that((tmp_path / "go.started").exists)
         redis.kill()
         began = time.monotonic()
-        with pytest.raises(Unavailable):
+        with pytest.raises((Unavailable, OutcomeUnknown)):  # the latter when the last of its tries is still out
             client.submit("noop", {}, deadline="4s")
         assert time.monotonic() - began < 6 * CI_FACTOR
         (tmp_path / "go").touch()
