@@ -44,7 +44,17 @@ from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_a
 from .fresh import Fresh
 from .hints import Hints
 from .intake import Intake, full
-from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, read_record, unique_key
+from .layout import (
+    RECORD_AT,
+    add_losses,
+    encode,
+    is_finished,
+    level_name,
+    live_value,
+    read_job,
+    read_record,
+    unique_key,
+)
 from .looking import Looker
 from .server import examine
 from .standing import Standing
@@ -425,9 +435,14 @@ class RedisQueueStore:
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
             return fresh
-        count, data_bytes, values = await self._ask("outbox", [limit], "outbox")
+        count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
-        return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+        items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+        for place, lost in zip(rare[::2], rare[1::2], strict=True):
+            record = items[place - 1].record
+            add_losses(record.job, lost, b"")
+            items[place - 1] = OutboxItem(record, encode(record))
+        return items
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
