@@ -22,6 +22,10 @@ from zjp.queue.store import Claim, Durability, Life, SubmitKind
 from zjp.redis.address import connections, masked
 from zjp.redis.script import Script, names
 
+pytestmark = pytest.mark.covers(
+    "redis:connections", "redis:away", "redis:full", "settings:REDIS_ADDR", "settings:REDIS_PASSWORD", "settings:REDIS_DB"
+)
+
 AWAY_S = 2.0
 ROUNDS = 100
 

@@ -26,6 +26,8 @@ from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind, Live
 
+pytestmark = pytest.mark.covers("redis:nodes")
+
 WAIT_S = 5.0
 
 

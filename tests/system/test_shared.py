@@ -147,6 +147,7 @@ def test_zombie_node_is_refused_what_it_brings_late(redis: RedisServer, node_on:
         assert (found.status, [attempt.node_id for attempt in found.attempts]) == (JobState.COMPLETED, ["one", "two"])
 
 
+@pytest.mark.covers("redis:away")
 def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
     redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
 ) -> None:
@@ -208,10 +209,38 @@ def test_type_that_only_another_node_serves_waits_for_it(redis: RedisServer, nod
     assert there.is_running
 
 
+@pytest.mark.covers("redis:node-id")
+def test_name_that_another_node_keeps_is_refused_with_its_address(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    one = node_on(redis, "same")
+    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
+    with pytest.raises(DidNotStart) as refused:
+        other.start()
+    assert refused.value.exit_code == 78
+    assert "NODE_ID=same: a node of this name with another DATA_DIR is alive at tcp://127.0.0.1" in other.log_text()
+    assert one.is_running
+
+
+@pytest.mark.covers("redis:node-id")
+def test_name_of_a_dead_node_is_taken_over_when_its_lease_ends_and_at_once_on_its_own_folder(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    one = node_on(redis, "same")
+    one.kill()
+    began = time.monotonic()
+    one.start()
+    assert time.monotonic() - began < LEASE_S * CI_FACTOR
+    one.kill()
+    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
+    other.start()
+    other.kill()
+
+
 # ── records in MongoDB ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.covers("mongo:node")
+@pytest.mark.covers("mongo:node", "settings:MONGODB_URI", "settings:MONGODB_DATABASE", "settings:MONGODB_TIMEOUT")
 def test_records_go_to_mongo_and_any_node_reads_them(
     redis: RedisServer, mongo: MongoServer, node_on: Callable[..., RunningNode]
 ) -> None:

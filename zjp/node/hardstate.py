@@ -2,6 +2,7 @@
 
     lock      held (flock) while a node lives: got = the former life is dead. Holds its pid, for the message to a second one
     node-id   the node's name, made once, unless NODE_ID names it
+    home      a random text, made once: tells this folder from another one whose node has the same name
     boot      how many starts there were; a new number is on the disk before anything is done under it
     clean     there while the folder is at rest after a clean stop
 
@@ -10,6 +11,7 @@ Files are replaced whole: written aside, synced, renamed, and the folder synced.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -30,9 +32,10 @@ _log = logging.getLogger(__name__)
 class DataDir:
     """A data folder that this process holds. `was_clean`: no former life was cut off."""
 
-    def __init__(self, path: Path, lock: int, *, node_id: str, boot: int, was_clean: bool) -> None:
+    def __init__(self, path: Path, lock: int, *, node_id: str, home: str, boot: int, was_clean: bool) -> None:
         self.path = path
         self.node_id = node_id
+        self.home = home
         self.boot = boot
         self.was_clean = was_clean
         self._lock: int | None = lock
@@ -60,6 +63,7 @@ def open_data_dir(path: str | os.PathLike[str], node_id: str | None = None) -> D
         raise _refusal(folder, error) from error
     try:
         name = node_id or _kept_node_id(folder / "node-id")
+        home = _kept_home(folder / "home")
         boot, was_clean = _begin_life(folder)
     except OSError as error:
         os.close(lock)
@@ -67,7 +71,7 @@ def open_data_dir(path: str | os.PathLike[str], node_id: str | None = None) -> D
     except BaseException:
         os.close(lock)
         raise
-    return DataDir(folder, lock, node_id=name, boot=boot, was_clean=was_clean)
+    return DataDir(folder, lock, node_id=name, home=home, boot=boot, was_clean=was_clean)
 
 
 def _make(folder: Path) -> None:
@@ -117,6 +121,15 @@ def _kept_node_id(path: Path) -> str:
             f"{path} holds {kept[:80]!r}, which is no name of a node; set NODE_ID, or remove the file to have one made"
         )
     return kept
+
+
+def _kept_home(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        if kept := path.read_text("ascii", "replace").strip():
+            return kept[:64]
+    made = secrets.token_hex(8)
+    _write(path, f"{made}\n".encode())
+    return made
 
 
 def _make_node_id() -> str:

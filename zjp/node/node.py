@@ -92,7 +92,7 @@ class Node:
         self.queue = make_queue(settings, data.path, self.records.get)
         marks = data.path / "marks"
         marks.mkdir(mode=0o700, exist_ok=True)
-        lost = await self.queue.open(Life(data.node_id, data.boot), read_folder(marks))
+        lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
         check_durability(self.queue.level, settings.require_durability)
         for old in marks.iterdir():
             old.unlink()

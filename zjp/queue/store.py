@@ -59,10 +59,15 @@ __all__ = [
 
 
 class Life(msgspec.Struct, frozen=True, array_like=True):
-    """One start of one node. A node restarted under the same id is another life and owns nothing of the former."""
+    """One start of one node. A node restarted under the same id is another life and owns nothing of the former.
+
+    `home` names the data folder, which one process holds at a time: a life of the same home is the next one, of another home a stranger
+    who uses the same name. `address` is where this one is found, for the message to such a stranger."""
 
     node: str
     boot: int
+    home: str = ""
+    address: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -190,7 +195,8 @@ class QueueStore(Protocol):
 
     async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
         """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` gain 1
-        suspicion and a `lost` attempt, the others go back unspent. Raises: StoreUnavailable, ConfigError."""
+        suspicion and a `lost` attempt, the others go back unspent. A node of this name that lives in another home is waited
+        for, a lease long. Raises: StoreUnavailable, ConfigError."""
 
     async def close(self) -> None:
         """Write what is pending, give the registration up."""

@@ -19,9 +19,9 @@ for _, id in ipairs(ARGV) do
                 end
             end
         end
-        lost = call('HGET', P .. 'lost', id) or ''
         progress = call('HGET', P .. 'progress', id) or ''
     end
+    lost = value and call('HGET', P .. 'lost', id) or ''
     reply[#reply + 1] = {value or '', place, life, marked, lost, progress}
 end
 return reply

@@ -1,13 +1,25 @@
 -- use: clock level wake end reap
 -- Begin a life. Former lives of this node own nothing from here on: what they had claimed goes back at once.
--- ARGV: node, boot, lease ms, started ids*. Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now}
+-- A life of the same name in another home that still keeps its lease is not touched: whoever asks may ask again.
+-- ARGV: node, boot, lease ms, home, address, started ids*
+-- Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now} | {'held', ms until its lease ends, its address}
 local node = ARGV[1]
 local now = clock()
+local home, address = string.match(call('HGET', P .. 'homes', node) or '\n', '^([^\n]*)\n(.*)$')
+if home ~= '' and home ~= ARGV[4] then
+    for _, other in ipairs(call('HKEYS', P .. 'lives')) do
+        local lease = string.match(other, '^(.*):%d+$') == node and call('ZSCORE', P .. 'nodes', other)
+        if lease and tonumber(lease) > now then
+            return {'held', tonumber(lease) - now, address}
+        end
+    end
+end
+call('HSET', P .. 'homes', node, ARGV[4] .. '\n' .. ARGV[5])
 local boot = math.max(tonumber(ARGV[2]), tonumber(call('HGET', P .. 'boots', node) or 0) + 1)
 local life = node .. ':' .. boot
 call('HSET', P .. 'boots', node, boot)
 local started = {}
-for at = 4, #ARGV do
+for at = 6, #ARGV do
     started[ARGV[at]] = true
 end
 local lost, suspects = 0, 0

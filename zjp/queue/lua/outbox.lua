@@ -1,8 +1,9 @@
 -- use: clock level
 -- The oldest finished jobs. Entries whose job was removed, or is live again, are dropped as they come to the head.
--- ARGV: limit. Reply: {count, bytes, values (state, run, record)}
+-- ARGV: limit. Reply: {count, bytes, values (state, run, record), (place, losses)*}
 local limit = tonumber(ARGV[1])
-local values, seen = {}, {}
+local values, seen, rare = {}, {}, {}
+local has_losses = call('EXISTS', P .. 'lost') == 1
 local has_twice = call('EXISTS', P .. 'again') == 1
 local from = 0
 while #values < limit do
@@ -16,6 +17,11 @@ while #values < limit do
         local is_there = value and byte(value) == FINISHED
         if is_there and not (has_twice and seen[ids[at]]) then
             values[#values + 1] = value
+            local lost = has_losses and call('HGET', P .. 'lost', ids[at])
+            if lost then
+                rare[#rare + 1] = #values
+                rare[#rare + 1] = lost
+            end
             if has_twice then
                 seen[ids[at]] = true
             end
@@ -29,4 +35,4 @@ while #values < limit do
     from = from + #ids - gone
 end
 local held = call('HMGET', P .. 'n', 'o', 'b')
-return {tonumber(held[1] or 0), tonumber(held[2] or 0), values}
+return {tonumber(held[1] or 0), tonumber(held[2] or 0), values, rare}

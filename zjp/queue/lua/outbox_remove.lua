@@ -11,7 +11,7 @@ for chunk = 0, given - 1, 500 do
         ids[number] = ARGV[3 * (chunk + number) - 1]
     end
     local heads = call('LRANGE', P .. 'out', 0, size - 1)
-    local is_prefix = is_plain and #heads == size
+    local is_prefix = is_plain and #heads == size and call('EXISTS', P .. 'lost') == 0
     for number = 1, is_prefix and size or 0 do
         if heads[number] ~= ids[number] then
             is_prefix = false
@@ -37,6 +37,7 @@ for chunk = 0, given - 1, 500 do
             if bytes > 0 then
                 call('HDEL', P .. 'j', id)
                 call('SREM', P .. 'again', id)
+                call('HDEL', P .. 'lost', id)
                 removed, removed_bytes = removed + 1, removed_bytes + bytes - 5
             end
         end

@@ -1,4 +1,5 @@
 -- End a live job as cancelled, in place: its record is built around the stored job, which nobody has to decode.
+-- Losses noted beside it stay there until the record is removed, or the job runs again.
 local function u64(number)
     local bytes = {}
     for at = 8, 1, -1 do
@@ -19,7 +20,6 @@ local function end_cancelled(id, value, now)
         end
     end
     local record = '\149' .. sub(value, key_end) .. '\169cancelled' .. u64(now) .. '\196\0\192'
-    call('HDEL', P .. 'lost', id)
     call('HDEL', P .. 'progress', id)
     call('SREM', P .. 'cancelling', id)
     call('HSET', P .. 'j', id, 'f' .. sub(value, 2, 5) .. record)

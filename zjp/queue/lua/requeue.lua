@@ -25,6 +25,7 @@ for at = 3, #ARGV, 5 do
     if may_run then
         call('HSET', P .. 'j', id, value)
         call('SADD', P .. 'again', id)
+        call('HDEL', P .. 'lost', id) -- they are in the attempts of the record that was given
         call('SADD', P .. 'queues', sub(level, 2))
         call('RPUSH', P .. 'q:' .. level, id)
         ready_up(level, 1, now)

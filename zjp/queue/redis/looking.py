@@ -247,7 +247,9 @@ def _found(value: bytes, place: bytes, life: bytes, marked: int, lost: bytes, pr
     if not value:
         return Found(None, "")
     if is_finished(value):
-        return Found(read_record(value), "")
+        record = read_record(value)
+        add_losses(record.job, lost, b"")
+        return Found(record, "")
     job: StoredJob = add_losses(read_job(value), lost, progress)
     if place == b"d":
         return Found(Live(job, later_state(value)), "d")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...errors import InvalidJob, StoreUnavailable
+from ...errors import ConfigError, InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ...redis.address import connections
 from ...redis.lane import Lane
@@ -45,7 +45,17 @@ from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_a
 from .fresh import Fresh
 from .hints import Hints
 from .intake import Intake, full
-from .layout import RECORD_AT, is_finished, level_name, live_value, read_job, read_record, unique_key
+from .layout import (
+    RECORD_AT,
+    add_losses,
+    encode,
+    is_finished,
+    level_name,
+    live_value,
+    read_job,
+    read_record,
+    unique_key,
+)
 from .looking import Looker
 from .server import examine
 from .standing import Standing
@@ -55,6 +65,7 @@ MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
 PURGE_CHUNK = 1_000
 PURGE_WAIT_S = 0.05
+HELD_LOOK_S = 1.0
 JUMP_MS = 1_000
 VERSION_BITS = 20
 """The version of a life is above that of the former one, whatever was paused in between."""
@@ -111,8 +122,8 @@ class RedisQueueStore:
             server = await examine(self._lanes["other"])
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
-            arguments = [life.node, life.boot, self._lease_ms, *started]
-            boot, registration, lost, suspects, count, data_bytes, version, now_ms = await self._ask("open", arguments, "renew")
+            reply = await self._register(life, started)
+            boot, registration, lost, suspects, count, data_bytes, version, now_ms = reply
         except BaseException:
             await self.disconnect()
             raise
@@ -130,6 +141,22 @@ class RedisQueueStore:
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects)
+
+    async def _register(self, life: Life, started: frozenset[bytes]) -> list[Any]:
+        """A node of this name in another home is given the time of its lease to prove that it lives. Raises: ConfigError."""
+        arguments = [life.node, life.boot, self._lease_ms, life.home, life.address, *started]
+        give_up_at = self._now() + self._lease_ms / 1000
+        while True:
+            reply: list[Any] = await self._ask("open", arguments, "renew")
+            if reply[0] != b"held":
+                return reply
+            _, left_ms, address = reply
+            if self._now() > give_up_at:
+                raise ConfigError(
+                    f"NODE_ID={life.node}: a node of this name with another DATA_DIR is alive at {address.decode()}; "
+                    "stop that one, or give this one a name of its own"
+                )
+            await asyncio.sleep(min(left_ms / 1000, HELD_LOOK_S) + 0.01)
 
     async def close(self) -> None:
         if not self._lanes:
@@ -426,9 +453,14 @@ class RedisQueueStore:
     # ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
-        count, data_bytes, values = await self._ask("outbox", [limit], "outbox")
+        count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
-        return [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+        items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+        for place, lost in zip(rare[::2], rare[1::2], strict=True):
+            record = items[place - 1].record
+            add_losses(record.job, lost, b"")
+            items[place - 1] = OutboxItem(record, encode(record))
+        return items
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
