@@ -53,7 +53,8 @@ def _forgotten(settings: Settings, origins: Mapping[str, str]) -> str | None:
         return None
     return (
         f"{_shown(settings, 'RECORDS_TTL')}: below {_shown(settings, 'DEDUP_WINDOW')}, a repeated submit of a job whose record is gone "
-        f"would run it again (set by {origins['RECORDS_TTL']}, DEDUP_WINDOW by {origins['DEDUP_WINDOW']}; accepted: DEDUP_WINDOW or more, or 0)"
+        f"would run it again (set by {origins['RECORDS_TTL']}, DEDUP_WINDOW by {origins['DEDUP_WINDOW']}; "
+        "accepted: DEDUP_WINDOW or more, or 0)"
     )
 
 
