@@ -13,12 +13,18 @@ from zjp.config.__main__ import main
 from zjp.config.docs import env_example, markdown
 from zjp.config.kinds import is_loopback
 from zjp.config.load import FILE_MAX_BYTES
+from zjp.config.rules import JOB_BYTES_MAX, MONGODB_JOB_BYTES_MAX, broken_rules
 from zjp.errors import ConfigError
+from zjp.node.outcomes import ATTEMPTS_KEPT
+from zjp.records.mongo.documents import DATA_BYTES_MAX
+from zjp.wire.messages import MESSAGE_BYTES_MAX
+from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 ROOT = Path(__file__).parent.parent
 
 LATER_EXAMPLES = {
     "EVENTS_TTL": "1d",
+    "ZMQ_ADVERTISE": "tcp://10.0.0.1:5570",
     "ELECTION_ALGORITHM": "raft",
     "ELECTION_TIMEOUT": "10s",
     "ELECTION_INTERVAL": "30s",
@@ -42,11 +48,10 @@ LATER_EXAMPLES = {
     "TLS_ENABLED": "true",
     "TLS_CERT_FILE": "/tls/cert",
     "TLS_KEY_FILE": "/tls/key",
-    "METRICS_ENABLED": "false",
     "METRICS_HOST": "0.0.0.0",
     "METRICS_PORT": "9091",
 }
-"""A value away from the default for every setting whose feature does not exist yet, but API_ENABLED."""
+"""A value away from the default for every setting whose feature does not exist yet, but those that are off in any case."""
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +192,7 @@ def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_d
 
 
 def test_every_setting_that_is_not_available_has_such_a_test() -> None:
-    assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later} - {"API_ENABLED"}
+    assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later} - {"API_ENABLED", "METRICS_ENABLED"}
 
 
 @pytest.mark.covers("settings:not-available")
@@ -198,8 +203,9 @@ def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(
     assert load({}, {name: text}).settings == Settings()
 
 
-def test_api_may_be_switched_off_since_there_is_none() -> None:
+def test_what_there_is_none_of_may_be_switched_off() -> None:
     assert settings(API_ENABLED="false").api_enabled is False
+    assert settings(METRICS_ENABLED="false").metrics_enabled is False
 
 
 def test_records_stay_for_a_week_and_in_redis_for_a_day_unless_told_otherwise() -> None:
@@ -243,10 +249,35 @@ def test_host_that_only_looks_like_loopback_is_not() -> None:
         ({"RETRY_BASE_DELAY": "2m"}, "RETRY_BASE_DELAY=2m: above RETRY_MAX_DELAY=1m"),
         ({"SOFT_TIMEOUT": "1h"}, "SOFT_TIMEOUT=1h: above JOB_TIMEOUT=30m"),
         ({"WORKER_PROCESSES": "4", "WORKER_COUNT": "2"}, "WORKER_PROCESSES=4: above WORKER_COUNT=2"),
+        ({"RECORDS_TTL": "5m"}, "RECORDS_TTL=5m: below DEDUP_WINDOW=10m, a repeated submit"),
+        ({"DEDUP_WINDOW": "1d", "RECORDS_TTL": "1h"}, "accepted: DEDUP_WINDOW or more, or 0)"),
+        ({"MAX_PAYLOAD": "16MiB", "MAX_RESULT": "2MiB"}, "MAX_PAYLOAD=16MiB and MAX_RESULT=2MiB: more than 17MiB together"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str], reason: str) -> None:
     assert reason in refusal(environ)
+
+
+@pytest.mark.parametrize(
+    "environ", [{"RECORDS_TTL": "0"}, {"RECORDS_TTL": "10m"}, {"MAX_PAYLOAD": "16MiB"}, {"MAX_RESULT": "16MiB"}]
+)
+def test_settings_at_their_common_limit_are_taken(environ: dict[str, str]) -> None:
+    settings(**environ)
+
+
+def test_payload_result_and_attempts_of_one_job_fit_where_they_must() -> None:
+    """100 attempts with the longest message and traceback that a worker tells, in plain ASCII."""
+    attempts_bytes = ATTEMPTS_KEPT * (MESSAGE_CHARS_MAX + TRACEBACK_CHARS_MAX + 512)
+    assert JOB_BYTES_MAX + attempts_bytes < MESSAGE_BYTES_MAX
+    assert MONGODB_JOB_BYTES_MAX + attempts_bytes < DATA_BYTES_MAX
+
+
+def test_records_in_mongodb_leave_less_room_for_payload_and_result() -> None:
+    origins = dict.fromkeys(TABLE, "default")
+    limits = {"max_payload_bytes": 7 << 20, "max_result_bytes": 7 << 20}
+    assert not any(broken_rules(Settings(**limits), origins))
+    (text,) = filter(None, broken_rules(Settings(mongodb_uri="mongodb://db", **limits), origins))
+    assert "MAX_PAYLOAD=7MiB and MAX_RESULT=7MiB: more than 13MiB together, a record in MongoDB holds both" in text
 
 
 @pytest.mark.covers("settings:formats")
@@ -327,7 +358,7 @@ def test_setting_that_is_no_secret_has_no_file_form() -> None:
     assert "ZJP_WORKER_COUNT_FILE: unknown setting" in refusal({"ZJP_WORKER_COUNT_FILE": "/x"})
 
 
-@pytest.mark.covers("settings:origins", "settings:ZMQ_ADVERTISE")
+@pytest.mark.covers("settings:origins")
 def test_effective_settings_show_derived_values_origins_and_no_secrets() -> None:
     rows = {name: (value, origin) for name, value, origin in effective(load({}, {"ZJP_ZMQ_BIND": "tcp://127.0.0.1:7"}))}
     assert list(rows) == list(TABLE)

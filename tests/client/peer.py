@@ -114,10 +114,12 @@ class MemoryNode:
         self.jobs: dict[bytes, JobView] = {}
         self.specs: dict[bytes, JobSpec] = {}
         self.finishes = True
+        self.views_max = 1000
+        """In one answer to a Get."""
         self.paused: set[str] = set()
         self._answers: dict[type, Callable[[Any], Any]] = {
             m.Submit: self.submit,
-            m.Get: lambda request: m.Jobs([self.jobs.get(job_id) for job_id in request.ids]),
+            m.Get: lambda request: m.Jobs([self.jobs.get(job_id) for job_id in request.ids[: self.views_max]]),
             m.Wait: self.wait,
             m.Cancel: lambda request: m.Verdicts([self.cancel(job_id) for job_id in request.ids]),
             m.Requeue: lambda request: m.Verdicts([self.requeue(job_id) for job_id in request.ids]),

@@ -50,6 +50,21 @@ async def test_a_job_from_submit_to_result(zjp: AsyncClient) -> None:
     assert (await job.refresh()).status is JobState.COMPLETED
 
 
+async def test_what_did_not_fit_into_one_answer_is_asked_for_again(zjp: AsyncClient, node: MemoryNode) -> None:
+    jobs = await zjp.submit_many([("email", {"n": n}) for n in range(10)])
+    node.views_max = 4
+    assert await zjp.get_many([SOME_ID, *jobs]) == [None, *jobs]
+
+
+async def test_a_submit_is_repeated_no_longer_than_a_node_recognises_repeats(zjp: AsyncClient) -> None:
+    with pytest.raises(InvalidJob, match="deadline is 601 s, the limit is 600 s"):
+        await zjp.submit("email", deadline=601)
+    with pytest.raises(InvalidJob, match="deadline is 601 s, the limit is 600 s"):
+        await zjp.submit_many([("email", {})], deadline=601)
+    with pytest.raises(InvalidJob, match="timeout is 601 s, the limit is 600 s"):
+        AsyncClient(timeout=601)
+
+
 async def test_every_deed_is_answered(zjp: AsyncClient, node: MemoryNode) -> None:
     job = await zjp.submit("email", delay="1h")
     await job.retry()

@@ -10,7 +10,8 @@ import pytest
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import Client, JobState
-from zjp.client.options import JobRequest
+from zjp.client.options import SUBMIT_S_MAX, JobRequest
+from zjp.config import Settings
 from zjp.errors import (
     ConfigError,
     InvalidJob,
@@ -178,6 +179,35 @@ def test_an_unknown_job_is_not_found(client: Client) -> None:
     assert client.get_many([SOME_ID]) == [None]
 
 
+@pytest.mark.covers("client:get")
+def test_what_did_not_fit_into_one_answer_is_asked_for_again(client: Client, node: MemoryNode, peer: Peer) -> None:
+    jobs = client.submit_many([("email", {"n": n}) for n in range(1100)])
+    node.views_max = 400
+    assert client.get_many([SOME_ID, *jobs]) == [None, *jobs]
+    assert [len(request.ids) for request in peer.requests(m.Get)] == [1000, 701, 301]
+
+
+def test_an_answer_with_no_job_or_too_many_is_refused(peer: Peer) -> None:
+    for views in ([], [None, None]):
+        peer.answer = lambda request, views=views: m.Jobs(views)
+        with Client(peer.address, cluster="zjp") as client, pytest.raises(WireError, match="views for 1 jobs"):
+            client.get_many([SOME_ID])
+
+
+@pytest.mark.covers("client:deadlines", "settings:DEDUP_WINDOW")
+def test_a_submit_is_repeated_no_longer_than_a_node_recognises_repeats(client: Client, peer: Peer) -> None:
+    text = "deadline is 259200 s, the limit is 600 s: for so long"
+    with pytest.raises(InvalidJob, match=text):
+        client.submit("email", deadline="3d")
+    with pytest.raises(InvalidJob, match=text):
+        client.submit_many([("email", {})], deadline=timedelta(days=3))
+    with pytest.raises(InvalidJob, match="timeout is 3600 s, the limit is 600 s"):
+        Client(peer.address, cluster="zjp", timeout="1h")
+    assert Settings().dedup_window_s == SUBMIT_S_MAX
+    assert client.submit("email", deadline="10m").level is m.Durability.DISK
+    assert len(peer.heard) == 1
+
+
 def test_what_is_no_id_is_refused_with_an_example(client: Client) -> None:
     with pytest.raises(InvalidJob, match="'order-7' is not a UUID"):
         client.get("order-7")
@@ -273,6 +303,14 @@ def test_retry_runs_a_finished_job_again(client: Client) -> None:
     with pytest.raises(WrongState, match="is not finished"):
         job.retry()
     assert client.retry_many([job, SOME_ID]) == ["live", "unknown"]
+
+
+@pytest.mark.covers("client:retry")
+def test_retry_says_that_another_job_holds_the_unique_key(client: Client, peer: Peer) -> None:
+    peer.answer = lambda request: m.Verdicts(["unique"] * len(request.ids))
+    with pytest.raises(WrongState, match=f"job {SOME_ID} cannot run again: another job that is not finished holds its unique key"):
+        client.retry(SOME_ID)
+    assert client.retry_many([SOME_ID]) == ["unique"]
 
 
 def test_promote_and_queues_and_stats(client: Client, node: MemoryNode) -> None:

@@ -99,6 +99,17 @@ def test_no_node_at_all_says_what_to_do(peer: Peer) -> None:
     )
 
 
+@pytest.mark.covers("main-path:judged:6")
+def test_a_node_that_took_the_request_and_is_silent_is_not_to_be_started(peer: Peer) -> None:
+    peer.answer = lambda request: None
+    with Client(peer.address, cluster="zjp", timeout="300ms") as client, pytest.raises(NodeUnreachable) as caught:
+        client.ping()
+    assert str(caught.value) == (
+        f"ping was sent and not answered within 0.3 s at {peer.address}; the node may be overloaded or stopped (its log says), or "
+        "something else listens there: ask again with a longer timeout, or name another node in CLIENT_ADDRESS"
+    )
+
+
 def test_a_submit_without_an_answer_is_of_unknown_outcome(peer: Peer, node: MemoryNode) -> None:
     peer.answer = lambda request: None
     with Client(peer.address, cluster="zjp", timeout=0.3) as client:

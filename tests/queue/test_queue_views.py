@@ -196,6 +196,28 @@ async def test_list_looks_at_a_bounded_number_of_jobs(store: QueueStore, produce
     assert (second.scanned, second.cursor) == (2001, b"")
 
 
+async def test_list_cuts_a_page_before_it_is_too_large_for_a_reply(bench: Bench, producer: Producer) -> None:
+    store = await bench.open()
+    payload = b"\x81\xa1x\xc6" + (900_000).to_bytes(4, "big") + bytes(900_000)
+    running = await add(store, *[producer.spec(payload=payload) for _ in range(10)])
+    await store.claim(10, ALL)
+    ready = await add(store, *[producer.spec(payload=payload) for _ in range(12)])
+    later = await add(store, *[producer.spec(payload=payload, delay_ms=1000 + n) for n in range(12)])
+    pages = [await store.list(ANY, b"", 100)]
+    while pages[-1].cursor:
+        pages.append(await store.list(ANY, pages[-1].cursor, 100))
+    assert [job_id for page in pages for job_id in ids(list(page.jobs))] == [*running, *ready, *later]
+    assert [len(page.jobs) for page in pages] == [9, 9, 9, 7]
+
+
+async def test_list_shows_a_job_that_alone_is_larger_than_a_page(bench: Bench, producer: Producer) -> None:
+    store = await bench.open()
+    payload = b"\x81\xa1x\xc6" + (9 << 20).to_bytes(4, "big") + bytes(9 << 20)
+    huge = await add(store, producer.spec(payload=payload), producer.spec(payload=payload, delay_ms=1000))
+    (small,) = await add(store, producer.spec())
+    assert ids(await list_all(store, limit=100)) == [huge[0], small, huge[1]]
+
+
 @pytest.mark.parametrize("cursor", [b"?", b"\x92\x01\x02\x00", b"\x94\x09\x00\x00\x00", b"\x80", b"\xff" * 40])
 async def test_cursor_that_is_none_is_refused(store: QueueStore, cursor: bytes) -> None:
     with pytest.raises(InvalidJob, match="cursor is none"):

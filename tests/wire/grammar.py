@@ -50,6 +50,7 @@ LIMITS = (
     ("jobs in one Submit", job.BATCH_MAX, ""),
     ("ids in one request", messages.IDS_MAX, ""),
     ("jobs in one Page", messages.LIST_LIMIT_MAX, ""),
+    ("payloads, results and errors in one Jobs or Page, unless the first job alone has more", messages.REPLY_BYTES_MAX, "bytes"),
     ("type", job.TYPE_CHARS_MAX, "characters, printable, no space"),
     ("queue", job.QUEUE_CHARS_MAX, "characters, printable, no space"),
     ("tags of one job", job.TAGS_MAX, ""),

@@ -24,7 +24,7 @@ from .deeds import Ref, expect
 from .defaults import addresses_and_cluster
 from .facts import JobFacts
 from .loop import LoopExchange
-from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec
+from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 
 
@@ -102,7 +102,7 @@ class AsyncClient:
         timeout: Duration = deeds.TIMEOUT_S,
         _door: AsyncDoor | None = None,
     ) -> None:
-        self._timeout_s = duration_s("timeout", timeout)
+        self._timeout_s = submit_s("timeout", timeout)
         self._door: AsyncDoor = _door or LoopExchange(*addresses_and_cluster(addresses, cluster))
 
     async def __aenter__(self) -> AsyncClient:
@@ -136,7 +136,7 @@ class AsyncClient:
         if deadline is None:
             outcome = await self._door.gather(spec, self._timeout_s)
         else:
-            outcome = await self._door.ask(m.Submit([spec]), duration_s("deadline", deadline))
+            outcome = await self._door.ask(m.Submit([spec]), submit_s("deadline", deadline))
         job_id, kind, level = deeds.read_receipt(spec, outcome)
         return AsyncJob(self, job_id, type, kind=kind, level=level)
 
@@ -147,7 +147,7 @@ class AsyncClient:
         tells how many jobs of earlier requests were submitted.
         """
         deadline = options.get("deadline")
-        within_s = self._timeout_s if deadline is None else duration_s("deadline", deadline)
+        within_s = self._timeout_s if deadline is None else submit_s("deadline", deadline)
         made: list[AsyncJob] = []
         try:
             for specs in deeds.batches(jobs, options, self._door.make_ids):
@@ -172,8 +172,10 @@ class AsyncClient:
     async def get_many(self, refs: Iterable[Ref], /) -> list[AsyncJob | None]:
         """In order; None for those that are not known."""
         found: list[AsyncJob | None] = []
-        for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
-            views = expect(m.Jobs, await self._ask(m.Get(list(ids)))).jobs
+        ids = [deeds.ref_bytes(ref) for ref in refs]
+        while len(found) < len(ids):
+            asked = ids[len(found) : len(found) + m.IDS_MAX]
+            views = deeds.read_views(asked, await self._ask(m.Get(asked)))
             found += [None if view is None else self._job(view) for view in views]
         return found
 
@@ -258,7 +260,7 @@ class AsyncClient:
         deeds.check_requeue(job_id, verdict)
 
     async def retry_many(self, refs: Iterable[Ref], /) -> list[str]:
-        """In order: requeued, live, unknown."""
+        """In order: requeued, live, unique (an unfinished job holds its unique key), unknown."""
         return await self._verdicts(m.Requeue, refs)
 
     async def promote(self, ref: Ref, /) -> None:

@@ -24,7 +24,7 @@ from .deeds import Ref, expect
 from .defaults import addresses_and_cluster
 from .exchange import Exchange
 from .facts import JobFacts
-from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec
+from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 
 
@@ -100,7 +100,8 @@ class Job(JobFacts):
 
 class Client:
     """`addresses`: ZeroMQ addresses of nodes, tried in this order; also as one text with commas. What is not given comes from the
-    settings CLIENT_ADDRESS and CLUSTER_NAME. `timeout`: how long a call may take, with all its repeats."""
+    settings CLIENT_ADDRESS and CLUSTER_NAME. `timeout`: how long a call may take, with all its repeats; 10m at most
+    (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Client:
         timeout: Duration = deeds.TIMEOUT_S,
         _door: Door | None = None,
     ) -> None:
-        self._timeout_s = duration_s("timeout", timeout)
+        self._timeout_s = submit_s("timeout", timeout)
         self._door: Door = _door or Exchange(*addresses_and_cluster(addresses, cluster))
 
     def __enter__(self) -> Client:
@@ -140,7 +141,7 @@ class Client:
         if deadline is None:
             outcome = self._door.gather(spec, self._timeout_s)
         else:
-            outcome = self._door.ask(m.Submit([spec]), duration_s("deadline", deadline))
+            outcome = self._door.ask(m.Submit([spec]), submit_s("deadline", deadline))
         job_id, kind, level = deeds.read_receipt(spec, outcome)
         return Job(self, job_id, type, kind=kind, level=level)
 
@@ -151,7 +152,7 @@ class Client:
         tells how many jobs of earlier requests were submitted.
         """
         deadline = options.get("deadline")
-        within_s = self._timeout_s if deadline is None else duration_s("deadline", deadline)
+        within_s = self._timeout_s if deadline is None else submit_s("deadline", deadline)
         made: list[Job] = []
         try:
             for specs in deeds.batches(jobs, options, self._door.make_ids):
@@ -176,8 +177,10 @@ class Client:
     def get_many(self, refs: Iterable[Ref], /) -> list[Job | None]:
         """In order; None for those that are not known."""
         found: list[Job | None] = []
-        for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
-            views = expect(m.Jobs, self._ask(m.Get(list(ids)))).jobs
+        ids = [deeds.ref_bytes(ref) for ref in refs]
+        while len(found) < len(ids):
+            asked = ids[len(found) : len(found) + m.IDS_MAX]
+            views = deeds.read_views(asked, self._ask(m.Get(asked)))
             found += [None if view is None else self._job(view) for view in views]
         return found
 
@@ -261,7 +264,7 @@ class Client:
         deeds.check_requeue(job_id, verdict)
 
     def retry_many(self, refs: Iterable[Ref], /) -> list[str]:
-        """In order: requeued, live, unknown."""
+        """In order: requeued, live, unique (an unfinished job holds its unique key), unknown."""
         return self._verdicts(m.Requeue, refs)
 
     def promote(self, ref: Ref, /) -> None:

@@ -14,7 +14,6 @@ from ..wire.messages import (
     LIST_LIMIT_MAX,
     CancelKind,
     Jobs,
-    Page,
     SubmitKind,
     SubmitReply,
     Submitted,
@@ -174,6 +173,14 @@ def not_found(job_id: bytes) -> NotFound:
     return NotFound(f"no job {format_id(job_id)}; it was never submitted here, or its record is older than RECORDS_TTL")
 
 
+def read_views(asked: Sequence[bytes], outcome: Outcome) -> list[JobView | None]:
+    """Of the first of the ids `asked` for, at least one: what did not fit into the answer is to be asked for again."""
+    views = expect(Jobs, outcome).jobs
+    if not 1 <= len(views) <= len(asked):
+        raise WireError(f"the node answered {len(views)} views for {len(asked)} jobs; upgrade the older side")
+    return views
+
+
 class Watch:
     """Jobs to be waited for, round by round: ask `next_round`, then `take` what came. `timeout` None: for as long as it takes."""
 
@@ -243,10 +250,6 @@ def page_jobs(left: int | None) -> int:
     return PAGE_JOBS if left is None else max(1, min(PAGE_JOBS, LIST_LIMIT_MAX, left))
 
 
-def read_page(outcome: Outcome) -> Page:
-    return expect(Page, outcome)
-
-
 # ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -268,6 +271,11 @@ def check_requeue(job_id: bytes, verdict: str) -> None:
     """Raises: NotFound, WrongState."""
     if verdict == "unknown":
         raise not_found(job_id)
+    if verdict == "unique":
+        raise WrongState(
+            f"job {format_id(job_id)} cannot run again: another job that is not finished holds its unique key; wait for that one, or "
+            "cancel it first"
+        )
     if verdict != "requeued":
         raise WrongState(
             f"job {format_id(job_id)} is not finished; only a finished job can be run again, or cancel it first"

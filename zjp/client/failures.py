@@ -47,9 +47,13 @@ def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
         )
     if call.failure is not None:
         return type(call.failure)(f"{call.failure} (asked again for {took}, {call.failures} times)")
-    said = "took the request but did not answer" if was_sent else "could be reached"
+    if was_sent:
+        return NodeUnreachable(
+            f"{_what(call.request)} was sent and not answered within {took} at {places}; the node may be overloaded or stopped (its log "
+            "says), or something else listens there: ask again with a longer timeout, or name another node in CLIENT_ADDRESS"
+        )
     return NodeUnreachable(
-        f"no node {said} within {took} at {places}; start one with `python -m zjp.node`, or set "
+        f"no node could be reached within {took} at {places}; start one with `python -m zjp.node`, or set "
         "CLIENT_ADDRESS to where one runs"
     )
 

@@ -46,10 +46,13 @@ class SubmitOptions(TypedDict, total=False):
     idempotency_key: str
     """A repeat with the same key makes one job, also after it has finished (for a day)."""
     deadline: Duration | None
-    """How long the submit itself may take; the client's `timeout` when not given."""
+    """How long the submit itself may take, SUBMIT_S_MAX at most; the client's `timeout` when not given."""
 
 
 OPTION_NAMES = tuple(SubmitOptions.__annotations__)
+SUBMIT_S_MAX = 600.0
+"""The nodes' DEDUP_WINDOW unless they set another: a submit is repeated until its deadline, and a repeat is recognised only for so long. A
+client cannot ask for the window first (the node that answers need not be the one that is asked then), so it keeps to the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,17 @@ def duration_s(what: str, value: Duration) -> float:
         return parse_duration_s(value.total_seconds() if isinstance(value, timedelta) else value)
     except ValueError as fault:
         raise InvalidJob(f"{what}: {fault}") from None
+
+
+def submit_s(what: str, value: Duration) -> float:
+    """How long a submit may take and be repeated. Raises: InvalidJob."""
+    within_s = duration_s(what, value)
+    if within_s > SUBMIT_S_MAX:
+        raise InvalidJob(
+            f"{what} is {within_s:g} s, the limit is {SUBMIT_S_MAX:g} s: for so long (DEDUP_WINDOW) a node recognises a repeated submit; "
+            "give less, and after it submit again with an id or idempotency_key of your own, which is recognised for a day"
+        )
+    return within_s
 
 
 def moment_ms(what: str, value: Moment) -> int:

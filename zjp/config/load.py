@@ -10,18 +10,18 @@ must all be known: a misspelt setting would otherwise be ignored in silence. `ZJ
 Kubernetes sets by itself beside a service called zjp, and are skipped.
 
 Order of work: gather (name -> text and origin), parse each, refuse what is not in this version, then the rules that join
-several settings. Each step adds to one list of problems; nothing is raised before the end.
+several settings (`zjp.config.rules`). Each step adds to one list of problems; nothing is raised before the end.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zjp.config.kinds import is_loopback
+from zjp.config.rules import broken_rules
 from zjp.config.table import DERIVED, TABLE, Setting, Settings
 from zjp.errors import ConfigError
 
@@ -72,7 +72,8 @@ def load(
     values = _parse_all(given, problems)
     origins = {name: given[name].origin if name in values else DEFAULT for name in TABLE}
     settings = Settings(**{TABLE[name].field: value for name, value in values.items()})
-    problems += [rule for rule in _broken_rules(settings, origins) if rule]
+    cleaned = {name: _clean(origin) for name, origin in origins.items()}
+    problems += [rule for rule in broken_rules(settings, cleaned) if rule]
     if problems:
         raise ConfigError(_message(problems))
     return Loaded(settings, origins)
@@ -237,34 +238,6 @@ def _bad(setting: Setting, given: Mapping[str, _Given], reason: str) -> str:
     if setting.later:
         accepted = ", ".join(setting.show(value) for value in (setting.default, *setting.also))
     return f"{setting.name}={shown}: {reason} (set by {_clean(origin)}; accepted: {accepted})"
-
-
-def _broken_rules(settings: Settings, origins: Mapping[str, str]) -> Iterable[str | None]:
-    """The rules that join several settings; None where one holds."""
-    yield _exposed(settings, origins)
-    yield _above(settings, origins, "RETRY_BASE_DELAY", "RETRY_MAX_DELAY", reason="the first delay would be cut")
-    yield _above(settings, origins, "SOFT_TIMEOUT", "JOB_TIMEOUT", reason="the attempt would be killed first")
-    yield _above(settings, origins, "WORKER_PROCESSES", "WORKER_COUNT", reason="each process needs a slot")
-
-
-def _above(settings: Settings, origins: Mapping[str, str], name: str, limit: str, *, reason: str) -> str | None:
-    value, most = (getattr(settings, TABLE[key].field) for key in (name, limit))
-    if value is None or value <= most:
-        return None
-    shown, shown_most = TABLE[name].show(value), TABLE[limit].show(most)
-    return (
-        f"{name}={shown}: above {limit}={shown_most}, {reason} (set by {_clean(origins[name])}, "
-        f"{limit} by {_clean(origins[limit])}; accepted: up to {limit})"
-    )
-
-
-def _exposed(settings: Settings, origins: Mapping[str, str]) -> str | None:
-    if settings.zmq_allow_plain or settings.curve_enabled or is_loopback(settings.zmq_bind):
-        return None
-    return (
-        f"ZMQ_BIND={settings.zmq_bind}: not a loopback address and CURVE is off, so whoever reaches it can submit jobs "
-        f"(set by {_clean(origins['ZMQ_BIND'])}; accepted: a loopback address, or set ZMQ_ALLOW_PLAIN=true)"
-    )
 
 
 def _message(problems: list[str]) -> str:

@@ -172,7 +172,7 @@ class Settings:
         "RECORDS_TTL",
         Duration(0, 100 * _YEAR_S),
         None,
-        "How long finished jobs stay in the records (0: for ever).",
+        "How long finished jobs stay in the records (0: for ever); not less than DEDUP_WINDOW.",
         default_text="7d, in Redis 24h",
     )
     outbox_max: int = _storage.row(
@@ -194,7 +194,9 @@ class Settings:
         "Refuse to start on a store that promises less than this for an acknowledged submit.",
     )
 
-    max_payload_bytes: int = _jobs.row("MAX_PAYLOAD", Size(1, 16 * _MIB), "1MiB", "Largest payload of one job.")
+    max_payload_bytes: int = _jobs.row(
+        "MAX_PAYLOAD", Size(1, 16 * _MIB), "1MiB", "Largest payload of one job; together with MAX_RESULT up to 17MiB."
+    )
     max_result_bytes: int = _jobs.row(
         "MAX_RESULT", Size(1, 16 * _MIB), "1MiB", "Largest result of one job; a larger one fails it without retry."
     )
@@ -203,7 +205,7 @@ class Settings:
         Duration(1, _DAY_S),
         "10m",
         "A repeated submit is recognised for so long, also after the job has finished (24h for ids and keys made by "
-        "the caller). No client deadline may exceed it.",
+        "the caller). Clients repeat a submit for 10m at most: with a window below that, give them deadlines within it.",
     )
     lease_duration_s: float = _jobs.row(
         "LEASE_DURATION", Duration(2, 3600), "15s", "A node silent for so long loses its running jobs to the others."
@@ -244,7 +246,12 @@ class Settings:
         "ZMQ_BIND", Address(), "tcp://127.0.0.1:5570", "Address on which the node takes requests."
     )
     zmq_advertise: str | None = _network.row(
-        "ZMQ_ADVERTISE", Address(), None, "Address at which others reach the node.", default_text="same as ZMQ_BIND"
+        "ZMQ_ADVERTISE",
+        Address(),
+        None,
+        "Address at which others reach the node.",
+        default_text="same as ZMQ_BIND",
+        later=True,
     )
     zmq_allow_plain: bool = _network.row(
         "ZMQ_ALLOW_PLAIN",
@@ -351,7 +358,7 @@ class Settings:
     tls_cert_file: Path | None = _http.row("TLS_CERT_FILE", Folder(), None, "Certificate chain, PEM.")
     tls_key_file: Path | None = _http.row("TLS_KEY_FILE", Folder(), None, "Private key, PEM.")
 
-    metrics_enabled: bool = _metrics.row("METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus.")
+    metrics_enabled: bool = _metrics.row("METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus.", also=("false",))
     metrics_host: str = _metrics.row("METRICS_HOST", _HOST, "127.0.0.1", "Host of the metrics port.")
     metrics_port: int = _metrics.row("METRICS_PORT", _PORT, "9090", "Port of the metrics.")
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from .. import __version__
-from ..errors import Draining, NotAllowed, Unavailable, WireError, ZjpError
+from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireError, ZjpError
 from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
@@ -165,7 +165,10 @@ class Intake:
 
     def _reply(self, identity: bytes, seq: int, reply: m.Reply) -> None:
         envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
-        if not self._door.send(identity, encode(envelope, reply)):
+        frames = encode(envelope, reply)
+        if len(frames[1]) > m.MESSAGE_BYTES_MAX:
+            frames = encode(envelope, over_long(reply, len(frames[1])))
+        if not self._door.send(identity, frames):
             self._counts.add("zjp_replies_dropped_total")
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,6 +241,16 @@ class Intake:
 
     async def _ping(self, _: m.Ping) -> m.Reply:
         return m.Pong(self._node, __version__, self._queue.level, self.is_draining, self._tasks()[:1000])
+
+
+def over_long(reply: m.Reply, size_bytes: int) -> m.Failure:
+    """Sent as it is, it would cut the client's link, which would ask again, and so on for ever."""
+    return failure_of(
+        PayloadTooLarge(
+            f"the answer ({type(reply).__name__}) is {size_bytes} bytes, one message carries {m.MESSAGE_BYTES_MAX}; ask for fewer jobs, "
+            "or lower MAX_PAYLOAD and MAX_RESULT where one job alone is too large"
+        )
+    )
 
 
 def failure_of(fault: ZjpError) -> m.Failure:

@@ -11,30 +11,44 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import islice
 
 from ..job import FINAL_STATES, JobFilter, JobState, JobView, Record, view_live, view_record
-from ..queue.store import SCAN_MAX, Live, QueueStore
+from ..queue.store import Live, QueueStore
 from ..records.store import RecordStore
 from ..wire.messages import CancelKind, Page
 from ..worker.pool import Pool
+from .listing import Listing
+from .room import Room
 
 WAIT_MS_MAX = 60_000
 """A longer wait is asked again by the client: a dead connection must not hold a waiter for ever."""
 LOOK_AGAIN_S = 1.0
 """Where other nodes finish jobs too: what they tell may be lost."""
-REPLY_BYTES_MAX = 8 << 20
-"""Views in one reply of `wait`; the rest is told when asked again."""
-_LIVE, _RECORDS = b"L", b"R"
+LOOK_MIN, LOOK_GROWTH = 16, 8
+"""Jobs that a look-up reads first, and how many times more with each further step: a thousand large payloads are never read for a reply
+that holds eight of them, and a thousand small ones cost three reads."""
 
 
 class Jobs:
     def __init__(self, queue: QueueStore, records: RecordStore) -> None:
         self.pool: Pool | None = None
         self._queue, self._records = queue, records
+        self._listing = Listing(queue, records, self._view_live)
         self._waiters: dict[bytes, set[asyncio.Future[None]]] = {}
 
     async def get(self, ids: Sequence[bytes]) -> list[JobView | None]:
+        """The first of `ids`, in order, as many as fit into one reply; at least one."""
+        views: list[JobView | None] = []
+        room, step = Room(), LOOK_MIN
+        while len(views) < len(ids):
+            for view in await self._look_up(ids[len(views) : len(views) + step]):
+                if view is not None and not room.takes(view):
+                    return views
+                views.append(view)
+            step *= LOOK_GROWTH
+        return views
+
+    async def _look_up(self, ids: Sequence[bytes]) -> list[JobView | None]:
         found = await self._queue.get(ids)
         missing = [job_id for job_id, entry in zip(ids, found, strict=True) if entry is None]
         records = await self._records.get(missing) if missing else {}
@@ -66,7 +80,7 @@ class Jobs:
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def wait(self, ids: Sequence[bytes], timeout_ms: int) -> list[JobView | None]:
-        """Those of `ids` that are final (None for the unknown), as soon as there is one; [] after the time."""
+        """Those of `ids` that are final (None for the unknown) and fit into one reply, as soon as there is one; [] after the time."""
         deadline = time.monotonic() + min(timeout_ms, WAIT_MS_MAX) / 1000
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._register(ids, wake)
@@ -74,7 +88,7 @@ class Jobs:
             if self._queue.is_shared:
                 await self._queue.watch(ids)
             while True:
-                final = self._final(await self.get(ids))
+                final = self._final(await self._look_up(ids))
                 left_s = deadline - time.monotonic()
                 if final or left_s <= 0:
                     return final
@@ -101,13 +115,10 @@ class Jobs:
     @staticmethod
     def _final(views: Sequence[JobView | None]) -> list[JobView | None]:
         chosen: list[JobView | None] = []
-        size_bytes = 0
+        room = Room()
         for view in views:
-            if view is None:
-                chosen.append(None)
-            elif view.status in FINAL_STATES and (not chosen or size_bytes < REPLY_BYTES_MAX):
+            if view is None or (view.status in FINAL_STATES and room.takes(view)):
                 chosen.append(view)
-                size_bytes += len(view.payload) + len(view.result)
         return chosen
 
     def finished(self, ids: Sequence[bytes]) -> None:
@@ -141,43 +152,25 @@ class Jobs:
             if asked
             else {}
         )
-        live = await self._queue.get([job_id for job_id in ids if job_id not in done])
-        known = {entry.job.spec.id for entry in live if entry is not None}
+        found = await self._queue.get([job_id for job_id in ids if not done.get(job_id)])
+        live = {entry.job.spec.id for entry in found if isinstance(entry, Live)}
         return [
-            ("requeued" if done[job_id] else "live") if job_id in done else ("live" if job_id in known else "unknown")
+            "requeued" if done.get(job_id) else "live" if job_id in live else self._why_not(records.get(job_id))
             for job_id in ids
         ]
+
+    @staticmethod
+    def _why_not(record: Record | None) -> str:
+        """For a job that is neither live nor requeued. What has no unique key was live when it was asked for, and has finished since."""
+        if record is None:
+            return "unknown"
+        options = record.job.spec.options
+        return "unique" if options is not None and options.unique_key else "live"
 
     async def promote(self, ids: Sequence[bytes]) -> list[str]:
         return ["promoted" if done else "not-delayed" for done in await self._queue.promote(ids)]
 
-    # ── listing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── listing, last since its name hides the type ──────────────────────────────────────────────────────────────────────────────────
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> Page:
-        """Live ones first, then the records; the cursor says where to go on, and in which of the two."""
-        is_final = wanted.state in FINAL_STATES
-        if not is_final and cursor[:1] != _RECORDS:
-            live = await self._queue.list(wanted, cursor[1:], limit)
-            views = [self._view_live(entry) for entry in live.jobs]
-            if live.cursor:
-                return Page(views, _LIVE + live.cursor, live.scanned)
-            if wanted.state is not None or len(views) >= limit:
-                return Page(views, b"" if wanted.state is not None else _RECORDS, live.scanned)
-            rest = await self._list_records(wanted, b"", limit - len(views))
-            return Page(views + rest.jobs, rest.cursor, live.scanned + rest.scanned)
-        return await self._list_records(wanted, cursor[1:], limit)
-
-    async def _list_records(self, wanted: JobFilter, cursor: bytes, limit: int) -> Page:
-        """The first page begins with what is still on its way to the records: who was told that a job is final finds it listed."""
-        fresh = {} if cursor else await self._fresh(wanted, limit)
-        page = await self._records.list(wanted, cursor, limit)
-        records = [*fresh.values(), *(record for record in page.records if record.job.spec.id not in fresh)]
-        return Page(
-            [view_record(record) for record in records], _RECORDS + page.cursor if page.cursor else b"", page.scanned
-        )
-
-    async def _fresh(self, wanted: JobFilter, limit: int) -> dict[bytes, Record]:
-        """Newest first, from the outbox. Asked before the records: what moves in between is in both, never in neither."""
-        items = reversed(await self._queue.outbox(SCAN_MAX))
-        matching = (item.record for item in items if wanted.accepts(item.record.job, item.record.state))
-        return {record.job.spec.id: record for record in islice(matching, limit)}
+        return await self._listing.page(wanted, cursor, limit)

@@ -132,45 +132,76 @@ def unpack_cursor(data: bytes) -> Cursor:
     return cursor
 
 
+class Room(msgspec.Struct, frozen=True):
+    """What a page may still take: jobs, rows to be looked at, bytes. `is_empty`: its first job fits, whatever its size."""
+
+    jobs: int
+    rows: int
+    data_bytes: int
+    is_empty: bool
+
+
 class Page(msgspec.Struct):
     """What one look at the file brought. `cursor` None: that phase is through."""
 
-    found: list[Found]
-    scanned: int
-    cursor: Cursor | None
-
-
-def list_claimed(db: Database, rows: Sequence[int], wanted: JobFilter, states: Mapping[int, JobState], *, limit: int) -> Page:
-    """`rows` in order of listing; `states`: row -> what its job is now."""
+    room: Room
     found: list[Found] = []
-    for scanned, row in enumerate(rows, 1):
+    scanned: int = 0
+    data_bytes: int = 0
+    cursor: Cursor | None = None
+
+    def fits(self, size: int) -> bool:
+        return self.data_bytes + size <= self.room.data_bytes or (self.room.is_empty and not self.found)
+
+    def take(self, one: Found, size: int) -> None:
+        self.found.append(one)
+        self.data_bytes += size
+
+    def is_full(self) -> bool:
+        return len(self.found) >= self.room.jobs or self.scanned >= self.room.rows
+
+    def ended(self, cursor: Cursor | None) -> Page:
+        self.cursor = cursor
+        return self
+
+
+def list_claimed(
+    db: Database, rows: Sequence[int], cursor: Cursor, wanted: JobFilter, states: Mapping[int, JobState], room: Room
+) -> Page:
+    """`rows` in order of listing; `states`: row -> what its job is now."""
+    page, last = Page(room), cursor.row
+    for row in rows:
         stored = db.execute("SELECT data FROM jobs WHERE row = ?", (row,)).fetchone()
         if stored is not None and wanted.accepts(job := decode_job(stored[0]), states[row]):
-            found.append(Found(job, row))
-            if len(found) == limit:
-                return Page(found, scanned, Cursor(CLAIMED, 0, 0, row))
-    return Page(found, len(rows), None)
+            if not page.fits(len(stored[0])):
+                return page.ended(Cursor(CLAIMED, cursor.fence, 0, last))
+            page.take(Found(job, row), len(stored[0]))
+        page.scanned, last = page.scanned + 1, row
+        if len(page.found) >= room.jobs:
+            return page.ended(Cursor(CLAIMED, cursor.fence, 0, row))
+    return page
 
 
 def list_ready(
     db: Database, levels: Sequence[int], cursor: Cursor, wanted: JobFilter, claimed: Mapping[int, JobState], *, skip: Container[int],
-    limit: int, scan_max: int,
+    room: Room,
 ) -> Page:  # fmt: skip
     """`levels` in order of listing. `claimed`: rows claimed meanwhile; `skip`: rows listed as claimed before."""
-    found: list[Found] = []
-    scanned = 0
+    page, last = Page(room), cursor
     for level in levels:
         order = list_order(level)
         if order < cursor.at:
             continue
         first = level << ROW_BITS
         for row, data in _level_rows(db, cursor.row if order == cursor.at else first, first + (1 << ROW_BITS) - 1):
-            scanned += 1
             if row not in skip and wanted.accepts(job := decode_job(data), claimed.get(row, JobState.PENDING)):
-                found.append(Found(job, row))
-            if len(found) == limit or scanned == scan_max:
-                return Page(found, scanned, Cursor(READY, cursor.fence, order, row))
-    return Page(found, scanned, None)
+                if not page.fits(len(data)):
+                    return page.ended(last)
+                page.take(Found(job, row), len(data))
+            page.scanned, last = page.scanned + 1, Cursor(READY, cursor.fence, order, row)
+            if page.is_full():
+                return page.ended(last)
+    return page
 
 
 def _level_rows(db: Database, after: int, until: int) -> Iterator[tuple[int, bytes]]:
@@ -187,16 +218,17 @@ def list_order(level: int) -> int:
     return ((1 << PRIORITY_BITS) - level % (1 << PRIORITY_BITS)) << 16 | queue_number(level)
 
 
-def list_later(db: Database, cursor: Cursor, wanted: JobFilter, *, limit: int, scan_max: int) -> Page:
-    found: list[Found] = []
-    scanned = 0
+def list_later(db: Database, cursor: Cursor, wanted: JobFilter, room: Room) -> Page:
+    page, last = Page(room), cursor
     for due_ms, row, is_retry, data in _later_rows(db, cursor.at, cursor.row):
-        scanned += 1
         if wanted.accepts(job := decode_job(data), later_state(bool(is_retry))):
-            found.append(Found(job, 0, bool(is_retry)))
-        if len(found) == limit or scanned == scan_max:
-            return Page(found, scanned, Cursor(LATER, cursor.fence, due_ms, row))
-    return Page(found, scanned, None)
+            if not page.fits(len(data)):
+                return page.ended(last)
+            page.take(Found(job, 0, bool(is_retry)), len(data))
+        page.scanned, last = page.scanned + 1, Cursor(LATER, cursor.fence, due_ms, row)
+        if page.is_full():
+            return page.ended(last)
+    return page
 
 
 def _later_rows(db: Database, due_ms: int, row: int) -> Iterator[tuple[int, int, int, bytes]]:

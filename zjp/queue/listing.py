@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..job import JobFilter, JobState, Record
+from ..wire.messages import REPLY_BYTES_MAX
 from . import browsing
-from .browsing import CLAIMED, LATER, READY, Cursor, Found, Page
+from .browsing import CLAIMED, LATER, READY, Cursor, Found, Page, Room
 from .journal import Journal
 from .layout import ROW_BITS
 from .reader import Reader
@@ -64,16 +65,18 @@ class Lister:
         return JobState.CANCELLING if job_id in self._state.cancelling else JobState.RUNNING
 
     async def list(self, wanted: JobFilter, cursor_data: bytes, limit: int) -> LivePage:
-        """Phase by phase, until the page is full or enough was looked at. Raises: InvalidJob."""
+        """Phase by phase, until the page is full (jobs, bytes) or enough was looked at. Raises: InvalidJob."""
         if cursor_data:
             cursor = browsing.unpack_cursor(cursor_data)
         else:
             cursor = Cursor(CLAIMED, max(self._state.claims, default=0))
         jobs: list[Live] = []
-        scanned = 0
+        scanned, left_bytes = 0, REPLY_BYTES_MAX
         while True:
-            page = await self._look(wanted, cursor, limit - len(jobs), SCAN_MAX - scanned)
+            room = Room(limit - len(jobs), SCAN_MAX - scanned, left_bytes, is_empty=not jobs)
+            page = await self._look(wanted, cursor, room)
             scanned += page.scanned
+            left_bytes -= page.data_bytes
             jobs += [live for one in page.found if (live := self._live(one)) is not None]
             if page.cursor is not None:
                 return LivePage(jobs, browsing.pack_cursor(page.cursor), scanned)
@@ -83,24 +86,21 @@ class Lister:
             if len(jobs) >= limit or scanned >= SCAN_MAX:
                 return LivePage(jobs, browsing.pack_cursor(cursor), scanned)
 
-    async def _look(self, wanted: JobFilter, cursor: Cursor, limit: int, scan_max: int) -> Page:
+    async def _look(self, wanted: JobFilter, cursor: Cursor, room: Room) -> Page:
         only_in = None if wanted.state is None else ONLY_IN.get(wanted.state, -1)
         if only_in is not None and only_in != cursor.phase and not (only_in == CLAIMED and cursor.phase == READY):
-            return Page([], 0, None)
+            return Page(room)
         if cursor.phase == LATER:
-            return await self._reader.run(lambda db: browsing.list_later(db, cursor, wanted, limit=limit, scan_max=scan_max))
+            return await self._reader.run(lambda db: browsing.list_later(db, cursor, wanted, room))
         before = self._rows(lambda claim: claim.fence <= cursor.fence)
         if cursor.phase == CLAIMED:
             place = _place(cursor.row) if cursor.row else (0, 0)
             rows = sorted((row for row in before if _place(row) > place), key=_place)
-            page = await self._reader.run(lambda db: browsing.list_claimed(db, rows, wanted, before, limit=limit))
-            if page.cursor is not None:
-                page.cursor = Cursor(CLAIMED, cursor.fence, 0, page.cursor.row)
-            return page
+            return await self._reader.run(lambda db: browsing.list_claimed(db, rows, cursor, wanted, before, room))
         since = self._rows(lambda claim: claim.fence > cursor.fence)
         levels = self._levels(wanted.queue)
         return await self._reader.run(
-            lambda db: browsing.list_ready(db, levels, cursor, wanted, since, skip=before, limit=limit, scan_max=scan_max)
+            lambda db: browsing.list_ready(db, levels, cursor, wanted, since, skip=before, room=room)
         )
 
     def _levels(self, queue: str) -> Sequence[int]:

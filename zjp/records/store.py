@@ -41,7 +41,8 @@ class RecordStore(Protocol):
 
     async def get(self, ids: Sequence[bytes]) -> Mapping[bytes, Record]: ...
 
-    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage: ...
+    async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
+        """At most REPLY_BYTES_MAX of encoded records, unless the first alone is larger. Raises: InvalidJob on a cursor that is none."""
 
     async def remove(self, ids: Sequence[bytes]) -> int: ...
 

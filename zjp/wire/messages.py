@@ -24,6 +24,8 @@ PROTOCOL_VERSION = 1
 
 MESSAGE_BYTES_MAX = 20 << 20
 """One frame: a batch of 16 MiB and its envelopes. Set as ZMQ_MAXMSGSIZE on every socket."""
+REPLY_BYTES_MAX = 8 << 20
+"""Jobs in one reply, by the bytes of what they hold, unless the first alone is larger; what is left is asked for again."""
 IDS_MAX = 1000
 LIST_LIMIT_MAX = 500
 
@@ -94,7 +96,8 @@ class Submit(msgspec.Struct, array_like=True, frozen=True, tag=1, gc=False):
 
 
 class Get(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """Answered by Jobs, one view (or None) per id, in order."""
+    """Answered by Jobs, one view (or None) per id, in order. Where not all fit into one reply it has the first of them, at least one:
+    ask again for the others."""
 
     ids: JobIds
 
@@ -114,7 +117,7 @@ class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 
 class Requeue(msgspec.Struct, array_like=True, frozen=True, tag=5):
-    """Run finished jobs again. Answered by Verdicts: requeued, live, unknown."""
+    """Run finished jobs again. Answered by Verdicts: requeued, live, unique (an unfinished job holds its unique key), unknown."""
 
     ids: JobIds
 
@@ -174,7 +177,7 @@ class SubmitReply(msgspec.Struct, array_like=True, frozen=True, tag=33, gc=False
 
 
 class Jobs(msgspec.Struct, array_like=True, frozen=True, tag=34):
-    """Answers Get and Wait."""
+    """Answers Get and Wait. Fewer than were asked for: the others did not fit, or are not final."""
 
     jobs: Annotated[list[JobView | None], msgspec.Meta(max_length=IDS_MAX)]
 

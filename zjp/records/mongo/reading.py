@@ -14,13 +14,12 @@ import msgspec
 from pymongo.asynchronous.collection import AsyncCollection
 
 from ...job import JobFilter, JobState, Record
+from ...wire.messages import REPLY_BYTES_MAX
 from ..store import RecordPage
 from .documents import BY_CREATED, BY_FINISHED, Plan, created_between, date_of, ids_of, plan_of, record_of, write_cursor
 
 SCAN_MAX = 10_000
 """Documents that one page looks at."""
-PAGE_BYTES_MAX = 16 << 20
-"""Encoded records in one page: 500 jobs with the largest payload and result would be a gigabyte."""
 IDS_PER_FIND = 1000
 MINUTES_MAX = 24 * 60
 GROUPS_MAX = 50_000
@@ -118,14 +117,16 @@ class _Page:
                     return
 
     def _take(self, document: Mapping[str, Any]) -> bool:
-        if len(self.records) >= self._limit or self._data_bytes > PAGE_BYTES_MAX:
+        record = record_of(document)
+        size = 0 if record is None else len(document["data"])
+        is_too_much = self._data_bytes + size > REPLY_BYTES_MAX and self.records
+        if len(self.records) >= self._limit or is_too_much:
             self.is_cut = True
             return False
         self.order = document["order"]
-        record = record_of(document)
         if record is not None:
             self.records.append(record)
-            self._data_bytes += len(document["data"])
+            self._data_bytes += size
         return True
 
     def ended(self, cursor: bytes, scanned: int) -> RecordPage:

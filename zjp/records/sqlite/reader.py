@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from ...job import JobFilter, Record
+from ...wire.messages import REPLY_BYTES_MAX
 from ..store import RecordPage
 from .rows import blocks_sql, rows_sql, select_sql, write_cursor
 
 SCAN_MAX = 10_000
 """Rows that one page of a listing looks at: some 10 ms."""
-PAGE_BYTES_MAX = 16 << 20
-"""Encoded records in one page: 500 jobs with the largest payload and result would be a gigabyte."""
 _IDS_PER_SELECT = 256
 
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -75,7 +74,8 @@ class _Page:
             record = _decoder.decode(data)
             if not self._wanted.accepts(record.job, record.state):
                 continue  # another name with the same checksum
-            if len(self._records) >= self._limit or self._data_bytes > PAGE_BYTES_MAX:
+            is_too_much = self._data_bytes + len(data) > REPLY_BYTES_MAX and self._records
+            if len(self._records) >= self._limit or is_too_much:
                 return False
             self._records.append(record)
             self._data_bytes += len(data)
