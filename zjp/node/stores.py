@@ -16,9 +16,11 @@ from ..records.sqlite import SQLiteRecordStore
 from ..records.store import RecordStore
 
 
-def make_records(settings: Settings, folder: Path) -> RecordStore:
-    """`folder`: DATA_DIR."""
-    return SQLiteRecordStore(folder / "records.db", ttl_s=settings.records_ttl_s)
+def make_records(
+    settings: Settings, folder: Path, *, embedded: Callable[..., RecordStore] = SQLiteRecordStore
+) -> RecordStore:
+    """`folder`: DATA_DIR. `embedded`: who makes the SQLite store."""
+    return embedded(folder / "records.db", ttl_s=settings.records_ttl_s)
 
 
 def make_queue(
