@@ -40,10 +40,6 @@ Start = tuple[int, int]
 """When a job began: (Unix us, for display; monotonic ns, which its duration is measured by: the wall clock may be set while it runs)."""
 
 
-def start_now() -> Start:
-    return time.time_ns() // 1000, time.monotonic_ns()
-
-
 def end_us(start: Start) -> int:
     """Now, as Unix us: the start and what has passed since."""
     return start[0] + (time.monotonic_ns() - start[1]) // 1000
@@ -62,23 +58,33 @@ def _no_extension(code: int, data: bytes) -> Any:
 
 
 class Caller:
-    """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped."""
+    """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped.
+    `wall_ns`: the clock that people read."""
 
     def __init__(
-        self, settings: ChildSettings, tasks: Mapping[str, Definition], report: Callable[[bytes, dict[str, Any]], None]
+        self,
+        settings: ChildSettings,
+        tasks: Mapping[str, Definition],
+        report: Callable[[bytes, dict[str, Any]], None],
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.tasks = tasks
         self.cancelled: set[bytes] = set()
-        self._settings, self._report = settings, report
+        self._settings, self._report, self._wall_ns = settings, report, wall_ns
         self._packer = msgpack.Packer(use_bin_type=True, strict_types=False, datetime=False)
         self._soft_s = {
             name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()
         }
 
+    def start(self) -> Start:
+        """Now."""
+        return self._wall_ns() // 1000, time.monotonic_ns()
+
     def call(self, fence: int, job: StoredJob, limited: Callable[[float, Callable[[], Any]], Any]) -> Result:
         """Run a `def` task. `limited(limit_s, function)` calls the function under a soft limit; it is used when the job has one."""
         spec = job.spec
-        start = started_us, began_ns = time.time_ns() // 1000, time.monotonic_ns()
+        start = started_us, began_ns = self._wall_ns() // 1000, time.monotonic_ns()
         try:
             definition = self.tasks[spec.type]
         except KeyError:
@@ -192,7 +198,7 @@ class Caller:
             "UnknownTask",
             bounded(f"this application has no task {job.spec.type!r}; known tasks: {known}", MESSAGE_CHARS_MAX),
         )
-        now_us, _ = start_now()
+        now_us, _ = self.start()
         return Result(job.spec.id, ResultKind.UNSERVED, now_us, now_us, error=fault)
 
     def stopped(self, job: StoredJob, start: Start, why: str) -> Result:

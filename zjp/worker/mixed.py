@@ -25,7 +25,7 @@ from ..job import StoredJob
 from ..log import event
 from ..task import SoftTimeout
 from ..wire.messages import Result
-from .call import Caller, Start, end_us, start_now, unpack
+from .call import Caller, Start, end_us, unpack
 from .inbox import Inbound
 from .limits import ThreadLimits
 from .marks import MarkFile
@@ -141,7 +141,7 @@ class MixedRunner:
 
     async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
         self._marks.mark(slot, job.spec.id, fence)
-        start = start_now()
+        start = self._caller.start()
         try:
             result = await self._call(fence, job, start)
         except BaseException as fault:
