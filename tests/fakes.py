@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -254,6 +255,12 @@ def describe_context(ctx: Context, marker: str) -> dict[str, Any]:
         "worker": ctx.worker_id,
         "cancelled": ctx.cancelled,
     }
+
+
+@task()
+def log_at(ctx: Context, level: str, text: str) -> int:
+    ctx.log.log(logging.getLevelNamesMapping()[level.upper()], text)
+    return os.getpid()
 
 
 @task()

@@ -33,30 +33,6 @@ def test_picks_a_worker_with_credit_whenever_there_is_one(
             assert worker == -1
 
 
-@given(strategies, credit_lists, st.lists(st.tuples(priorities, uniforms), max_size=40))
-def test_batch_uses_all_credit_it_can_and_never_more(
-    strategy: str, credits: list[int], jobs: list[tuple[int, float]]
-) -> None:
-    before = list(credits)
-    chosen = Balancer(strategy).assign(credits, [job[0] for job in jobs], [job[1] for job in jobs])
-    given_out = Counter(chosen)
-    assert len(chosen) == min(len(jobs), sum(max(credit, 0) for credit in before))
-    assert credits == [credit - given_out[worker] for worker, credit in enumerate(before)]
-    assert all(given_out[worker] <= max(credit, 0) for worker, credit in enumerate(before))
-
-
-@given(strategies, credit_lists, st.lists(st.tuples(priorities, uniforms), min_size=1, max_size=20))
-def test_batch_chooses_as_single_picks_do(strategy: str, credits: list[int], jobs: list[tuple[int, float]]) -> None:
-    single, left, one_by_one = Balancer(strategy), list(credits), []
-    for priority, draw in jobs:
-        worker = single.pick(left, priority, draw)
-        if worker < 0:
-            break
-        left[worker] -= 1
-        one_by_one.append(worker)
-    assert Balancer(strategy).assign(credits, [job[0] for job in jobs], [job[1] for job in jobs]) == one_by_one
-
-
 def test_round_robin_spreads_evenly_whatever_the_credit() -> None:
     balancer = Balancer("round_robin")
     counts = Counter(balancer.pick([1, 50, 7, 20], 5, 0.0) for _ in range(4000))
@@ -69,9 +45,14 @@ def test_round_robin_passes_over_workers_without_credit() -> None:
 
 
 def test_least_loaded_levels_the_credit_before_it_shares() -> None:
-    assert Counter(Balancer("least_loaded").assign([10, 4, 1], [5] * 6)) == {0: 6}
-    assert Counter(Balancer("least_loaded").assign([10, 4, 1], [5] * 10)) == {0: 8, 1: 2}
-    assert Counter(Balancer("least_loaded").assign([10, 4, 1], [5] * 15)) == {0: 10, 1: 4, 2: 1}
+    for jobs, expected in ((6, {0: 6}), (10, {0: 8, 1: 2}), (15, {0: 10, 1: 4, 2: 1})):
+        balancer, credits = Balancer("least_loaded"), [10, 4, 1]
+        chosen = Counter[int]()
+        for _ in range(jobs):
+            worker = balancer.pick(credits, 5, 0.0)
+            credits[worker] -= 1
+            chosen[worker] += 1
+        assert chosen == expected
 
 
 def test_least_loaded_takes_equals_in_turn() -> None:
@@ -86,11 +67,6 @@ def test_random_gives_each_worker_with_credit_the_same_chance() -> None:
     assert set(counts) == {0, 2, 3, 4}
     # Chi-square with 3 degrees of freedom: above 16.3 once in a thousand for a fair choice.
     assert sum((count - 2000) ** 2 / 2000 for count in counts.values()) < 16.3
-
-
-def test_random_batch_needs_a_draw_for_each_job() -> None:
-    with pytest.raises(ValueError, match="1 draws for 2 jobs"):
-        Balancer("random").assign([1, 1], [5, 5], [0.5])
 
 
 def test_priority_sends_urgent_jobs_to_most_credit_and_the_others_in_turn() -> None:

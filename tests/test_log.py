@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zjp.log import REPEATED_EVENTS_MAX, REPEATS_MAX, REPEATS_WINDOW_S, TEXT_MAX, RepeatFilter, configure, event
+from zjp.log import REPEATED_EVENTS_MAX, REPEATS_MAX, REPEATS_WINDOW_S, TEXT_MAX, RepeatFilter, answer, configure, event
 
 pytestmark = pytest.mark.covers("main-path:2")
 
@@ -226,3 +226,13 @@ def test_closed_stderr_of_a_daemon_does_not_stop_configure(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     configure("warning", "auto")
     assert logging.getLogger().level == logging.WARNING
+
+
+def test_what_was_asked_for_is_written_whatever_the_level_and_however_often() -> None:
+    stream = io.StringIO()
+    configure("error", "json", stream)
+    for number in range(REPEATS_MAX + 5):
+        answer(LOG, "dump", number=number)
+    assert [line["number"] for line in lines(stream)] == list(range(REPEATS_MAX + 5))
+    assert {(line["event"], line["level"], line["logger"]) for line in lines(stream)} == {("dump", "info", "zjp.test")}
+    assert "is_asked_for" not in stream.getvalue()

@@ -33,7 +33,6 @@ NOT_SETTINGS = {"NO_COLOR", "EX_CONFIG", "PYTHON_VERSION"}
 """Upper-case words the README may use that are no settings of zjp."""
 SETTINGS_THROUGH = {
     "worker_processes": "process_count",
-    "zmq_advertise": "advertise_address",
     "records_ttl_s": "records_ttl_effective_s",
 }
 """Settings that are read through a property which knows their default."""

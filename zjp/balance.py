@@ -40,22 +40,6 @@ class Balancer:
         """
         return self._choose(self, credits, priority, draw)
 
-    def assign(self, credits: list[int], priorities: Sequence[int], draws: Sequence[float] = ()) -> list[int]:
-        """Workers for a batch, in its order, taking a credit for each. Ends early when credit runs out.
-
-        The answer may thus be shorter than `priorities`. `draws`: one for each job, needed by `random` only.
-        """
-        if self.strategy == "random" and len(draws) < len(priorities):
-            raise ValueError(f"{len(draws)} draws for {len(priorities)} jobs; random needs one for each")
-        choose, chosen = self._choose, []
-        for position, priority in enumerate(priorities):
-            worker = choose(self, credits, priority, draws[position] if draws else 0.0)
-            if worker < 0:
-                break
-            credits[worker] -= 1
-            chosen.append(worker)
-        return chosen
-
     def _round_robin(self, credits: Sequence[int], priority: int, draw: float) -> int:
         count = len(credits)
         worker = self._last

@@ -8,7 +8,7 @@
 
 Because the event's text is constant, lines can be counted and repeats can be told: of one event of one logger the first
 `REPEATS_MAX` in `REPEATS_WINDOW_S` are written, the next one after that says how many were left out. Plain calls (`_log.info(...)`,
-the tasks' own logs) are never left out; their `extra={...}` becomes fields too.
+the tasks' own logs) are never left out; their `extra={...}` becomes fields too. What somebody asked for (`answer`) is always written.
 
 What comes from outside may hold line breaks or terminal controls: everything unprintable is escaped, and further lines (of a
 traceback) are indented, so no value can pass for a line of its own. Fields with the name of a secret, and passwords inside URLs,
@@ -40,13 +40,19 @@ ITEMS_MAX = 100
 
 _SECRET = re.compile(r"passw|secret|token|credential|authorization|private|api_?key|curve_?key|payload", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]{1,500}(?=@)")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "fields"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "fields", "is_asked_for"}
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **fields: Any) -> None:
     """Write one event. `name` is constant text; whatever differs from time to time is a field."""
     if logger.isEnabledFor(level):
         logger.log(level, name, extra={"fields": fields}, stacklevel=2)
+
+
+def answer(logger: logging.Logger, name: str, /, **fields: Any) -> None:
+    """Write one event that somebody asked for just now: whatever the level is, and however often."""
+    extra = {"fields": fields, "is_asked_for": True}
+    logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, name, (), None, extra=extra))
 
 
 def configure(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
@@ -61,9 +67,8 @@ def configure(level: str = "info", format: str = "auto", stream: TextIO | None =
     handler.setFormatter(ConsoleFormatter() if format == "console" else JsonFormatter())
     handler.addFilter(RepeatFilter())
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
+    # In one step: other threads may be logging, and between a removal and an addition their lines would be lost.
+    root.handlers = [*(other for other in root.handlers if not isinstance(other, _Handler)), handler]
     root.setLevel(level.upper())
 
 
@@ -80,7 +85,7 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields = getattr(record, "fields", None)
-        if fields is None:
+        if fields is None or hasattr(record, "is_asked_for"):
             return True
         key = (record.name, record.levelno, record.msg)
         since, count = self._seen.get(key, (record.created, 0))

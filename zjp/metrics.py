@@ -131,7 +131,8 @@ class Counters:
             self.set(name, value, labels)
 
     def observe_many(self, name: str, values: Iterable[float], labels: tuple[str, ...] = ()) -> None:
-        """Count values into a histogram."""
+        """Count values into a histogram. What is below 0 counts as 0: the difference of two looks at a wall clock that was set back
+        meanwhile, and a sum must not fall."""
         bounds = TABLE[name].bounds
         series = self._buckets[name]
         labels = _bounded(name, labels, series)
@@ -140,6 +141,8 @@ class Counters:
             buckets = series[labels] = _Buckets([0] * (len(bounds) + 1))
         # Sorting the batch once and finding each bound in it is several times cheaper than finding each value among the bounds.
         counts, ordered, below = buckets.counts, sorted(values), 0
+        if ordered and ordered[0] < 0:
+            ordered = [max(value, 0.0) for value in ordered]
         for index, bound in enumerate(bounds):
             upto = bisect_right(ordered, bound, below)
             counts[index] += upto - below

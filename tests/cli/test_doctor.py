@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def test_a_healthy_machine_has_nothing_wrong(zjp: Run) -> None:
     told = zjp("doctor", "--json", env={"ZJP_ZMQ_BIND": "tcp://127.0.0.1:*"})
     findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
     assert told.exit_code == 0, findings
-    assert set(findings) == {"settings", "python", "sqlite", "data folder", "disk space", "sockets", "open files", "clock",
+    assert set(findings) == {"settings", "python", "sqlite", "data folder", "disk space", "store", "sockets", "open files", "clock",
                              "application", "node"}  # fmt: skip
     assert findings["application"]["state"] == NOTE
     assert "--app module:app" in findings["application"]["advice"]
@@ -81,6 +83,62 @@ def test_too_little_disk_is_wrong(tmp_path: Path) -> None:
     finding = checks.disk_space(Settings(data_dir=tmp_path, disk_reserve_bytes=1 << 60))
     assert finding.state == WRONG
     assert "DISK_RESERVE" in finding.advice
+
+
+def make_store(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE jobs(id, data)")
+        db.executemany("INSERT INTO jobs VALUES(?, ?)", [(number, "x" * 200) for number in range(2_000)])
+        db.commit()
+
+
+def test_stores_that_are_not_there_yet_are_well(tmp_path: Path) -> None:
+    assert checks.stores(Settings(data_dir=tmp_path)).state == OK
+
+
+def test_sound_stores_are_well_and_nothing_is_left_beside_them(tmp_path: Path) -> None:
+    for name in ("zjp.db", "records.db"):
+        make_store(tmp_path / name)
+    finding = checks.stores(Settings(data_dir=tmp_path))
+    assert (finding.state, finding.found.count("is sound")) == (OK, 2), finding
+    assert {path.name for path in tmp_path.iterdir()} == {"zjp.db", "records.db"}
+
+
+def test_a_store_that_is_open_is_read_as_it_is(tmp_path: Path) -> None:
+    make_store(tmp_path / "zjp.db")
+    with closing(sqlite3.connect(tmp_path / "zjp.db", isolation_level=None)) as node:
+        node.execute("BEGIN IMMEDIATE")
+        node.execute("DELETE FROM jobs")
+        assert checks.stores(Settings(data_dir=tmp_path)).state == OK
+        node.execute("COMMIT")
+        assert node.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("damage", ["a page in the middle", "all of it"])
+def test_a_damaged_store_is_wrong_and_named(tmp_path: Path, damage: str) -> None:
+    make_store(tmp_path / "zjp.db")
+    make_store(tmp_path / "records.db")
+    content = bytearray((tmp_path / "records.db").read_bytes())
+    if damage == "all of it":
+        content[:] = b"no database" * (len(content) // 11)
+    else:
+        content[40_960:45_056] = b"\xff" * 4_096
+    (tmp_path / "records.db").write_bytes(content)
+    finding = checks.stores(Settings(data_dir=tmp_path))
+    assert finding.state == WRONG
+    assert "records.db is damaged" in finding.found
+    assert "zjp.db" in finding.found.partition("is sound")[0]
+    assert "backup" in finding.advice
+
+
+def test_a_store_that_is_too_large_to_look_through_is_said_to_be_skipped(tmp_path: Path) -> None:
+    with (tmp_path / "zjp.db").open("wb") as file:
+        file.truncate(checks.STORE_BYTES_MAX + 1)
+    finding = checks.stores(Settings(data_dir=tmp_path))
+    assert finding.state == NOTE
+    assert "zjp.db" in finding.found
+    assert "skipped" in finding.found
 
 
 def test_files_from_the_future_mean_that_the_clock_was_set_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -14,9 +15,9 @@ import zmq
 from tests.system.running import DidNotStart, RunningNode
 from zjp import Client
 from zjp.errors import Draining, JobFailed, JobRejected, PayloadTooLarge, ZjpError
-from zjp.job import JobState, parse_id
+from zjp.job import JobSpec, JobState, Options, make_id, parse_id
 from zjp.wire.codec import decode_reply, encode
-from zjp.wire.messages import PROTOCOL_VERSION, Envelope, Jobs, Ping, Wait
+from zjp.wire.messages import PROTOCOL_VERSION, Envelope, Jobs, Ping, Pong, Submit, Wait
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:8", "main-path:judged:6")]
 
@@ -207,14 +208,93 @@ def test_sigquit_stops_at_once_and_the_next_life_takes_the_jobs_back(tmp_path: P
             assert client.wait(job.id, timeout=30).status is JobState.COMPLETED
 
 
-def test_state_is_dumped_to_the_log_on_usr1(node: RunningNode) -> None:
-    os.kill(node.pid, signal.SIGUSR1)
-    await_log(node, "dump.state")
+@pytest.mark.covers("settings:SHUTDOWN_GRACE")
+def test_what_is_still_running_after_the_grace_time_is_handed_back_unspent_and_the_node_exits_75(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=1, shutdown_grace="200ms") as node:
+        with node.client() as client:
+            job = client.submit("hold_until", {"path": str(tmp_path / "go")})
+            await_file(tmp_path / "go.started")
+        os.kill(node.pid, signal.SIGTERM)
+        assert node.wait() == 75
+        assert node.events("node.stopped")[0]["all_finished"] is False
+        (tmp_path / "go").touch()
+        node.restart()
+        with node.client() as client:
+            done = client.wait(job.id, timeout=30)
+            assert [attempt.outcome for attempt in done.attempts] == ["completed"]
 
 
-def test_log_level_is_read_again_on_hup(node: RunningNode) -> None:
-    os.kill(node.pid, signal.SIGHUP)
-    await_log(node, "node.reloaded")
+@pytest.mark.covers("cli:signals")
+def test_tasks_state_and_stacks_are_written_on_usr1_each_time_and_whatever_the_level(tmp_path: Path) -> None:
+    job = JobSpec(make_id(1_700_000_000_000, 1, 1), "noop", b"\x80", options=Options(delay_ms=3_600_000))
+    with RunningNode(tmp_path, app=APP, worker_count=1) as node:
+        address = node.address
+        node.stop()
+        node.launch(log_level="error")  # it tells not even that it has started
+        with zmq.Context() as context, context.socket(zmq.DEALER) as waiter:
+            waiter.linger = 0
+            waiter.connect(address)
+            seqs = itertools.count()
+            for requests in ([Submit([job])], [*[Wait([job.id], 60_000)] * 40, Ping()]):
+                for request in requests:
+                    waiter.send_multipart(encode(Envelope(PROTOCOL_VERSION, "zjp", "a-session", 0, next(seqs)), request))
+                assert waiter.poll(20_000)
+                waiter.recv_multipart()  # submitted; then the pong, when the others are under way
+            for count in (1, 2):
+                os.kill(node.pid, signal.SIGUSR1)
+                _await(lambda count=count: len(node.events("dump.state")) == count, 20.0, "no dump")
+        dump = node.events("dump.state")[-1]
+        assert any("_claim_loop" in task for task in dump["tasks"])
+        assert (len(dump["tasks"]), dump["is_claiming"], dump["requests_under_way"]) == (dump["tasks_count"], True, 40)
+        assert dump["tasks_count"] > 40
+        _await(lambda: node.log_text().count("most recent call first") >= 2, 20.0, "no stacks")
+        assert "zjp/node/__main__.py" in node.log_text()
+
+
+@pytest.mark.covers("settings:LOG_LEVEL", "cli:signals")
+def test_log_level_is_read_again_on_hup_by_the_node_and_its_workers(tmp_path: Path) -> None:
+    config = tmp_path / "zjp.toml"
+    config.write_text('log_level = "info"\n')
+    with RunningNode(tmp_path, app=APP, config=config, worker_count=1) as node, node.client() as client:
+        client.submit("log_at", {"level": "debug", "text": "too soon"}).wait(timeout=20)
+        config.write_text('log_level = "debug"\n')
+        os.kill(node.pid, signal.SIGHUP)
+        await_log(node, "node.reloaded")
+        client.submit("log_at", {"level": "debug", "text": "in time"}).wait(timeout=20)
+        await_log(node, "in time")
+        os.kill(node.worker_pids()[0], signal.SIGKILL)
+        await_log(node, "worker.started")  # a line of level debug
+        client.submit("log_at", {"level": "debug", "text": "of a new process"}).wait(timeout=20)
+        await_log(node, "of a new process")
+        assert [line["level"] for line in node.events("in time")] == ["debug"]
+        assert node.events("too soon") == []
+        config.write_text('log_level = "no such"\n')
+        os.kill(node.pid, signal.SIGHUP)
+        await_log(node, "node.not_reloaded")
+
+
+@pytest.mark.covers("settings:CRASH_LIMIT", "settings:JOB_TIMEOUT")
+def test_every_way_to_end_is_counted(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, worker_count=2, crash_limit=1, retry_base_delay="10ms") as node, node.client() as client:
+        jobs = [
+            client.submit("add", {"a": 1}),
+            client.submit("segfault", {}),
+            client.submit("hold_until", {"path": str(tmp_path / "late")}, timeout="300ms", max_retries=1),
+        ]
+        client.wait_all(jobs, timeout=40)
+        running = client.submit("stop_when_told", {"path": str(tmp_path / "told")})
+        await_file(tmp_path / "told.started")
+        running.cancel()
+        assert running.wait(timeout=20).status is JobState.CANCELLED
+        metrics = node.stats()["metrics"]
+        finished = {tuple(series["labels"]): series["value"] for series in metrics["zjp_jobs_finished_total"]["series"]}
+        assert finished == {
+            ("add", "default", "completed"): 1,
+            ("segfault", "default", "failed"): 1,
+            ("hold_until", "default", "failed"): 1,
+            ("stop_when_told", "default", "cancelled"): 1,
+        }
+        assert [series["value"] for series in metrics["zjp_retries_total"]["series"]] == [1]
 
 
 @pytest.mark.covers("settings:WORKER_COUNT", "settings:WORKER_PROCESSES")
@@ -294,7 +374,9 @@ def test_request_repeated_under_way_is_carried_out_once_and_answered_where_it_ca
         reply = decode_reply(second.recv_multipart()[1])
         assert isinstance(reply, Jobs)
         assert [found.status for found in reply.jobs if found is not None] == [JobState.CANCELLED]
-        assert not first.poll(200)
+        first.send_multipart(encode(Envelope(PROTOCOL_VERSION, "zjp", "a-session", 0, 10), Ping()))
+        assert first.poll(20_000)
+        assert isinstance(decode_reply(first.recv_multipart()[1]), Pong)  # and nothing came before it
 
 
 def await_file(path: Path, within_s: float = 20.0) -> None:

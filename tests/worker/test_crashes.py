@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounds import allowed
 from tests.fakes import started, started_pids
 from zjp.wire.messages import ResultKind
 
@@ -42,8 +43,8 @@ async def test_one_segfault_among_a_thousand_jobs_costs_the_others_nothing(desk_
     begun = time.monotonic()
     ids = desk.submit_many([("segfault", {}) if n == 500 else ("echo", {"value": n}) for n in range(1000)])
     bad = ids.pop(500)
-    await desk.until(lambda: len(desk.results) == 999 and desk.dead == [bad], within_s=10)
-    assert time.monotonic() - begun < 10
+    await desk.until(lambda: len(desk.results) == 999 and desk.dead == [bad], within_s=allowed(10))
+    assert time.monotonic() - begun < allowed(10)
     assert {desk.results[job_id].kind for job_id in ids} == {ResultKind.COMPLETED}
     assert set(desk.charges) == {bad}
     assert desk.charges[bad] == 3
@@ -53,7 +54,7 @@ async def test_one_segfault_among_a_thousand_jobs_run_inline_costs_the_others_no
     desk = await desk_of(app="tests.fakes:plain", slots=2, processes=2)
     ids = desk.submit_many([("segfault", {}) if n == 500 else ("echo", {"value": n}) for n in range(1000)])
     bad = ids.pop(500)
-    await desk.until(lambda: len(desk.results) == 999 and desk.dead == [bad], within_s=10)
+    await desk.until(lambda: len(desk.results) == 999 and desk.dead == [bad], within_s=allowed(10))
     assert set(desk.charges) == {bad}
 
 
@@ -144,7 +145,7 @@ async def test_kill_9_charges_the_started_job_and_its_run_again_starts_within_a_
     os.kill(victim, signal.SIGKILL)
     killed_at = time.monotonic()
     await desk.until(lambda: len(started_pids(go)) == 2)
-    assert time.monotonic() - killed_at < 1.0
+    assert time.monotonic() - killed_at < allowed(1.0)
     assert desk.charges == {job_id: 1}
     assert desk.reports[0].pid == victim
     assert "killed by SIGKILL" in desk.reports[0].cause
@@ -196,7 +197,7 @@ async def test_what_a_killed_task_had_started_dies_with_it(desk_of: Open, tmp_pa
     grandchild = int(note.read_text())
     os.kill(desk.pool.states()[0].pid, signal.SIGKILL)
     desk.is_handing_out = False
-    await desk.until(lambda: not is_alive(grandchild), within_s=1)
+    await desk.until(lambda: not is_alive(grandchild), within_s=allowed(1))
 
 
 async def test_a_job_claimed_again_while_its_former_claim_runs_here_waits_for_it(desk_of: Open, tmp_path: Path) -> None:

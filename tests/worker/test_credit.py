@@ -72,3 +72,12 @@ def test_large_payloads_are_weighed_so_that_few_of_them_are_held() -> None:
     assert cost_of_large(9_000, 1 << 20) == 9_000
     assert cost_of_large(40, 1 << 30) == PREFETCH_US
     assert cost_of_large(40, LARGE_BYTES + 1) == 40, "no jump at the border"
+
+
+def test_a_run_time_below_nothing_is_taken_for_nothing() -> None:
+    credit = Credit(slots=1)
+    credit.learn("type", 5_000, 1)
+    credit.learn("type", -3_600_000_000, 1)
+    assert 0 <= (credit.run_us("type") or 0) <= 5_000
+    credit.learn("type", 5_000, 1)
+    assert credit.costs_us["type"] > 1_000, "it has not to make up for it"

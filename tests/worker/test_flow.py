@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounds import allowed
 from tests.fakes import started, started_pids
 from zjp.wire.messages import ResultKind
 from zjp.worker.credit import HELD_MAX
@@ -42,8 +43,8 @@ async def test_short_jobs_are_prefetched_by_the_hundred_and_never_above_the_limi
     desk = await desk_of(app="tests.fakes:plain")
     await warm(desk, "noop")
     seen = []
-    desk.submit_many([("noop", {})] * 20_000)
-    await desk.until(lambda: (seen.append(held_max(desk)), len(desk.results) == 20_004)[1])
+    desk.submit_many([("noop", {})] * 5_000)
+    await desk.until(lambda: (seen.append(held_max(desk)), len(desk.results) == 5_004)[1])
     assert 100 < max(seen) <= HELD_MAX + 1
 
 
@@ -76,7 +77,7 @@ async def test_what_waits_behind_an_unforeseen_long_job_is_called_back_after_100
     ids = desk.submit_many([("hold_until", {"path": go})] + [("echo", {"value": n}) for n in range(300)])
     long, short = ids[0], ids[1:]
     await desk.until(lambda: all(job_id in desk.results for job_id in short))
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < allowed(1.0)
     assert sum(desk.returned.values()) > 50
     assert max(desk.returned.values()) == 1, "nothing more may be put behind the long one"
     assert long not in desk.results
@@ -168,7 +169,7 @@ async def test_a_drain_that_takes_too_long_is_cut_off_and_says_what_it_cut(desk_
     await desk.until(lambda: started(str(tmp_path / "job")).exists())
     begun = time.monotonic()
     assert await desk.pool.stop(0.2) == [(job, 9)]
-    assert 0.2 <= time.monotonic() - begun < 1.5
+    assert 0.2 <= time.monotonic() - begun < allowed(1.5)
     assert desk.reports == []
 
 
@@ -207,6 +208,27 @@ async def test_a_process_that_grew_too_large_is_replaced_and_no_job_is_lost(desk
     assert len(pids) >= 2
     await desk.until(lambda: desk.pool.states()[0].rss_bytes < 400 << 20)
     assert desk.reports == []
+
+
+async def test_an_application_above_the_limit_for_memory_runs_its_jobs_and_is_replaced_ever_more_rarely(
+    desk_of: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No successor would be any smaller."""
+    begun = time.monotonic()
+    desk = await desk_of(app="tests.fakes:plain", max_rss_bytes=8 << 20)
+    (warning,) = [line for line in caplog.records if line.message == "worker.too_large_at_start"]
+    assert warning.levelname == "WARNING"
+    assert "WORKER_MAX_RSS is 8MiB: set it well above" in warning.fields["reason"]  # type: ignore[attr-defined]
+    while (generation := int(desk.pool.states()[-1].name.removeprefix("w0."))) < 4:
+        assert await desk.value(desk.submit("echo", {"value": generation})) == generation
+    assert time.monotonic() - begun > 0.1 + 0.2 + 0.4
+
+
+async def test_an_idle_process_above_the_limit_for_memory_is_left_alone(desk_of: Open) -> None:
+    desk = await desk_of(app="tests.fakes:plain", max_rss_bytes=8 << 20)
+    (child,) = desk.pool._crew.children.values()
+    desk.pool._look(child, time.monotonic() + 3600)
+    assert [(state.name, state.state) for state in desk.pool.states()] == [("w0.1", "ready")]
 
 
 async def test_the_quarantine_process_is_kept_for_the_next_suspect(desk_of: Open) -> None:

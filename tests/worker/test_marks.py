@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.bounds import allowed
 from zjp.worker.marks import MarkFile, read_folder
 
 pytestmark = pytest.mark.covers("main-path:7")
@@ -148,4 +149,4 @@ def test_a_mark_costs_next_to_nothing(path: Path) -> None:
     job_id = os.urandom(16)
     best_s = min(timeit.repeat(lambda: marks.mark(1, job_id, 77), number=10_000, repeat=20)) / 10_000
     marks.close()
-    assert best_s < 1e-6
+    assert best_s < allowed(1e-6)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 from msgspec import structs
 
-from zjp.job import Attempt, JobFault, format_id
+from tests import fakes
+from tests.bounds import allowed
+from zjp.job import Attempt, JobFault, JobSpec, StoredJob, format_id, make_id
 from zjp.retry import RetryPolicy
 from zjp.wire.messages import Result, ResultKind
+from zjp.worker.call import Caller
+from zjp.worker.settings import PoolSettings, child_settings
 
 from .conftest import Open
 
@@ -250,3 +255,18 @@ class _stdout_to_null:  # noqa: N801
 
         os.dup2(self._kept, 1)
         os.close(self._kept)
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_clock_that_is_set_while_a_job_runs_changes_no_run_time(step_s: int) -> None:
+    clock = iter([0])
+    settings = child_settings(
+        PoolSettings(app=""), worker="w", slots=1, inbox="", outbox="", marks_path="", parent_pid=1, folder="", python_path=None
+    )
+    caller = Caller(settings, fakes.plain.tasks, lambda job_id, progress: None, wall_ns=lambda: next(clock))
+    for task, payload in (("noop", {}), ("echo", {"value": 1}), ("fail", {})):
+        clock = iter([1_700_000_000 * 10**9, (1_700_000_000 + step_s) * 10**9])
+        job = StoredJob(JobSpec(make_id(1, 1, 1), task, msgpack.packb(payload)), 1)
+        result = caller.call(1, job, lambda limit_s, function: function())
+        assert result.started_us == 1_700_000_000 * 10**6
+        assert 0 <= result.ended_us - result.started_us < allowed(1_000_000)

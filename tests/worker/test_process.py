@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounds import allowed
 from tests.fakes import started
 
 from .conftest import Open
@@ -114,6 +115,43 @@ async def test_a_temporary_folder_with_a_long_path_is_no_obstacle(
     assert list(deep.iterdir()) == []
 
 
+async def test_the_log_level_changes_in_running_processes_and_in_those_to_come(
+    desk_of: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk = await desk_of(slots=2, processes=2, log_level="warning", log_format="json")
+    logged = ""
+
+    async def write(text: str) -> set[int]:
+        """The processes that were asked to write it."""
+        nonlocal logged
+        jobs = [desk.submit("log_at", {"level": "debug", "text": text}) for _ in range(2)]
+        pids = {await desk.value(job_id) for job_id in jobs}
+        await desk.value(desk.submit("echo", {"value": 0}))
+        logged += capfd.readouterr().err
+        return pids
+
+    await write("too soon")
+    desk.pool.log_as("debug", "json")
+    first = await write("heard")
+    assert ("too soon" in logged, logged.count('"heard"')) == (False, 2)
+    for state in desk.pool.states():
+        os.kill(state.pid, signal.SIGKILL)
+    await desk.until(lambda: len(desk.reports) == 2 and desk.ready_count() == 2)
+    assert not first & await write("also heard")
+    assert logged.count('"also heard"') == 2
+
+
+async def test_a_process_that_was_loading_when_the_log_level_changed_is_told_when_it_is_ready(
+    desk_of: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk = await desk_of(log_level="warning", log_format="json")
+    os.kill(desk.pool.states()[0].pid, signal.SIGKILL)
+    await desk.until(lambda: any(state.state == "starting" for state in desk.pool.states()))
+    desk.pool.log_as("debug", "json")
+    await desk.value(desk.submit("log_at", {"level": "debug", "text": "heard"}))
+    assert '"heard"' in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("app", "reason"),
     [
@@ -195,7 +233,7 @@ async def test_workers_and_what_they_started_are_gone_within_a_second_of_the_nod
         await wait_until(lambda: all(mark.exists() for mark in marks), 20)
         grandchildren = [int(mark.read_text()) for mark in marks] if task == "start_grandchild" else []
         node.kill()
-        await wait_until(lambda: not any(map(is_alive, [*workers, *grandchildren])), 1)
+        await wait_until(lambda: not any(map(is_alive, [*workers, *grandchildren])), allowed(1))
 
 
 async def wait_until(claim: Callable[[], bool], within_s: float) -> None:

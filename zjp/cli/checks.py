@@ -48,6 +48,22 @@ except NoApplication as fault:
 print("tasks:", *sorted(app.tasks))
 """
 """What a worker process does first."""
+STORES = ("zjp.db", "records.db")
+STORE_BYTES_MAX = 1 << 30
+"""A larger file is not looked through: a running node's own log could not be shortened meanwhile, and the doctor is to answer soon."""
+STORE_LIMIT_S = 10.0
+_STORE_PROBE = """
+import sqlite3, sys, time
+end = time.monotonic() + float(sys.argv[2])
+db = sqlite3.connect(sys.argv[1], uri=True, timeout=1.0)
+db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+print(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+"""
+_PASSING = {
+    "interrupted": f"was not looked through within {STORE_LIMIT_S:g} s",
+    "database is locked": "is locked just now",
+}
+"""What says nothing about the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,47 @@ def sqlite_version(_: Settings) -> Finding:
         least = ".".join(map(str, SQLITE_LEAST))
         return Finding("sqlite", WRONG, f"{version}, zjp needs {least}", "use a Python built with a newer SQLite")
     return Finding("sqlite", OK, version)
+
+
+def stores(settings: Settings) -> Finding:
+    """Reads the embedded files as they are, beside a running node as well; writes nothing."""
+    told = [_store(settings.data_dir / name) for name in STORES if (settings.data_dir / name).is_file()]
+    if not told:
+        return Finding("store", OK, "no file yet; the first start makes it")
+    worst = max((state for state, _ in told), key=(OK, NOTE, WRONG).index)
+    advice = {
+        OK: "",
+        NOTE: "run this again later; for a large file run: PRAGMA quick_check, on a copy",
+        WRONG: f"stop the node, restore the file in {settings.data_dir} from a backup, or move it away to start empty",
+    }
+    return Finding("store", worst, ", ".join(found for _, found in told), advice[worst])
+
+
+def _store(path: Path) -> tuple[str, str]:
+    """(state, what was found) of one file."""
+    size_bytes = path.stat().st_size
+    if size_bytes > STORE_BYTES_MAX:
+        return NOTE, f"{path.name} ({size(size_bytes)}) was skipped: it is larger than {size(STORE_BYTES_MAX)}"
+    journal = path.with_name(f"{path.name}-wal")
+    is_open = journal.exists()
+    fault = _store_fault(path, is_open)
+    if fault and not is_open and journal.exists():  # a node has opened it meanwhile
+        fault = _store_fault(path, is_open=True)
+    if not fault:
+        return OK, f"{path.name} ({size(size_bytes)}) is sound"
+    return (NOTE, f"{path.name} {_PASSING[fault]}") if fault in _PASSING else (WRONG, f"{path.name} is damaged: {fault}")
+
+
+def _store_fault(path: Path, is_open: bool) -> str:
+    """Empty: none. A file without a journal is nobody's just now; opened as unchanging it gets none, which would stay behind."""
+    try:
+        done = _probe([_STORE_PROBE, f"{path.absolute().as_uri()}?{'mode=ro' if is_open else 'immutable=1'}", str(STORE_LIMIT_S)])
+    except subprocess.TimeoutExpired:
+        return "interrupted"
+    if done.returncode:
+        return _last_line(done.stderr).rpartition("Error: ")[2]
+    verdict = _last_line(done.stdout)
+    return "" if verdict == "ok" else verdict
 
 
 def open_files(_: Settings) -> Finding:
@@ -191,6 +248,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     sqlite_version,
     data_folder,
     disk_space,
+    stores,
     temporary_folder,
     open_files,
     clock,

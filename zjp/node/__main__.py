@@ -1,7 +1,8 @@
 """`python -m zjp.node [--app module:app] [--setting value ...]`: the daemon. `zjp node` runs this.
 
 Every setting is a flag (`--worker-count 4`). Signals: TERM or INT drain, a second one hands back and stops now; QUIT stops at once and
-leaves the hand-back to the next start; HUP reads the log level again; USR1 writes tasks and state to the log.
+leaves the hand-back to the next start; HUP reads the log level again, for the workers too; USR1 writes tasks and state to the
+log, whatever its level.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import click
 from .. import __version__
 from ..config import TABLE, Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
-from ..log import configure, event
+from ..log import ITEMS_MAX, answer, configure, event
 from .node import Node
 
 SWITCH_S = 0.0002
@@ -32,6 +34,8 @@ they were seen to write nothing for seconds, then everything at once."""
 GC_THRESHOLDS = (50_000, 20, 50)
 """Jobs make no reference cycles, and a window of waiting ones is long-lived: collecting as often as Python does by default cost a tenth
 of the node's time."""
+DUMP_TASKS_MAX, DUMP_CHARS_MAX = ITEMS_MAX, 500
+"""Of tasks in the log on USR1, and of each of them."""
 EX_OK, EX_SOFTWARE, EX_TEMPFAIL = 0, 70, 75
 
 log = logging.getLogger(__name__)
@@ -93,12 +97,7 @@ async def _live(settings: Settings, read_again: Callable[[], Settings]) -> int:
         log.exception("node.not_started")
         return EX_SOFTWARE
     await signals.wait()
-    if node.failure is not None:
-        event(log, logging.ERROR, "node.failed", reason=str(node.failure))
-    all_finished = await signals.drain()
-    if node.failure is not None:
-        return node.failure.exit_code if isinstance(node.failure, ZjpError) else EX_SOFTWARE
-    return EX_OK if all_finished else EX_TEMPFAIL
+    return EX_OK if await signals.drain() else EX_TEMPFAIL
 
 
 class _StoppedEarly(Exception):
@@ -135,11 +134,8 @@ class Signals:
         task.result()
 
     async def wait(self) -> None:
-        asked = asyncio.ensure_future(self._asked.wait())
-        ended = asyncio.ensure_future(self._node.stopped.wait())
-        await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        ended.cancel()
+        """Until TERM or INT."""
+        await self._asked.wait()
 
     async def drain(self) -> bool:
         """The grace time ends early when a second signal comes."""
@@ -170,12 +166,13 @@ class Signals:
             event(log, logging.ERROR, "node.not_reloaded", reason=str(fault))
             return
         configure(settings.log_level, settings.log_format)
+        self._node.log_as(settings.log_level, settings.log_format)
         event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)
 
     def _on_dump(self) -> None:
-        for task in asyncio.all_tasks():
-            event(log, logging.WARNING, "dump.task", task=repr(task))
-        event(log, logging.WARNING, "dump.state", **self._node.state())
+        tasks = asyncio.all_tasks()
+        shown = [repr(task)[:DUMP_CHARS_MAX] for task in islice(tasks, DUMP_TASKS_MAX)]
+        answer(log, "dump.state", **self._node.state(), tasks_count=len(tasks), tasks=shown)
         faulthandler.dump_traceback(all_threads=True)
 
 

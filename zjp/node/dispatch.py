@@ -17,6 +17,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..errors import Unavailable
@@ -27,6 +28,7 @@ from ..wire.messages import Result, TaskInfo
 from ..worker.pool import CrashReport, Pool
 from .outcomes import Judge, released
 from .stats import NodeStats
+from .unserved import Unserved
 
 OUTCOMES_HELD_MAX = 20_000
 """Results that wait for a store that is away, before the node stops claiming."""
@@ -34,8 +36,6 @@ FINISH_MAX = 2_000
 CLAIM_MAX = 1_000
 BELT_S = 1.0
 """A hint may be lost: an idle node claims this often anyway."""
-UNSERVED_GRACE_S = 60.0
-UNSERVED_DELAY_S = (1.0, 15.0)
 STORE_RETRY_S = (0.05, 2.0)
 TEND_MAX = 1_000
 SETTLE_S, SETTLE_HURRY_S = 10.0, 1.0
@@ -66,9 +66,7 @@ class Dispatch:
         self._hurry = asyncio.Event()
         self._next_due_s: float | None = None
         self._version = 0
-        self._unserved_since: dict[bytes, float] = {}
-        self._served: frozenset[str] = frozenset()
-        """By the nodes that share the queue, as last asked."""
+        self._unserved = Unserved()
         self._progress: dict[bytes, bytes] = {}
         self._loops: list[asyncio.Task[None]] = []
 
@@ -170,21 +168,19 @@ class Dispatch:
         tasks = self.tasks
         served = [job for job in jobs if job.spec.type in tasks]
         if len(served) != len(jobs):
-            self._add([self._unserved(job, fence) for job in jobs if job.spec.type not in tasks])
+            self._add([self._refuse_unserved(job, fence) for job in jobs if job.spec.type not in tasks])
         assert self.pool is not None
         if served:
             self.pool.dispatch(fence, served)
 
-    def _unserved(self, job: StoredJob, fence: int) -> Outcome:
-        """A type that this node does not serve goes back unspent; if nobody served it for UNSERVED_GRACE_S, it fails."""
-        now_s = time.monotonic()
-        waited_s = now_s - self._unserved_since.setdefault(job.spec.id, now_s)
-        if waited_s >= UNSERVED_GRACE_S:
-            self._unserved_since.pop(job.spec.id, None)
+    def _refuse_unserved(self, job: StoredJob, fence: int) -> Outcome:
+        """A type that this node does not serve goes back unspent; when nobody has served it for long enough, its jobs fail."""
+        task = job.spec.type
+        delay_s, is_new = self._unserved.seen(task, time.monotonic())
+        if delay_s is None:
             return self._judge.unserved(job, fence, list(self.tasks), int(time.time() * 1000))
-        if waited_s == 0.0:
-            event(log, logging.WARNING, "task.unknown", type=job.spec.type, known=sorted(self.tasks)[:20])
-        delay_s = min(max(waited_s, UNSERVED_DELAY_S[0]), UNSERVED_DELAY_S[1])
+        if is_new:
+            event(log, logging.WARNING, "task.unknown", type=task, known=sorted(self.tasks)[:20])
         return Outcome(fence, job, OutcomeKind.SNOOZE, None, int(delay_s * 1000))
 
     def _saw_version(self, version: int) -> None:
@@ -197,6 +193,7 @@ class Dispatch:
 
     def on_ready(self, tasks: Mapping[str, TaskInfo]) -> None:
         self.tasks = dict(tasks)
+        self._unserved.now_served(self.tasks)
         for task in self.tasks.values():
             if task.queue and "*" not in self._weights and task.queue not in self._weights:
                 event(
@@ -216,7 +213,7 @@ class Dispatch:
 
     def on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
         self._add(self._judge.of_results(items, worker, int(time.time() * 1000)))
-        self._stats.finished(items)
+        self._stats.ran(items)
         self._wake.set()
 
     def on_returned(self, items: Sequence[tuple[StoredJob, int]]) -> None:
@@ -268,9 +265,31 @@ class Dispatch:
         began = time.perf_counter()
         refused = await self._store.finish(batch)
         self._stats.store_took("finish", time.perf_counter() - began)
+        self._count(batch, refused)
         if refused:
             self._stats.add("zjp_fenced_writes_total", len(refused))
             event(log, logging.INFO, "outcome.refused", count=len(refused), reason="the claim no longer holds the job")
+
+    def _count(self, batch: Sequence[Outcome], refused: Sequence[bytes]) -> None:
+        """What was written. Nearly always all of the batch; else what was refused counts for nothing, and what was being cancelled
+        here has become so."""
+        assert self.pool is not None
+        cancelling, accepted = self.pool.cancelling, batch
+        if refused:
+            left = Counter(refused)
+            accepted = []
+            for outcome in batch:
+                if left[outcome.job.spec.id] > 0:
+                    left[outcome.job.spec.id] -= 1
+                    cancelling.discard(outcome.job.spec.id)  # with its lease it lost whoever cancelled it
+                else:
+                    accepted.append(outcome)
+        if cancelling:
+            ended = [outcome for outcome in accepted if outcome.job.spec.id in cancelling]
+            self._stats.cancelled(ended)
+            accepted = [outcome for outcome in accepted if outcome.job.spec.id not in cancelling]
+            cancelling.difference_update([outcome.job.spec.id for outcome in ended])
+        self._stats.settled(accepted)
 
     async def _insist(self, batch: list[Outcome]) -> None:
         """Until it is done: what a worker has done must be written, or refused because the lease was lost meanwhile."""
@@ -330,11 +349,9 @@ class Dispatch:
     async def _tend_once(self) -> None:
         if self._store.is_shared:
             await self._store.publish(sorted(self.tasks))
-            self._served = await self._store.served()
+            self._unserved.now_served(await self._store.served())
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:
             self._stats.add("zjp_leases_expired_total", tended.reaped)
         if tended.promoted or tended.reaped:
             self.wake()
-        if len(self._unserved_since) > 100_000:
-            self._unserved_since.clear()

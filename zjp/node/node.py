@@ -10,25 +10,25 @@ and its claims taken back at once.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import random
-import re
 from collections.abc import Sequence
+from typing import Any
 
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
-from ..job import Limits
 from ..log import event
 from ..queue.store import TURN_S, Life
 from ..records.outbox import OutboxDrain
-from ..retry import RetryPolicy
 from ..worker.marks import read_folder
-from ..worker.pool import Pool, PoolSettings
+from ..worker.pool import Pool
 from .dispatch import Dispatch
 from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
-from .outcomes import Costs, Judge
+from .outcomes import Judge
+from .shares import costs, limits, pool_settings, renew_s
 from .stats import NodeStats
 from .stores import check_durability, make_queue, make_records
 
@@ -43,13 +43,13 @@ log = logging.getLogger(__name__)
 
 
 class Node:
-    """`start`, then `stop` exactly once. `stopped` is set when the node ends by itself, `failure` says why."""
+    """`start`, then `stop` exactly once."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.address = ""
-        self.failure: Exception | None = None
-        self.stopped = asyncio.Event()
+        self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why the application cannot be loaded, when that is found at the start."""
         self._housekeeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -72,7 +72,6 @@ class Node:
             node=self._data.node_id,
             boot=self._data.boot,
             address=self.address,
-            advertise=settings.zmq_advertise or self.address,
             data_dir=str(settings.data_dir),
             durability=self.queue.level.value,
             tasks=len(self.dispatch.tasks),
@@ -120,16 +119,15 @@ class Node:
 
     async def _start_workers(self) -> None:
         settings = self.settings
-        costs = Costs(max_retries=settings.max_retries, retry=retry_policy(settings), crash_limit=settings.crash_limit)
         self.dispatch = Dispatch(
             self.queue,
-            Judge(self._data.node_id, costs, random.random),
+            Judge(self._data.node_id, costs(settings), random.random),
             self.stats,
             weights=dict(settings.queues),
-            renew_s=min(1.0, settings.lease_duration_s / 3),
+            renew_s=renew_s(settings),
         )
         self.pool = Pool(
-            pool_settings(settings, self._data),
+            pool_settings(settings, node=self._data.node_id, folder=self._data.path),
             on_ready=self.dispatch.on_ready,
             on_not_ready=self._on_not_ready,
             on_results=self.dispatch.on_results,
@@ -146,12 +144,12 @@ class Node:
     async def _first_worker(self) -> None:
         """Raises: ConfigError when the application cannot be loaded."""
         await self.pool.start()
-        waits = [asyncio.create_task(event.wait()) for event in (self.dispatch.is_ready, self.stopped)]
+        ready = asyncio.create_task(self.dispatch.is_ready.wait())
+        waits: set[asyncio.Future[Any]] = {ready, self._refusal}
         await asyncio.wait(waits, timeout=FIRST_WORKER_S, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        if self.failure is not None:
-            raise self.failure
+        ready.cancel()
+        if self._refusal.done():
+            raise ConfigError(f"APP={self.settings.app}: {self._refusal.result()}")
         if not self.dispatch.is_ready.is_set():
             raise Unavailable(
                 f"no worker process was ready within {FIRST_WORKER_S:.0f} s; look for what the application does at import"
@@ -159,9 +157,8 @@ class Node:
 
     def _on_not_ready(self, reason: str) -> None:
         """At the first start a wrong APP ends the node; later (a file changed under it) the pool tries again by itself."""
-        if not self.dispatch.is_ready.is_set():
-            self.failure = ConfigError(f"APP={self.settings.app}: {reason}")
-            self.stopped.set()
+        if not self.dispatch.is_ready.is_set() and not self._refusal.done():
+            self._refusal.set_result(reason)
 
     def _open_door(self) -> None:
         settings = self.settings
@@ -169,7 +166,7 @@ class Node:
             node=self._data.node_id,
             boot=self._data.boot,
             cluster=settings.cluster_name,
-            limits=Limits(settings.max_payload_bytes),
+            limits=limits(settings),
             queue=self.queue,
             jobs=self.jobs,
             stats=self.stats,
@@ -241,6 +238,12 @@ class Node:
         if hasattr(self, "pool"):
             self.pool.kill()
 
+    def log_as(self, level: str, format: str) -> None:
+        """LOG_LEVEL and LOG_FORMAT of the worker processes, now and later. (The node's own logging is its process's matter.)"""
+        self.settings = dataclasses.replace(self.settings, log_level=level, log_format=format)
+        if hasattr(self, "pool"):
+            self.pool.log_as(level, format)
+
     def state(self) -> dict[str, object]:
         """For the log, on SIGUSR1."""
         if not hasattr(self, "intake"):
@@ -272,44 +275,3 @@ class Node:
             await self._close_stores()
         self._data.close(clean=not hasattr(self, "queue"))
 
-
-def retry_policy(settings: Settings) -> RetryPolicy:
-    return RetryPolicy(
-        kind="fixed" if settings.retry_policy == "fixed" else "exponential",
-        base_s=settings.retry_base_delay_s,
-        max_s=settings.retry_max_delay_s,
-        multiplier=settings.retry_multiplier,
-        jitter_factor=settings.retry_jitter_factor,
-    )
-
-
-def pool_settings(settings: Settings, data: DataDir) -> PoolSettings:
-    return PoolSettings(
-        app=settings.app or "",
-        node=data.node_id,
-        slots=settings.worker_count,
-        processes=settings.process_count,
-        strategy=settings.load_balancer_strategy,
-        marks_folder=str(data.path / "marks"),
-        max_jobs=settings.worker_max_jobs,
-        max_rss_bytes=settings.worker_max_rss_bytes,
-        cancel_grace_s=settings.cancel_grace_s,
-        job_timeout_s=settings.job_timeout_s,
-        soft_timeout_s=settings.soft_timeout_s,
-        max_retries=settings.max_retries,
-        retry=retry_policy(settings),
-        max_result_bytes=settings.max_result_bytes,
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-        environment=client_environment(settings),
-    )
-
-
-def client_environment(settings: Settings) -> dict[str, str]:
-    """So that a task that submits jobs speaks to its own node, whatever that listens on, unless CLIENT_ADDRESS says otherwise."""
-    found = {"CLUSTER_NAME": settings.cluster_name}
-    if settings.client_address != Settings().client_address:
-        found["CLIENT_ADDRESS"] = ",".join(settings.client_address)
-    elif not settings.zmq_bind.endswith(":*"):
-        found["CLIENT_ADDRESS"] = re.sub(r"//(0\.0\.0\.0|\*)(?=:\d+$)", "//127.0.0.1", settings.zmq_bind).replace("[::]", "[::1]")
-    return found

@@ -35,12 +35,13 @@ class Judge:
     def of_results(self, items: Sequence[tuple[StoredJob, int, Result]], worker: str, now_ms: int) -> list[Outcome]:
         """One batch of one worker. The usual case, a first attempt that completed, is spelt out: it is the node's hottest loop."""
         node, outcomes = self._node, []
+        completed, finish = JobState.COMPLETED, OutcomeKind.FINISH
         for job, fence, result in items:
             if result.kind == _COMPLETED and not job.attempts:
                 started_ms, ended_ms = result.started_us // 1000, result.ended_us // 1000
                 job.attempts = (Attempt(fence, node, worker, started_ms, ended_ms, "completed"),)
-                record = Record(job, JobState.COMPLETED, now_ms, result.data)
-                outcomes.append(Outcome(fence, job, OutcomeKind.FINISH, record))
+                record = Record(job, completed, now_ms, result.data)
+                outcomes.append(Outcome(fence, job, finish, record))
             else:
                 outcomes.append(self.of_result(job, fence, worker, result, now_ms))
         return outcomes

@@ -1,6 +1,7 @@
 """What the node counts, and the one Stats message that tells it all: the table of metrics.py, the workers, the state.
 
-Counting happens once per batch. Gauges are read when somebody asks.
+Counting happens once per batch. Gauges are read when somebody asks. How long attempts ran is counted when they are reported, whatever
+comes of them; that a job is finished or retried only when the store has accepted it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..job import StoredJob
+from ..job import JobState, StoredJob
 from ..metrics import Counters
-from ..queue.store import Backlog, QueueCount
+from ..queue.store import Backlog, Outcome, OutcomeKind, QueueCount
 from ..wire.messages import Result, ResultKind
 from ..worker.pool import WorkerState
 
@@ -44,31 +45,58 @@ class NodeStats:
         if repeated:
             self._counters.add("zjp_submits_repeated_total", repeated)
 
-    def finished(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        """One batch of results: one update per run of jobs of the same kind in it, not per job."""
-        waits_s: list[float] = []
-        runs_s: list[float] = []
-        group: tuple[str, str, int] | None = None
+    def ran(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
+        """One batch of reported attempts: one update per run of jobs of the same kind in it, not per job."""
+        if not items:
+            return
+        task = queue = ""
+        kind, count, first = -1, 0, 0
         for job, _, result in items:
             spec = job.spec
-            if group is None or group[0] != spec.type or group[2] != result.kind or group[1] != spec.queue:
-                if group is not None:
-                    self._finished_alike(group, runs_s)
-                group, runs_s = (spec.type, spec.queue, result.kind), []
-            runs_s.append((result.ended_us - result.started_us) * 1e-6)
-            waits_s.append(result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3)
-        if group is not None:
-            self._finished_alike(group, runs_s)
-            self._counters.observe_many("zjp_job_wait_seconds", waits_s)
+            if result.kind == kind and spec.type == task and spec.queue == queue:
+                count += 1
+            else:
+                self._ran_alike(task, queue, kind, items[first : first + count])
+                task, queue, kind, count, first = spec.type, spec.queue, result.kind, 1, first + count
+        self._ran_alike(task, queue, kind, items[first:] if first else items)
+        waits_s = [result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3 for job, _, result in items]
+        self._counters.observe_many("zjp_job_wait_seconds", waits_s)
 
-    def _finished_alike(self, group: tuple[str, str, int], runs_s: list[float]) -> None:
-        task, queue, kind = group
-        labels = (task if task in self.known_types else UNKNOWN, queue, _OUTCOMES.get(kind, UNKNOWN))
+    def _ran_alike(self, task: str, queue: str, kind: int, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
+        if not items:
+            return
+        runs_s = [(result.ended_us - result.started_us) * 1e-6 for _, _, result in items]
+        labels = (self._shown(task), queue, _OUTCOMES.get(kind, UNKNOWN))
         self._counters.observe_many("job_processing_duration_seconds", runs_s, labels)
-        if kind in (ResultKind.COMPLETED, ResultKind.FAILED):
-            self._counters.add("zjp_jobs_finished_total", len(runs_s), labels)
-        elif kind == ResultKind.RETRY:
-            self._counters.add("zjp_retries_total", len(runs_s))
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        """One batch of outcomes that the store accepted, counted like `ran`."""
+        task = queue = ""
+        what: JobState | OutcomeKind | None = None
+        count = 0
+        for outcome in outcomes:
+            spec, record = outcome.job.spec, outcome.record
+            became = outcome.kind if record is None else record.state
+            if became is what and spec.type == task and spec.queue == queue:
+                count += 1
+            else:
+                self._settled_alike(task, queue, what, count)
+                task, queue, what, count = spec.type, spec.queue, became, 1
+        self._settled_alike(task, queue, what, count)
+
+    def cancelled(self, outcomes: Sequence[Outcome]) -> None:
+        """Those of jobs that the store ended as cancelled, whatever their outcome says. Few: one update each."""
+        for outcome in outcomes:
+            self._settled_alike(outcome.job.spec.type, outcome.job.spec.queue, JobState.CANCELLED, 1)
+
+    def _settled_alike(self, task: str, queue: str, what: JobState | OutcomeKind | None, count: int) -> None:
+        if isinstance(what, JobState):
+            self._counters.add("zjp_jobs_finished_total", count, (self._shown(task), queue, what.value))
+        elif what is OutcomeKind.RETRY:
+            self._counters.add("zjp_retries_total", count)
+
+    def _shown(self, task: str) -> str:
+        return task if task in self.known_types else UNKNOWN
 
     def store_took(self, operation: str, seconds: float) -> None:
         self._counters.observe_many("zjp_store_seconds", (seconds,), (operation,))

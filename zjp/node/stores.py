@@ -21,8 +21,10 @@ from ..records.sqlite import SQLiteRecordStore
 from ..records.store import RecordStore
 
 
-def make_records(settings: Settings, folder: Path) -> RecordStore:
-    """`folder`: DATA_DIR. Raises: ConfigError."""
+def make_records(
+    settings: Settings, folder: Path, *, embedded: Callable[..., RecordStore] = SQLiteRecordStore
+) -> RecordStore:
+    """`folder`: DATA_DIR. `embedded`: who makes the SQLite store. Raises: ConfigError."""
     ttl_s = settings.records_ttl_effective_s
     if settings.mongodb_uri is not None:
         from ..records.mongo import MongoRecordStore
@@ -41,7 +43,7 @@ def make_records(settings: Settings, folder: Path) -> RecordStore:
             ttl_s=ttl_s,
             count_max=settings.records_max,
         )
-    return SQLiteRecordStore(folder / "records.db", ttl_s=ttl_s)
+    return embedded(folder / "records.db", ttl_s=ttl_s)
 
 
 def make_queue(

@@ -256,6 +256,13 @@ class StopWorker(msgspec.Struct, array_like=True, frozen=True, tag=68):
     """Return what has not started, finish what has, then exit 0."""
 
 
+class SetLog(msgspec.Struct, array_like=True, frozen=True, tag=69):
+    """From now on the process logs like this; the words of LOG_LEVEL and LOG_FORMAT. Not answered."""
+
+    level: str
+    format: str
+
+
 # ── worker process to node ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -307,7 +314,8 @@ class ResultKind(IntEnum):
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What became of one started job. Times are Unix us of the worker's clock, for display; `data` is the result as msgpack."""
+    """What became of one started job. `started_us` is Unix us of the worker's clock, `ended_us` that and what passed since by the monotonic
+    clock: their difference is the run time, also when the wall clock was set meanwhile. `data` is the result as msgpack."""
 
     id: bytes
     kind: int
@@ -323,7 +331,6 @@ class Results(msgspec.Struct, array_like=True, frozen=True, tag=99, gc=False):
 
     worker: str
     results: list[Result]
-    rss_bytes: int = 0
 
 
 class Returned(msgspec.Struct, array_like=True, frozen=True, tag=100):
@@ -342,7 +349,7 @@ class Progress(msgspec.Struct, array_like=True, frozen=True, tag=101):
 
 Request = Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
 Reply = SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure
-ToWorker = Run | Recall | StopJobs | StopWorker
+ToWorker = Run | Recall | StopJobs | StopWorker | SetLog
 FromWorker = Ready | NotReady | Results | Returned | Progress
 
 

@@ -36,8 +36,13 @@ OWN_FRAMES = 1
 log = logging.getLogger("zjp.task")
 
 
-def now_us() -> int:
-    return time.time_ns() // 1000
+Start = tuple[int, int]
+"""When a job began: (Unix us, for display; monotonic ns, which its duration is measured by: the wall clock may be set while it runs)."""
+
+
+def end_us(start: Start) -> int:
+    """Now, as Unix us: the start and what has passed since."""
+    return start[0] + (time.monotonic_ns() - start[1]) // 1000
 
 
 def unpack(payload: bytes) -> dict[str, Any]:
@@ -53,23 +58,33 @@ def _no_extension(code: int, data: bytes) -> Any:
 
 
 class Caller:
-    """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped."""
+    """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped.
+    `wall_ns`: the clock that people read."""
 
     def __init__(
-        self, settings: ChildSettings, tasks: Mapping[str, Definition], report: Callable[[bytes, dict[str, Any]], None]
+        self,
+        settings: ChildSettings,
+        tasks: Mapping[str, Definition],
+        report: Callable[[bytes, dict[str, Any]], None],
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.tasks = tasks
         self.cancelled: set[bytes] = set()
-        self._settings, self._report = settings, report
+        self._settings, self._report, self._wall_ns = settings, report, wall_ns
         self._packer = msgpack.Packer(use_bin_type=True, strict_types=False, datetime=False)
         self._soft_s = {
             name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()
         }
 
+    def start(self) -> Start:
+        """Now."""
+        return self._wall_ns() // 1000, time.monotonic_ns()
+
     def call(self, fence: int, job: StoredJob, limited: Callable[[float, Callable[[], Any]], Any]) -> Result:
         """Run a `def` task. `limited(limit_s, function)` calls the function under a soft limit; it is used when the job has one."""
         spec = job.spec
-        started_us = time.time_ns() // 1000
+        start = started_us, began_ns = self._wall_ns() // 1000, time.monotonic_ns()
         try:
             definition = self.tasks[spec.type]
         except KeyError:
@@ -83,10 +98,10 @@ class Caller:
             else:
                 value = self._call_equipped(definition, fence, job, payload, soft_s, limited)
             if value is None:
-                return Result(spec.id, _COMPLETED, started_us, time.time_ns() // 1000)
-            return self.completed(job, value, started_us)
+                return Result(spec.id, _COMPLETED, started_us, started_us + (time.monotonic_ns() - began_ns) // 1000)
+            return self.completed(job, value, start)
         except BaseException as fault:
-            return self.failed(job, fault, started_us)
+            return self.failed(job, fault, start)
         finally:
             if self.cancelled:
                 self.cancelled.discard(spec.id)
@@ -139,9 +154,9 @@ class Caller:
 
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def completed(self, job: StoredJob, value: Any, started_us: int) -> Result:
+    def completed(self, job: StoredJob, value: Any, start: Start) -> Result:
         """The value packed, or why it could not be."""
-        ended_us = now_us()
+        started_us, ended_us = start[0], end_us(start)
         job_id = job.spec.id
         try:
             data = self._packer.pack(value)
@@ -162,9 +177,9 @@ class Caller:
             return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultTooLarge", why))
         return Result(job_id, _COMPLETED, started_us, ended_us, data)
 
-    def failed(self, job: StoredJob, fault: BaseException, started_us: int) -> Result:
+    def failed(self, job: StoredJob, fault: BaseException, start: Start) -> Result:
         """What an exception means for the job."""
-        ended_us = now_us()
+        started_us, ended_us = start[0], end_us(start)
         job_id = job.spec.id
         if isinstance(fault, Snooze):
             return Result(job_id, ResultKind.SNOOZE, started_us, ended_us, delay_ms=_ms(fault.delay_s))
@@ -183,12 +198,12 @@ class Caller:
             "UnknownTask",
             bounded(f"this application has no task {job.spec.type!r}; known tasks: {known}", MESSAGE_CHARS_MAX),
         )
-        now = now_us()
-        return Result(job.spec.id, ResultKind.UNSERVED, now, now, error=fault)
+        now_us, _ = self.start()
+        return Result(job.spec.id, ResultKind.UNSERVED, now_us, now_us, error=fault)
 
-    def stopped(self, job: StoredJob, started_us: int, why: str) -> Result:
+    def stopped(self, job: StoredJob, start: Start, why: str) -> Result:
         """An `async def` task that ended because its job was cancelled."""
-        return Result(job.spec.id, ResultKind.FAILED, started_us, now_us(), error=JobFault("Cancelled", why))
+        return Result(job.spec.id, ResultKind.FAILED, start[0], end_us(start), error=JobFault("Cancelled", why))
 
     def _describe(self, job: StoredJob, fault: BaseException) -> JobFault:
         told = describe(fault, own_frames=OWN_FRAMES)

@@ -28,7 +28,7 @@ from msgspec import structs
 from ..job import JobFault, StoredJob
 from ..transport.pump import set_limits
 from ..wire.codec import encode_worker
-from ..wire.messages import Recall, Run, ToWorker
+from ..wire.messages import Recall, Run, SetLog, ToWorker
 from .credit import PREFETCH_US, floor_us
 from .environment import for_children
 from .marks import MarkFile
@@ -64,6 +64,7 @@ class Child:
         "jobs_max",
         "killed_for",
         "load_us",
+        "logs_as",
         "marks",
         "moved_at",
         "name",
@@ -77,6 +78,7 @@ class Child:
         "slots",
         "socket",
         "started_at",
+        "stays_until",
         "was_ready",
     )
 
@@ -98,12 +100,14 @@ class Child:
         self.is_silent = False
         """Ended or killed on our own account: no crash to tell of."""
         self.killed_for = ""
+        self.logs_as = settings.log_level, settings.log_format
         self.overran: dict[bytes, JobFault] = {}
         """Jobs that it was killed for."""
         self.running: dict[tuple[bytes, int], float] = {}
         """(id, fence) of what its marks show -> monotonic time it was first seen there."""
         self.started_at = self.moved_at = time.monotonic()
-        self.retired_at = 0.0
+        self.retired_at = self.stays_until = 0.0
+        """Monotonic; `stays_until`: it was over WORKER_MAX_RSS before its first job, and is not replaced for that until then."""
         self.marks = MarkFile.create(settings.marks_path, settings.slots)
         self.endpoint = settings.inbox
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PUSH)
@@ -162,6 +166,12 @@ class Child:
         if self.phase is Phase.READY and self.count and not self.is_recalled:
             self.is_recalled = True
             self.send(Recall())
+
+    def log_as(self, level: str, format: str) -> None:
+        """Unless it does already. One that is not ready yet is told when it is."""
+        if self.logs_as != (level, format) and self.phase in (Phase.READY, Phase.RETIRING):
+            self.logs_as = level, format
+            self.send(SetLog(level, format))
 
     def kill(self, why: str) -> None:
         """SIGKILL for it and everything it started. The exit is seen later, like any other."""

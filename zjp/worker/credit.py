@@ -47,8 +47,8 @@ class Credit:
         """By type; a type that is not in here costs PREFETCH_US."""
 
     def learn(self, type: str, total_us: int, count: int) -> None:
-        """`count` jobs of `type` took `total_us` together."""
-        mean_us = total_us / count
+        """`count` jobs of `type` took `total_us` together; less than nothing is taken for nothing."""
+        mean_us = max(total_us, 0) / count
         known_us = self._run_us.get(type)
         if known_us is not None:
             share = count / (count + MEMORY_JOBS)

@@ -3,6 +3,9 @@
 A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; generations of processes follow one another on it. Some
 more seats, with one slot each, are the quarantine's; they are filled on demand only.
 
+A process that is over WORKER_MAX_RSS before its first job would be followed by others of the same size: it runs jobs all the same, and is
+replaced only after a pause that doubles with each such successor.
+
 A process that ends is seen through its pidfd (elsewhere: at the next tick). It is judged SETTLE_S later, when what it had sent before
 its end has been read; its successor is started at once, or, when it died before it was ready, after a pause that doubles.
 """
@@ -18,8 +21,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import zmq
+from msgspec import structs
 
 from ..log import event
+from ..units import show_size
 from ..wire.messages import StopWorker
 from .child import Child, Phase
 from .environment import python_path
@@ -35,6 +40,7 @@ PAUSE_S = (0.1, 15.0)
 FOLDER_CHARS_MAX = 80
 """Of the run folder; a unix socket's whole path may have 107."""
 
+_MIB = 1 << 20
 _IN_PLACE = (Phase.STARTING, Phase.READY)
 
 log = logging.getLogger(__name__)
@@ -158,7 +164,32 @@ class Crew:
 
     def became_ready(self, child: Child) -> None:
         child.became_ready()
-        self.seat_of(child).pause_s = 0.0
+        child.log_as(self._settings.log_level, self._settings.log_format)
+        seat = self.seat_of(child)
+        if self.is_too_large(child):
+            child.stays_until = time.monotonic() + self._longer_pause(seat)
+            event(
+                log,
+                logging.WARNING,
+                "worker.too_large_at_start",
+                worker=child.name,
+                rss_bytes=child.rss_bytes,
+                reason=f"it uses {show_size(-(-child.rss_bytes // _MIB) * _MIB)} before its first job, WORKER_MAX_RSS is "
+                f"{show_size(self._settings.max_rss_bytes)}: set it well above what the application itself needs, or to 0",
+            )
+        else:
+            seat.pause_s = 0.0
+
+    def is_too_large(self, child: Child) -> bool:
+        """Measures it."""
+        rss_bytes = child.measure_rss()
+        return 0 < self._settings.max_rss_bytes < rss_bytes
+
+    def log_as(self, level: str, format: str) -> None:
+        """From now on, all processes and those that follow them."""
+        self._settings = structs.replace(self._settings, log_level=level, log_format=format)
+        for child in self.children.values():
+            child.log_as(level, format)
 
     def tend(self, now: float) -> None:
         """What only time tells: hung starts, hung ends, and deaths where there is no pidfd."""
@@ -200,10 +231,14 @@ class Crew:
 
     def _pause(self, seat: Seat) -> None:
         """The seat stays empty for a while, longer each time. (The quarantine's is filled by whoever needs it.)"""
-        seat.pause_s = min(max(seat.pause_s * 2, PAUSE_S[0]), PAUSE_S[1])
-        seat.not_before = time.monotonic() + seat.pause_s
+        seat.not_before = time.monotonic() + self._longer_pause(seat)
         if not seat.is_quarantine:
             self._later(seat.pause_s + 0.001, lambda: self.fill(seat))
+
+    @staticmethod
+    def _longer_pause(seat: Seat) -> float:
+        seat.pause_s = min(max(seat.pause_s * 2, PAUSE_S[0]), PAUSE_S[1])
+        return seat.pause_s
 
     def _bury(self, child: Child) -> None:
         del self.children[child.name]

@@ -19,8 +19,9 @@ import zmq
 
 from ..errors import WireError
 from ..job import StoredJob
+from ..log import configure
 from ..wire.codec import decode_to_worker
-from ..wire.messages import Recall, Run, StopJobs
+from ..wire.messages import Recall, Run, SetLog, StopJobs
 from .outbox import FLUSH_S, PROGRESS_S, Outbox
 
 Inbound = deque[tuple[int, StoredJob]]
@@ -102,6 +103,8 @@ class Inbox(threading.Thread):
             self._give_back(self._take_all())
         elif isinstance(message, StopJobs):
             self._stop_jobs(message.ids)
+        elif isinstance(message, SetLog):
+            configure(message.level, message.format)
         else:
             self._is_stopping = True
             self._give_back(self._take_all())

@@ -25,7 +25,7 @@ from ..job import StoredJob
 from ..log import event
 from ..task import SoftTimeout
 from ..wire.messages import Result
-from .call import Caller, now_us, unpack
+from .call import Caller, Start, end_us, unpack
 from .inbox import Inbound
 from .limits import ThreadLimits
 from .marks import MarkFile
@@ -33,7 +33,7 @@ from .outbox import FLUSH_S, RESULTS_MAX, Outbox
 
 log = logging.getLogger(__name__)
 
-Start = tuple[int, int, StoredJob]
+Placed = tuple[int, int, StoredJob]
 """(slot, fence, job)"""
 
 
@@ -45,7 +45,7 @@ class MixedRunner:
         self._loop = uvloop.new_event_loop()
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._flush_is_due = False
-        self._to_threads: queue.SimpleQueue[Start] = queue.SimpleQueue()
+        self._to_threads: queue.SimpleQueue[Placed] = queue.SimpleQueue()
         self._limits = ThreadLimits()
         self._threads: list[threading.Thread] = []
         self._idle_threads = threading.Semaphore(0)
@@ -141,18 +141,18 @@ class MixedRunner:
 
     async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
         self._marks.mark(slot, job.spec.id, fence)
-        started_us = now_us()
+        start = self._caller.start()
         try:
-            result = await self._call(fence, job, started_us)
+            result = await self._call(fence, job, start)
         except BaseException as fault:
-            result = self._caller.failed(job, fault, started_us)
+            result = self._caller.failed(job, fault, start)
         self._marks.clear(slot)
         del self._tasks[job.spec.id]
         if self._caller.cancelled:
             self._caller.cancelled.discard(job.spec.id)
         self._reported(result, slot)
 
-    async def _call(self, fence: int, job: StoredJob, started_us: int) -> Result:
+    async def _call(self, fence: int, job: StoredJob, start: Start) -> Result:
         caller = self._caller
         definition = caller.tasks[job.spec.type]
         payload = unpack(job.spec.payload)
@@ -168,14 +168,12 @@ class MixedRunner:
             if limit.has_passed:
                 raise SoftTimeout().with_traceback(fault.__traceback__) from None
             if job.spec.id in caller.cancelled:
-                return caller.stopped(job, started_us, "the job was cancelled while it ran")
+                return caller.stopped(job, start, "the job was cancelled while it ran")
             raise
         finally:
             if timer is not None:
                 timer.cancel()
-        return (
-            Result(job.spec.id, 0, started_us, now_us()) if value is None else caller.completed(job, value, started_us)
-        )
+        return Result(job.spec.id, 0, start[0], end_us(start)) if value is None else caller.completed(job, value, start)
 
     def _pass_limit(self, job_id: bytes, limit: _Limit) -> None:
         limit.has_passed = True

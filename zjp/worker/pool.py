@@ -71,6 +71,8 @@ class Pool:
         on_not_ready: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self.tasks: dict[str, TaskInfo] = {}
+        self.cancelling: set[bytes] = set()
+        """Ids that `cancel` was told of while they were here. Whoever has written what became of one takes it out."""
         self._settings = settings
         self._tell = Callbacks(
             on_ready=on_ready,
@@ -191,6 +193,8 @@ class Pool:
         are not here, or were told before, are passed over."""
         back: Items = []
         for job_id in ids:
+            if job_id in self._ledger.held or job_id in self._ledger.parked:
+                self.cancelling.add(job_id)
             if job_id in self._ledger.parked:
                 back.append(self._ledger.parked.pop(job_id))
             waiting = self._quarantine.withdraw(job_id)
@@ -199,6 +203,10 @@ class Pool:
             else:
                 self._tell_to_stop(job_id)
         self._give_back(back)
+
+    def log_as(self, level: str, format: str) -> None:
+        """LOG_LEVEL and LOG_FORMAT of all processes, and of those to come."""
+        self._crew.log_as(level, format)
 
     def recall(self) -> None:
         """Everything that has not started comes back through `on_returned`."""
@@ -339,10 +347,10 @@ class Pool:
             self._timer = self._loop.call_later(IDLE_TICK_S, self._tick)
 
     def _look(self, child: Child, now: float) -> None:
-        child.measure_rss()
+        is_too_large = self._crew.is_too_large(child)
         if child.count and self._watch.look(child, now, self.tasks):
             child.recall()
-        if 0 < self._settings.max_rss_bytes < child.rss_bytes:
+        if is_too_large and (not child.stays_until or (child.done and now >= child.stays_until)):
             self._recycle(child, f"it uses {child.rss_bytes} bytes, WORKER_MAX_RSS is {self._settings.max_rss_bytes}")
 
     def _recycle(self, child: Child, why: str) -> None:

@@ -1,0 +1,36 @@
+"""What only the records in Redis promise: a bound on their number."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.records.making import make_item as item
+from tests.redis import shared_redis
+from zjp.job import JobFilter
+from zjp.records.redis import RedisRecordStore
+
+pytestmark = pytest.mark.covers("settings:RECORDS_MAX", "redis:nodes")
+
+MOST = 50
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[RedisRecordStore]:
+    made = RedisRecordStore(shared_redis().unix_url, namespace=str(tmp_path), ttl_s=0, count_max=MOST)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_the_oldest_make_room_for_the_newest(records: RedisRecordStore) -> None:
+    items = [item() for _ in range(MOST + 30)]
+    for start in range(0, len(items), 16):
+        await records.append(items[start : start + 16])
+    assert await records.count() == MOST
+    kept = [one.record.job.spec.id for one in items[-MOST:]]
+    page = await records.list(JobFilter(), b"", 500)
+    assert [record.job.spec.id for record in page.records] == kept[::-1]
+    assert await records.get([items[0].record.job.spec.id]) == {}
