@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-PARTS = (("producer", "#8fb8de"), ("node", "#2f6db3"), ("workers", "#f2a541"))
+PARTS = (("producer", "#8fb8de"), ("redis", "#c25450"), ("node", "#2f6db3"), ("workers", "#f2a541"))
 WIDTH, ROW, RUNG, LEFT = 760, 46, 22, 230
 OURS, OTHERS = "#2f6db3", "#b9c3cd"
 

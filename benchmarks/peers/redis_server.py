@@ -16,13 +16,12 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self._process = subprocess.Popen(
-            [
-                "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-                "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
-            ],
-            stdin=subprocess.DEVNULL, stdout=(folder / "redis.log").open("wb"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        command = [
+            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+            "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction",
+        ]  # fmt: skip
+        with (folder / "redis.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.pid = self._process.pid
         deadline = time.monotonic() + START_LIMIT_S
         while not self._answers():

@@ -11,22 +11,29 @@ from .session import Session, costs
 CALLERS = 16
 """Threads or coroutines that enqueue at once, each one job a call."""
 LATENCY_PER_S = 20.0
+ORDERS: dict[str, dict[str, Any]] = {
+    "singly": {"do": "singly", "callers": 1},
+    "callers": {"do": "singly", "callers": CALLERS},
+    "many": {"do": "many"},
+}
+"""The ways to enqueue. Threads of Python are often slower together than one alone, so `both` takes whichever was fastest."""
 
 
 def enqueuing(session: Session, jobs: Jobs) -> dict[str, float]:
     """Into the queue only, nobody takes. Leaves all jobs waiting."""
     figures = {}
-    for name, order, count in (
-        ("singly", {"do": "singly", "callers": 1}, jobs.singly),
-        ("callers", {"do": "singly", "callers": CALLERS}, jobs.callers),
-        ("many", {"do": "many"}, jobs.many),
-    ):
-        if count:
+    for name, order in ORDERS.items():
+        if count := getattr(jobs, name):
             before = session.cpu()
             figures[f"{name}_per_s"] = count / session.ask(**order, count=count)
             after = session.cpu()
             figures[f"{name}_us"] = sum(after[part] - before[part] for part in after) / count * 1e6
     return figures
+
+
+def fastest(figures: dict[str, float]) -> str:
+    """The way of ORDERS that had the highest rate."""
+    return max((name for name in ORDERS if f"{name}_per_s" in figures), key=lambda name: figures[f"{name}_per_s"])
 
 
 def filling_and_drain(session: Session, jobs: Jobs) -> dict[str, float]:
@@ -43,13 +50,12 @@ def filling_and_drain(session: Session, jobs: Jobs) -> dict[str, float]:
     return figures | {f"drain_{name}": value for name, value in cost.items()}
 
 
-def both(session: Session, jobs: Jobs) -> dict[str, float]:
-    """Producer and workers at once, by the peer's fastest way to enqueue."""
+def both(session: Session, jobs: Jobs, way: str) -> dict[str, float]:
+    """Producer and workers at once."""
     target = session.counted() + jobs.both
-    order: dict[str, Any] = {"do": "many"} if jobs.many else {"do": "singly", "callers": CALLERS}
     with costs(session, jobs.both) as cost:
         began = time.monotonic()
-        session.ask(**order, count=jobs.both)
+        session.ask(**ORDERS[way], count=jobs.both)
         rate = jobs.both / (session.until_counted(target) - began)
     return {"both_per_s": rate} | {f"both_{name}": value for name, value in cost.items()}
 
@@ -64,4 +70,5 @@ def latency(session: Session, count: int) -> dict[str, float]:
 
 
 def one_round(session: Session, jobs: Jobs) -> dict[str, float]:
-    return filling_and_drain(session, jobs) | both(session, jobs)
+    filled = filling_and_drain(session, jobs)
+    return filled | both(session, jobs, fastest(filled))

@@ -62,7 +62,9 @@ class Session:
         self.redis: RedisServer | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         self._producer: subprocess.Popen[bytes] | None = None
+        self._groups: list[int] = []
         (self.folder / "counts").mkdir()
+        self._log = (self.folder / "log").open("ab")
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +77,7 @@ class Session:
                 self._producer_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._log(),
+                stderr=self._log,
                 env=self._environment(),
             )
             self._answer()
@@ -94,13 +96,16 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        leaders = [worker.pid for worker in self.workers if worker.poll() is None]
-        everyone = families(leaders)
-        signal_all(everyone, signal.SIGKILL)
+        signal_all(families(worker.pid for worker in self.workers if worker.poll() is None), signal.SIGKILL)
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):  # what a killed supervisor left behind
+                os.killpg(group, signal.SIGKILL)
+        for process in self.workers:
+            process.wait()
         if self._producer is not None:
             self._producer.kill()
-        for process in (*self.workers, *([self._producer] if self._producer else [])):
-            process.wait()
+            self._producer.communicate()
+        self._log.close()
         if self.redis is not None:
             self.redis.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -110,10 +115,17 @@ class Session:
             part.format(bin=bin_folder(self.peer), python=interpreter(self.peer), folder=self.folder, port=self._port)
             for part in command
         ]
-        log = self._log()
-        return subprocess.Popen(
-            filled, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), cwd=self.folder
+        process = subprocess.Popen(
+            filled,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=self._environment(),
+            cwd=self.folder,
+            start_new_session=True,
         )
+        self._groups.append(process.pid)
+        return process
 
     def restart_ended(self) -> None:
         """Those commands whose first process has ended, as a supervisor would."""
@@ -139,9 +151,6 @@ class Session:
     @property
     def _port(self) -> str:
         return str(self.redis.port) if self.redis else ""
-
-    def _log(self) -> Any:
-        return (self.folder / "log").open("ab")
 
     def log_text(self) -> str:
         path = self.folder / "log"
