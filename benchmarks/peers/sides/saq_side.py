@@ -24,7 +24,7 @@ async def hold(context: Any, *, index: int, ms: int) -> None:
 
 
 NAMES = {"noop": (), "stamp": ("sent_ns",), "hold": ("index", "ms")}
-settings = {"queue": queue, "functions": [noop, stamp, hold], "concurrency": 100}
+settings = {"queue": queue, "functions": [noop, stamp, hold], "concurrency": 10}
 
 
 async def open() -> None:
