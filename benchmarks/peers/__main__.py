@@ -31,13 +31,17 @@ def main() -> int:
     parser.add_argument("--peers", help=f"some of {','.join(peer.name for peer in PEERS)}")
     parser.add_argument("--quick", action="store_true", help="few jobs, one round: shows that it works, not how fast")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--no-crash", action="store_true", help="leave out the kill, which is watched for up to 30 s a peer"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/peers"))
     chosen = parser.parse_args()
     try:
         peers = named(chosen.peers)
     except ValueError as fault:
         parser.error(str(fault))
-    report = run_all(peers, rounds_count=1 if chosen.quick else chosen.rounds, quick=chosen.quick)
+    rounds_count = 1 if chosen.quick else chosen.rounds
+    report = run_all(peers, rounds_count=rounds_count, quick=chosen.quick, kills=not chosen.no_crash)
     print("\n" + results.table(report["peers"], report["crash_limit_s"]))
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -46,18 +50,17 @@ def main() -> int:
     return 0 if any("skipped" not in figures for figures in report["peers"].values()) else 1
 
 
-def run_all(peers: list[Peer], *, rounds_count: int, quick: bool) -> dict[str, Any]:
+def run_all(peers: list[Peer], *, rounds_count: int, quick: bool, kills: bool = True) -> dict[str, Any]:
+    """Ctrl-C ends the measuring; what was measured by then is reported."""
     found = {peer.name: prepared(peer) for peer in peers}
     done: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}
-    for number in range(rounds_count):
-        for peer in peers:
-            figures = found[peer.name]
-            if "skipped" not in figures:
-                try:
-                    done[peer.name].append(one(peer, figures, is_first=number == 0, quick=quick))
-                except (TookTooLong, RuntimeError) as fault:
-                    figures["skipped"] = " ".join([str(fault), *getattr(fault, "__notes__", [])])
-                told(peer, figures, done[peer.name], number)
+    try:
+        for _ in range(rounds_count):
+            for peer in peers:
+                if "skipped" not in found[peer.name]:
+                    measure(peer, found[peer.name], done[peer.name], quick=quick, kills=kills)
+    except KeyboardInterrupt:
+        print("interrupted: what follows is what was measured so far", flush=True)
     for peer in peers:
         found[peer.name] |= results.spread(done[peer.name])
     return {
@@ -86,32 +89,34 @@ def prepared(peer: Peer) -> dict[str, Any]:
     return figures
 
 
-def one(peer: Peer, figures: dict[str, Any], *, is_first: bool, quick: bool) -> dict[str, float]:
-    """One round of one peer; in the first one also its latency and its crash, on fresh processes each."""
+def measure(peer: Peer, figures: dict[str, Any], done: list[dict[str, float]], *, quick: bool, kills: bool) -> None:
+    """One round of one peer, into `done`; in its first one also its latency and a kill, into `figures`."""
     jobs = peer.jobs.scaled(QUICK_DIVISOR) if quick else peer.jobs
-    with Session(peer) as session:
-        if is_first:
-            figures |= rounds.latency(session, QUICK_LATENCY_JOBS if quick else LATENCY_JOBS)
-        round_figures = rounds.one_round(session, jobs)
-    if is_first:
+    is_first = not done
+    try:
         with Session(peer) as session:
-            figures["crashes"] = [{"jobs": crash.JOBS, **crash.kill_a_worker(session, CRASH_LIMIT_S)}]
-    return round_figures
+            if is_first:
+                figures |= rounds.latency(session, QUICK_LATENCY_JOBS if quick else LATENCY_JOBS)
+            done.append(rounds.one_round(session, jobs))
+        if is_first and kills:
+            with Session(peer) as session:
+                figures["crashes"] = [{"jobs": crash.JOBS, **crash.kill_a_worker(session, CRASH_LIMIT_S)}]
+    except (TookTooLong, RuntimeError) as fault:
+        figures["skipped"] = " ".join([str(fault), *getattr(fault, "__notes__", [])])
+    told(peer, figures, done)
 
 
-def told(peer: Peer, figures: dict[str, Any], done: list[dict[str, float]], number: int) -> None:
+def told(peer: Peer, figures: dict[str, Any], done: list[dict[str, float]]) -> None:
     if "skipped" in figures:
         print(f"{peer.label}: skipped, {figures['skipped']}", flush=True)
         return
     shown = "  ".join(
         f"{name} {value:,.1f}" for name, value in done[-1].items() if name.endswith(("per_s", "total_us"))
     )
-    print(f"round {number + 1}  {peer.label:18s} {shown}", flush=True)
-    if number == 0:
-        print(
-            f"         p50 {figures['p50_ms']:.2f} ms, p99 {figures['p99_ms']:.2f} ms; crash {figures['crashes'][0]}",
-            flush=True,
-        )
+    print(f"round {len(done)}  {peer.label:18s} {shown}", flush=True)
+    if len(done) == 1:
+        crashes = "".join(f"; kill {kill}" for kill in figures.get("crashes", []))
+        print(f"         p50 {figures['p50_ms']:.2f} ms, p99 {figures['p99_ms']:.2f} ms{crashes}", flush=True)
 
 
 def picture(peers: dict[str, Any]) -> str:

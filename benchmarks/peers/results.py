@@ -34,7 +34,7 @@ def table(peers: dict[str, Figures], limit_s: float) -> str:
     titles = ["", *(title for title, _ in COLUMNS), "killed ran again", "not ended"]
     lines = [titles, ["---"] * len(titles)]
     for figures in peers.values():
-        if "skipped" not in figures:
+        if "drain_per_s" in figures:
             cells = [_cell(figures.get(name)) for _, name in COLUMNS]
             lines.append(
                 [f"{figures['label']} {figures['version']}", *cells, *_crash(figures.get("crashes", []), limit_s)]

@@ -9,9 +9,11 @@ import tally
 from taskiq import SimpleRetryMiddleware
 from taskiq_redis import RedisStreamBroker
 
-broker = RedisStreamBroker(f"redis://127.0.0.1:{os.environ['PEERS_REDIS_PORT']}/0").with_middlewares(
-    SimpleRetryMiddleware(default_retry_count=3)
-)
+# Without socket_timeout=None the Redis client gives up a read after 5 s, also one whose reply arrived while the process was stopped;
+# the jobs in it then wait for the ten minutes after which they are claimed.
+broker = RedisStreamBroker(
+    f"redis://127.0.0.1:{os.environ['PEERS_REDIS_PORT']}/0", socket_timeout=None
+).with_middlewares(SimpleRetryMiddleware(default_retry_count=3))
 
 
 @broker.task("noop")
