@@ -5,7 +5,7 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
-.PHONY: help test lint bench chaos power fuzz demo docs
+.PHONY: help test lint bench peers chaos power fuzz demo docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -20,6 +20,9 @@ lint: ## style, types and import contracts
 
 bench: ## the whole path, latency, memory and the small parts; writes JSON and SVG
 	$(RUN) benchmarks
+
+peers: ## zjp beside Celery, Dramatiq, RQ, arq, taskiq, SAQ, Huey and asynq; needs redis-server and go
+	$(RUN) benchmarks.peers
 
 chaos: ## 1,000 worker kills and 100 node kills, judged by the checker
 	$(RUN) tests.chaos --kills 1000 --node-kills 100

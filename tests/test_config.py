@@ -15,7 +15,7 @@ from zjp.config.kinds import is_loopback
 from zjp.config.load import FILE_MAX_BYTES
 from zjp.config.rules import JOB_BYTES_MAX, MONGODB_JOB_BYTES_MAX, broken_rules
 from zjp.errors import ConfigError
-from zjp.node.outcomes import ATTEMPTS_KEPT
+from zjp.job import ATTEMPTS_KEPT
 from zjp.records.mongo.documents import DATA_BYTES_MAX
 from zjp.wire.messages import MESSAGE_BYTES_MAX
 from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX

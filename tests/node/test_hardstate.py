@@ -55,7 +55,7 @@ def test_the_folder_is_made_for_the_owner_only_and_its_files_too(tmp_path: Path)
     folder = tmp_path / "var" / "zjp"
     data = open_data_dir(folder)
     assert mode_of(folder) == 0o700
-    assert {file.name: mode_of(file) for file in folder.iterdir()} == {"lock": 0o600, "node-id": 0o600, "boot": 0o600}
+    assert {file.name: mode_of(file) for file in folder.iterdir()} == {"lock": 0o600, "node-id": 0o600, "boot": 0o600, "home": 0o600}
     assert data.path == folder
     data.close(clean=True)
     assert mode_of(folder / "clean") == 0o600

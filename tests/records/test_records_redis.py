@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.records.making import make_item as item
+from tests.records.making import make_item
 from tests.redis import shared_redis
 from zjp.job import JobFilter
 from zjp.records.redis import RedisRecordStore
@@ -26,7 +26,7 @@ async def records(tmp_path: Path) -> AsyncIterator[RedisRecordStore]:
 
 
 async def test_the_oldest_make_room_for_the_newest(records: RedisRecordStore) -> None:
-    items = [item() for _ in range(MOST + 30)]
+    items = [make_item(number) for number in range(MOST + 30)]
     for start in range(0, len(items), 16):
         await records.append(items[start : start + 16])
     assert await records.count() == MOST

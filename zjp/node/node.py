@@ -48,6 +48,7 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.address = ""
+        self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the application cannot be loaded, when that is found at the start."""
         self._housekeeping: list[asyncio.Task[None]] = []
@@ -177,11 +178,15 @@ class Node:
 
     async def _ask_stats(self) -> bytes:
         counts = await self.queue.counts()
+        try:
+            self._records_count = await self.records.count()
+        except Unavailable:
+            pass  # as last known: the rest is worth telling
         return self.stats.table(
             counts=counts,
             workers=self.pool.states(),
             backlog=self.queue.backlog(),
-            records_count=await self.records.count(),
+            records_count=self._records_count,
             is_draining=self.intake.is_draining,
         )
 

@@ -22,11 +22,13 @@ from ..job import JobFilter, Record
 from ..redis.address import connections
 from ..redis.lane import Lane
 from ..redis.script import Scripts
+from ..wire.messages import REPLY_BYTES_MAX
 from .store import RecordItem, RecordPage
 
 PACKAGE = "zjp.records"
 SCAN_MAX = 10_000
-CHUNK = 500
+CHUNK_MIN, CHUNK = 16, 500
+"""Records that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
 APPEND_CHUNK = 1_000
 ROW_END = (1 << 53) - 1
 RUN_BYTES = 4
@@ -110,18 +112,20 @@ class RedisRecordStore:
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
         """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
-        below, scanned = _read_cursor(cursor), 0
+        below, scanned, left_bytes, step = _read_cursor(cursor), 0, REPLY_BYTES_MAX, CHUNK_MIN
         records: list[Record] = []
         while True:
-            asked = min(CHUNK, SCAN_MAX - scanned) + 1
+            asked, step = min(step, SCAN_MAX - scanned) + 1, min(step * 4, CHUNK)
             rows, values = await self._scripts("list", _open(self._reading), [below, asked])
             is_last = len(rows) < asked
             for row, value in zip(rows, values if is_last else values[:-1], strict=False):
-                if len(records) == limit:
+                record = _decode(value[RUN_BYTES:])
+                is_wanted = wanted.accepts(record.job, record.state)
+                left_bytes -= len(value) if is_wanted else 0
+                if len(records) == limit or (is_wanted and records and left_bytes < 0):
                     return RecordPage(records, _write_cursor(below), scanned)
                 below, scanned = row, scanned + 1
-                record = _decode(value[RUN_BYTES:])
-                if wanted.accepts(record.job, record.state):
+                if is_wanted:
                     records.append(record)
             if is_last:
                 return RecordPage(records, b"", scanned)

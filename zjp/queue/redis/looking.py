@@ -14,10 +14,13 @@ import msgspec
 
 from ...errors import InvalidJob
 from ...job import JobFilter, JobState, Record, StoredJob
+from ...wire.messages import REPLY_BYTES_MAX
+from ..state import encode_job
 from ..store import SCAN_MAX, Live, LivePage, QueueCount
 from .layout import add_losses, is_finished, later_state, node_of, read_claim, read_job, read_record
 
-CHUNK = 500
+CHUNK_MIN, CHUNK = 16, 500
+"""Jobs that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
 CLAIMED, READY, LATER = range(3)
 RETURNED, LISTED = range(2)
 ONLY_IN = {
@@ -106,6 +109,7 @@ class Listing:
         self.cursor = cursor
         self.jobs: list[Live] = []
         self.scanned = 0
+        self._left_bytes = REPLY_BYTES_MAX
 
     async def run(self) -> LivePage:
         only_in = None if self._wanted.state is None else ONLY_IN.get(self._wanted.state, -1)
@@ -126,16 +130,26 @@ class Listing:
 
     async def _look_at(self, ids: Sequence[bytes], cursors: Sequence[Cursor], places: Callable[[str], bool]) -> bool:
         """False: the page is full; what is behind stays for the next."""
-        for at in range(0, len(ids), CHUNK):
-            found = await self._find(ids[at : at + CHUNK])
-            for one, cursor in zip(found, cursors[at : at + CHUNK], strict=True):
-                if self._is_full:
+        at, step = 0, CHUNK_MIN
+        while at < len(ids):
+            found = await self._find(ids[at : at + step])
+            for one, cursor in zip(found, cursors[at : at + step], strict=True):
+                if self._is_full or not self._take(one, places):
                     return False
                 self.scanned += 1
                 self.cursor = cursor
-                live = one.live
-                if isinstance(live, Live) and places(one.place) and self._wanted.accepts(live.job, live.state):
-                    self.jobs.append(live)
+            at, step = at + step, min(step * 4, CHUNK)
+        return True
+
+    def _take(self, one: Found, places: Callable[[str], bool]) -> bool:
+        """False: it belongs on the page, and there is no room for it."""
+        live = one.live
+        if not isinstance(live, Live) or not places(one.place) or not self._wanted.accepts(live.job, live.state):
+            return True
+        self._left_bytes -= len(encode_job(live.job))
+        if self._left_bytes < 0 and self.jobs:
+            return False
+        self.jobs.append(live)
         return True
 
     async def _claims(self) -> list[tuple[int, Any]]:

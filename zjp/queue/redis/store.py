@@ -57,14 +57,13 @@ from .layout import (
     unique_key,
 )
 from .looking import Looker
+from .purging import Purges
 from .server import examine
 from .standing import Standing
 
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
-PURGE_CHUNK = 1_000
-PURGE_WAIT_S = 0.05
 HELD_LOOK_S = 1.0
 JUMP_MS = 1_000
 VERSION_BITS = 20
@@ -112,7 +111,7 @@ class RedisQueueStore:
         self._fresh = Fresh()
         self._boot = 0
         self._version = 0
-        self._purges: set[asyncio.Task[int]] = set()
+        self._purges = Purges(self._ask, self._limits, self._purged)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,8 +160,7 @@ class RedisQueueStore:
     async def close(self) -> None:
         if not self._lanes:
             return
-        for task in self._purges:
-            task.cancel()
+        self._purges.end()
         try:
             await self._intake.close()
             await self._ask("close", [self._life], "renew")
@@ -177,8 +175,7 @@ class RedisQueueStore:
             await self._hints.close()
             self._hints = None
             self._intake.abandon()
-        for task in self._purges:
-            task.cancel()
+        self._purges.end()
         for lane in lanes.values():
             await lane.abandon()
         await self._address.close()
@@ -217,6 +214,10 @@ class RedisQueueStore:
     def _tell(self, ids: Sequence[bytes]) -> None:
         if ids and self.on_finished is not None:
             self.on_finished(ids)
+
+    def _purged(self, ids: Sequence[bytes], count: int, data_bytes: int) -> None:
+        self._note_backlog(count, data_bytes)
+        self._tell(ids)
 
     def _versioned(self, version: int) -> int:
         return version << VERSION_BITS | self._boot & ((1 << VERSION_BITS) - 1)
@@ -389,33 +390,7 @@ class RedisQueueStore:
             raise InvalidJob(f"queue {queue!r} is one more than the limit of {QUEUES_MAX}; `zjp queues list` shows those there are")
 
     async def purge(self, queue: str) -> int:
-        task = asyncio.create_task(self._purge(queue), name="zjp-queue-purge")
-        self._purges.add(task)
-        task.add_done_callback(self._purges.discard)
-        return await asyncio.shield(task)
-
-    async def _purge(self, queue: str) -> int:
-        """In steps that each leave the queue whole; it takes no more than there was when it began."""
-        known, ready, _ = await self._ask("purge", [queue, b"begin", 0, *self._limits, 0])
-        ended, place = 0, 0
-        is_over = 0 if known else 1
-        while not is_over and ended < ready:
-            count, is_over = await self._purge_step(queue, b"ready", min(PURGE_CHUNK, ready - ended), 0)
-            ended += count
-        while known and place >= 0:
-            count, place = await self._purge_step(queue, b"later", PURGE_CHUNK, place)
-            ended += count
-        return ended
-
-    async def _purge_step(self, queue: str, what: bytes, limit: int, place: int) -> tuple[int, int]:
-        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them."""
-        # Any node may empty the outbox: there is no event to wait for.
-        while len(reply := await self._ask("purge", [queue, what, limit, *self._limits, place])) == 1:  # noqa: ASYNC110
-            await asyncio.sleep(PURGE_WAIT_S)
-        count, rest, out_count, out_bytes, ids = reply
-        self._note_backlog(out_count, out_bytes)
-        self._tell(ids)
-        return count, rest
+        return await self._purges.purge(queue)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
