@@ -6,7 +6,7 @@
     looking.py     by id, lists, counts             standing.py  leadership, users, schedules
     fresh.py       what this node just finished     store.py     RedisQueueStore, which joins them
 
-The keys and why they are so: docs/decisions/0007-redis-layout.md.
+The keys and why they are so: docs/decisions/0008-redis-layout.md.
 """
 
 from .store import RedisQueueStore
