@@ -6,15 +6,18 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scripts import redis_server
+
 from . import latency, machine, micro, waiting, whole_path
 from .plot import bars
-from .running import running_node
+from .running import running_node, running_on_redis
 
 ROUNDS = 7
 
@@ -62,6 +65,10 @@ def run_all(*, quick: bool) -> dict[str, Any]:
                             partial(whole_path.singles, node, jobs=100_000 // scale, coroutines=count), rounds
                         ),
                     )
+    if shutil.which("redis-server") is None:
+        print("redis-server is not installed: the queue in Redis is left out", flush=True)
+    else:
+        _measure_redis(report, scale, rounds)
     with running_node(worker_processes="2", worker_count="2") as node:
         _put(report, "latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "latency at 1000/s", latency.start_latency(node, jobs=10_000 // scale, per_s=1000))
@@ -73,6 +80,22 @@ def run_all(*, quick: bool) -> dict[str, Any]:
     _put(report, "micro, ns", micro.nanoseconds())
     _put(report, "machine after all", machine.speed())
     return report
+
+
+def _measure_redis(report: dict[str, Any], scale: int, rounds: int) -> None:
+    """Queue and records in one Redis, AOF everysec."""
+    with running_on_redis(worker_processes="2", worker_count="2") as node:
+        report["redis"] = redis_server.version()
+        whole_path.sustained(node, jobs=20_000 // scale, batch=100)
+        run = partial(whole_path.sustained, node, jobs=200_000 // scale, batch=100)
+        _put(report, "Redis: whole path, batches of 100", whole_path.rounds(run, rounds))
+        run = partial(whole_path.drain, node, jobs=100_000 // scale, batch=500)
+        _put(report, "Redis: drain of a full queue", whole_path.rounds(run, rounds))
+        run = partial(whole_path.singles, node, jobs=100_000 // scale, coroutines=256)
+        _put(report, "Redis: single submits, 256 coroutines", whole_path.rounds(run, rounds))
+    with running_on_redis(worker_processes="2", worker_count="2") as node:
+        _put(report, "Redis: latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
+        _put(report, "Redis: idle CPU", latency.idle_cpu(node, seconds=20 / scale))
 
 
 def _put(report: dict[str, Any], name: str, figures: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ machine says little, CPU time says what a job costs.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts import redis_server
 from zjp import Client
 from zjp.errors import ZjpError
 
@@ -46,6 +48,8 @@ class Running:
     pid: int
     data_dir: Path
     start_s: float
+    redis_pid: int = 0
+    """Of the server its queue is in; 0: embedded."""
 
     def stats(self) -> dict[str, Any]:
         with Client(self.address) as client:
@@ -56,11 +60,19 @@ class Running:
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds so far: node, workers (all together)."""
-        return {"node": cpu_s(self.pid), "workers": sum(cpu_s(pid) for pid in self.worker_pids())}
+        used = {"node": cpu_s(self.pid), "workers": sum(cpu_s(pid) for pid in self.worker_pids())}
+        return used | ({"redis": cpu_s(self.redis_pid)} if self.redis_pid else {})
 
 
 def finished_count(stats: dict[str, Any]) -> int:
     return int(sum(series["value"] for series in stats["metrics"]["zjp_jobs_finished_total"]["series"]))
+
+
+@contextmanager
+def running_on_redis(**settings: str) -> Iterator[Running]:
+    """The same with its queue and records in a private Redis (AOF everysec)."""
+    with redis_server.running(options=redis_server.DURABLE) as server, running_node(redis_addr=server.unix_url, **settings) as node:
+        yield dataclasses.replace(node, redis_pid=server.pid)
 
 
 @contextmanager

@@ -153,6 +153,16 @@ class RedisServer:
             self._owned.cleanup()
 
 
+DURABLE = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+"""What benchmarks measure with: an append-only file synced each second, no snapshots, nothing evicted."""
+
+
+def version() -> str:
+    """Raises: NotInstalled."""
+    told = subprocess.run([find_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    return next(word.removeprefix("v=") for word in told.split() if word.startswith("v="))
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds of all threads of a process so far, in nanosecond steps."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9

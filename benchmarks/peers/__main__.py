@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scripts import redis_server
+
 from ..plot import ladders
 from . import crash, results, rounds
 from .installing import Missing, install, version
 from .peer import PEERS, Peer, named
-from .redis_server import server_version
 from .session import Session, TookTooLong
 
 ROUNDS, LATENCY_JOBS, CRASH_LIMIT_S = 3, 200, 30.0
@@ -69,7 +70,7 @@ def run_all(peers: list[Peer], *, rounds_count: int, quick: bool, kills: bool = 
             "python": platform.python_version(),
             "system": platform.platform(),
         },
-        "redis": server_version() if any(peer.uses_redis for peer in peers) else None,
+        "redis": redis_server.version() if any(peer.uses_redis for peer in peers) else None,
         "at": time.time(),
         "rounds": rounds_count,
         "crash_limit_s": CRASH_LIMIT_S,

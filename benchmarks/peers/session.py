@@ -25,10 +25,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from scripts.redis_server import DURABLE, RedisServer
+
 from .installing import HERE, bin_folder, interpreter
 from .peer import Peer
 from .processes import families, signal_all, used_s
-from .redis_server import RedisServer
 
 WARM_LIMIT_S = 40.0
 COUNT_LIMIT_S = 120.0
@@ -71,7 +72,9 @@ class Session:
     def __enter__(self) -> Session:
         try:
             if self.peer.uses_redis:
-                self.redis = RedisServer(self.folder / "redis")
+                (self.folder / "redis").mkdir()
+                self.redis = RedisServer(options=DURABLE, folder=self.folder / "redis")
+                self.redis.start()
             self.workers = [self._start(command) for command in self.peer.workers]
             self._producer = subprocess.Popen(
                 self._producer_command(),
