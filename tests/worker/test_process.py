@@ -241,3 +241,20 @@ async def wait_until(claim: Callable[[], bool], within_s: float) -> None:
     while not claim():
         assert time.monotonic() < end, f"not within {within_s} s"
         await asyncio.sleep(0.01)
+
+
+async def test_sockets_of_a_life_that_was_cut_off_go_with_the_next_and_nothing_else(desk_of: Open, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    former, foreign = tmp_path / "zjp-run-former", tmp_path / "precious"
+    for folder in (former, foreign):
+        folder.mkdir()
+        (folder / "file").touch()
+    (marks / "run").write_text(str(former))
+    desk = await desk_of(marks_folder=str(marks))
+    assert (marks / "run").read_text() == desk.pool._run_folder
+    await desk.pool.stop(0.0)
+    assert [path.name for path in marks.iterdir() if path.name == "run"] == []
+    (marks / "run").write_text(str(foreign))
+    await desk_of(marks_folder=str(marks))
+    assert (former.exists(), foreign.exists()) == (False, True)

@@ -94,7 +94,7 @@ class Node:
         marks.mkdir(mode=0o700, exist_ok=True)
         lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
         check_durability(self.queue.level, settings.require_durability)
-        for old in marks.iterdir():
+        for old in marks.glob("*.marks"):
             old.unlink()
         if lost.jobs:
             event(

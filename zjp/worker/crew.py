@@ -13,8 +13,11 @@ its end has been read; its successor is started at once, or, when it died before
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +40,7 @@ START_MAX_S = 60.0
 LEAVE_MAX_S = 5.0
 """A process that was asked to end, and holds nothing any more, is killed after this."""
 PAUSE_S = (0.1, 15.0)
+RUN_PREFIX = "zjp-run-"
 FOLDER_CHARS_MAX = 80
 """Of the run folder; a unix socket's whole path may have 107."""
 
@@ -48,11 +52,20 @@ log = logging.getLogger(__name__)
 
 def make_run_folder() -> str:
     """A folder of our own (0700) with a path short enough for unix sockets."""
-    folder = tempfile.mkdtemp(prefix="zjp-")
+    folder = tempfile.mkdtemp(prefix=RUN_PREFIX)
     if len(folder) > FOLDER_CHARS_MAX:
         os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="zjp-", dir="/tmp")
+        folder = tempfile.mkdtemp(prefix=RUN_PREFIX, dir="/tmp")
     return folder
+
+
+def sweep_run_folder(note: Path) -> None:
+    """Remove the folder of a former life that was cut off, which `note` names. What is not plainly such a folder of our own stays."""
+    with contextlib.suppress(OSError):
+        former = Path(note.read_text())
+        status = former.lstat()
+        if former.name.startswith(RUN_PREFIX) and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+            shutil.rmtree(former, ignore_errors=True)
 
 
 def outbox_of(run_folder: str) -> str:

@@ -25,6 +25,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import zmq
 
@@ -37,7 +38,7 @@ from ..wire.codec import decode_from_worker
 from ..wire.messages import NotReady, Progress, Ready, Result, Results, Returned, StopJobs, TaskInfo
 from .child import Child, Phase
 from .credit import LARGE_BYTES, PREFETCH_US, Credit, cost_of_large
-from .crew import Crew, Seat, make_run_folder, outbox_of
+from .crew import Crew, Seat, make_run_folder, outbox_of, sweep_run_folder
 from .ledger import Items, Ledger
 from .quarantine import Quarantine
 from .reports import Callbacks, CrashReport, Held, WorkerState
@@ -99,7 +100,13 @@ class Pool:
     async def start(self) -> None:
         """Start the processes; `on_ready` or `on_not_ready` follows. Raises: OSError when folder or socket cannot be made."""
         self._loop = asyncio.get_running_loop()
+        self._note = Path(self._settings.marks_folder) / "run" if self._settings.marks_folder else None
+        if self._note is not None:
+            self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sweep_run_folder(self._note)
         self._run_folder = make_run_folder()
+        if self._note is not None:
+            self._note.write_text(self._run_folder)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         outbox = self._context.socket(zmq.PULL)
         set_limits(outbox, linger_ms=0, high_water_mark=0)  # bounded by credit: each message answers a job
@@ -146,6 +153,8 @@ class Pool:
         self._crew.close()
         self._context.term()
         shutil.rmtree(self._run_folder, ignore_errors=True)
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)
 
     # ── what the node asks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
