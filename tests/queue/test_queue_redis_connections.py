@@ -322,7 +322,7 @@ def test_connection_that_was_closed_while_idle_is_made_again_on_the_nodes_own_lo
             lost = [lane._connection._writer.transport for lane in store._lanes.values() if lane._connection is not None]  # type: ignore[attr-defined]
             proxy.cut()
             async with asyncio.timeout(10.0):
-                while not all(transport.is_closing() for transport in lost):
+                while not all(transport.is_closing() for transport in lost):  # noqa: ASYNC110 - a transport has no event for it
                     await asyncio.sleep(0)
             await add(store, *Producer().specs(1))
             assert len(await run_all(store)) == len(ids) + 1
