@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         _parser().error("several nodes, or records elsewhere, need --queue redis")
     if options.store not in (planted_redis if options.queue == "redis" else planted).STORES:
         _parser().error(f"--store {options.store} is no store of --queue {options.queue}")
-    fields = Plan.__dataclass_fields__.keys() - {"limit_s", "busy", "stretch"}
+    fields = Plan.__dataclass_fields__.keys() - {"limit_s", "busy", "stretch", "empty_limit_s"}
     plan = Plan(**{name: getattr(options, name) for name in fields}, limit_s=options.limit or _limit_s(options))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))

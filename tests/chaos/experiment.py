@@ -68,6 +68,7 @@ class Plan:
     """Share of the slots' time that the load asks for; deaths take about as much again."""
     stretch: float = 1.0
     """Factor on how long jobs take."""
+    empty_limit_s: float = EMPTY_LIMIT_S
 
 
 @dataclass
@@ -111,7 +112,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
             faults_s = time.monotonic() - began
             nemesis.until_standing(plan.nodes)
             stage.stop_load()
-            empty_s = _until_empty(stage, nemesis)
+            empty_s = _until_empty(stage, nemesis, plan.empty_limit_s)
         with contextlib.closing(Recorder(stage.histories / "scan.jsonl", "scan")) as recorder:
             listed = _scan(stage, recorder)
         codes = [node.stop() for node in stage.nodes]
@@ -154,8 +155,8 @@ def _haunt(plan: Plan, nemesis: Nemesis, draw: random.Random, deadline: float) -
             MONGO: (plan.mongo_outages, lambda: outages.take_mongo_away(plan.mongo_away_s)),
         }
     while time.monotonic() < deadline:
-        done |= {"worker": toll.started["worker"], "node": toll.started["node"], "zombie": toll.zombies}
-        lefts = [max(0, wanted - done[name]) for name, (wanted, _) in deeds.items()]
+        counted = {"worker": toll.started["worker"], "node": toll.started["node"], "zombie": toll.zombies}
+        lefts = [max(0, wanted - counted.get(name, done[name])) for name, (wanted, _) in deeds.items()]
         if not any(lefts):
             return
         (name,) = draw.choices(list(deeds), lefts)
@@ -167,7 +168,7 @@ def _haunt(plan: Plan, nemesis: Nemesis, draw: random.Random, deadline: float) -
 # ── after them ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _until_empty(stage: Stage, nemesis: Nemesis) -> float:
+def _until_empty(stage: Stage, nemesis: Nemesis, limit_s: float) -> float:
     """Seconds."""
     began = time.monotonic()
     with Client(*stage.addresses, timeout=CALL_LIMIT_S) as client:
@@ -177,9 +178,9 @@ def _until_empty(stage: Stage, nemesis: Nemesis) -> float:
             stats = client.stats()
             if not _live(stats) and not stats["backlog"]["count"]:
                 return time.monotonic() - began
-            if time.monotonic() - began > EMPTY_LIMIT_S:
-                nemesis.toll.complaints.append(f"after {EMPTY_LIMIT_S:g} s without faults {_live(stats)} jobs are left: {stats['queues']}")
-                return EMPTY_LIMIT_S
+            if time.monotonic() - began > limit_s:
+                nemesis.toll.complaints.append(f"after {limit_s:g} s without faults {_live(stats)} jobs are left: {stats['queues']}")
+                return limit_s
             nemesis.rest(LOOK_S)
 
 

@@ -2,8 +2,8 @@
 
 Each producer is a thread with a Client and a history of its own. It submits at a rate that keeps the workers busy for most of the time,
 sometimes repeats itself, cancels, looks, waits, promotes and runs again. The first one is impatient: its calls give up while a node is
-down, so that outcomes stay unknown; the others wait for the node to come back. With --quick only a submit whose id nobody can know waits so:
-all else may need records that are away, and must not hold up the load.
+down, so that outcomes stay unknown; the others wait for the node to come back. With --quick only a submit of new ids waits so: all else may
+need records that are away, and must not hold up the load.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ class Pauses:
     # ── zombies ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def make_zombie(self) -> None:
-        """It counts when something late came; that all of it was refused is for the judge and the figures."""
+        """It counts when something late came; that all of it was refused is for the judge and the figures. Nothing happens when the node's
+        workers run nothing."""
         nemesis = self._nemesis
         node = nemesis.choose_node()
         tail = nemesis.lives.of(node.name)
@@ -98,12 +99,14 @@ class Pauses:
         for one in workers:
             one.look()
         held = {key for one in workers for key in (*one.running, *one.ended) if key not in tail.answered}
-        nemesis.until(lambda: self._have_run_elsewhere(held), ZOMBIE_LIMIT_S, LOOK_EVERY_S)
+        if held:
+            nemesis.until(lambda: self._have_run_elsewhere(held), ZOMBIE_LIMIT_S, LOOK_EVERY_S)
         node.signal(signal.SIGCONT)
         nemesis.say_fault("stop", since, ZOMBIE, node=node.name, pids=[node.number])
-        nemesis.until(lambda: tail.look() or held <= tail.answered, LATE_LIMIT_S, LOOK_EVERY_S)
-        self._toll.others["zombie"] += 1
-        self._toll.zombies += bool(held & tail.refused)
+        if held:
+            nemesis.until(lambda: tail.look() or held <= tail.answered, LATE_LIMIT_S, LOOK_EVERY_S)
+            self._toll.others["zombie"] += 1
+            self._toll.zombies += bool(held & tail.refused)
 
     def _workers_of(self, node: ChaosNode) -> list[WorkerTail]:
         numbers = set(node.children())
@@ -113,4 +116,4 @@ class Pauses:
         nemesis = self._nemesis
         nemesis.mend()
         nemesis.crew.living(nemesis.children())
-        return bool(held) and all(nemesis.crew.latest.get(job, 0) > fence for job, fence in held)
+        return all(nemesis.crew.latest.get(job, 0) > fence for job, fence in held)

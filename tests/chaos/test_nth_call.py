@@ -24,7 +24,6 @@ CASES = [("sqlite", fault) for fault in CALL_FAULTS] + [("redis", fault) for fau
 
 @asynccontextmanager
 async def bench_of(kind: str, folder: Path) -> AsyncIterator[tuple[Bench, FaultProxy | None]]:
-    folder.mkdir()
     bench: Bench
     if kind == "sqlite":
         bench = SQLiteBench(folder)
@@ -36,6 +35,12 @@ async def bench_of(kind: str, folder: Path) -> AsyncIterator[tuple[Bench, FaultP
             yield bench, proxy
             await bench.close()
     await bench.close()
+
+
+def folder_of(tmp_path: Path, nth: int) -> Path:
+    folder = tmp_path / str(nth)
+    folder.mkdir()
+    return folder
 
 
 async def small_life(kind: str, folder: Path, operation: str, nth: int, fault: str) -> bool:
@@ -61,6 +66,6 @@ async def small_life(kind: str, folder: Path, operation: str, nth: int, fault: s
 async def test_fault_on_any_call_breaks_no_promise(tmp_path: Path, kind: str, fault: str, operation: str) -> None:
     for nth in itertools.count(1):
         assert nth <= CALLS_MAX, "a small life does not end"
-        if not await small_life(kind, tmp_path / str(nth), operation, nth, fault):
+        if not await small_life(kind, folder_of(tmp_path, nth), operation, nth, fault):
             break
     assert nth > 2, f"{operation} is hardly called"
