@@ -162,6 +162,13 @@ HEAD = """\
 
 A real node under load; workers and the node itself killed at chosen moments, drained, stopped and started again; then the history is
 judged. How: `tests/chaos/`. The checks: `sims/checkers/`. This page is written by the run:"""
+SHARED_HEAD = """\
+# Chaos on nodes that share a queue
+
+Real nodes on one Redis under load; workers, nodes and Redis itself killed, Redis stopped, connections reset, nodes paused past their lease
+and woken, MongoDB taken away where records are there; then one history of all of them is judged. How: `tests/chaos/`. The checks:
+`sims/checkers/`; a fault of Redis or MongoDB excuses nothing there. Redis syncs its file every second, which a kill -9 of it survives as
+long as it has written: what a power cut takes is in power-cuts.md. This page is written by the run:"""
 MOMENTS_TEXT = """\
 A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), run,
 result (ended, not yet on its way to the store), ack (its report under way to the store)."""
@@ -175,7 +182,7 @@ def markdown(outcome: Outcome) -> str:
     said = f"verdict {'valid' if verdict.is_valid else 'INVALID'}, lost {outcome.lost}, double effects {outcome.double_effects}"
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}"
     parts = [
-        HEAD,
+        HEAD if outcome.shared is None else SHARED_HEAD,
         f"    {command(outcome.plan)}",
         f"**{'NOT GOOD' if faults else 'Good'}**: {said}.",
         *(f"- {fault}" for fault in faults),

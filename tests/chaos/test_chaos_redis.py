@@ -41,7 +41,7 @@ def run_or_skip(plan: Plan, folder: Path) -> Outcome:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.covers("redis:chaos")
+@pytest.mark.covers("chaos:shared")
 def test_killed_workers_nodes_and_redis_zombies_and_resets_lose_nothing_and_double_nothing(folder: Path) -> None:
     plan = Plan(
         kills=10, node_kills=4, drains=1, others=1, seed=1, limit_s=240.0, queue="redis", nodes=3, redis_kills=3, redis_stops=1,
@@ -55,7 +55,7 @@ def test_killed_workers_nodes_and_redis_zombies_and_resets_lose_nothing_and_doub
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.covers("mongo:chaos")
+@pytest.mark.covers("chaos:mongo")
 def test_nothing_waits_for_mongo_while_it_is_away_and_nothing_is_missing_there_afterwards(folder: Path) -> None:
     plan = Plan(kills=1, seed=3, limit_s=60.0, queue="redis", records="mongo", nodes=2, mongo_outages=1, mongo_away_s=4.0)
     outcome = run_or_skip(plan, folder)
@@ -66,6 +66,7 @@ def test_nothing_waits_for_mongo_while_it_is_away_and_nothing_is_missing_there_a
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.covers("chaos:planted")
 @pytest.mark.parametrize(
     ("store", "checks"),
     [
@@ -75,7 +76,7 @@ def test_nothing_waits_for_mongo_while_it_is_away_and_nothing_is_missing_there_a
 )
 def test_checker_catches_a_redis_queue_with_a_planted_bug(folder: Path, store: str, checks: set[str]) -> None:
     plan = Plan(
-        kills=2, zombies=9, seed=7, store=store, queue="redis", nodes=2, limit_s=SHORT_LIMIT_S, stretch=4.0, empty_limit_s=5.0
+        kills=2, zombies=9, seed=7, store=store, queue="redis", nodes=3, limit_s=SHORT_LIMIT_S, stretch=4.0, empty_limit_s=5.0
     )  # fmt: skip
     outcome = run_or_skip(plan, folder)
     assert not outcome.verdict.is_valid

@@ -61,6 +61,7 @@ async def small_life(kind: str, folder: Path, operation: str, nth: int, fault: s
     return faulty.count >= nth
 
 
+@pytest.mark.covers("chaos:calls")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("kind", "fault"), CASES)
 async def test_fault_on_any_call_breaks_no_promise(tmp_path: Path, kind: str, fault: str, operation: str) -> None:
