@@ -104,7 +104,7 @@ class Excuses:
         """When the holder's lease began to count anew: its last renewal before the claim, those after it; then the moment looked at."""
         renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
         born_at = [began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot] or [lease.t]
-        first = bisect_right(renewed_at, lease.t) - 1
+        first = bisect_right(renewed_at, began(lease)) - 1  # it may have been granted as soon as it was asked for
         before = renewed_at[first] if first >= 0 else born_at[0]
         return [before, *renewed_at[first + 1 : bisect_right(renewed_at, until)], until]
 
