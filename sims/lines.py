@@ -227,8 +227,8 @@ class Duty(Line, tag="duty"):
 class Fault(Line, tag="fault"):
     """ok: something was done to the system from `t` to `t1` (a kill: just before and just after the signal).
 
-    `kind`: kill, stop (paused and woken), cut (network), store (store down or slow), drain (told to stop), clock. A clock fault excuses
-    nothing. `pids` and `node` say who was hit; with neither, all were. A killed node: its name, its pid and those of its workers.
+    `kind`: kill, stop (paused and woken), cut (network), store (store down or slow), drain (told to stop), clock. Faults of clock and store
+    excuse nothing. `pids` and `node` say who was hit; with neither, all were. A killed node: its name, its pid and those of its workers.
     """
 
     t1: int

@@ -163,9 +163,15 @@ def _sure_failures(case: Case, excuses: Excuses) -> list[int]:
     for index, run in enumerate(runs):
         if run.fence in raised:
             until = runs[index + 1].t if index + 1 < len(runs) else raised[run.fence] + LATE_NS
-            if not excuses.run_was_hit(run, run.t, until):
+            if not excuses.run_was_hit(run, run.t, until) and not _was_refused_with_cause(case, run.fence, excuses):
                 sure.append(run.fence)
     return sure
+
+
+def _was_refused_with_cause(case: Case, fence: int, excuses: Excuses) -> bool:
+    """Its claim was lost before its report came, so nothing was spent."""
+    refused_at = [end.t for end in case.claim_ends if end.fence == fence and end.type == "fail"]
+    return bool(refused_at) and any(lease.fence == fence and excuses.is_claim_lost(lease, refused_at[-1]) for lease in case.leases)
 
 
 def _within_limit(case: Case, failures: list[int], max_retries: int) -> Iterator[str]:

@@ -13,6 +13,8 @@ from .case import Case, Casebook, began
 
 LATE_NS = 5_000_000_000
 """How long after a pause a woken process may still start what it no longer holds, and how long a report may be under way."""
+EXCUSE_NOTHING = frozenset({"clock", "store"})
+"""A store that was away must have kept what it acknowledged, leases too. Who could not renew for a whole lease is seen to be silent."""
 
 
 class Excuses:
@@ -24,7 +26,7 @@ class Excuses:
         self._by_node: dict[str, list[Fault]] = {}
         self._everywhere: list[Fault] = []
         for fault in book.faults:
-            if fault.kind != "clock":
+            if fault.kind not in EXCUSE_NOTHING:
                 self._file(fault)
         self._doomed_at: dict[int, int] = {}
         for case in book.cases.values():
@@ -35,8 +37,9 @@ class Excuses:
         for opened in book.opens:
             self._opens.setdefault(opened.node, []).append(opened)
         self._lease_ms = max((opened.lease_ms for opened in book.opens), default=0)
+        # A lease counts from the moment the store was asked, at the earliest; one that was lost was so when the answer came, at the latest.
         self._renewed_at = {
-            life: [began(renewal) for renewal in renewals if renewal.type == "ok"]
+            life: sorted(began(renewal) if renewal.type == "ok" else renewal.t for renewal in renewals)
             for life, renewals in book.renewals.items()
         }
 
@@ -89,10 +92,10 @@ class Excuses:
         )
 
     def _was_silent(self, lease: Lease, until: int) -> bool:
-        renewals = self._book.renewals.get((lease.node, lease.boot), [])
-        if any(renewal.type == "fail" and lease.t <= renewal.t and began(renewal) <= until for renewal in renewals):
-            return True
         if not self._lease_ms:
+            renewals = self._book.renewals.get((lease.node, lease.boot), [])
+            if any(renewal.type == "fail" and lease.t <= renewal.t and began(renewal) <= until for renewal in renewals):
+                return True
             return any(reap.t >= lease.t and began(reap) <= until and reap.count for reap in self._book.reaps)
         signs = self._signs_of_life(lease, until)
         return any(b - a >= self._lease_ms * 1_000_000 for a, b in pairwise(signs))
@@ -101,7 +104,7 @@ class Excuses:
         """When the holder's lease began to count anew: its last renewal before the claim, those after it; then the moment looked at."""
         renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
         born_at = [began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot] or [lease.t]
-        first = bisect_right(renewed_at, lease.t) - 1
+        first = bisect_right(renewed_at, began(lease)) - 1  # it may have been granted as soon as it was asked for
         before = renewed_at[first] if first >= 0 else born_at[0]
         return [before, *renewed_at[first + 1 : bisect_right(renewed_at, until)], until]
 

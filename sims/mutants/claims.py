@@ -37,6 +37,24 @@ def a_job_was_granted_while_it_was_held(ops: Ops) -> Ops:
     return [*ops, edited(lease, fence=lease.fence + 1_000, t=end.t + 1, t0=end.t + 1)]
 
 
+@plant("C6", "plain", also="C9")
+def a_lease_was_taken_from_who_had_renewed_in_time(ops: Ops) -> Ops:
+    run = first(ops, Run)
+    lease = first(ops, Lease, lambda line: line.job == run.job)
+    end = first(ops, End, lambda line: line.job == run.job)
+    told = Renew(t=end.t + 1, p=lease.p, type="fail", node=lease.node, boot=lease.boot, t0=end.t + 1)
+    return [*ops, told, edited(lease, fence=lease.fence + 1_000, t=end.t + 2, t0=end.t + 2)]
+
+
+@plant("C6", "pauses", also="C9")
+def a_store_that_was_away_forgot_who_held_a_job(ops: Ops) -> Ops:
+    run = first(ops, Run)
+    lease = first(ops, Lease, lambda line: line.job == run.job)
+    end = first(ops, End, lambda line: line.job == run.job)
+    away = Fault(t=run.t, p="nemesis", type="ok", t1=end.t + 1, kind="store", val="redis kill")
+    return [*ops, away, edited(lease, fence=lease.fence + 1_000, t=end.t + 2, t0=end.t + 2)]
+
+
 @plant("C6", "plain")
 def one_claim_granted_a_job_twice(ops: Ops) -> Ops:
     lease = first(ops, Lease)

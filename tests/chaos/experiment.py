@@ -9,7 +9,8 @@ import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
 from sims.recording import final_word
 from tests.chaos.figures import Figures, measure
+from tests.chaos.mongo_scan import ids_in_mongo
 from tests.chaos.nemesis import CALL_LIMIT_S, Nemesis, Toll
+from tests.chaos.outages import MONGO, REDIS_KILL, REDIS_STOP, RESET, Outages
+from tests.chaos.pauses import Pauses
+from tests.chaos.servers import DATABASE, Servers
+from tests.chaos.shared_figures import SharedFigures, measure_shared
 from tests.chaos.stage import Stage
 from zjp import Client
 from zjp.client.blocking import Job
@@ -42,6 +48,19 @@ class Plan:
     others: int = 0
     """Stops of node and workers, pauses of a queue."""
     clock_jumps: int = 0
+    nodes: int = 1
+    queue: str = "sqlite"
+    records: str = ""
+    """`mongo`, or where the queue is."""
+    redis_kills: int = 0
+    redis_stops: int = 0
+    redis_stop_s: float = 30.0
+    resets: int = 0
+    zombies: int = 0
+    """Those that brought something late."""
+    mongo_outages: int = 0
+    mongo_away_s: float = 60.0
+    fsync: str = "everysec"
     seed: int = 1
     store: str = ""
     limit_s: float = 60.0
@@ -49,6 +68,7 @@ class Plan:
     """Share of the slots' time that the load asks for; deaths take about as much again."""
     stretch: float = 1.0
     """Factor on how long jobs take."""
+    empty_limit_s: float = EMPTY_LIMIT_S
 
 
 @dataclass
@@ -61,7 +81,9 @@ class Outcome:
     empty_s: float
     """From the end of the faults until every queue was empty."""
     damage: list[str] = field(default_factory=list)
-    """What the databases' own check found, and errors in the node's log."""
+    """What the databases' own check found, and errors in the nodes' logs."""
+    shared: SharedFigures | None = None
+    """Of nodes that share a queue."""
 
     @property
     def lost(self) -> int:
@@ -77,24 +99,31 @@ class Outcome:
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
-    """Raises: DidNotStart, AssertionError of the load; the folder keeps the histories and the node's log."""
+    """Raises: DidNotStart, NotInstalled, Missing, AssertionError of the load; the folder keeps the histories and the nodes' logs."""
     draw = random.Random(plan.seed)
-    with Stage(folder, seed=plan.seed, store=plan.store, busy=plan.busy, stretch=plan.stretch) as stage:
+    servers = Servers(folder, has_mongo=plan.records == "mongo", fsync=plan.fsync) if plan.queue == "redis" else None
+    setting = {"seed": plan.seed, "store": plan.store, "busy": plan.busy, "stretch": plan.stretch}
+    with Stage(folder, servers=servers, node_count=plan.nodes, **setting) as stage:  # type: ignore[arg-type]
         with contextlib.closing(Nemesis(stage, draw)) as nemesis:
             stage.start_load()
             nemesis.rest(WARM_UP_S)
             began = time.monotonic()
             _haunt(plan, nemesis, draw, began + plan.limit_s)
             faults_s = time.monotonic() - began
+            nemesis.until_standing(plan.nodes)
             stage.stop_load()
-            empty_s = _until_empty(stage, nemesis)
+            empty_s = _until_empty(stage, nemesis, plan.empty_limit_s)
         with contextlib.closing(Recorder(stage.histories / "scan.jsonl", "scan")) as recorder:
-            _scan(stage, recorder)
-        code = stage.node.stop()
-    if code != 0:
-        nemesis.toll.complaints.append(f"the last node ended with exit code {code} though it was idle")
+            listed = _scan(stage, recorder)
+        codes = [node.stop() for node in stage.nodes]
+        kept = ids_in_mongo(servers.mongo.uri, DATABASE) if servers is not None and servers.mongo is not None else None
+    if any(codes):
+        nemesis.toll.complaints.append(f"the last nodes ended with the exit codes {codes} though they were idle")
     history = load([folder / "h"])
-    return Outcome(plan, judge(history), nemesis.toll, measure(history.ops), faults_s, empty_s, list(_damage(stage)))
+    shared = measure_shared(history.ops, listed, kept) if servers is not None else None
+    return Outcome(
+        plan, judge(history), nemesis.toll, measure(history.ops), faults_s, empty_s, list(_damage(stage, nemesis.toll)), shared
+    )
 
 
 # ── the faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,47 +131,56 @@ def run(plan: Plan, folder: Path) -> Outcome:
 
 def _haunt(plan: Plan, nemesis: Nemesis, draw: random.Random, deadline: float) -> None:
     """Deeds in random order, in the proportions of what is left to do."""
-    left_drains, left_others, left_jumps = plan.drains, plan.others, plan.clock_jumps
-    toll = nemesis.toll
+    toll, pauses = nemesis.toll, Pauses(nemesis)
+    outages = Outages(nemesis, nemesis.stage.servers) if nemesis.stage.servers is not None else None
+    done: Counter[str] = Counter()
+
+    def kill_worker() -> None:
+        nemesis.kill_worker()
+        nemesis.rest(draw.uniform(*WORKER_PAUSE_S))
+
+    deeds: dict[str, tuple[int, Callable[[], None]]] = {
+        "worker": (plan.kills, kill_worker),
+        "node": (plan.node_kills, nemesis.kill_node),
+        "drain": (plan.drains, nemesis.drain),
+        "other": (plan.others, pauses.any),
+        "clock": (plan.clock_jumps, pauses.jump_clock),
+        "zombie": (plan.zombies, pauses.make_zombie),
+    }
+    if outages is not None:
+        deeds |= {
+            REDIS_KILL: (plan.redis_kills, outages.kill_redis),
+            REDIS_STOP: (plan.redis_stops, lambda: outages.stop_redis(plan.redis_stop_s)),
+            RESET: (plan.resets, outages.reset_connections),
+            MONGO: (plan.mongo_outages, lambda: outages.take_mongo_away(plan.mongo_away_s)),
+        }
     while time.monotonic() < deadline:
-        left_kills = max(0, plan.kills - toll.started["worker"])
-        left_node = max(0, plan.node_kills - toll.started["node"])
-        lefts = (left_kills, left_node, left_drains, left_others, left_jumps)
+        counted = {"worker": toll.started["worker"], "node": toll.started["node"], "zombie": toll.zombies}
+        lefts = [max(0, wanted - counted.get(name, done[name])) for name, (wanted, _) in deeds.items()]
         if not any(lefts):
             return
-        (deed,) = draw.choices(("worker", "node", "drain", "other", "clock"), lefts)
-        if deed == "worker":
-            nemesis.kill_worker()
-            nemesis.rest(draw.uniform(*WORKER_PAUSE_S))
-        elif deed == "node":
-            nemesis.kill_node()
-        elif deed == "drain":
-            nemesis.drain()
-            left_drains -= 1
-        elif deed == "other":
-            draw.choice((nemesis.stop_node, nemesis.stop_worker, nemesis.pause_queue))()
-            left_others -= 1
-        else:
-            nemesis.jump_clock()
-            left_jumps -= 1
+        (name,) = draw.choices(list(deeds), lefts)
+        deeds[name][1]()
+        done[name] += 1
+        nemesis.mend()
 
 
 # ── after them ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _until_empty(stage: Stage, nemesis: Nemesis) -> float:
+def _until_empty(stage: Stage, nemesis: Nemesis, limit_s: float) -> float:
     """Seconds."""
     began = time.monotonic()
-    with Client(stage.node.address, timeout=CALL_LIMIT_S) as client:
+    with Client(*stage.addresses, timeout=CALL_LIMIT_S) as client:
         with contextlib.suppress(ZjpError):
             client.resume("side")
         while True:
             stats = client.stats()
             if not _live(stats) and not stats["backlog"]["count"]:
                 return time.monotonic() - began
-            if time.monotonic() - began > EMPTY_LIMIT_S:
-                nemesis.toll.complaints.append(f"after {EMPTY_LIMIT_S:g} s without faults {_live(stats)} jobs are left: {stats['queues']}")
-                return EMPTY_LIMIT_S
+            if time.monotonic() - began > limit_s:
+                nemesis.toll.complaints.append(f"after {limit_s:g} s without faults {_live(stats)} jobs are left: {stats['queues']}")
+                return limit_s
             nemesis.rest(LOOK_S)
 
 
@@ -150,13 +188,15 @@ def _live(stats: dict[str, Any]) -> int:
     return sum(queue[state] for queue in stats["queues"] for state in ("pending", "scheduled", "retrying", "running"))
 
 
-def _scan(stage: Stage, recorder: Recorder) -> None:
-    """The final lines, and the sums of the store and of the metrics."""
+def _scan(stage: Stage, recorder: Recorder) -> Counter[str]:
+    """The final lines, and the sums of the store and of the metrics. Returns how often each id was listed."""
     totals = {"done": 0, "dead": 0, "cancelled": 0}
-    with Client(stage.node.address, timeout=CALL_LIMIT_S) as client:
+    listed: Counter[str] = Counter()
+    with Client(*stage.addresses, timeout=CALL_LIMIT_S) as client:
         since = time.monotonic_ns()
         for job in client.jobs():
             fields = _final_fields(job)
+            listed[job.id] += 1
             if fields["val"] in totals:
                 totals[fields["val"]] += 1
             recorder.write("final", "ok", **fields)
@@ -169,6 +209,7 @@ def _scan(stage: Stage, recorder: Recorder) -> None:
     }
     metrics = {**live, **_gauges(stats)}
     recorder.write("scan", "ok", **live, **totals, t0=since, drained=True, metrics=metrics)
+    return listed
 
 
 def _gauges(stats: dict[str, Any]) -> dict[str, int]:
@@ -192,13 +233,17 @@ def _final_fields(job: Job) -> dict[str, Any]:
     return {"job": job.id, "val": final_word(job.status), "key": job.payload["key"], "retries": job.retry_count, "attempts": attempts}
 
 
-def _damage(stage: Stage) -> Iterator[str]:
-    """What SQLite's own check says of the files, once nobody has them; what the node itself called an error, in any of its lives."""
-    for line in stage.node.log_text().splitlines():
-        if line.startswith("Traceback") or '"level": "error"' in line or '"level":"error"' in line:
-            yield f"node.log: {line[:300]}"
+def _damage(stage: Stage, toll: Toll) -> Iterator[str]:
+    """What SQLite's own check says of the files, once nobody has them; what a node itself called an error, in any of its lives."""
+    for node in stage.nodes:
+        for line in node.log_text().splitlines():
+            is_error = line.startswith("Traceback") or '"level": "error"' in line or '"level":"error"' in line
+            if is_error and not (toll.failed_starts and "node.not_started" in line):
+                yield f"{node.log_path.relative_to(stage.folder)}: {line[:300]}"
+    if stage.servers is not None:
+        return
     for name in DATABASES:
-        with contextlib.closing(sqlite3.connect(stage.node.data_dir / name)) as db:
+        with contextlib.closing(sqlite3.connect(stage.nodes[0].data_dir / name)) as db:
             answer = [row[0] for row in db.execute("PRAGMA integrity_check")]
         if answer != ["ok"]:
             yield f"{name}: {answer[:3]}"

@@ -50,7 +50,7 @@ class Figures:
 
 def measure(ops: Sequence[Line]) -> Figures:
     book = Casebook(ops)
-    runs = _Runs(book)
+    runs = Runs(book)
     reruns: dict[str, list[float]] = {"calm": [], "storm": [], "node": []}
     for fault in book.faults:
         if fault.kind == "kill":
@@ -70,7 +70,7 @@ def measure(ops: Sequence[Line]) -> Figures:
     )
 
 
-class _Runs:
+class Runs:
     """All runs, by process and by time."""
 
     def __init__(self, book: Casebook) -> None:
@@ -117,7 +117,7 @@ def _was_told(case: Case, run: Run, t: int) -> bool:
     return any(end.fence == run.fence and end.type in ("ok", "fail") and end.t < t for end in case.claim_ends)
 
 
-def _drain_cost(book: Casebook, runs: _Runs) -> tuple[int, int]:
+def _drain_cost(book: Casebook, runs: Runs) -> tuple[int, int]:
     """(jobs that drains cut off and handed back, those of them whose next run counts as another attempt)."""
     handed_back = spent = 0
     for fault in book.faults:

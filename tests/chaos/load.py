@@ -2,7 +2,8 @@
 
 Each producer is a thread with a Client and a history of its own. It submits at a rate that keeps the workers busy for most of the time,
 sometimes repeats itself, cancels, looks, waits, promotes and runs again. The first one is impatient: its calls give up while a node is
-down, so that outcomes stay unknown; the others wait for the node to come back.
+down, so that outcomes stay unknown; the others wait for the node to come back. With --quick only a submit of new ids waits so: all else may
+need records that are away, and must not hold up the load.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from zjp.job import FINAL_STATES, format_id, make_id
 from zjp.wire.messages import SubmitKind
 
 PRODUCERS = 3
-IMPATIENT_S, PATIENT_S = 1.0, 20.0
+IMPATIENT_S, PATIENT_S, QUICK_S = 1.0, 20.0, 2.0
 BACKLOG_MAX = 150
 """More ready jobs than this, and the producers pause: a run measures faults, not queueing."""
 BACKLOG_LOOK_S = 0.3
@@ -41,10 +42,12 @@ class Producer(threading.Thread):
     def __init__(self, index: int, options: argparse.Namespace, ends: threading.Event) -> None:
         name = f"c{index}"
         super().__init__(name=name)
-        self._address, self._stretch, self._ends = options.address, options.stretch, ends
+        self._addresses, self._stretch, self._ends = options.address.split(","), options.stretch, ends
+        self._draw = random.Random(options.seed * PRODUCERS + index)
+        self._draw.shuffle(self._addresses)
         self._per_s = SLOTS * 1000 / (MEAN_MS * options.stretch) * options.busy / PRODUCERS
         self._timeout_s = PATIENT_S if index else IMPATIENT_S
-        self._draw = random.Random(options.seed * PRODUCERS + index)
+        self._quick_s = min(self._timeout_s, QUICK_S) if options.quick else self._timeout_s
         self._session = self._draw.getrandbits(42)
         self._recorder = Recorder(options.folder / "h" / f"{name}.jsonl", name)
         self._count = 0
@@ -59,7 +62,10 @@ class Producer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Client(self._address, timeout=self._timeout_s) as self._client:
+            with (
+                Client(*self._addresses, timeout=self._timeout_s) as self._patient,
+                Client(*self._addresses, timeout=self._quick_s) as self._client,
+            ):
                 while not self._ends.wait(self._pause_s()):
                     self._act()
         except BaseException as fault:
@@ -122,7 +128,8 @@ class Producer(threading.Thread):
             fields["job"] = own["id"]
         self._recorder.write("submit", "invoke", **fields)
         try:
-            job = self._client.submit(wish.type, wish.payload, **wish.options, **own)
+            client = self._client if own else self._patient
+            job = client.submit(wish.type, wish.payload, **wish.options, **own)
         except (JobRejected, Unavailable) as fault:
             self._recorder.write("submit", "fail", **fields, why=repr(fault)[:300])
         except OutcomeUnknown:
@@ -146,7 +153,7 @@ class Producer(threading.Thread):
         fields = [self._fields(wish) for wish in wishes]
         self._say("submit", "invoke", fields)
         try:
-            jobs = self._client.submit_many([JobRequest(wish.type, wish.payload, wish.options) for wish in wishes])  # type: ignore[arg-type]
+            jobs = self._patient.submit_many([JobRequest(wish.type, wish.payload, wish.options) for wish in wishes])  # type: ignore[arg-type]
         except (JobRejected, Unavailable) as fault:
             self._say("submit", "fail", [{**one, "why": repr(fault)[:300]} for one in fields])
         except OutcomeUnknown:
@@ -237,7 +244,8 @@ class Producer(threading.Thread):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.load")
-    parser.add_argument("--address", required=True)
+    parser.add_argument("--address", required=True, help="of one node, or of several with commas in between")
+    parser.add_argument("--quick", action="store_true", help="only submits of new jobs wait for nodes that do not answer")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--busy", type=float, default=0.45, help="share of the slots' time that is asked for")

@@ -1,4 +1,5 @@
-"""The nemesis: kills workers and the node at chosen moments, stops, drains and pauses, and writes each fault into the history.
+"""The nemesis: kills workers and nodes at chosen moments, drains them, brings them back, and writes each fault into the history. What does
+not kill is in pauses.py, what befalls the servers that nodes share in outages.py.
 
 A moment is hit by following the histories of victim and node while they are written (tails.py), looking every LOOK_S:
 
@@ -8,6 +9,9 @@ A moment is hit by following the histories of victim and node while they are wri
 
 After each kill the same tails tell what it hit, so the nemesis aims at what was hit least. The final count is the checker's, from the whole
 history. A fault's line spans the signal and the end of the last process hit, since what dies may still do something in between.
+
+One node is up again when a method returns. Of several the one that was killed stays away for a while, sometimes longer than its lease
+lasts, so that the others take over; `mend` brings back whose time has come.
 """
 
 from __future__ import annotations
@@ -24,13 +28,12 @@ from typing import Any
 from sims.history import Recorder
 from tests.chaos.figures import CALM
 from tests.chaos.jobs import SLOTS
-from tests.chaos.planted import move_clock
 from tests.chaos.processes import Grip, grips_on, until_all_ended
-from tests.chaos.stage import NODE, ORPHAN_LIMIT_S, Stage
-from tests.chaos.tails import ClientTail, Crew, NodeTail, WorkerTail
-from tests.system.running import DidNotStart
+from tests.chaos.stage import ORPHAN_LIMIT_S, SHARED_LEASE_S, ChaosNode, Stage
+from tests.chaos.tails import ClientTail, Crew, Lives, WorkerTail
+from tests.system.running import START_LIMIT_S, DidNotStart
 from zjp import Client
-from zjp.errors import ZjpError
+from zjp.errors import StoreUnavailable
 
 LOOK_S = 0.0003
 LOOK_EVERY_S = 0.05
@@ -42,11 +45,9 @@ WORKER_AIMS = ("run", "result", "ack", "any")
 NODE_AIMS = ("claim", "run", "result", "ack", "submit", "any", "start", "drain")
 CALM_SHARE = 0.7
 CALM_LIMIT_S = 5.0
-PAUSE_S = (0.05, 0.3)
-STOP_S = (0.05, 1.2)
-CLOCK_STEP_S, CLOCK_STEPS, CLOCK_PAUSE_S = 2.5, 24, 0.06
-"""60 s in steps that no store can tell from its own thread being slow."""
 CALL_LIMIT_S = 30.0
+AWAY_S, LONG_AWAY_S = (0.0, 1.0), (SHARED_LEASE_S + 0.5, SHARED_LEASE_S + 3.0)
+LONG_AWAY_SHARE = 0.4
 
 
 @dataclass
@@ -61,46 +62,65 @@ class Toll:
     orphan_s: list[float] = field(default_factory=list)
     drain_s: list[float] = field(default_factory=list)
     drain_codes: Counter[int] = field(default_factory=Counter)
+    failed_starts: int = 0
+    """Of nodes whose Redis was away."""
+    zombies: int = 0
+    """Those that brought something late."""
     complaints: list[str] = field(default_factory=list)
 
 
 class Nemesis:
-    """One deed at a time; when a method returns, the node is up again."""
+    """One deed at a time. `crew`, `lives`: what the histories of workers and nodes say."""
 
     def __init__(self, stage: Stage, draw: random.Random) -> None:
         self.toll = Toll()
-        self._stage, self._node, self._draw = stage, stage.node, draw
+        self.stage, self.draw = stage, draw
+        self.crew = Crew(stage.histories)
+        self.lives = Lives()
         self._recorder = Recorder(stage.histories / "nemesis.jsonl", "nemesis")
-        self._crew = Crew(stage.histories)
-        self._node_tail = NodeTail(stage.node.history_path)
+        for node in stage.nodes:
+            self.lives.begin(node.name, node.history_path)
+        self._due: dict[ChaosNode, float] = {}
+        """Nodes that are away -> when they are to be launched."""
+        self._launched: dict[ChaosNode, float] = {}
+        """Nodes that do not answer yet -> since when."""
         self._aims: Counter[str] = Counter()
         self._never = threading.Event()
 
     def close(self) -> None:
-        self._crew.close()
-        self._node_tail.close()
+        self.crew.close()
+        self.lives.close()
         self._recorder.close()
+
+    @property
+    def standing(self) -> list[ChaosNode]:
+        """The nodes that answer, as far as known."""
+        return [node for node in self.stage.nodes if node not in self._due and node not in self._launched]
+
+    def children(self) -> list[int]:
+        """Worker processes of all nodes."""
+        return [number for node in self.standing for number in node.children()]
 
     def rest(self, seconds: float) -> None:
         """The pace of the run, and how often a tail is looked at; nothing is waited for by it."""
         self._never.wait(seconds)
 
-    def _until(self, happened: Callable[[], Any], limit_s: float = AIM_LIMIT_S) -> bool:
+    def until(self, happened: Callable[[], Any], limit_s: float = AIM_LIMIT_S, every_s: float = LOOK_S) -> bool:
         deadline = time.monotonic() + limit_s
         while not happened():
             if time.monotonic() > deadline:
                 return False
-            self.rest(LOOK_S)
+            self.rest(every_s)
         return True
 
     def _least(self, aims: tuple[str, ...], target: str) -> str:
         """The aim that was taken least often; chance among equals."""
         fewest = min(self._aims[f"{target} {aim}"] for aim in aims)
-        aim = self._draw.choice([aim for aim in aims if self._aims[f"{target} {aim}"] == fewest])
+        aim = self.draw.choice([aim for aim in aims if self._aims[f"{target} {aim}"] == fewest])
         self._aims[f"{target} {aim}"] += 1
         return aim
 
-    def _fault(self, kind: str, since: int, val: str, **whom: Any) -> None:
+    def say_fault(self, kind: str, since: int, val: str, **whom: Any) -> None:
         self._recorder.write("fault", "ok", t=since, t1=time.monotonic_ns(), kind=kind, val=val, **whom)
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,10 +128,8 @@ class Nemesis:
     def kill_worker(self) -> None:
         """SIGKILL for one worker process that has run something. Nothing happens when there is none. Most such kills are calm: done
         when the crew is complete and works no backlog off, and followed by nothing until the jobs hit have run again."""
-        is_calm = self._draw.random() < CALM_SHARE
-        if is_calm:
-            self._until_complete()
-        victim = self._choose()
+        is_calm = self.draw.random() < CALM_SHARE and self._until_complete()
+        victim = self.choose_worker()
         if victim is None:
             return
         aim = self._least(WORKER_AIMS, "worker")
@@ -123,75 +141,77 @@ class Nemesis:
         since = time.monotonic_ns()
         grip.send(signal.SIGKILL)
         until_all_ended([grip], ORPHAN_LIMIT_S)
-        self._fault("kill", since, f"worker {aim} {CALM if is_calm else 'storm'}", pids=[victim.number])
+        self.say_fault("kill", since, f"worker {aim} {CALM if is_calm else 'storm'}", pids=[victim.number])
         victim.look()
         self._count("worker", self._moments([victim]))
         if is_calm:
             self._until_run_again(victim)
 
-    def _choose(self) -> WorkerTail | None:
+    def choose_worker(self) -> WorkerTail | None:
         """Rather one that is busy."""
         deadline = time.monotonic() + AIM_LIMIT_S
-        while not (found := self._crew.living(self._node.children())):
+        while not (found := self.crew.living(self.children())):
             if time.monotonic() > deadline:
                 return None
             self.rest(LOOK_EVERY_S)
-        return self._draw.choice([tail for tail in found if tail.running] or found)
+        return self.draw.choice([tail for tail in found if tail.running] or found)
 
-    def _until_complete(self) -> None:
+    def _until_complete(self) -> bool:
         """Every process of the crew is ready, and no more waits than can run at once: a job of low priority that has to wait for those that
         gathered during former faults would tell of the order of jobs, not of recovery."""
-        deadline = time.monotonic() + CALM_LIMIT_S
-        with Client(self._node.address, timeout=CALL_LIMIT_S) as client:
-            while time.monotonic() < deadline:
-                stats = client.stats()
-                ready = sum(worker["state"] == "ready" and worker["name"][0] == "w" for worker in stats["workers"])
-                if ready >= self._node.processes and sum(queue["pending"] for queue in stats["queues"]) <= SLOTS:
-                    return
-                self.rest(LOOK_EVERY_S)
+        self.mend()
+        if len(self.standing) < len(self.stage.nodes):
+            return False
+        return self.until(lambda: all(self._is_complete(node) for node in self.standing), CALM_LIMIT_S, LOOK_EVERY_S)
+
+    def _is_complete(self, node: ChaosNode) -> bool:
+        with Client(node.address, timeout=CALL_LIMIT_S) as client:
+            stats = client.stats()
+        ready = sum(worker["state"] == "ready" and worker["name"][0] == "w" for worker in stats["workers"])
+        return ready >= node.processes and sum(queue["pending"] for queue in stats["queues"]) <= SLOTS
 
     def _until_run_again(self, victim: WorkerTail) -> None:
         """What it was running, unless its report had left before the kill. A job that was cancelled meanwhile, or given up, never does."""
-        tail = self._node_tail
-        tail.look()
-        hit = [key for key in (*victim.running, *victim.ended) if key not in tail.answered]
+        lives = self.lives
+        lives.look()
+        hit = [key for key in (*victim.running, *victim.ended) if not lives.is_answered(key)]
         deadline = time.monotonic() + CALM_LIMIT_S
         while time.monotonic() < deadline:
-            self._crew.living(self._node.children())
-            tail.look()
-            if all(self._crew.latest[key[0]] > key[1] or tail.has_settled(key) for key in hit):
+            self.crew.living(self.children())
+            lives.look()
+            if all(self.crew.latest[key[0]] > key[1] or lives.has_settled(key) for key in hit):
                 return
             self.rest(LOOK_EVERY_S)
 
     def _aim_at_worker(self, aim: str, victim: WorkerTail) -> None:
         if aim == "run":
-            delay_s = self._draw.uniform(0.0, RUN_DELAY_MAX_S)
-            self._until(lambda: victim.look() or victim.running)
+            delay_s = self.draw.uniform(0.0, RUN_DELAY_MAX_S)
+            self.until(lambda: victim.look() or victim.running)
             until = time.monotonic() + delay_s
-            self._until(lambda: victim.look() or (time.monotonic() > until and victim.running))
+            self.until(lambda: victim.look() or (time.monotonic() > until and victim.running))
         elif aim == "result":
-            self._until(victim.look)
+            self.until(victim.look)
         elif aim == "ack":
-            self._until(lambda: self._is_reporting(victim))
+            self.until(lambda: self._is_reporting(victim))
 
     def _is_reporting(self, victim: WorkerTail) -> bool:
         """Something that ended there is being written right now."""
         victim.look()
-        self._node_tail.look()
-        return any(key in victim.ended for key in self._node_tail.asked)
+        self.lives.look()
+        return any(self.lives.is_asked(key) for key in victim.ended)
 
     def _moments(self, victims: list[WorkerTail]) -> set[str]:
         """Which moments the victims' started jobs were in. The node's own tail is looked at after theirs, so what it does not say now
         it had not said when they died."""
-        self._node_tail.look()
+        self.lives.look()
         moments = set()
         for victim in victims:
             for key in victim.running:
-                if key not in self._node_tail.answered:
+                if not self.lives.is_answered(key):
                     moments.add("run")
             for key in victim.ended:
-                if key not in self._node_tail.answered:
-                    moments.add("ack" if key in self._node_tail.asked else "result")
+                if not self.lives.is_answered(key):
+                    moments.add("ack" if self.lives.is_asked(key) else "result")
         return moments
 
     def _count(self, target: str, moments: set[str]) -> None:
@@ -200,27 +220,34 @@ class Nemesis:
         toll.started[target] += bool(moments)
         toll.moments.update(f"{target} {moment}" for moment in moments)
 
-    # ── the node ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def choose_node(self) -> ChaosNode:
+        """One that answers. Of several, another one answers as well."""
+        self.until_standing(min(2, len(self.stage.nodes)))
+        return self.draw.choice(self.standing)
 
     def kill_node(self) -> None:
-        """SIGKILL for the node; its workers must die by themselves. Then the next life, on the same folder."""
+        """SIGKILL for a node; its workers must die by themselves. Then its next life, on the same folder."""
+        node = self.choose_node()
         aim = self._least(NODE_AIMS, "node")
         if aim == "start":
-            self._cut_a_start_short()
+            self._cut_a_start_short(node)
         elif aim == "drain":
-            self._node.signal(signal.SIGTERM)
-            self.rest(self._draw.uniform(0.0, 0.3))
+            node.signal(signal.SIGTERM)
+            self.rest(self.draw.uniform(0.0, 0.3))
         else:
-            self._aim_at_node(aim)
-        self._kill_node(aim)
-        self._start()
+            self._aim_at_node(aim, node)
+        self._kill_node(aim, node)
+        self._bring_back(node)
 
-    def _aim_at_node(self, aim: str) -> None:
+    def _aim_at_node(self, aim: str, node: ChaosNode) -> None:
         if aim == "submit":
             self._aim_at_submit()
             return
-        tail = self._node_tail
-        workers = self._crew.living(self._node.children())
+        tail = self.lives.of(node.name)
+        numbers = set(node.children())
+        workers = [one for one in self.crew.living(self.children()) if one.number in numbers]
         tail.look()
         granted = tail.granted
 
@@ -234,27 +261,28 @@ class Nemesis:
             return bool(tail.asked) if aim == "ack" else tail.granted > granted
 
         if aim != "any":
-            self._until(has_come)
+            self.until(has_come)
 
     def _aim_at_submit(self) -> None:
-        tails = [ClientTail(path) for path in self._stage.histories.glob("c*.jsonl")]
+        tails = [ClientTail(path) for path in self.stage.histories.glob("c*.jsonl")]
 
         def is_waiting() -> bool:
             for tail in tails:
                 tail.look()
             return any(tail.is_waiting for tail in tails)
 
-        self._until(is_waiting)
+        self.until(is_waiting)
         for tail in tails:
             tail.close()
 
-    def _kill_node(self, aim: str) -> None:
-        workers = self._crew.living(self._node.children())
-        grips = self._node.grips()
+    def _kill_node(self, aim: str, node: ChaosNode) -> None:
+        grips = node.grips()
+        numbers = {grip.number for grip in grips}
+        workers = [one for one in self.crew.living(self.children()) if one.number in numbers]
         since = time.monotonic_ns()
-        self._node.end()
+        node.end()
         orphan_s = until_all_ended(grips, ORPHAN_LIMIT_S)
-        self._fault("kill", since, f"node {aim}", node=NODE, pids=[self._node.number, *(grip.number for grip in grips)])
+        self.say_fault("kill", since, f"node {aim}", node=node.name, pids=[node.number, *numbers])
         if orphan_s is None:
             self.toll.complaints.append(f"workers outlived their node by more than {ORPHAN_LIMIT_S:g} s after a kill aimed at {aim}")
         else:
@@ -263,77 +291,73 @@ class Nemesis:
             worker.look()
         self._count("node", self._moments(workers))
 
-    def _cut_a_start_short(self) -> None:
+    def _cut_a_start_short(self, node: ChaosNode) -> None:
         """Kill it, and let the next life begin: that is what is killed then."""
-        self._kill_node("any")
-        self._node.launch()
-        self.rest(self._draw.uniform(0.0, 1.0))
-
-    def _start(self) -> None:
-        began = time.monotonic()
-        try:
-            self._node.start()
-        except DidNotStart as fault:
-            self.toll.complaints.append(f"the node did not start again: {fault}")
-            raise
-        self.toll.restart_s.append(time.monotonic() - began)
-        self._node_tail.close()
-        self._node_tail = NodeTail(self._node.history_path)
+        self._kill_node("any", node)
+        node.launch()
+        self.rest(self.draw.uniform(0.0, 1.0))
 
     def drain(self) -> None:
         """SIGTERM: it must end by itself, within its grace time."""
-        grips = grips_on([self._node.number, *self._node.children()])
+        node = self.choose_node()
+        grips = grips_on([node.number, *node.children()])
         pids = [grip.number for grip in grips]
         since, began = time.monotonic_ns(), time.monotonic()
-        code = self._node.stop()
-        self._fault("drain", since, "node", node=NODE, pids=pids)
+        code = node.stop()
+        self.say_fault("drain", since, "node", node=node.name, pids=pids)
         self.toll.drain_s.append(time.monotonic() - began)
         self.toll.drain_codes[code] += 1
         if until_all_ended(grips, ORPHAN_LIMIT_S) is None:
             self.toll.complaints.append("workers outlived a drain")
-        self._start()
+        self._bring_back(node)
 
-    # ── what does not kill ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── who comes back ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def stop_node(self) -> None:
-        """SIGSTOP and, a while later, SIGCONT. Its workers go on."""
-        seconds = self._draw.uniform(*STOP_S)
-        since = time.monotonic_ns()
-        self._node.signal(signal.SIGSTOP)
-        self.rest(seconds)
-        self._node.signal(signal.SIGCONT)
-        self._fault("stop", since, f"node {seconds:.2f} s", node=NODE, pids=[self._node.number])
-        self.toll.others["node stopped"] += 1
+    def _bring_back(self, node: ChaosNode) -> None:
+        away_s = 0.0
+        if len(self.stage.nodes) > 1:
+            span = LONG_AWAY_S if self.draw.random() < LONG_AWAY_SHARE else AWAY_S
+            away_s = self.draw.uniform(*span)
+        self.lives.end(node.name)
+        self._due[node] = time.monotonic() + away_s
+        if len(self.stage.nodes) == 1:
+            self.until_standing(1)
 
-    def stop_worker(self) -> None:
-        victim = self._choose()
-        if victim is None:
-            return
-        for grip in grips_on([victim.number]):
-            since = time.monotonic_ns()
-            grip.send(signal.SIGSTOP)
-            self.rest(self._draw.uniform(*STOP_S))
-            grip.send(signal.SIGCONT)
-            grip.close()
-            self._fault("stop", since, "worker", pids=[victim.number])
-        self.toll.others["worker stopped"] += 1
-
-    def pause_queue(self) -> None:
-        """A queue is paused for a moment, which calls back what was claimed and not started. No fault: it excuses nothing."""
-        with Client(self._node.address, timeout=CALL_LIMIT_S) as client:
+    def mend(self) -> None:
+        """Launch the nodes whose time has come, and welcome those that answer. Raises: DidNotStart."""
+        now = time.monotonic()
+        for node in self.standing:
+            if not node.is_running:
+                self.toll.complaints.append(f"{node.name} ended by itself; the end of its log:\n{node.log_text()[-1000:]}")
+                self._bring_back(node)
+        for node in [node for node, at in self._due.items() if at <= now]:
+            del self._due[node]
+            node.launch()
+            self._launched[node] = now
+        for node, began in list(self._launched.items()):
             try:
-                client.pause("side")
-                self.rest(self._draw.uniform(*PAUSE_S))
-                client.resume("side")
-                self.toll.others["queue paused"] += 1
-            except ZjpError as fault:
-                self.toll.complaints.append(f"pause or resume of a queue: {fault!r}")
+                if node.has_started():
+                    self.toll.restart_s.append(time.monotonic() - began)
+                    self.lives.begin(node.name, node.history_path)
+                    del self._launched[node]
+                elif now - began > START_LIMIT_S:
+                    raise DidNotStart(None, node.log_text())
+            except DidNotStart as fault:
+                self._did_not_start(node, fault)
 
-    def jump_clock(self) -> None:
-        """The wall clock goes forward by a minute, in steps. A clock excuses nothing."""
-        since = time.monotonic_ns()
-        for _ in range(CLOCK_STEPS):
-            move_clock(self._stage.folder, CLOCK_STEP_S)
-            self.rest(CLOCK_PAUSE_S)
-        self._fault("clock", since, f"+{CLOCK_STEP_S * CLOCK_STEPS:g} s", node=NODE)
-        self.toll.others["clock moved"] += 1
+    def _did_not_start(self, node: ChaosNode, fault: DidNotStart) -> None:
+        if self.stage.servers is None or fault.exit_code != StoreUnavailable.exit_code:
+            self.toll.complaints.append(f"the node did not start again: {fault}")
+            raise fault
+        self.toll.failed_starts += 1
+        del self._launched[node]
+        self._due[node] = time.monotonic()
+
+    def until_standing(self, count: int) -> None:
+        """Raises: DidNotStart."""
+        deadline = time.monotonic() + 2 * START_LIMIT_S
+        while len(self.standing) < count:
+            self.mend()
+            if time.monotonic() > deadline:
+                raise DidNotStart(None, f"{len(self.standing)} of {count} nodes answer")
+            self.rest(0.01)

@@ -1,7 +1,7 @@
 """The node under chaos: `zjp.node` as it is, but its queue store is recorded, and may be one with a planted bug.
 
     CHAOS_DIR     the run's folder; the lines of this life go to `h/n<process number>.jsonl`
-    CHAOS_STORE   which store of planted.py, empty for the real one
+    CHAOS_STORE   which store of planted.py or planted_redis.py, empty for the real one
 
 It ends at once when its stdin does: nothing outlives the runner, however that ends.
 """
@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import zjp.node.node
+import zjp.queue.redis
 from sims.history import Recorder
 from sims.recording import RecordingStore
+from tests.chaos import planted_redis
 from tests.chaos.planted import STORE_VARIABLE, STORES
 from tests.chaos.processes import number_of
 from tests.chaos.tasks import FOLDER_VARIABLE
@@ -29,8 +31,12 @@ from zjp.queue.store import FinishedLookup
 def recorded(settings: Settings, folder: Path, finished: FinishedLookup) -> RecordingStore:
     """The chosen store, and around it the one that writes down what it is asked and what it answers."""
     run = Path(os.environ[FOLDER_VARIABLE])
-    embedded = partial(STORES[os.environ.get(STORE_VARIABLE, "")], run)
-    store = make_queue(settings, folder, finished, embedded=embedded)
+    chosen = os.environ.get(STORE_VARIABLE, "")
+    if settings.redis_addr is not None:
+        setattr(zjp.queue.redis, "RedisQueueStore", planted_redis.STORES[chosen])  # noqa: B010 - make_queue has no other door for it
+        store = make_queue(settings, folder, finished)
+    else:
+        store = make_queue(settings, folder, finished, embedded=partial(STORES[chosen], run))
     name = f"n{number_of(os.getpid())}"
     return RecordingStore(store, Recorder(run / "h" / f"{name}.jsonl", name), lease_ms=int(settings.lease_duration_s * 1000))
 

@@ -15,6 +15,9 @@ from sims.checkers.kills import Kills
 from tests.chaos.experiment import Outcome, Plan
 from tests.chaos.figures import Times
 from tests.chaos.nemesis import Toll
+from tests.chaos.outages import MONGO, REDIS_KILL, REDIS_STOP, RESET
+from tests.chaos.shared_figures import SharedFigures
+from tests.chaos.stage import SHARED_LEASE_S
 
 RERUN_LIMIT_S = 1.0
 """A killed worker's job runs again within this (p99)."""
@@ -24,6 +27,9 @@ SLACK = 5.0
 """For busy machines: what is beyond its limit by more than this is wrong. The exact figure is always told."""
 START_S = 1.0
 """A node is up again within this on an idle machine."""
+TAKEOVER_S = 2.0
+"""Beyond the lease: a killed node's job runs again within this (p99)."""
+RESUME_LIMIT_S = 2.0
 MOMENTS = ("claim", "run", "result", "ack")
 
 
@@ -51,8 +57,24 @@ def _broken_promises(outcome: Outcome) -> Iterator[str]:
         yield f"the store gave up {figures.leases_lost_early} leases that had been renewed in time"
     if bad_codes := set(toll.drain_codes) - {0, 75}:
         yield f"drains ended with exit codes {sorted(bad_codes)}"
+    if outcome.shared is not None:
+        yield from _broken_between_nodes(outcome.shared, slack)
     yield from toll.complaints
     yield from outcome.damage
+
+
+def _broken_between_nodes(shared: SharedFigures, slack: float) -> Iterator[str]:
+    p99_s = shared.takeovers.at(0.99)
+    if p99_s > SHARED_LEASE_S + TAKEOVER_S + slack:
+        yield f"jobs of killed nodes ran again after {p99_s:.3f} s (p99), the limit is {SHARED_LEASE_S + TAKEOVER_S:g} s"
+    if shared.zombies_refused < shared.zombies:
+        yield f"{shared.zombies} zombies came late, {shared.zombies_refused} were refused everything"
+    if shared.mongo_waited:
+        yield f"{shared.mongo_waited} jobs waited while Mongo was away, up to {shared.mongo_starts.at(1.0):.3f} s"
+    if shared.records_lost or shared.records_doubled:
+        yield f"records: {shared.records_lost} lost, {shared.records_doubled} doubled"
+    if shared.resumed.at(1.0) > RESUME_LIMIT_S * slack:
+        yield f"{shared.resumed.at(1.0):.3f} s passed from Redis being back to the next submit, the limit is {RESUME_LIMIT_S:g} s"
 
 
 def _slowness(toll: Toll) -> float:
@@ -61,11 +83,17 @@ def _slowness(toll: Toll) -> float:
 
 
 def _missed_goals(outcome: Outcome) -> Iterator[str]:
-    wanted = {"worker": outcome.plan.kills, "node": outcome.plan.node_kills}
-    for target, count in wanted.items():
-        counted = outcome.counted.get(target, 0)
-        if counted < count:
-            yield f"{counted} kills of a {target} counted, {count} were wanted; allow more time with --limit"
+    plan, counted, others = outcome.plan, outcome.counted, outcome.toll.others
+    goals = [
+        ("kills of a worker", plan.kills, counted.get("worker", 0)),
+        ("kills of a node", plan.node_kills, counted.get("node", 0)),
+        ("zombies", plan.zombies, outcome.shared.zombies if outcome.shared is not None else 0),
+    ]
+    asked = ((REDIS_KILL, plan.redis_kills), (REDIS_STOP, plan.redis_stops), (RESET, plan.resets), (MONGO, plan.mongo_outages))
+    goals += [(name, wanted, others[name]) for name, wanted in asked]
+    for name, wanted, count in goals:
+        if count < wanted:
+            yield f"{name}: {count} counted, {wanted} were wanted; allow more time with --limit"
 
 
 def text(outcome: Outcome) -> str:
@@ -77,7 +105,14 @@ def text(outcome: Outcome) -> str:
 def command(plan: Plan) -> str:
     """What repeats the plan. (The same seed gives the same plan; the moments differ, as the processes are real.)"""
     words = ["python -m tests.chaos", f"--kills {plan.kills}", f"--node-kills {plan.node_kills}", f"--drains {plan.drains}"]
-    words += [f"--others {plan.others}", f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]
+    words += [f"--others {plan.others}"]
+    if plan.queue != "sqlite":
+        words += [f"--queue {plan.queue}", f"--nodes {plan.nodes}", *([f"--records {plan.records}"] if plan.records else [])]
+        words += [f"--redis-kills {plan.redis_kills}", f"--redis-stops {plan.redis_stops}", f"--redis-stop-s {plan.redis_stop_s:g}"]
+        words += [f"--resets {plan.resets}", f"--zombies {plan.zombies}", f"--fsync {plan.fsync}"]
+    if plan.records:
+        words += [f"--mongo-outages {plan.mongo_outages}", f"--mongo-away-s {plan.mongo_away_s:g}"]
+    words += [f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]
     return " ".join([*words, *([f"--store {plan.store}"] if plan.store else [])])
 
 
@@ -96,7 +131,24 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "drains", f"{_times(Times(sorted(toll.drain_s)))}, exit codes {dict(toll.drain_codes)}"
     yield "jobs handed back by drains", f"{figures.handed_back_by_drains}, attempts spent {figures.spent_by_drains}"
     yield "other faults", ", ".join(f"{count} {name}" for name, count in sorted(toll.others.items())) or "none"
+    if outcome.shared is not None:
+        yield from _shared_figures(outcome.shared, toll)
     yield "duration", f"{outcome.faults_s:.0f} s of faults, empty {outcome.empty_s:.1f} s after them"
+
+
+def _shared_figures(shared: SharedFigures, toll: Toll) -> Iterator[tuple[str, str]]:
+    yield f"the same, calm (lease {SHARED_LEASE_S:g} s)", _times(shared.takeovers)
+    yield "jobs that ran on more than one node", str(shared.ran_on_another_node)
+    late = f"late outcomes refused {shared.late_refused} of {shared.late_outcomes}"
+    yield "zombies refused", f"{shared.zombies_refused} of {shared.zombies}; {late}"
+    yield "from Redis being back to the next acknowledged submit", _times(shared.resumed)
+    yield "starts of a node that found no Redis", str(toll.failed_starts)
+    yield "records lost, doubled", f"{shared.records_lost}, {shared.records_doubled}"
+    if shared.records_in_mongo is not None:
+        yield "records in Mongo", str(shared.records_in_mongo)
+        yield "jobs waiting while Mongo was away", f"{shared.mongo_waited} of {shared.mongo_jobs}"
+        yield "from acknowledgement to claim meanwhile", _times(shared.mongo_starts)
+        yield "ends that clients were told of meanwhile", str(shared.mongo_told)
 
 
 def _times(times: Times) -> str:
@@ -110,6 +162,13 @@ HEAD = """\
 
 A real node under load; workers and the node itself killed at chosen moments, drained, stopped and started again; then the history is
 judged. How: `tests/chaos/`. The checks: `sims/checkers/`. This page is written by the run:"""
+SHARED_HEAD = """\
+# Chaos on nodes that share a queue
+
+Real nodes on one Redis under load; workers, nodes and Redis itself killed, Redis stopped, connections reset, nodes paused past their lease
+and woken, MongoDB taken away where records are there; then one history of all of them is judged. How: `tests/chaos/`. The checks:
+`sims/checkers/`; a fault of Redis or MongoDB excuses nothing there. Redis syncs its file every second, which a kill -9 of it survives as
+long as it has written: what a power cut takes is in power-cuts.md. This page is written by the run:"""
 MOMENTS_TEXT = """\
 A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), run,
 result (ended, not yet on its way to the store), ack (its report under way to the store)."""
@@ -123,7 +182,7 @@ def markdown(outcome: Outcome) -> str:
     said = f"verdict {'valid' if verdict.is_valid else 'INVALID'}, lost {outcome.lost}, double effects {outcome.double_effects}"
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}"
     parts = [
-        HEAD,
+        HEAD if outcome.shared is None else SHARED_HEAD,
         f"    {command(outcome.plan)}",
         f"**{'NOT GOOD' if faults else 'Good'}**: {said}.",
         *(f"- {fault}" for fault in faults),

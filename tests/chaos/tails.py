@@ -84,12 +84,13 @@ REPORTS = frozenset({"ack", "dead", "nack", "release"})
 
 
 class NodeTail:
-    """One life of the node, as its recorded store tells it. `asked`: reports on their way to the store; `answered`: those it took or
-    refused; `handed_back`: those of them that only gave the job back. `granted`: jobs so far."""
+    """One life of a node, as its recorded store tells it. `asked`: reports on their way to the store; `answered`: those it took or
+    refused; `refused` and `handed_back`: those of them that it refused, that only gave the job back. `granted`: jobs so far."""
 
     def __init__(self, path: Path) -> None:
         self.asked: set[Key] = set()
         self.answered: set[Key] = set()
+        self.refused: set[Key] = set()
         self.handed_back: set[Key] = set()
         self.granted = 0
         self._tail = Tail(path)
@@ -112,11 +113,50 @@ class NodeTail:
         else:
             self.asked.discard(key)
             self.answered.add(key)
+            if line.type == "fail":
+                self.refused.add(key)
             if line.f == "release":
                 self.handed_back.add(key)
 
     def close(self) -> None:
         self._tail.close()
+
+
+class Lives:
+    """The tails of the nodes' present lives. A claim's number is its own, so what they say can be taken together."""
+
+    def __init__(self) -> None:
+        self._tails: dict[str, NodeTail] = {}
+
+    def begin(self, node: str, path: Path) -> None:
+        """A life of that node; its former one is over."""
+        self.end(node)
+        self._tails[node] = NodeTail(path)
+
+    def end(self, node: str) -> None:
+        tail = self._tails.pop(node, None)
+        if tail is not None:
+            tail.close()
+
+    def look(self) -> None:
+        for tail in self._tails.values():
+            tail.look()
+
+    def of(self, node: str) -> NodeTail:
+        return self._tails[node]
+
+    def is_asked(self, key: Key) -> bool:
+        return any(key in tail.asked for tail in self._tails.values())
+
+    def is_answered(self, key: Key) -> bool:
+        return any(key in tail.answered for tail in self._tails.values())
+
+    def has_settled(self, key: Key) -> bool:
+        return any(tail.has_settled(key) for tail in self._tails.values())
+
+    def close(self) -> None:
+        for node in list(self._tails):
+            self.end(node)
 
 
 class ClientTail:

@@ -137,6 +137,8 @@ class RedisBench:
         self.finished: dict[bytes, Record] = {}
         self.lost = LostClaims(0, 0)
         self.server = shared_redis()
+        self.url = ""
+        """Other than the server's own: of what stands before it."""
         self.server.send(b"FLUSHALL")
         self.server.set_clock(START_MS)
 
@@ -148,7 +150,7 @@ class RedisBench:
             "lease_s": LEASE_S, "starvation_s": STARVATION_S, "dedup_s": DEDUP_S, "outbox_count_max": 10_000,
             "outbox_bytes_max": 1 << 28, "finished": finished, "now_s": lambda: 1000.0 + self.passed_s,
         }  # fmt: skip
-        return RedisQueueStore(self.server.unix_url, **(settings | limits))
+        return RedisQueueStore(self.url or self.server.unix_url, **(settings | limits))
 
     async def open(self, *started: bytes, **limits: Any) -> RedisQueueStore:
         await self.close()

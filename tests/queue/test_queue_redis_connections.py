@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from scripts.redis_server import RedisServer
+from sims.proxy import FaultProxy
 from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all
 from tests.redis import start_redis
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
@@ -312,6 +314,25 @@ async def test_killed_connections_are_made_again_in_every_state(server: RedisSer
     await working
     assert sorted(finished) == sorted(submitted)
     assert store.backlog().count == len(submitted)
+
+
+def test_connection_that_was_closed_while_idle_is_made_again_on_the_nodes_own_loop(server: RedisServer) -> None:
+    """uvloop raises RuntimeError where asyncio's own transport says nothing."""
+
+    async def lose_idle_connections() -> None:
+        async with FaultProxy("127.0.0.1", server.port) as proxy:
+            store = await opened("redis://{}:{}".format(*proxy.address))
+            ids = await add(store, *Producer().specs(5))
+            lost = [lane._connection._writer.transport for lane in store._lanes.values() if lane._connection is not None]  # type: ignore[attr-defined]
+            proxy.cut()
+            async with asyncio.timeout(10.0):
+                while not all(transport.is_closing() for transport in lost):  # noqa: ASYNC110 - a transport has no event for it
+                    await asyncio.sleep(0)
+            await add(store, *Producer().specs(1))
+            assert len(await run_all(store)) == len(ids) + 1
+            await store.close()
+
+    uvloop.run(lose_idle_connections())
 
 
 async def test_claim_whose_answer_was_lost_is_handed_out_again(server: RedisServer, store: RedisQueueStore) -> None:

@@ -136,6 +136,20 @@ async def test_nobody_is_reaped_for_an_outage(bench: RedisBench, one: RedisQueue
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
+async def test_short_lease_outlasts_an_outage_that_ate_most_of_it(bench: RedisBench, producer: Producer) -> None:
+    """Fails on a model that takes only silence of three seconds for an outage: a lease of three had a second left when the store went."""
+    one = await bench.open(lease_s=3.0)
+    two = await bench.join("node-2", lease_s=3.0)
+    await add(one, *producer.specs(3))
+    claim = await one.claim(3, ALL)
+    bench.pass_time(1.0)
+    await two.renew({})
+    bench.pass_time(2.2)  # the store was away
+    assert (await two.tend(1000)).reaped == 0
+    assert (await one.renew({})).alive
+    assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+
+
 async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model that trusts TIME: it is a wall clock."""
     await add(one, *Producer().specs(3))

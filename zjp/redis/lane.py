@@ -97,7 +97,7 @@ class Lane:
             return await self._exchange(connection, command)
 
     async def _exchange(self, connection: AbstractConnection, command: Command) -> Any:
-        await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
+        await send(connection, command)
         return await connection.read_response(disable_decoding=True)
 
     async def _drop(self) -> None:
@@ -120,6 +120,14 @@ class Lane:
         for task in self._tasks:
             task.cancel()
         await self._drop()
+
+
+async def send(connection: AbstractConnection, command: Command) -> None:
+    """Raises: OSError, RedisError."""
+    try:
+        await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
+    except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
+        raise ConnectionResetError(str(fault)) from fault
 
 
 def _judge(error: Exception) -> None:

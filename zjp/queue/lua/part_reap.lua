@@ -62,11 +62,12 @@ local function return_lapsed(now, limit, ended)
     return count
 end
 
--- A pass that finds the last one long ago, or in the future, was away itself (or the store was): nobody may be reaped for that.
+-- A pass that finds the last one long ago, or in the future, was away itself (or the store was): nobody may be reaped for that. Long is
+-- less for a short lease, which a store that was away for less than PASS_MS could have cost its holder.
 local function reap(now, limit, lease_ms, may_reap, ended)
     local last = tonumber(call('HGET', P .. 'n', 'p') or now)
     call('HSET', P .. 'n', 'p', now)
-    if now - last > PASS_MS or now < last then
+    if now - last > math.min(PASS_MS, lease_ms / 2) or now < last then
         for _, life in ipairs(call('ZRANGE', P .. 'nodes', 0, -1)) do
             call('ZADD', P .. 'nodes', now + lease_ms, life)
         end

@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ...redis.address import Address
+from ...redis.lane import send
 
 RETRY_S = (0.1, 1.0)
 PING_S = 15.0
@@ -75,7 +75,7 @@ class Hints:
             self._take(message)
 
     async def _send(self, connection: AbstractConnection, *command: Any) -> None:
-        await connection.send_packed_command(hiredis.pack_command(command), check_health=False)
+        await send(connection, command)
 
     def _take(self, message: object) -> None:
         if not isinstance(message, list) or len(message) != 3:

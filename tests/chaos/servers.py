@@ -1,0 +1,84 @@
+"""The servers that the nodes of a chaos run share: Redis, the fault proxy in front of it, and the Mongo-wire server when it is wanted.
+
+    node ── proxy ── redis-server        everysec: a kill -9 takes nothing that was written, only the machine's end may
+    node ─────────── Mongo-wire server   on a file, journaled
+
+The runner itself speaks to Redis past the proxy, so that it can heal what the proxy did.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.mongo_server import MongoServer
+from scripts.redis_server import RedisServer
+from tests.system.running import ROOT, clean_environment
+
+DATABASE = "chaos"
+END_LIMIT_S = 5.0
+
+
+class Proxy:
+    """`sims.proxy` as a process of its own, which ends with this one. `say` a verb as its documentation names them."""
+
+    def __init__(self, upstream: str) -> None:
+        command = [sys.executable, "-m", "sims.proxy", "--upstream", upstream]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
+        )
+        self.address = self._hear().removeprefix("listening ")
+
+    def say(self, verb: str, **knobs: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"verb": verb, **knobs}) + "\n")
+        self._process.stdin.flush()
+        answer = self._hear()
+        assert answer == "ok", answer
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().rstrip("\n")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(END_LIMIT_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class Servers:
+    """`start`, then `settings` for the nodes; `stop` at the end, whatever is up. Raises on start: NotInstalled, Missing."""
+
+    def __init__(self, folder: Path, *, has_mongo: bool, fsync: str = "everysec") -> None:
+        self._folder = folder / "redis"
+        self.redis = RedisServer(options={"appendonly": "yes", "appendfsync": fsync}, folder=self._folder)
+        self.mongo = MongoServer(file=folder / "mongo") if has_mongo else None
+        self.proxy: Proxy | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of every node."""
+        assert self.proxy is not None, "start() comes first"
+        found: dict[str, Any] = {"redis_addr": self.proxy.address}
+        if self.mongo is not None:
+            found |= {"mongodb_uri": self.mongo.uri, "mongodb_database": DATABASE}
+        return found
+
+    def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.redis.start()
+        self.proxy = Proxy(f"127.0.0.1:{self.redis.port}")
+        if self.mongo is not None:
+            self.mongo.start()
+
+    def stop(self) -> None:
+        if self.proxy is not None:
+            self.proxy.stop()
+        self.redis.stop()
+        if self.mongo is not None:
+            self.mongo.kill()
