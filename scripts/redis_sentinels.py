@@ -18,7 +18,7 @@ from .redis_server import RedisServer
 
 NAME = "mymaster"
 SENTINELS, QUORUM = 3, 2
-DOWN_S = 1.0
+DOWN_S = 2.0
 READY_S = 30.0
 CONFIG = """\
 sentinel monitor {name} 127.0.0.1 {port} {quorum}

@@ -28,6 +28,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as Unreachable
 
 from ..errors import StoreFull, StoreUnavailable
 from .address import Address
@@ -103,6 +104,8 @@ class Lane:
     ) -> Any:  # fmt: skip
         connection = await self._connected()
         command = make(is_repeat)
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
         try:
             reply = await self._exchange(connection, command)
         except NoScriptError:
@@ -114,7 +117,9 @@ class Lane:
         if then is not None:
             more = then(reply)
             reply = (reply, None if more is None else await self._exchange(connection, more))
-        self._answered_at = asyncio.get_running_loop().time()
+        self._answered_at = loop.time()
+        if (serves := self._address.serves) is not None and not await serves(connection, self._answered_at - sent_at):
+            raise Unreachable("the server that answered was replaced meanwhile")
         return reply
 
     async def _connected(self) -> AbstractConnection:

@@ -1,11 +1,13 @@
 """Which server is the primary, as the Sentinels say.
 
-All of them are asked at once, and of more than half the one with the highest configuration epoch is believed: so neither one that is gone,
-nor one that is frozen, nor one that missed a fail-over decides. A server that was named must say itself that it is a primary before
-anything is written to it (`PrimaryConnection`); a Sentinel may be late.
+All of them are asked at once, and the one with the highest configuration epoch is believed: one of them carries a fail-over out, and the
+others hear of it up to some seconds later. So more than half must answer, and the rest is given GRACE_S more, not longer: one may be
+frozen. While any says that a fail-over is under way there is no primary. A server that was named must say itself that it is one before
+anything is written to it (`PrimaryConnection`).
 
 A primary that was frozen and wakes up after a fail-over takes writes until a Sentinel tells it better, and these are lost. So a connection
-follows what is known (`serves`), and one that was silent for SILENT_S asks first: who was replaced was silent for longer.
+follows what is known (`serves`), and when it was silent for SILENT_S, before a call or in one, the Sentinels are asked first: who was
+replaced was silent for longer. That needs a down-after-milliseconds above it.
 """
 
 from __future__ import annotations
@@ -24,18 +26,26 @@ from .packing import Packing
 
 ASK_S = 0.5
 """For one Sentinel. Below a third of a call's time, so that a call may ask, find the answer outdated and ask again."""
+GRACE_S = 0.2
+"""For those that answer after more than half did."""
 SILENT_S = 1.5
-"""Below what it takes at least to fail over, above the second in which an idle node's connections are used."""
+"""Below what it takes at least to fail over, above the second in which an idle node's connections are used, below a call's time."""
 BLIND_S = 5.0
 """While no Sentinel answers, connections that work are not doubted again for so long."""
-DOWN = {"s_down", "o_down", "disconnected"}
+DOWN = {"s_down", "disconnected"}
+"""What one Sentinel finds; another may reach it."""
+REPLACED = {"o_down", "failover_in_progress"}
 Seat = tuple[str, int]
+
+
+class NobodyAnswers(Unreachable):
+    """No Sentinel that knows the name."""
 
 
 class Answer(msgspec.Struct, frozen=True):
     seat: Seat
     epoch: int
-    is_down: bool
+    flags: frozenset[str]
 
 
 class Sentinels:
@@ -43,22 +53,25 @@ class Sentinels:
         """`name`: what the Sentinels call the primary. `make`: a connection to one of them, not yet connected."""
         self._name, self._seats, self._make = name, seats, make
         self._known: Seat | None = None
+        self._epoch = 0
         self._blind_until = 0.0
 
     async def primary(self) -> Seat:
         """Raises: redis' ConnectionError."""
         asked = [asyncio.create_task(self._ask(seat)) for seat in self._seats]
         try:
-            answers = [task.result() for task in await _majority(asked)]
+            answers = [task.result() for task in await _answered(asked)]
         finally:
             for task in asked:
                 task.cancel()
         found = [answer for answer in answers if isinstance(answer, Answer)]
         if not found:
-            raise Unreachable(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
-        best = max(found, key=lambda answer: (answer.epoch, not answer.is_down))
-        if best.is_down:
-            raise Unreachable(f"the primary {self._name!r} at {best.seat[0]}:{best.seat[1]} is down; no other was chosen yet")
+            raise NobodyAnswers(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
+        self._epoch = max((self._epoch, *(answer.epoch for answer in found)))
+        latest = [answer for answer in found if answer.epoch == self._epoch]
+        best = min(latest or found, key=lambda answer: bool(answer.flags & DOWN))
+        if not latest or best.flags & DOWN or any(answer.flags & REPLACED for answer in latest):
+            raise Unreachable(f"the primary {self._name!r} at {best.seat[0]}:{best.seat[1]} is down or replaced; no other is known yet")
         self._known = best.seat
         return best.seat
 
@@ -69,8 +82,10 @@ class Sentinels:
         if silent_s > SILENT_S and now > self._blind_until:
             try:
                 await self.primary()
-            except RedisError:  # they are away, or choosing; the server itself may be well
+            except NobodyAnswers:  # the server itself may be well
                 self._blind_until = now + BLIND_S
+            except Unreachable:
+                return False
         return connection.seat == self._known
 
     async def _ask(self, seat: Seat) -> Answer | str:
@@ -86,13 +101,15 @@ class Sentinels:
             await connection.disconnect(nowait=True)
 
 
-async def _majority(asked: Sequence[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """As soon as more than half have named a server, or all have ended."""
+async def _answered(asked: Sequence[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Those that have ended GRACE_S after more than half have named a server; at the latest all, since each has its own limit."""
     done: set[asyncio.Task[Any]] = set()
     pending = set(asked)
     while pending and 2 * sum(isinstance(task.result(), Answer) for task in done) <= len(asked):
         some, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         done |= some
+    if pending:
+        done |= (await asyncio.wait(pending, timeout=GRACE_S))[0]
     return done
 
 
@@ -100,7 +117,7 @@ def _read(reply: Any) -> Answer:
     flat = [part for pair in reply.items() for part in pair] if isinstance(reply, dict) else reply
     words = [part.decode() if isinstance(part, bytes) else str(part) for part in flat]
     facts = dict(zip(words[::2], words[1::2], strict=True))
-    return Answer((facts["ip"], int(facts["port"])), int(facts["config-epoch"]), bool(DOWN & set(facts["flags"].split(","))))
+    return Answer((facts["ip"], int(facts["port"])), int(facts["config-epoch"]), frozenset(facts["flags"].split(",")))
 
 
 class PrimaryConnection(Packing, Connection):
