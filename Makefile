@@ -21,6 +21,9 @@ lint: ## style, types and import contracts
 bench: ## the whole path, latency, memory and the small parts; writes JSON and SVG
 	$(RUN) benchmarks
 
+peers: ## zjp beside Celery, Dramatiq, RQ, arq, taskiq, SAQ, Huey and asynq; needs redis-server and go
+	$(RUN) benchmarks.peers
+
 chaos: ## 1,000 worker and 100 node kills on SQLite; three nodes on Redis with 300 node, 100 Redis kills, 100 zombies; judged
 	$(RUN) tests.chaos --kills 1000 --node-kills 100
 	$(RUN) tests.chaos --queue redis --nodes 3 --records mongo --kills 300 --node-kills 300 --redis-kills 100 --zombies 100 \

@@ -6,23 +6,34 @@ import atexit
 import os
 from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
 
 import pytest
 
+from scripts.redis_sentinels import WatchedRedis
 from scripts.redis_server import NotInstalled, RedisServer
+
+Servers = TypeVar("Servers", RedisServer, WatchedRedis)
 
 
 def start_redis(*, has_clock: bool = False, options: Mapping[str, str] | None = None) -> RedisServer:
     """Without redis-server the test is skipped at home, and fails in CI."""
-    server = None
+    return _started(RedisServer(options=options, has_clock=has_clock))
+
+
+def start_watched_redis(*, options: Mapping[str, str] | None = None) -> WatchedRedis:
+    """A primary, a replica and three Sentinels; likewise."""
+    return _started(WatchedRedis(options=options))
+
+
+def _started(servers: Servers) -> Servers:
     try:
-        server = RedisServer(options=options, has_clock=has_clock)
-        server.start()
+        servers.start()
     except NotInstalled as fault:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(fault))
-    return server
+    return servers
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
+from redis.exceptions import ConnectionError as Unreachable
 
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
@@ -21,7 +22,8 @@ from zjp.errors import ConfigError, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Claim, Durability, Life, SubmitKind
-from zjp.redis.address import connections, masked
+from zjp.redis.address import Address, PlainConnection, connections, masked
+from zjp.redis.lane import Lane
 from zjp.redis.script import Script, names
 
 pytestmark = pytest.mark.covers(
@@ -250,6 +252,26 @@ async def test_submits_that_wait_behind_one_another_all_hear_in_time(server: Red
     assert all(isinstance(answer, StoreUnavailable) for answer in answers)
     assert time.monotonic() - began < AWAY_S
     server.go_on()
+
+
+class Greedy(PlainConnection):
+    """A driver that takes one cancel for its own time-out, as redis-py's may when both come together."""
+
+    async def connect(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise Unreachable("timed out") from None
+
+
+async def test_call_ends_in_time_though_the_driver_takes_its_cancel() -> None:
+    """Fails on a lane that relies on one cancel: it tried again for ever."""
+    lane = Lane(Address(Greedy))
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="timed out"):
+        await lane.call(lambda _: (b"PING",))
+    assert time.monotonic() - began < AWAY_S
+    await lane.close()
 
 
 async def test_server_that_was_killed_is_used_again_when_it_is_back(server: RedisServer, store: RedisQueueStore) -> None:

@@ -75,7 +75,6 @@ class RedisRecordStore:
         for lane in lanes:
             if lane is not None:
                 await lane.close()
-        await self._address.close()
 
     async def append(self, items: Sequence[RecordItem]) -> None:
         for at in range(0, len(items), APPEND_CHUNK):

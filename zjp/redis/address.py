@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import hiredis
 import msgspec
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -22,10 +21,11 @@ from redis.asyncio.connection import (
     parse_url,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 
 from ..errors import ConfigError
+from .packing import Packing
+from .sentinels import PrimaryConnection, Seat, Sentinels
 
 CONNECT_S = 1.5
 READ_BYTES = 1 << 18
@@ -33,32 +33,21 @@ SENTINEL_PORT = 26379
 
 
 class Address(msgspec.Struct, frozen=True):
-    """`make`: a new connection, not yet connected. `close`: when no more are needed."""
+    """`make`: a new connection, not yet connected. `serves`: whether one that was silent so long (s) still leads to the right server."""
 
     make: Callable[[], AbstractConnection]
-    close: Callable[[], Awaitable[None]]
+    serves: Callable[[AbstractConnection, float], Awaitable[bool]] | None = None
 
 
-class _Packing:
-    """redis-py packs commands of asyncio connections in Python, argument by argument; hiredis does it 10 times faster."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return [hiredis.pack_command(args)]
-
-
-class PlainConnection(_Packing, Connection):
+class PlainConnection(Packing, Connection):
     pass
 
 
-class TLSConnection(_Packing, SSLConnection):
+class TLSConnection(Packing, SSLConnection):
     pass
 
 
-class UnixConnection(_Packing, UnixDomainSocketConnection):
-    pass
-
-
-class MasterConnection(_Packing, SentinelManagedConnection):
+class UnixConnection(Packing, UnixDomainSocketConnection):
     pass
 
 
@@ -86,11 +75,7 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
     found.pop("connection_class", None)
     arguments = shared | {name: value for name, value in found.items() if value not in (None, "")}
     made: type[Any] = {"rediss": TLSConnection, "unix": UnixConnection}.get(scheme, PlainConnection)
-    return Address(lambda: made(**arguments), _nothing)
-
-
-async def _nothing() -> None:
-    pass
+    return Address(lambda: made(**arguments))
 
 
 def _sentinel(address: str, shared: dict[str, Any]) -> Address:
@@ -105,21 +90,17 @@ def _sentinel(address: str, shared: dict[str, Any]) -> Address:
     if secret:
         shared |= {"username": unquote(user) or None, "password": unquote(secret)}
     query = parse_qs(parts.query)
-    options = {"socket_timeout": CONNECT_S, "socket_connect_timeout": CONNECT_S, "retry": Retry(NoBackoff(), 0)}
+    options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": CONNECT_S, "retry": Retry(NoBackoff(), 0)}
     if "sentinel_password" in query:
         options["password"] = query["sentinel_password"][0]
+    if "sentinel_username" in query:
+        options["username"] = query["sentinel_username"][0]
     seats = [_seat(host) for host in hosts.split(",")]
-    sentinel = Sentinel(seats, sentinel_kwargs=options)
-    pool = SentinelConnectionPool(path[0], sentinel, connection_class=MasterConnection, **shared)
-
-    async def close() -> None:
-        for client in sentinel.sentinels:
-            await client.aclose()
-
-    return Address(pool.make_connection, close)
+    sentinels = Sentinels(path[0], seats, lambda seat: PlainConnection(host=seat[0], port=seat[1], **options))
+    return Address(lambda: PrimaryConnection(sentinels=sentinels, **shared), sentinels.serves)
 
 
-def _seat(host: str) -> tuple[str, int]:
+def _seat(host: str) -> Seat:
     name, colon, port = host.rpartition(":")
     return (name, int(port)) if colon else (port, SENTINEL_PORT)
 

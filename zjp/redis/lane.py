@@ -4,6 +4,9 @@ A lane per kind of operation keeps their order (a repeat of a submit is behind t
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
 tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable. `is_repeat` tells the call
 that its former try may have been carried out.
+
+`server` names the process at the other end, by its run id: another one may know less than its predecessor did (a fail-over, a restart from
+a file that was not synced). Who depends on what the former one was told looks at it in `make`, which is called with a connection at hand.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as Unreachable
 
 from ..errors import StoreFull, StoreUnavailable
 from .address import Address
@@ -42,14 +46,20 @@ class Lane:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self._answered_at = 0.0
+        self.server = b""
 
-    async def call(self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None) -> Any:
+    async def call(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
+        then: Callable[[Any], Command | None] | None = None,
+    ) -> Any:  # fmt: skip
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
-        Raises: StoreUnavailable, StoreFull, ResponseError."""
+        `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
+        Raises: StoreUnavailable, StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        task = asyncio.ensure_future(self._carry(make, heal))
+        task = asyncio.ensure_future(self._carry(make, heal, then))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -59,19 +69,25 @@ class Lane:
         if not task.cancelled():
             task.exception()  # seen: its caller may have given up
 
-    async def _carry(self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None) -> Any:
+    async def _carry(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None
+    ) -> Any:
         fault: Exception | None = None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CALL_S
         try:
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout_at(deadline):
                 async with self._lock:
                     is_repeat, pause_s = False, BACKOFF_S[0]
                     while True:
                         try:
-                            return await self._once(make(is_repeat), heal)
+                            return await self._once(make, is_repeat, heal, then)
                         except (OSError, RedisError) as error:
                             fault = error
                             await self._drop()
                             _judge(error)
+                        if loop.time() >= deadline:  # a driver may take the one cancel for its own; there is no second
+                            raise TimeoutError
                         is_repeat = True
                         await asyncio.sleep(pause_s * (0.5 + random.random()))
                         pause_s = min(pause_s * 2, BACKOFF_S[1])
@@ -82,19 +98,40 @@ class Lane:
             await self._drop()
             raise
 
-    async def _once(self, command: Command, heal: Callable[[], Sequence[Command]] | None) -> Any:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self._address.make()
-            await connection.connect()
+    async def _once(
+        self, make: Callable[[bool], Command], is_repeat: bool, heal: Callable[[], Sequence[Command]] | None,
+        then: Callable[[Any], Command | None] | None,
+    ) -> Any:  # fmt: skip
+        connection = await self._connected()
+        command = make(is_repeat)
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
         try:
-            return await self._exchange(connection, command)
+            reply = await self._exchange(connection, command)
         except NoScriptError:
             if heal is None:
                 raise
             for one in heal():
                 await self._exchange(connection, one)
-            return await self._exchange(connection, command)
+            reply = await self._exchange(connection, command)
+        if then is not None:
+            more = then(reply)
+            reply = (reply, None if more is None else await self._exchange(connection, more))
+        self._answered_at = loop.time()
+        if (serves := self._address.serves) is not None and not await serves(connection, self._answered_at - sent_at):
+            raise Unreachable("the server that answered was replaced meanwhile")
+        return reply
+
+    async def _connected(self) -> AbstractConnection:
+        serves, connection = self._address.serves, self._connection
+        if connection is not None:
+            if serves is None or await serves(connection, asyncio.get_running_loop().time() - self._answered_at):
+                return connection
+            await self._drop()
+        connection = self._connection = self._address.make()
+        await connection.connect()
+        self.server = _run_id(await self._exchange(connection, (b"INFO", b"server")))
+        return connection
 
     async def _exchange(self, connection: AbstractConnection, command: Command) -> Any:
         await send(connection, command)
@@ -128,6 +165,10 @@ async def send(connection: AbstractConnection, command: Command) -> None:
         await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
+
+
+def _run_id(told: bytes) -> bytes:
+    return told.partition(b"run_id:")[2].partition(b"\r")[0]
 
 
 def _judge(error: Exception) -> None:

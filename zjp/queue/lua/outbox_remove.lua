@@ -1,5 +1,6 @@
 -- use: clock level
--- Forget finished jobs that the records have: by id and run, never by place, since several nodes may drain.
+-- Forget finished jobs that the records have: by id and run, never by place, since several nodes may drain. What is not finished here stays:
+-- it ran again, or the server that was told of its end has died before its replica knew.
 -- ARGV: bytes of all, then (id, run (4), bytes)*; Reply: {count, bytes}
 local given = (#ARGV - 1) / 3
 local removed, removed_bytes = 0, 0
@@ -25,21 +26,20 @@ for chunk = 0, given - 1, 500 do
             removed_bytes = removed_bytes + tonumber(ARGV[3 * (chunk + number) + 1])
         end
     else
+        local values = call('HMGET', P .. 'j', unpack(ids))
+        local done = {}
         for number = 1, size do
-            local id, run = ids[number], ARGV[3 * (chunk + number)]
-            local bytes
-            if is_plain then -- none was run again: what is there under this id is this record
-                bytes = call('HSTRLEN', P .. 'j', id)
-            else
-                local value = call('HGET', P .. 'j', id)
-                bytes = value and byte(value) == FINISHED and sub(value, 2, 5) == run and #value or 0
+            local id, value = ids[number], values[number]
+            if value and not done[id] and byte(value) == FINISHED and sub(value, 2, 5) == ARGV[3 * (chunk + number)] then
+                done[id] = true
+                done[#done + 1] = id
+                removed, removed_bytes = removed + 1, removed_bytes + #value - 5
             end
-            if bytes > 0 then
-                call('HDEL', P .. 'j', id)
-                call('SREM', P .. 'again', id)
-                call('HDEL', P .. 'lost', id)
-                removed, removed_bytes = removed + 1, removed_bytes + bytes - 5
-            end
+        end
+        if #done > 0 then
+            call('HDEL', P .. 'j', unpack(done))
+            call('SREM', P .. 'again', unpack(done))
+            call('HDEL', P .. 'lost', unpack(done))
         end
         while true do -- entries at the head whose job is gone, or live again
             local first = call('LRANGE', P .. 'out', 0, 99)

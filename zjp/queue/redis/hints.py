@@ -1,6 +1,7 @@
 """What other nodes tell this one, by pub/sub: jobs are ready, jobs that it waits for are final. Both may be lost; nobody depends on them.
 
-A subscription is a connection of its own, made again for as long as the store is open.
+A subscription is a connection of its own, made again for as long as the store is open. It is asked for a sign of life every PING_S, and
+where Sentinels name the server, whether it still is the right one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from ...redis.address import Address
 from ...redis.lane import send
 
 RETRY_S = (0.1, 1.0)
-PING_S = 15.0
+BEGIN_S = 3.0
+"""To be subscribed. A frozen server takes connections, and then says nothing."""
+PING_S = 5.0
 CANCEL_S = 0.2
 ID_BYTES = 16
 
@@ -47,8 +50,9 @@ class Hints:
         while True:
             connection = self._address.make()
             try:
-                await connection.connect()
-                await self._send(connection, b"SUBSCRIBE", self._channel)
+                async with asyncio.timeout(BEGIN_S):
+                    await connection.connect()
+                    await self._send(connection, b"SUBSCRIBE", self._channel)
                 pause_s = RETRY_S[0]
                 await self._listen(connection)
             except (OSError, RedisError, TimeoutError):
@@ -68,6 +72,8 @@ class Hints:
             except TimeoutError:
                 if was_asked:
                     raise
+                if self._address.serves is not None and not await self._address.serves(connection, PING_S):
+                    return
                 was_asked = True
                 await self._send(connection, b"PING")
                 continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import InvalidJob, JobConflict, StoreFull, StoreUnavailable
@@ -18,6 +18,7 @@ from ...job import JobSpec, format_id, same_content
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
+from .submits import Submits
 
 CALLER_WINDOW_MS = 24 * 3600 * 1000
 """How long a key or an id that a caller made is remembered."""
@@ -26,8 +27,6 @@ GATHERED_MAX = 1_000
 GATHERED_BYTES_MAX = 4 << 20
 CALLERS = b"caller"
 """The session of ids that callers made; a producer's is 6 bytes of its ids with the bits of the UUID layout, never these."""
-Run = Callable[[list[Any]], Awaitable[list[Any]]]
-Seek = Callable[[Sequence[bytes], Sequence[bytes]], Awaitable[tuple[list[bytes], list[bytes]]]]
 
 
 class Suspected(Exception):
@@ -45,14 +44,14 @@ class Waiting:
 
 
 class Intake:
-    """`run`: the submit script, `seek`: the one that looks up. `note`: told of each answer's outbox and whether jobs were stored.
+    """`note`: told of each answer's outbox and whether jobs were stored.
     `server_ms`: the server's time as far as known, for what is only shown."""
 
     def __init__(
-        self, run: Run, seek: Seek, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
+        self, submits: Submits, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
         idle_life: Callable[[], bytes], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
     ) -> None:  # fmt: skip
-        self._run, self._seek, self._finished, self._note, self._idle_life = run, seek, finished, note, idle_life
+        self._submits, self._finished, self._note, self._idle_life = submits, finished, note, idle_life
         self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
@@ -160,7 +159,7 @@ class Intake:
         arguments.append(len(suspects))
         arguments += suspects
         self._add_jobs(arguments, specs)
-        reply = await self._run(arguments)
+        reply = await self._submits.store(arguments, bool(suspects))
         kind = reply[0]
         if kind == b"ok":
             self._known_queues |= queues
@@ -219,7 +218,7 @@ class Intake:
         answers: dict[bytes, Submitted] = {}
         for _ in range(TRIES_MAX):
             names = sorted({_session_of(spec) for spec in first.values()})
-            generations, values = await self._seek(names, list(first))
+            generations, values = await self._submits.seek(names, list(first))
             known = {
                 job_id: (read_record(value).job if is_finished(value) else read_job(value)).spec
                 for job_id, value in zip(first, values, strict=True) if value
@@ -229,7 +228,9 @@ class Intake:
             answers = {job_id: check_same(spec, known[job_id]) for job_id, spec in first.items() if job_id in known}
             new = [spec for job_id, spec in first.items() if job_id not in known]
             if not new:
-                break
+                if await self._submits.confirm():
+                    break
+                continue
             expected = dict(zip(names, generations, strict=True))
             sessions = [(*session, expected[session[0]]) for session in _spans(new)]
             try:

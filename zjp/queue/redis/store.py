@@ -17,7 +17,7 @@ from typing import Any
 from ...errors import ConfigError, InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ...redis.address import connections
-from ...redis.lane import Lane
+from ...redis.lane import Command, Lane
 from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
@@ -43,6 +43,7 @@ from ..store import (
 )
 from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
 from .fresh import Fresh
+from .held import Held
 from .hints import Hints
 from .intake import Intake, full
 from .layout import (
@@ -60,11 +61,13 @@ from .looking import Looker
 from .purging import Purges
 from .server import examine
 from .standing import Standing
+from .submits import Submits
 
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
 HELD_LOOK_S = 1.0
+KEEPS = 3
 JUMP_MS = 1_000
 VERSION_BITS = 20
 """The version of a life is above that of the former one, whatever was paused in between."""
@@ -109,6 +112,8 @@ class RedisQueueStore:
         self._lost_claim: int | None = None
         self._seen: tuple[float, float] | None = None
         self._fresh = Fresh()
+        self._held = Held()
+        self._server, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = 0
         self._version = 0
         self._purges = Purges(self._ask, self._limits, self._purged)
@@ -127,12 +132,13 @@ class RedisQueueStore:
             await self.disconnect()
             raise
         self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
-        self._registration = registration
+        self._registration, self._server = registration, self._lane("renew").server
         self._note_backlog(count, data_bytes)
         self._saw_time(now_ms)
         self._version = self._versioned(version)
+        submits = Submits(self._scripts, lambda: self._lane("submit"), is_replicated=self.level is Durability.REPLICA)
         self._intake = Intake(
-            self._submit, self._seek, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
+            submits, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
@@ -178,7 +184,6 @@ class RedisQueueStore:
         self._purges.end()
         for lane in lanes.values():
             await lane.abandon()
-        await self._address.close()
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
@@ -243,21 +248,6 @@ class RedisQueueStore:
         self._lane("submit")
         return await self._intake.submit(specs)
 
-    async def _submit(self, arguments: list[Any]) -> list[Any]:
-        lane = self._lane("submit")
-        reply: list[Any] = await self._scripts("submit", lane, arguments)
-        if self._level_wanted is Durability.REPLICA and reply[0] == b"ok":
-            await self._wait_for_replica(lane)
-        return reply
-
-    async def _wait_for_replica(self, lane: Lane) -> None:
-        if await lane.call(lambda _: (b"WAIT", b"1", b"1000")) < 1:
-            raise StoreUnavailable("stored, but no replica has confirmed it within 1 s; repeat the request as it is")
-
-    async def _seek(self, sessions: Sequence[bytes], ids: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-        generations, values = await self._ask("seek", [len(sessions), *sessions, *ids], "submit")
-        return generations, values
-
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
@@ -282,7 +272,9 @@ class RedisQueueStore:
         self._tell(ended)
         self._version = self._versioned(version)
         self._is_idle = bool(is_idle)
-        return Claim(int(fence), claimed_jobs(values, rare), _until_s(due_ms, now_ms), self._version)
+        jobs = claimed_jobs(values, rare)
+        self._held.add(int(fence), [job.spec.id for job in jobs])
+        return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         if not outcomes:
@@ -299,6 +291,7 @@ class RedisQueueStore:
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
             more, _ = await self._finish(cancelled_arguments(again, now_ms))
             refused += more
+        self._held.remove(outcomes)
         unknown = set(refused)
         final = [outcome.job.spec.id for outcome in outcomes if outcome.kind == "finish" or outcome.job.spec.id in cancelling]
         self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
@@ -322,7 +315,18 @@ class RedisQueueStore:
         self._registration = registration
         self._note_backlog(count, data_bytes)
         self._version = self._versioned(version)
+        if not kept:
+            self._held.clear()
+        await self._keep()
         return Renewal(bool(kept), self._version, cancelling)
+
+    async def _keep(self) -> None:
+        """Tell a server that took another's place what this node still has; a few times, since a call may be under way to the former."""
+        server = self._lane("renew").server
+        if server != self._server:
+            self._server, self._keeps_left = server, KEEPS
+        if self._keeps_left and await self._ask("keep", [self._life, *self._held.arguments()], "renew") is not None:
+            self._keeps_left -= 1
 
     async def tend(self, limit: int) -> Tended:
         may_reap = await self._may_reap()
@@ -429,6 +433,7 @@ class RedisQueueStore:
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
+        self._taken_from = self._lane("outbox").server
         self._note_backlog(count, data_bytes)
         items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
         for place, lost in zip(rare[::2], rare[1::2], strict=True):
@@ -439,6 +444,7 @@ class RedisQueueStore:
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
+            self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
         has_turn = await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox")
         return await self.outbox(limit) if has_turn else ()
@@ -456,7 +462,14 @@ class RedisQueueStore:
         for item in items:
             job = item.record.job
             arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
-        count, data_bytes = await self._ask("outbox_remove", arguments, "outbox")
+        lane, script = self._lane("outbox"), self._scripts["outbox_remove"]
+
+        def make(_: bool) -> Command:
+            if self._taken_from not in (b"", lane.server):  # records beside the queue may have gone with the former server
+                raise StoreUnavailable("the outbox's server has changed; what it held is moved again")
+            return script.command(arguments)
+
+        count, data_bytes = await lane.call(make, script.load)
         self._fresh.remove(items)
         self._note_backlog(count, data_bytes)
 

@@ -1,0 +1,47 @@
+"""What this node was handed and has not brought back, by claim. Pure.
+
+The server knows it as well; this is for the day on which another server takes its place that was not told everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..store import Outcome
+
+
+class Held:
+    def __init__(self) -> None:
+        self._ids: dict[int, set[bytes]] = {}
+        self._top = 0
+
+    def add(self, fence: int, ids: Iterable[bytes]) -> None:
+        if found := set(ids):
+            self._ids[fence] = found
+            self._top = max(self._top, fence)
+
+    def remove(self, outcomes: Sequence[Outcome]) -> None:
+        """Taken or refused: they are not ours any more."""
+        fence, ids = -1, set[bytes]()
+        for outcome in outcomes:
+            if outcome.fence != fence:
+                self._forget_empty(fence, ids)
+                fence, ids = outcome.fence, self._ids.get(outcome.fence, set())
+            ids.discard(outcome.job.spec.id)
+        self._forget_empty(fence, ids)
+
+    def _forget_empty(self, fence: int, ids: set[bytes]) -> None:
+        if not ids:
+            self._ids.pop(fence, None)
+
+    def clear(self) -> None:
+        """The lease was lost."""
+        self._ids.clear()
+
+    def arguments(self) -> list[Any]:
+        """As keep.lua takes them."""
+        found: list[Any] = [self._top]
+        for fence, ids in self._ids.items():
+            found += (fence, len(ids), *ids)
+        return found

@@ -1,0 +1,143 @@
+"""Which server is the primary, as the Sentinels say.
+
+All of them are asked at once, and the one with the highest configuration epoch is believed: one of them carries a fail-over out, and the
+others hear of it up to some seconds later. So more than half must answer, and the rest is given GRACE_S more, not longer: one may be
+frozen. While any says that a fail-over is under way there is no primary. A server that was named must say itself that it is one before
+anything is written to it (`PrimaryConnection`).
+
+A primary that was frozen and wakes up after a fail-over takes writes until a Sentinel tells it better, and these are lost. So a connection
+follows what is known (`serves`), and when it was silent for SILENT_S, before a call or in one, the Sentinels are asked first: who was
+replaced was silent for longer. That needs a down-after-milliseconds above it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio.connection import AbstractConnection, Connection
+from redis.exceptions import ConnectionError as Unreachable
+from redis.exceptions import RedisError, ResponseError
+
+from .packing import Packing
+
+ASK_S = 0.5
+"""For one Sentinel. Below a third of a call's time, so that a call may ask, find the answer outdated and ask again."""
+GRACE_S = 0.2
+"""For those that answer after more than half did."""
+SILENT_S = 1.5
+"""Below what it takes at least to fail over, above the second in which an idle node's connections are used, below a call's time."""
+BLIND_S = 5.0
+"""While no Sentinel answers, connections that work are not doubted again for so long."""
+DOWN = {"s_down", "disconnected"}
+"""What one Sentinel finds; another may reach it."""
+REPLACED = {"o_down", "failover_in_progress"}
+Seat = tuple[str, int]
+
+
+class NobodyAnswers(Unreachable):
+    """No Sentinel that knows the name."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    seat: Seat
+    epoch: int
+    flags: frozenset[str]
+
+
+class Sentinels:
+    def __init__(self, name: str, seats: Sequence[Seat], make: Callable[[Seat], AbstractConnection]) -> None:
+        """`name`: what the Sentinels call the primary. `make`: a connection to one of them, not yet connected."""
+        self._name, self._seats, self._make = name, seats, make
+        self._known: Seat | None = None
+        self._epoch = 0
+        self._blind_until = 0.0
+
+    async def primary(self) -> Seat:
+        """Raises: redis' ConnectionError."""
+        asked = [asyncio.create_task(self._ask(seat)) for seat in self._seats]
+        try:
+            answers = [task.result() for task in await _answered(asked)]
+        finally:
+            for task in asked:
+                task.cancel()
+        found = [answer for answer in answers if isinstance(answer, Answer)]
+        if not found:
+            raise NobodyAnswers(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
+        self._epoch = max((self._epoch, *(answer.epoch for answer in found)))
+        latest = [answer for answer in found if answer.epoch == self._epoch]
+        best = min(latest or found, key=lambda answer: bool(answer.flags & DOWN))
+        if not latest or best.flags & DOWN or any(answer.flags & REPLACED for answer in latest):
+            raise Unreachable(f"the primary {self._name!r} at {best.seat[0]}:{best.seat[1]} is down or replaced; no other is known yet")
+        self._known = best.seat
+        return best.seat
+
+    async def serves(self, connection: AbstractConnection, silent_s: float) -> bool:
+        """Whether this connection, last answered `silent_s` ago, leads to the primary as far as one can know."""
+        assert isinstance(connection, PrimaryConnection)
+        now = asyncio.get_running_loop().time()
+        if silent_s > SILENT_S and now > self._blind_until:
+            try:
+                await self.primary()
+            except NobodyAnswers:  # the server itself may be well
+                self._blind_until = now + BLIND_S
+            except Unreachable:
+                return False
+        return connection.seat == self._known
+
+    async def _ask(self, seat: Seat) -> Answer | str:
+        connection = self._make(seat)
+        try:
+            async with asyncio.timeout(ASK_S):
+                await connection.connect()
+                await connection.send_command("SENTINEL", "MASTER", self._name)
+                return _read(await connection.read_response(disable_decoding=True))
+        except (OSError, TimeoutError, RedisError) as fault:
+            return f"{seat[0]}:{seat[1]}: {str(fault) or f'no answer within {ASK_S:g} s'}"
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+async def _answered(asked: Sequence[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Those that have ended GRACE_S after more than half have named a server; at the latest all, since each has its own limit."""
+    done: set[asyncio.Task[Any]] = set()
+    pending = set(asked)
+    while pending and 2 * sum(isinstance(task.result(), Answer) for task in done) <= len(asked):
+        some, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done |= some
+    if pending:
+        done |= (await asyncio.wait(pending, timeout=GRACE_S))[0]
+    return done
+
+
+def _read(reply: Any) -> Answer:
+    flat = [part for pair in reply.items() for part in pair] if isinstance(reply, dict) else reply
+    words = [part.decode() if isinstance(part, bytes) else str(part) for part in flat]
+    facts = dict(zip(words[::2], words[1::2], strict=True))
+    return Answer((facts["ip"], int(facts["port"])), int(facts["config-epoch"]), frozenset(facts["flags"].split(",")))
+
+
+class PrimaryConnection(Packing, Connection):
+    """To the primary of that moment, which said itself that it is one."""
+
+    def __init__(self, *, sentinels: Sentinels, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._sentinels = sentinels
+
+    @property
+    def seat(self) -> Seat:
+        return self.host, self.port
+
+    async def connect(self) -> None:
+        """Raises: redis' ConnectionError."""
+        self.host, self.port = await self._sentinels.primary()
+        await super().connect()  # type: ignore[no-untyped-call]
+        await self.send_command("ROLE")
+        with contextlib.suppress(ResponseError):  # not allowed to ask
+            role = (await self.read_response(disable_decoding=True))[0]
+            if role != b"master":
+                await self.disconnect(nowait=True)
+                raise Unreachable(f"{self.host}:{self.port}, which the Sentinels name, is not the primary but a {role.decode()}")
