@@ -170,7 +170,7 @@ def add_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
 
 
 SUSPICION_LIMIT = 2
-"""A lost node adds 1 (one loss proves nothing), a worker that died with several started jobs adds 2."""
+"""A loss of its node, or a death of a process that ran several jobs, adds 1: one proves nothing."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):

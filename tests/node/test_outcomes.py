@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zjp.job import ATTEMPTS_KEPT, JobFault, JobSpec, JobState, Options, StoredJob, make_id
+from zjp.job import ATTEMPTS_KEPT, SUSPICION_LIMIT, JobFault, JobSpec, JobState, Options, StoredJob, make_id
 from zjp.node.outcomes import Costs, Judge, released
 from zjp.queue.store import OutcomeKind
 from zjp.retry import RetryPolicy
@@ -71,9 +71,12 @@ def test_job_fails_as_worker_crashed_at_the_crash_limit_and_not_before(limit: in
     assert job.retries == 0
 
 
-def test_suspects_are_not_charged_but_run_in_quarantine_next() -> None:
-    outcome = make_judge().of_suspicion(make_job(), 7, "w1", FAULT, started_ms=1, now_ms=2)
-    assert (outcome.kind, outcome.job.crashes, outcome.job.suspicion) == (OutcomeKind.RELEASE, 0, 2)
+def test_suspects_are_not_charged_and_run_in_quarantine_from_the_second_time_on() -> None:
+    judge, job = make_judge(), make_job()
+    outcome = judge.of_suspicion(job, 7, "w1", FAULT, started_ms=1, now_ms=2)
+    assert (outcome.kind, outcome.job.crashes) == (OutcomeKind.RELEASE, 0)
+    assert outcome.job.suspicion < SUSPICION_LIMIT, "what was killed from outside does not wait for a process of its own"
+    assert judge.of_suspicion(job, 8, "w2", FAULT, started_ms=3, now_ms=4).job.suspicion >= SUSPICION_LIMIT
 
 
 def test_timeout_is_retried_with_the_policys_delay_then_fails() -> None:

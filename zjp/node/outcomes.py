@@ -91,8 +91,8 @@ class Judge:
     def of_suspicion(
         self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
     ) -> Outcome:
-        """One of several that were running when their process died: runs again alone before anything is charged."""
-        job.suspicion += 2
+        """One of several that ran when their process died: runs again at once; at the second time alone, so that it can be charged."""
+        job.suspicion += 1
         add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
