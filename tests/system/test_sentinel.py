@@ -14,7 +14,7 @@ from scripts.redis_sentinels import WatchedRedis
 from tests.redis import start_watched_redis
 from tests.system.running import RunningNode
 from zjp import Client
-from zjp.errors import OutcomeUnknown, Unavailable
+from zjp.errors import NotFound, OutcomeUnknown, Unavailable
 from zjp.job import JobState
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("redis:sentinel")]
@@ -92,6 +92,22 @@ def freeze(redis: WatchedRedis) -> None:
     redis.primary.pause()
 
 
+def unknown(client: Client, ids: list[str]) -> list[int]:
+    """Places of the jobs that this node does not find when it is asked once more."""
+    places = []
+    for place, job_id in enumerate(ids):
+        try:
+            client.get(job_id)
+        except NotFound:
+            places.append(place)
+    return places
+
+
+def unknown_on(node: RunningNode, ids: list[str]) -> list[int]:
+    with node.client() as client:
+        return unknown(client, ids)
+
+
 @pytest.mark.parametrize("deed", [kill, freeze])
 def test_nodes_go_on_with_the_new_primary(redis: WatchedRedis, nodes: list[RunningNode], deed: Callable[[WatchedRedis], Any]) -> None:
     """The link was up, so nothing is lost but what was under way to the replica in that moment, and everything acknowledged ends."""
@@ -107,7 +123,11 @@ def test_nodes_go_on_with_the_new_primary(redis: WatchedRedis, nodes: list[Runni
     finally:
         acknowledged = producing.stop()
     with nodes[1].client() as client:
-        done = client.wait_all(acknowledged, timeout=60)
+        try:
+            done = client.wait_all(acknowledged, timeout=60)
+        except NotFound:
+            here, there = unknown(client, acknowledged), unknown_on(nodes[0], acknowledged)
+            pytest.fail(f"of {len(acknowledged)} acknowledged unknown, asked again: {here}; on the other node: {there}")
         assert {job.status for job in done} == {JobState.COMPLETED}
         assert client.submit("echo", {"value": 7}).wait(timeout=20).result == 7
     assert all(node.is_running for node in nodes)

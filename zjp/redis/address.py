@@ -33,10 +33,10 @@ SENTINEL_PORT = 26379
 
 
 class Address(msgspec.Struct, frozen=True):
-    """`make`: a new connection, not yet connected. `serves`: whether one that was silent so long (s) still leads to the right server."""
+    """`make`: a new connection, not yet connected. `serves(connection, is_doubtful)`: whether it still leads to the right server."""
 
     make: Callable[[], AbstractConnection]
-    serves: Callable[[AbstractConnection, float], Awaitable[bool]] | None = None
+    serves: Callable[[AbstractConnection, bool], Awaitable[bool]] | None = None
 
 
 class PlainConnection(Packing, Connection):

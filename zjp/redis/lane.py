@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as Unreachable
 
 from ..errors import StoreFull, StoreUnavailable
 from .address import Address
+from .sentinels import SILENT_S, SLOW_S
 
 CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
@@ -102,10 +103,10 @@ class Lane:
         self, make: Callable[[bool], Command], is_repeat: bool, heal: Callable[[], Sequence[Command]] | None,
         then: Callable[[Any], Command | None] | None,
     ) -> Any:  # fmt: skip
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         connection = await self._connected()
         command = make(is_repeat)
-        loop = asyncio.get_running_loop()
-        sent_at = loop.time()
         try:
             reply = await self._exchange(connection, command)
         except NoScriptError:
@@ -118,14 +119,14 @@ class Lane:
             more = then(reply)
             reply = (reply, None if more is None else await self._exchange(connection, more))
         self._answered_at = loop.time()
-        if (serves := self._address.serves) is not None and not await serves(connection, self._answered_at - sent_at):
+        if (serves := self._address.serves) is not None and not await serves(connection, self._answered_at - began > SLOW_S):
             raise Unreachable("the server that answered was replaced meanwhile")
         return reply
 
     async def _connected(self) -> AbstractConnection:
         serves, connection = self._address.serves, self._connection
         if connection is not None:
-            if serves is None or await serves(connection, asyncio.get_running_loop().time() - self._answered_at):
+            if serves is None or await serves(connection, asyncio.get_running_loop().time() - self._answered_at > SILENT_S):
                 return connection
             await self._drop()
         connection = self._connection = self._address.make()

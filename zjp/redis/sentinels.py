@@ -1,13 +1,13 @@
 """Which server is the primary, as the Sentinels say.
 
 All of them are asked at once, and the one with the highest configuration epoch is believed: one of them carries a fail-over out, and the
-others hear of it up to some seconds later. So more than half must answer, and the rest is given GRACE_S more, not longer: one may be
-frozen. While any says that a fail-over is under way there is no primary. A server that was named must say itself that it is one before
+others hear of it up to some seconds later. So all are waited for, but those that were mute a while ago, and more than half must answer.
+While any says that a fail-over is under way there is no primary. A server that was named must say itself that it is one before
 anything is written to it (`PrimaryConnection`).
 
 A primary that was frozen and wakes up after a fail-over takes writes until a Sentinel tells it better, and these are lost. So a connection
-follows what is known (`serves`), and when it was silent for SILENT_S, before a call or in one, the Sentinels are asked first: who was
-replaced was silent for longer. That needs a down-after-milliseconds above it.
+follows what is known (`serves`), and when it is doubtful the Sentinels are asked: before it is used after a silence of SILENT_S, and after
+it was made or used, when that took SLOW_S. Who was replaced was silent for down-after-milliseconds, which must be longer.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from .packing import Packing
 
 ASK_S = 0.5
 """For one Sentinel. Below a third of a call's time, so that a call may ask, find the answer outdated and ask again."""
-GRACE_S = 0.2
-"""For those that answer after more than half did."""
+MUTE_S = 10.0
+"""One that gave no answer is not waited for in this time."""
 SILENT_S = 1.5
-"""Below what it takes at least to fail over, above the second in which an idle node's connections are used, below a call's time."""
+"""Below what it takes at least to fail over, above the second in which an idle node's connections are used."""
+SLOW_S = 0.25
+"""Below what it takes from the moment in which the Sentinels still hold a primary for well to its replacement."""
 BLIND_S = 5.0
 """While no Sentinel answers, connections that work are not doubted again for so long."""
 DOWN = {"s_down", "disconnected"}
@@ -55,12 +57,15 @@ class Sentinels:
         self._known: Seat | None = None
         self._epoch = 0
         self._blind_until = 0.0
+        self._mute_until: dict[Seat, float] = {}
 
     async def primary(self) -> Seat:
         """Raises: redis' ConnectionError."""
-        asked = [asyncio.create_task(self._ask(seat)) for seat in self._seats]
+        now = asyncio.get_running_loop().time()
+        asked = {asyncio.create_task(self._ask(seat)): seat for seat in self._seats}
+        awaited = {task for task, seat in asked.items() if self._mute_until.get(seat, 0.0) <= now}
         try:
-            answers = [task.result() for task in await _answered(asked)]
+            answers = [task.result() for task in await _answered(set(asked), awaited)]
         finally:
             for task in asked:
                 task.cancel()
@@ -75,11 +80,11 @@ class Sentinels:
         self._known = best.seat
         return best.seat
 
-    async def serves(self, connection: AbstractConnection, silent_s: float) -> bool:
-        """Whether this connection, last answered `silent_s` ago, leads to the primary as far as one can know."""
+    async def serves(self, connection: AbstractConnection, is_doubtful: bool) -> bool:
+        """Whether this connection leads to the primary as far as one can know."""
         assert isinstance(connection, PrimaryConnection)
         now = asyncio.get_running_loop().time()
-        if silent_s > SILENT_S and now > self._blind_until:
+        if is_doubtful and now > self._blind_until:
             try:
                 await self.primary()
             except NobodyAnswers:  # the server itself may be well
@@ -94,22 +99,23 @@ class Sentinels:
             async with asyncio.timeout(ASK_S):
                 await connection.connect()
                 await connection.send_command("SENTINEL", "MASTER", self._name)
-                return _read(await connection.read_response(disable_decoding=True))
+                answer = _read(await connection.read_response(disable_decoding=True))
+                self._mute_until.pop(seat, None)
+                return answer
         except (OSError, TimeoutError, RedisError) as fault:
+            self._mute_until[seat] = asyncio.get_running_loop().time() + MUTE_S
             return f"{seat[0]}:{seat[1]}: {str(fault) or f'no answer within {ASK_S:g} s'}"
         finally:
             await connection.disconnect(nowait=True)
 
 
-async def _answered(asked: Sequence[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """Those that have ended GRACE_S after more than half have named a server; at the latest all, since each has its own limit."""
+async def _answered(asked: set[asyncio.Task[Any]], awaited: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """Those that have ended when all awaited have, and more than half of all have named a server. Each has its own limit."""
     done: set[asyncio.Task[Any]] = set()
-    pending = set(asked)
-    while pending and 2 * sum(isinstance(task.result(), Answer) for task in done) <= len(asked):
+    pending = asked
+    while pending and (pending & awaited or 2 * sum(isinstance(task.result(), Answer) for task in done) <= len(asked)):
         some, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         done |= some
-    if pending:
-        done |= (await asyncio.wait(pending, timeout=GRACE_S))[0]
     return done
 
 

@@ -72,7 +72,7 @@ class Hints:
             except TimeoutError:
                 if was_asked:
                     raise
-                if self._address.serves is not None and not await self._address.serves(connection, PING_S):
+                if self._address.serves is not None and not await self._address.serves(connection, True):
                     return
                 was_asked = True
                 await self._send(connection, b"PING")
