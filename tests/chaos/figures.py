@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sims.checkers.case import Case, Casebook
-from sims.lines import Fault, Line, Nack, Run
+from sims.lines import Fault, Line, Nack, Release, Run
 from tests.chaos.jobs import SLOTS
+from zjp.job import Priority
 
 NS = 1_000_000_000
 CALM = "calm"
@@ -35,10 +36,14 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """`worker_reruns`: after calm kills; `node_reruns` count from the kill, so with the node's start. `spent_by_drains`: attempts.
-    `leases_lost_early`: the store gave a lease up though it had been renewed less than a lease ago."""
+    """`worker_reruns`: after calm kills, jobs of normal priority and above; `low_reruns`: the others, which wait for those first.
+    `hand_backs`: from a calm kill until the job was ready again, whatever its priority. `node_reruns` count from the kill, so with the
+    node's start. `spent_by_drains`: attempts. `leases_lost_early`: the store gave a lease up though it had been renewed less than a
+    lease ago."""
 
     worker_reruns: Times
+    low_reruns: Times
+    hand_backs: Times
     storm_reruns: Times
     node_reruns: Times
     busy: float
@@ -51,15 +56,22 @@ class Figures:
 def measure(ops: Sequence[Line]) -> Figures:
     book = Casebook(ops)
     runs = Runs(book)
-    reruns: dict[str, list[float]] = {"calm": [], "storm": [], "node": []}
+    reruns: dict[str, list[float]] = {"calm": [], "low": [], "storm": [], "node": []}
+    hand_backs: list[float] = []
     for fault in book.faults:
         if fault.kind == "kill":
             mood = "node" if fault.node else "calm" if fault.val.endswith(CALM) else "storm"
-            reruns[mood] += [(again_t - fault.t) / NS for again_t in runs.again(fault)]
+            for case, again_t in runs.again(fault):
+                is_low = mood == "calm" and any(submit.priority < Priority.NORMAL for submit in (*case.asked, *case.acks))
+                reruns["low" if is_low else mood].append((again_t - fault.t) / NS)
+            if mood == "calm":
+                hand_backs += [(ready_t - fault.t) / NS for ready_t in runs.handed_back(fault)]
     times = {mood: Times(sorted(seconds)) for mood, seconds in reruns.items()}
     handed_back, spent = _drain_cost(book, runs)
     return Figures(
         worker_reruns=times["calm"],
+        low_reruns=times["low"],
+        hand_backs=Times(sorted(hand_backs)),
         storm_reruns=times["storm"],
         node_reruns=times["node"],
         busy=runs.busy(),
@@ -93,14 +105,19 @@ class Runs:
                 if run.t <= fault.t1 and not case.requeues and not _was_told(case, run, fault.t):
                     yield case, run
 
-    def again(self, fault: Fault) -> Iterator[int]:
+    def handed_back(self, fault: Fault) -> Iterator[int]:
+        """When the store had each of them ready again."""
+        for case, run in self.hit(fault):
+            yield from (end.t for end in case.accepted(Release) if end.fence == run.fence and end.t > fault.t)
+
+    def again(self, fault: Fault) -> Iterator[tuple[Case, int]]:
         """When each of them ran again; those that did not (cancelled, given up, reported after all) are left out."""
         for case, run in self.hit(fault):
             if any(isinstance(end, Nack) and end.fence == run.fence and end.type == "ok" for end in case.claim_ends):
                 continue  # its failure was reported: what follows is a retry, after its delay
             later = [other.t for other in case.runs if other.fence > run.fence and other.t > fault.t]
             if later:
-                yield min(later)
+                yield case, min(later)
 
     def busy(self) -> float:
         """Share of the slots' time, from the first run to the last, that tasks spent running to their end."""

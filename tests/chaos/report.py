@@ -123,7 +123,9 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "jobs acknowledged", str(counts["submits_acked"])
     yield "runs", f"{counts['runs']}, {counts['jobs_run_again']} jobs ran more than once"
     yield "jobs per second", f"{figures.jobs_per_s:.0f}, slots busy {figures.busy:.0%}"
-    yield "job of a killed worker runs again", _times(figures.worker_reruns)
+    yield "job of a killed worker is ready again", _times(figures.hand_backs)
+    yield "and runs again", _times(figures.worker_reruns)
+    yield "the same of low priority, after those above it", _times(figures.low_reruns)
     yield "the same in a storm of faults", _times(figures.storm_reruns)
     yield "job of a killed node runs again, its start included", _times(figures.node_reruns)
     yield "node up again after a kill or a drain", _times(Times(sorted(toll.restart_s)))

@@ -78,7 +78,7 @@ def _takeovers(book: Casebook) -> Iterator[float]:
     disturbing = [fault for fault in book.faults if fault.kind in ("store", "stop")]
     for fault in book.faults:
         if fault.kind == "kill" and fault.node:
-            for again in runs.again(fault):
+            for _, again in runs.again(fault):
                 if not any(other.t <= again and other.t1 >= fault.t for other in disturbing):
                     yield (again - fault.t) / NS
 
