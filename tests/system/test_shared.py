@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from scripts.mongo_server import Missing, MongoServer
-from scripts.redis_server import NotInstalled, RedisServer
+from scripts.mongo_server import MongoServer
+from scripts.redis_server import RedisServer
+from tests.records import wire_server
+from tests.redis import start_redis
 from tests.system.running import DidNotStart, RunningNode
 from zjp.errors import OutcomeUnknown, Unavailable, ZjpError
 from zjp.job import JobState
@@ -24,30 +26,16 @@ LEASE_S = 3.0
 CI_FACTOR = 5 if os.environ.get("CI") else 1
 
 
-def skip_or_fail(why: Exception) -> None:
-    if os.environ.get("CI"):
-        raise why
-    pytest.skip(str(why))
-
-
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    server = RedisServer(options={"appendonly": "yes", "appendfsync": "everysec"})
-    try:
-        server.start()
-    except NotInstalled as why:
-        skip_or_fail(why)
+    server = start_redis(options={"appendonly": "yes", "appendfsync": "everysec"})
     yield server
     server.stop()
 
 
 @pytest.fixture
 def mongo(tmp_path: Path) -> Iterator[MongoServer]:
-    server = MongoServer(file=tmp_path / "mongo")
-    try:
-        server.start()
-    except Missing as why:
-        skip_or_fail(why)
+    server = wire_server.start(tmp_path / "mongo")
     yield server
     server.kill()
 
@@ -179,11 +167,7 @@ def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
 def test_server_that_cannot_keep_the_promises_is_refused_with_the_reason(
     tmp_path: Path, options: dict[str, str], settings: dict[str, str], told: str
 ) -> None:
-    server = RedisServer(options=options)
-    try:
-        server.start()
-    except NotInstalled as why:
-        skip_or_fail(why)
+    server = start_redis(options=options)
     try:
         node = RunningNode(tmp_path, app=APP, redis_addr=server.url, **settings)
         with pytest.raises(DidNotStart) as refused:

@@ -18,7 +18,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ..errors import Unavailable
 from ..job import JobFault, StoredJob
@@ -308,28 +308,24 @@ class Dispatch:
             pause_s = min(pause_s * 2, STORE_RETRY_S[1])
             await asyncio.sleep(pause_s * (0.5 + random.random()))
 
-    # ── the slow loop ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the slow loops ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _renew_loop(self) -> None:
-        while True:
-            await asyncio.sleep(self._renew_s)
-            try:
-                await self._renew_once()
-            except Unavailable as fault:
-                event(log, logging.WARNING, "lease.not_renewed", reason=str(fault))
-            except Exception:
-                log.exception("renew.failed")
-                self._stats.add("zjp_internal_errors_total")
+        await self._again_and_again(self._renew_once, refused="lease.not_renewed", failed="renew.failed")
 
     async def _tend_loop(self) -> None:
+        await self._again_and_again(self._tend_once, refused="queue.not_tended", failed="tend.failed")
+
+    async def _again_and_again(self, deed: Callable[[], Awaitable[None]], *, refused: str, failed: str) -> None:
+        """`refused`, `failed`: what is logged when the store is away, and when we broke."""
         while True:
             await asyncio.sleep(self._renew_s)
             try:
-                await self._tend_once()
+                await deed()
             except Unavailable as fault:
-                event(log, logging.WARNING, "queue.not_tended", reason=str(fault))
+                event(log, logging.WARNING, refused, reason=str(fault))
             except Exception:
-                log.exception("tend.failed")
+                log.exception(failed)
                 self._stats.add("zjp_internal_errors_total")
 
     async def _renew_once(self) -> None:

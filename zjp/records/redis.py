@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from ..errors import InvalidJob, StoreUnavailable
+from ..errors import StoreUnavailable
 from ..job import JobFilter, Record
 from ..redis.address import connections
 from ..redis.lane import Lane
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
+from .cursor import read_cursor, write_cursor
 from .store import RecordItem, RecordPage
 
 PACKAGE = "zjp.records"
@@ -111,7 +112,7 @@ class RedisRecordStore:
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
         """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
-        below, scanned, left_bytes, step = _read_cursor(cursor), 0, REPLY_BYTES_MAX, CHUNK_MIN
+        below, scanned, left_bytes, step = read_cursor(cursor, ROW_END), 0, REPLY_BYTES_MAX, CHUNK_MIN
         records: list[Record] = []
         while True:
             asked, step = min(step, SCAN_MAX - scanned) + 1, min(step * 4, CHUNK)
@@ -122,31 +123,17 @@ class RedisRecordStore:
                 is_wanted = wanted.accepts(record.job, record.state)
                 left_bytes -= len(value) if is_wanted else 0
                 if len(records) == limit or (is_wanted and records and left_bytes < 0):
-                    return RecordPage(records, _write_cursor(below), scanned)
+                    return RecordPage(records, write_cursor(below), scanned)
                 below, scanned = row, scanned + 1
                 if is_wanted:
                     records.append(record)
             if is_last:
                 return RecordPage(records, b"", scanned)
             if len(records) == limit or scanned >= SCAN_MAX:
-                return RecordPage(records, _write_cursor(below), scanned)
+                return RecordPage(records, write_cursor(below), scanned)
 
 
 def _open(lane: Lane | None) -> Lane:
     if lane is None:
         raise StoreUnavailable("the records store in Redis is not open; the node is starting or stopping")
     return lane
-
-
-def _write_cursor(row: int) -> bytes:
-    return row.to_bytes(8, "big")
-
-
-def _read_cursor(cursor: bytes) -> int:
-    """The row to begin under. Raises: InvalidJob."""
-    if not cursor:
-        return ROW_END
-    row = int.from_bytes(cursor, "big")
-    if len(cursor) != 8 or row > ROW_END:
-        raise InvalidJob(f"cursor {cursor[:16].hex()!r} was not made by this store; begin again without one")
-    return row

@@ -22,19 +22,8 @@ for _, fence in ipairs(call('HKEYS', P .. 'open:' .. life)) do
         for _, id in ipairs(call('SMEMBERS', P .. 'c:' .. fence)) do
             if not mine[id] then
                 call('SREM', P .. 'c:' .. fence, id)
-                local value = call('HGET', P .. 'j', id)
-                if value and byte(value) ~= FINISHED then
+                if take_back(id, fence, life, claimed_ms, now, ended, woken) then
                     count = count + 1
-                    local level = level_of(value)
-                    call('HINCRBY', P .. 'n', 'r:' .. sub(level, 2), -1)
-                    if call('SISMEMBER', P .. 'cancelling', id) == 1 then
-                        end_cancelled(id, value, now)
-                        ended[#ended + 1] = id
-                    else
-                        note_loss(id, fence, life, claimed_ms, now, 0)
-                        give_back(id, level, now)
-                        woken[sub(level, 2)] = (woken[sub(level, 2)] or 0) + 1
-                    end
                 end
             end
         end

@@ -1,14 +1,5 @@
 -- End a live job as cancelled, in place: its record is built around the stored job, which nobody has to decode.
 -- Losses noted beside it stay there until the record is removed, or the job runs again.
-local function u64(number)
-    local bytes = {}
-    for at = 8, 1, -1 do
-        bytes[at] = string.char(number % 256)
-        number = math.floor(number / 256)
-    end
-    return '\207' .. table.concat(bytes)
-end
-
 local function end_cancelled(id, value, now)
     local high, low, key_high, key_low = byte(value, 7, 10)
     local from = 11 + high * 256 + low

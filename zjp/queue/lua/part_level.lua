@@ -3,6 +3,16 @@
 local byte, sub = string.byte, string.sub
 local FINISHED, RETRYING = 102, 114
 
+-- A number as msgpack: 64 bits, unsigned.
+local function u64(number)
+    local bytes = {}
+    for at = 8, 1, -1 do
+        bytes[at] = string.char(number % 256)
+        number = math.floor(number / 256)
+    end
+    return '\207' .. table.concat(bytes)
+end
+
 local function level_of(value)
     local high, low = byte(value, 7, 8)
     return sub(value, 6, 6) .. sub(value, 11, 10 + high * 256 + low)

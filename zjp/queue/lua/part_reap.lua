@@ -25,6 +25,27 @@ local function note_loss(id, fence, life, claimed_ms, now, suspicion)
     call('HSET', P .. 'lost', id, (call('HGET', P .. 'lost', id) or '') .. entry)
 end
 
+-- A job that a claim of `life` held and no longer does goes back, with the loss noted; one that was being cancelled ends, and its id joins
+-- `ended`. `woken`: queue -> jobs made ready. Returns whether it was live.
+local function take_back(id, fence, life, claimed_ms, now, ended, woken)
+    local value = call('HGET', P .. 'j', id)
+    if not value or byte(value) == FINISHED then
+        return false
+    end
+    local level = level_of(value)
+    local queue = sub(level, 2)
+    call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
+    if call('SISMEMBER', P .. 'cancelling', id) == 1 then
+        end_cancelled(id, value, now)
+        ended[#ended + 1] = id
+    else
+        note_loss(id, fence, life, claimed_ms, now, 0)
+        give_back(id, level, now)
+        woken[queue] = (woken[queue] or 0) + 1
+    end
+    return true
+end
+
 -- Give back up to `limit` jobs of lapsed claims. Returns how many, and the ids that ended because they were being cancelled.
 local function return_lapsed(now, limit, ended)
     local count, woken = 0, {}
@@ -36,19 +57,7 @@ local function return_lapsed(now, limit, ended)
         local ids = call('SPOP', P .. 'l:' .. fence, math.min(limit - count, 500))
         local life, claimed_ms = string.match(call('HGET', P .. 'claims', fence) or 'unknown:0\n0\n', '^([^\n]*)\n(%d+)')
         for _, id in ipairs(ids) do
-            local value = call('HGET', P .. 'j', id)
-            if value and byte(value) ~= FINISHED then
-                local level = level_of(value)
-                call('HINCRBY', P .. 'n', 'r:' .. sub(level, 2), -1)
-                if call('SISMEMBER', P .. 'cancelling', id) == 1 then
-                    end_cancelled(id, value, now)
-                    ended[#ended + 1] = id
-                else
-                    note_loss(id, fence, life, claimed_ms, now, 0)
-                    give_back(id, level, now)
-                    woken[sub(level, 2)] = (woken[sub(level, 2)] or 0) + 1
-                end
-            end
+            take_back(id, fence, life, claimed_ms, now, ended, woken)
         end
         count = count + #ids
         if call('EXISTS', P .. 'l:' .. fence) == 0 then

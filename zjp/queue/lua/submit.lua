@@ -103,14 +103,6 @@ if ARGV[1] ~= '1' then
 end
 
 -- From here on it only writes.
-local function u64(number)
-    local bytes = {}
-    for place = 8, 1, -1 do
-        bytes[place] = string.char(number % 256)
-        number = math.floor(number / 256)
-    end
-    return '\207' .. table.concat(bytes)
-end
 local created = u64(now)
 local ready = {}
 at = groups_at

@@ -22,9 +22,10 @@ from typing import NoReturn
 from ...errors import ConfigError, StoreUnavailable, Unavailable
 from ...job import JobFilter, Record
 from ...log import event
+from ..cursor import read_cursor
 from ..store import RecordItem, RecordPage
 from . import reading, writing
-from .documents import BY_FINISHED, BY_ORDER, Arrivals, date_of, ids_of, read_cursor
+from .documents import BY_FINISHED, BY_ORDER, ORDER_END, Arrivals, date_of, ids_of
 from .indexes import prepare
 from .reading import SCAN_MAX, MinuteCount
 from .server import Server, StoreDenied, check_uri
@@ -94,7 +95,7 @@ class MongoRecordStore:
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
         """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
-        below = read_cursor(cursor)
+        below = read_cursor(cursor, ORDER_END)
         async with (await self._ready()).asked() as records:
             return await reading.list_page(records, wanted, below, limit)
 

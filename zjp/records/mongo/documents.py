@@ -21,7 +21,6 @@ import msgspec
 from bson.binary import UUID_SUBTYPE, Binary
 from bson.datetime_ms import DatetimeMS
 
-from ...errors import InvalidJob
 from ...job import JobFilter, Record, format_id
 from ...log import event
 from ..store import RecordItem
@@ -47,7 +46,7 @@ DATA_BYTES_MAX = 15 << 20
 _EPOCH_US = 1_577_836_800_000_000
 """2020 in Unix us: with it an order fits in 63 bits until 2091."""
 _WRITER_BITS = 12
-_ORDER_END = (1 << 63) - 1
+ORDER_END = (1 << 63) - 1
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -173,17 +172,3 @@ def created_between(wanted: JobFilter) -> Document:
     if wanted.created_before_ms:
         between["$lt"] = date_of(wanted.created_before_ms)
     return {"created_at": between} if between else {}
-
-
-def write_cursor(below: int) -> bytes:
-    return below.to_bytes(8, "big")
-
-
-def read_cursor(cursor: bytes) -> int:
-    """The order to begin under. Raises: InvalidJob."""
-    if not cursor:
-        return _ORDER_END
-    below = int.from_bytes(cursor, "big")
-    if len(cursor) != 8 or below > _ORDER_END:
-        raise InvalidJob(f"cursor {cursor[:16].hex()!r} was not made by this store; begin again without one")
-    return below

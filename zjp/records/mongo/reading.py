@@ -15,8 +15,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from ...job import JobFilter, JobState, Record
 from ...wire.messages import REPLY_BYTES_MAX
+from ..cursor import write_cursor
 from ..store import RecordPage
-from .documents import BY_CREATED, BY_FINISHED, Plan, created_between, date_of, ids_of, plan_of, record_of, write_cursor
+from .documents import BY_CREATED, BY_FINISHED, Plan, created_between, date_of, ids_of, plan_of, record_of
 
 SCAN_MAX = 10_000
 """Documents that one page looks at."""

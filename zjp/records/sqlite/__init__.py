@@ -29,11 +29,12 @@ from typing import NoReturn, TypeVar
 
 from ...errors import StoreUnavailable
 from ...job import JobFilter, Record
+from ..cursor import read_cursor
 from ..store import RecordItem, RecordPage
 from .file import connect, open_file, unavailable
 from .lane import Call, Lane
 from .reader import SCAN_MAX, Reader
-from .rows import read_cursor
+from .rows import ROW_END
 from .writer import Writer
 
 __all__ = ["SCAN_MAX", "SQLiteRecordStore"]
@@ -82,7 +83,7 @@ class SQLiteRecordStore:
 
     async def list(self, wanted: JobFilter, cursor: bytes, limit: int) -> RecordPage:
         """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
-        below = read_cursor(cursor)
+        below = read_cursor(cursor, ROW_END)
         return await self._read(lambda reader: reader.list(wanted, below, limit))
 
     async def count(self) -> int:

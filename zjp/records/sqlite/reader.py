@@ -10,8 +10,9 @@ import msgspec
 
 from ...job import JobFilter, Record
 from ...wire.messages import REPLY_BYTES_MAX
+from ..cursor import write_cursor
 from ..store import RecordPage
-from .rows import blocks_sql, rows_sql, select_sql, write_cursor
+from .rows import blocks_sql, rows_sql, select_sql
 
 SCAN_MAX = 10_000
 """Rows that one page of a listing looks at: some 10 ms."""

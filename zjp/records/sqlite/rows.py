@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from ...errors import InvalidJob
 from ...job import JobFilter, JobState
 from ..store import RecordItem
 
@@ -158,17 +157,3 @@ def _conditions(wanted: JobFilter) -> list[tuple[str, int | str]]:
 def _checksum(name: str) -> int:
     """31 bits, which SQLite stores in 4 bytes."""
     return crc32(name.encode()) & 0x7FFFFFFF
-
-
-def write_cursor(row: int) -> bytes:
-    return row.to_bytes(8, "big")
-
-
-def read_cursor(cursor: bytes) -> int:
-    """The row to begin under. Raises: InvalidJob."""
-    if not cursor:
-        return ROW_END
-    row = int.from_bytes(cursor, "big")
-    if len(cursor) != 8 or row > ROW_END:
-        raise InvalidJob(f"cursor {cursor[:16].hex()!r} was not made by this store; begin again without one")
-    return row
