@@ -102,7 +102,7 @@ async def _cycle(folder: str, waiting: int, jobs: int, batch: int, server: Redis
             outbox_bytes_max=1 << 32, finished=_nothing,
         )  # fmt: skip
     used_bytes = _used_bytes(server)
-    await store.open(Life("bench", 1), frozenset())
+    await store.open(Life("bench", 1), {})
     fill_cpu = time.process_time()
     await _fill(store, waiting)
     fill_us = (time.process_time() - fill_cpu) / max(waiting, 1) * 1e6

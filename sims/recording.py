@@ -79,7 +79,7 @@ class RecordingStore:
 
     # What is written down
 
-    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         t0 = time.monotonic_ns()
         lost = await self._store.open(life, started)
         self._life, self.level = life, self._store.level

@@ -113,7 +113,7 @@ class SmallLife:
     async def live(self, store: RecordingStore) -> None:
         """The node's next life, until nothing is left that it may have. The first one also has the producers."""
         self._boots += 1
-        await store.open(Life(NODE, self._boots), frozenset())
+        await store.open(Life(NODE, self._boots), {})
         for number in range(BATCHES if self._boots == 1 else 0):
             delayed = self._producer.spec(delay_ms=DELAY_MS * (1 + number % 2))
             specs = [*self._producer.specs(BATCH - 1), delayed]

@@ -86,7 +86,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         return {}
 
     store = make_queue(Settings(disk_reserve_bytes=0), tmp_path, none)
-    await store.open(Life("n1", 1), frozenset())
+    await store.open(Life("n1", 1), {})
     yield Desk(store)
     await store.close()
 

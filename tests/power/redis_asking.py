@@ -43,7 +43,7 @@ async def life(url: str, node: str) -> AsyncIterator[RedisQueueStore]:
     store = RedisQueueStore(
         url, lease_s=LEASE_S, starvation_s=60.0, dedup_s=600.0, outbox_count_max=1_000_000, outbox_bytes_max=1 << 30, finished=_no_records
     )
-    await store.open(Life(node, 1), frozenset())
+    await store.open(Life(node, 1), {})
     try:
         yield store
     finally:

@@ -42,7 +42,7 @@ async def main() -> None:
         sys.argv[1], lease_s=15, starvation_s=60, dedup_s=600, outbox_count_max=10**7, outbox_bytes_max=1 << 32, disk_reserve_bytes=0,
         finished=nothing,
     )  # fmt: skip
-    await store.open(Life("killed", 1), frozenset())
+    await store.open(Life("killed", 1), {})
     session = int.from_bytes(os.urandom(5), "big")
     await asyncio.gather(submit(store, session), submit(store, session + 1), finish(store))
 

@@ -48,7 +48,7 @@ def make(url: str, **settings: Any) -> RedisQueueStore:
 
 async def opened(url: str, **settings: Any) -> RedisQueueStore:
     store = make(url, **settings)
-    await store.open(Life("node-1", 1), frozenset())
+    await store.open(Life("node-1", 1), {})
     return store
 
 

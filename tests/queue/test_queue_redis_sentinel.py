@@ -43,7 +43,7 @@ async def open_on() -> AsyncIterator[Open]:
             url, lease_s=15.0, starvation_s=60.0, dedup_s=600.0, outbox_count_max=100_000, outbox_bytes_max=1 << 28, finished=_nothing,
             **settings,
         )  # fmt: skip
-        await store.open(Life(node, 1), frozenset())
+        await store.open(Life(node, 1), {})
         stores.append(store)
         return store
 

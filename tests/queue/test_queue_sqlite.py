@@ -32,7 +32,7 @@ from zjp.errors import ConfigError, StoreFull, StoreUnavailable
 from zjp.job import JobFilter, JobSpec, Options, make_id
 from zjp.queue import window
 from zjp.queue.sqlite import SQLiteQueueStore
-from zjp.queue.store import CancelKind, Durability, Life, LostClaims, SubmitKind
+from zjp.queue.store import CancelKind, Durability, Life, Live, LostClaims, SubmitKind
 
 pytestmark = pytest.mark.covers("main-path:5", "settings:DISK_RESERVE")
 
@@ -74,7 +74,7 @@ async def test_store_in_memory_promises_no_more_than_the_process(bench: SQLiteBe
         ":memory:", lease_s=15, starvation_s=60, dedup_s=600, outbox_count_max=10, outbox_bytes_max=1 << 20, disk_reserve_bytes=1 << 60,
         finished=nothing,  # type: ignore[arg-type]
     )  # fmt: skip
-    await store.open(Life(NODE, 1), frozenset())
+    await store.open(Life(NODE, 1), {})
     assert store.level is Durability.PROCESS
     ids = await add(store, *producer.specs(3))
     assert await store.cancel(ids[:1]) == [CancelKind.CANCELLED]
@@ -97,8 +97,30 @@ async def test_second_process_is_told_who_holds_the_file(bench: SQLiteBench) -> 
 async def test_second_opening_in_the_same_process_is_refused_and_harms_nothing(bench: SQLiteBench, producer: Producer) -> None:
     store = await bench.open()
     with pytest.raises(StoreUnavailable, match="is in use by process"):
-        await bench.make().open(Life(NODE, 9), frozenset())
+        await bench.make().open(Life(NODE, 9), {})
     await add(store, producer.spec())
+
+
+async def test_started_job_whose_claim_was_not_written_is_told_with_the_fence_of_its_mark(bench: SQLiteBench, producer: Producer) -> None:
+    (job_id,) = await add(await bench.open(), producer.spec())
+    await bench.close()
+    store = bench.make()
+    assert await store.open(Life(NODE, 2), {job_id: 7}) == LostClaims(1, 1)
+    (live,) = await store.get([job_id])
+    assert isinstance(live, Live)
+    (attempt,) = live.job.attempts
+    assert (attempt.fence, attempt.node, attempt.outcome) == (7, NODE, "lost")
+    assert attempt.started_ms == attempt.ended_ms > 0
+    await store.close()
+
+
+async def test_mark_that_outlived_its_attempt_charges_nothing_more(bench: SQLiteBench, producer: Producer) -> None:
+    (job_id,) = await add(await bench.open(), producer.spec())
+    await bench.close()
+    for boot, mark, suspects in ((2, 7, 1), (3, 7, 0), (4, 6, 0), (5, 8, 1)):
+        store = bench.make()
+        assert (await store.open(Life(NODE, boot), {job_id: mark})).suspects == suspects
+        await store.close()
 
 
 async def test_file_that_is_no_database_is_refused_and_left_as_it_is(bench: SQLiteBench) -> None:

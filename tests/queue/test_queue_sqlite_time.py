@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ class SlowToOpen(SQLiteQueueStore):
     go_on: threading.Event
     is_opening: threading.Event
 
-    def _open_file(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    def _open_file(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         self.is_opening.set()
         assert self.go_on.wait(30)
         return super()._open_file(life, started)
@@ -161,7 +162,7 @@ async def test_open_that_is_cancelled_lets_the_file_go(bench: SQLiteBench) -> No
     made.__class__ = SlowToOpen
     assert isinstance(made, SlowToOpen)
     made.go_on, made.is_opening = threading.Event(), threading.Event()
-    opening = asyncio.create_task(made.open(Life(NODE, 1), frozenset()))
+    opening = asyncio.create_task(made.open(Life(NODE, 1), {}))
     await asyncio.to_thread(made.is_opening.wait, 30)
     opening.cancel()
     await asyncio.sleep(0)

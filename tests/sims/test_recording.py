@@ -56,7 +56,7 @@ class Bench:
         self.store = RecordingStore(
             self.fiddle(self.inner), self.recorder, lease_ms=int(LEASE_S * 1000), is_client=True
         )
-        await self.store.open(Life(NODE, self.boot), frozenset())
+        await self.store.open(Life(NODE, self.boot), {})
 
     def spec(self, **options: Any) -> JobSpec:
         self.made += 1

@@ -3,14 +3,15 @@
 A claimed job kept its row, so taking it back unspent is nothing but forgetting the claim. Jobs that had been started gain a suspicion
 and a `lost` attempt; those being cancelled end; progress that was stored goes into the job.
 
-A claim's row is written behind, so a node that dies within a millisecond of its first claims leaves none. `started` names such jobs all the
-same. For claims handed out by workers that left no mark either, `State.strict_to` makes the life after an unclean stop write its claims
-*before* it hands them out, until the rows that were there are through: what takes the node down twice is seen.
+A claim's row is written behind, so a node that dies within a millisecond of its first claims leaves none. `started` names such jobs and
+their fences all the same; when they were claimed is not known then. For claims handed out by workers that left no mark either,
+`State.strict_to` makes the life after an unclean stop write its claims *before* it hands them out, until the rows that were there are
+through: what takes the node down twice is seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -47,10 +48,10 @@ class Held(msgspec.Struct, frozen=True):
     node: str
 
 
-def recover(db: Database, life: Life, started: frozenset[bytes], now_ms: int) -> LostClaims:
+def recover(db: Database, life: Life, started: Mapping[bytes, int], now_ms: int) -> LostClaims:
     """One transaction: afterwards no claim is open and `life` is begun."""
     db.execute("BEGIN IMMEDIATE")
-    lost = _take_back(db, started, now_ms)
+    lost = _take_back(db, life.node, started, now_ms)
     for table in ("claims", "progress", "cancelling"):
         db.execute(f"DELETE FROM {table}")
     put_fact(db, "boot", max(life.boot, read_fact(db, "boot") + 1))
@@ -61,13 +62,13 @@ def recover(db: Database, life: Life, started: frozenset[bytes], now_ms: int) ->
     return lost
 
 
-def _take_back(db: Database, started: frozenset[bytes], now_ms: int) -> LostClaims:
+def _take_back(db: Database, node: str, started: Mapping[bytes, int], now_ms: int) -> LostClaims:
     held: dict[int, Held] = {}
     for fence, claimed_ms, node, rows in db.execute("SELECT fence, claimed_ms, node, held FROM claims ORDER BY fence"):
         held.update(dict.fromkeys(unpack_rows(rows), Held(fence, claimed_ms, node)))
     progress = dict(db.execute("SELECT id, data FROM progress"))
     cancelling = {job_id for (job_id,) in db.execute("SELECT id FROM cancelling")}
-    rows = sorted(set(held) | _rows_of(db, started | cancelling | set(progress)))
+    rows = sorted(set(held) | _rows_of(db, cancelling.union(started, progress)))
     jobs = suspects = 0
     for at in range(0, len(rows), CHUNK):
         changed: list[tuple[int, StoredJob]] = []
@@ -76,14 +77,15 @@ def _take_back(db: Database, started: frozenset[bytes], now_ms: int) -> LostClai
             jobs += 1
             job = decode_job(data)
             job.progress = progress.get(job_id, job.progress)
-            if job_id in started:
+            claim = held.get(row) or Held(started.get(job_id, 0), now_ms, node)
+            was_started = job_id in started and _is_of(started[job_id], claim, job)
+            if was_started:
                 suspects += 1
                 job.suspicion += 1
-                claim = held.get(row, Held(0, 0, ""))
                 add_attempt(job, Attempt(claim.fence, claim.node, "", claim.claimed_ms, now_ms, LOST))
             if job_id in cancelling:
                 ended.append((row, cancelled_record(job, now_ms)))
-            elif job_id in started or job_id in progress:
+            elif was_started or job_id in progress:
                 changed.append((row, job))
         update_jobs(db, [row for row, _ in changed], [encode_job(job) for _, job in changed])
         delete_jobs(db, [row for row, _ in ended])
@@ -92,7 +94,12 @@ def _take_back(db: Database, started: frozenset[bytes], now_ms: int) -> LostClai
     return LostClaims(jobs, suspects)
 
 
-def _rows_of(db: Database, ids: frozenset[bytes]) -> set[int]:
+def _is_of(mark: int, claim: Held, job: StoredJob) -> bool:
+    """Whether a mark speaks of this claim: one that outlived an attempt which is told already says nothing of a later one."""
+    return mark >= claim.fence and (not job.attempts or mark > job.attempts[-1].fence)
+
+
+def _rows_of(db: Database, ids: set[bytes]) -> set[int]:
     return {row for (row,) in db.execute(f"SELECT row FROM jobs WHERE id {AMONG}", among(list(ids)))}
 
 

@@ -102,7 +102,7 @@ class SQLiteQueueStore:
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         self._node = life.node
         lost = await self._opened(life, started)
         assert self._db is not None
@@ -125,7 +125,7 @@ class SQLiteQueueStore:
         self._reader.feed()
         return lost
 
-    async def _opened(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    async def _opened(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         """A thread cannot be stopped half-way: whoever is cancelled waits until the file is open, and closes it."""
         opening = asyncio.ensure_future(asyncio.to_thread(self._open_file, life, started))
         try:
@@ -135,7 +135,7 @@ class SQLiteQueueStore:
             await asyncio.to_thread(self._close_file)
             raise
 
-    def _open_file(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    def _open_file(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         if self._path != MEMORY:
             self._lock = Lock(Path(f"{self._path}.lock"))
         try:

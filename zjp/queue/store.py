@@ -193,10 +193,10 @@ class QueueStore(Protocol):
     on_finished: Callable[[Sequence[bytes]], None] | None
     """ids that just became final, whoever finished them (outcome, cancel, reap): wakes those who wait."""
 
-    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
-        """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` gain 1
-        suspicion and a `lost` attempt, the others go back unspent. A node of this name that lives in another home is waited
-        for, a lease long. Raises: StoreUnavailable, ConfigError."""
+    async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
+        """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` (id ->
+        the fence under which a worker marked it) gain 1 suspicion and a `lost` attempt, the others go back unspent. A node of this
+        name that lives in another home is waited for, a lease long. Raises: StoreUnavailable, ConfigError."""
 
     async def close(self) -> None:
         """Write what is pending, give the registration up."""

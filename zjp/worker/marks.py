@@ -73,13 +73,15 @@ class MarkFile:
         self._mapped.close()
 
 
-def read_folder(folder: str | os.PathLike[str]) -> frozenset[bytes]:
-    """The ids that worker processes of a former life had marked; files that are none of theirs are passed over."""
+def read_folder(folder: str | os.PathLike[str]) -> dict[bytes, int]:
+    """id -> fence of what worker processes of a former life had marked, the highest where one is marked twice;
+    files that are none of theirs are passed over."""
     try:
         paths = sorted(Path(folder).iterdir())
     except FileNotFoundError:
-        return frozenset()
-    return frozenset(job_id for path in paths if path.is_file() for job_id, _ in _read(path.read_bytes()))
+        return {}
+    marks = [mark for path in paths if path.is_file() for mark in _read(path.read_bytes())]
+    return dict(sorted(marks, key=lambda mark: mark[1]))
 
 
 def _read(content: bytes) -> list[Mark]:

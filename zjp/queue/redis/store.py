@@ -120,7 +120,7 @@ class RedisQueueStore:
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, life: Life, started: frozenset[bytes]) -> LostClaims:
+    async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         self._lanes = {name: Lane(self._address) for name in LANES}
         try:
             server = await examine(self._lanes["other"])
@@ -147,7 +147,7 @@ class RedisQueueStore:
         self._hints.start()
         return LostClaims(lost, suspects)
 
-    async def _register(self, life: Life, started: frozenset[bytes]) -> list[Any]:
+    async def _register(self, life: Life, started: Mapping[bytes, int]) -> list[Any]:
         """A node of this name in another home is given the time of its lease to prove that it lives. Raises: ConfigError."""
         arguments = [life.node, life.boot, self._lease_ms, life.home, life.address, *started]
         give_up_at = self._now() + self._lease_ms / 1000
