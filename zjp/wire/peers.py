@@ -25,10 +25,6 @@ Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What all of them are."""
-
-
 # ── Raft ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -40,7 +36,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     data: bytes = b""
 
 
-class PreVote(Message, tag=200):
+class PreVote(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=200):
     """Would you vote for me in `term`? Changes nothing at either side."""
 
     term: Epoch
@@ -48,7 +44,7 @@ class PreVote(Message, tag=200):
     last_term: Epoch
 
 
-class PreVoteReply(Message, tag=201):
+class PreVoteReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=201):
     """`term`: the answerer's own; `for_term`: the one that was asked about."""
 
     term: Epoch
@@ -56,7 +52,7 @@ class PreVoteReply(Message, tag=201):
     is_granted: bool
 
 
-class Vote(Message, tag=202):
+class Vote(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=202):
     """`is_transfer`: the leader itself asked for this election, so its being heard is no reason to refuse."""
 
     term: Epoch
@@ -65,12 +61,12 @@ class Vote(Message, tag=202):
     is_transfer: bool = False
 
 
-class VoteReply(Message, tag=203):
+class VoteReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=203):
     term: Epoch
     is_granted: bool
 
 
-class Append(Message, tag=204):
+class Append(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=204):
     """Heartbeat too. `round` rises with each broadcast of a leader; the answer repeats it."""
 
     term: Epoch
@@ -81,7 +77,7 @@ class Append(Message, tag=204):
     entries: Annotated[list[Entry], msgspec.Meta(max_length=ENTRIES_MAX)]
 
 
-class AppendReply(Message, tag=205):
+class AppendReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=205):
     """`match`: highest index known to be the leader's, when it fits; else `hint_index`, `hint_term` say where to look."""
 
     term: Epoch
@@ -92,19 +88,19 @@ class AppendReply(Message, tag=205):
     hint_term: Epoch = 0
 
 
-class TimeoutNow(Message, tag=206):
+class TimeoutNow(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=206):
     """From the leader: campaign at once, I hand over to you."""
 
     term: Epoch
 
 
-class AskTerm(Message, tag=207):
+class AskTerm(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=207):
     """A voter with an empty folder asks what it may have promised in its former life. `nonce`: the answer repeats it."""
 
     nonce: Number
 
 
-class TellTerm(Message, tag=208):
+class TellTerm(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=208):
     """The answerer's highest term. It has heard of no higher one, so the asker voted in none that counts above it."""
 
     nonce: Number
@@ -114,40 +110,40 @@ class TellTerm(Message, tag=208):
 # ── Bully ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Beat(Message, tag=220):
+class Beat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=220):
     """The coordinator lives. `round` rises; the answer repeats it."""
 
     epoch: Epoch
     round: Number
 
 
-class BeatAck(Message, tag=221):
+class BeatAck(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=221):
     epoch: Epoch
     round: Number
 
 
-class Elect(Message, tag=222):
+class Elect(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=222):
     """To those that rank above me: do you live? I would lead else."""
 
     priority: Priority
     max_epoch: Epoch
 
 
-class Answer(Message, tag=223):
+class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=223):
     """I live and rank above you: stand back."""
 
     priority: Priority
     max_epoch: Epoch
 
 
-class Claim(Message, tag=224):
+class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=224):
     """Grant me `epoch`."""
 
     epoch: Epoch
     priority: Priority
 
 
-class Grant(Message, tag=225):
+class Grant(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=225):
     """`promised`: the highest epoch that the answerer has granted to anyone."""
 
     epoch: Epoch
@@ -155,14 +151,14 @@ class Grant(Message, tag=225):
     promised: Epoch
 
 
-class Coordinator(Message, tag=226):
+class Coordinator(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=226):
     """I lead in `epoch`, a majority granted it."""
 
     epoch: Epoch
     priority: Priority
 
 
-class Resign(Message, tag=227):
+class Resign(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=227):
     """I lead no more; `to`: who should follow (empty: whoever ranks highest)."""
 
     epoch: Epoch
@@ -172,13 +168,13 @@ class Resign(Message, tag=227):
 # ── Gossip ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Alive(Message, tag=240):
+class Alive(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=240):
     node: Name
     incarnation: Number
     priority: Priority
 
 
-class Suspect(Message, tag=241):
+class Suspect(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=241):
     """`by`: who suspects."""
 
     node: Name
@@ -186,7 +182,7 @@ class Suspect(Message, tag=241):
     by: Name
 
 
-class Dead(Message, tag=242):
+class Dead(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=242):
     """`by` is the node itself: it left."""
 
     node: Name
@@ -198,7 +194,7 @@ Rumour = Alive | Suspect | Dead
 Rumours = Annotated[list[Rumour], msgspec.Meta(max_length=RUMOURS_MAX)]
 
 
-class PingPeer(Message, tag=243):
+class PingPeer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=243):
     """`incarnation`: the sender's own, in every message of gossip. `max_epoch`: the highest it has heard of;
     `leader`: who has that."""
 
@@ -210,7 +206,7 @@ class PingPeer(Message, tag=243):
     rumours: Rumours
 
 
-class PingReq(Message, tag=244):
+class PingReq(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=244):
     """Ping `target` for me; tell me also when it does not answer."""
 
     seq: Number
@@ -219,7 +215,7 @@ class PingReq(Message, tag=244):
     rumours: Rumours
 
 
-class Ack(Message, tag=245):
+class Ack(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=245):
     """`seq` of the ping; of the PingReq when `target`, not the sender, is the one that answered."""
 
     seq: Number
@@ -230,7 +226,7 @@ class Ack(Message, tag=245):
     rumours: Rumours
 
 
-class Nack(Message, tag=246):
+class Nack(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=246):
     """I did ask, and am alive; `target` did not answer in time."""
 
     seq: Number
@@ -239,14 +235,14 @@ class Nack(Message, tag=246):
     rumours: Rumours
 
 
-class Gossip(Message, tag=247):
+class Gossip(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=247):
     incarnation: Number
     max_epoch: Epoch
     leader: str
     rumours: Rumours
 
 
-class Sync(Message, tag=248):
+class Sync(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=248):
     """The sender's whole table; `is_join`: it is new here. Answered by SyncReply."""
 
     incarnation: Number
@@ -256,7 +252,7 @@ class Sync(Message, tag=248):
     table: Annotated[list[Rumour], msgspec.Meta(max_length=TABLE_MAX)]
 
 
-class SyncReply(Message, tag=249):
+class SyncReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=249):
     incarnation: Number
     max_epoch: Epoch
     leader: str
@@ -273,40 +269,40 @@ PeerMessage = (
 # ── what a core writes down ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class TermVote(Message, tag=1):
+class TermVote(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     """Raft. The last one counts. `vote`: whom this node voted for in `term`, empty: nobody yet."""
 
     term: Epoch
     vote: str
 
 
-class LogTail(Message, tag=2):
+class LogTail(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
     """Raft. The log from `entries[0].index` on is these; what stood there before is gone. Empty `entries`: cut the log after `after`."""
 
     after: Epoch
     entries: list[Entry]
 
 
-class Taught(Message, tag=3):
+class Taught(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
     """Raft. This folder was empty when the cluster was not, and a majority has since told their terms: it votes in higher terms only."""
 
     term: Epoch
 
 
-class Promise(Message, tag=4):
+class Promise(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
     """Bully. `epoch` was granted to `to`; none below, and no other in it, ever will be. Empty `to`: only heard of."""
 
     epoch: Epoch
     to: str
 
 
-class Reserved(Message, tag=5):
+class Reserved(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
     """Gossip. Incarnations below this one may have been used."""
 
     incarnation: Number
 
 
-class EpochSeen(Message, tag=6):
+class EpochSeen(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     """Gossip. The highest epoch heard of."""
 
     epoch: Epoch
