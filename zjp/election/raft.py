@@ -16,7 +16,7 @@ rests on them travels in `send_after`: all answers, and requests for votes too (
 a leader's own copy of an entry, count when their batch is durable. A leader's Append need not wait: it only tells what to write.
 
 Pre-vote and stickiness: who hears its leader grants nobody anything, and who cannot win never raises its term. So a node that was cut off
-comes back without a stir. Two know better than stickiness: the leader's heir (`is_transfer`), and the leader itself, when it asks for votes.
+comes back without a stir. Two know better: the leader's heir (`is_transfer`), and the leader itself when it asks for votes.
 
 Words of `why`. Leader lost: silent, quorum, higher_term, transfer, left, fence. Election started: timeout, transfer. Election failed:
 split (someone refused), no_quorum (too few answered), higher_term, other_leader. Partition suspected: no_quorum.
@@ -25,7 +25,6 @@ split (someone refused), no_quorum (too few answered), higher_term, other_leader
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any
 
 from ..wire.peers import (
@@ -65,18 +64,11 @@ from .core import (
     Wake,
 )
 from .office import Office, Turn
+from .raft_ballot import Candidacy, Voters
 from .raft_leading import Leading
-from .raft_log import is_sound
 from .raft_promises import Promises
 from .raft_roster import Roster
 from .raft_teaching import Teaching
-
-
-class State(Enum):
-    FOLLOWER = "follower"
-    PRE_CANDIDATE = "pre-candidate"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
 
 
 class Raft:
@@ -87,23 +79,14 @@ class Raft:
         self._uniform = uniform
         self._me = config.me
         self._timeout = config.timeout
-        self._voters = frozenset(config.voters)
-        self._is_voter = config.me in self._voters
-        self._others = tuple(name for name in dict.fromkeys(config.voters) if name != config.me)
-        self._quorum = len(self._voters) // 2 + 1
-        self._state = State.FOLLOWER
         self._promises = Promises()
         self._log = self._promises.log
+        self._voters = Voters(config, self._promises)
         self._leader = ""
         self._heard_at: Time = 0
         """When the leader was heard last, if there is one."""
         self._deadline: Time = 0
-        self._grants: set[str] = set()
-        self._refusals: set[str] = set()
-        self._vote_batch = 0
-        """The batch with the own vote."""
-        self._asked_at: Time = 0
-        """When that became durable, and so the requests for the others' votes left."""
+        self._candidacy: Candidacy | None = None
         self._leaderless_at: Time | None = None
         self._leading: Leading | None = None
         self._teaching: Teaching | None = None
@@ -111,7 +94,7 @@ class Raft:
         self._is_suspecting = False
         """A partition has been told of, since the last leader."""
         self._office = Office(config)
-        self._roster = Roster(0, config, self._others)
+        self._roster = Roster(0, config, self._voters.others)
         self._started_at: Time = 0
         self._on_event: dict[type, Callable[[Time, Any, Effects], None]] = {
             Recv: self._on_recv,
@@ -139,12 +122,12 @@ class Raft:
         out = Effects()
         had_any = self._promises.load(records)
         self._started_at = now
-        self._roster = Roster(now, self._config, self._others)
+        self._roster = Roster(now, self._config, self._voters.others)
         self._set_deadline(now)
-        if self._is_voter and not self._others:
+        if self._voters.has_me and not self._voters.others:
             self._campaign(now, out, is_transfer=False)
-        elif self._is_voter and not had_any:
-            self._teaching = Teaching(now, self._config, self._others, self._quorum, self._uniform)
+        elif self._voters.has_me and not had_any:
+            self._teaching = Teaching(now, self._config, self._voters.others, self._voters.quorum, self._uniform)
             self._learn(now, self._teaching.tick(now, out), out)
         return self._finish(out)
 
@@ -155,18 +138,19 @@ class Raft:
 
     def view(self) -> View:
         members = {self._me: Member(Health.ALIVE, self._started_at, self._config.priority), **self._roster.members()}
-        is_in_office = self._state is State.LEADER and self._office.is_held
+        is_in_office = self._leading is not None and self._office.is_held
         return View(self._role(), self._leader, self._promises.term, is_in_office, bool(self._leader), members)
 
     def durable(self) -> Sequence[Stored]:
         return self._promises.all()
 
     def _role(self) -> Role:
-        if self._state is State.LEADER:
+        if self._leading is not None:
             return Role.LEADER
-        if self._state is not State.FOLLOWER:
+        if self._candidacy is not None:
             return Role.CANDIDATE
-        return Role.FOLLOWER if self._may_vote(self._promises.term + 1) else Role.LEARNER
+        is_learner = self._teaching is not None or not self._voters.may_vote(self._promises.term + 1)
+        return Role.LEARNER if is_learner else Role.FOLLOWER
 
     def _finish(self, out: Effects) -> Effects:
         self._promises.flush(out)
@@ -176,32 +160,12 @@ class Raft:
     def _wake(self) -> Time | None:
         if (leading := self._leading) is not None:
             times = [leading.beat_at, leading.heir_until if leading.heir else leading.beat_at]
-            if self._others:
+            if self._voters.others:
                 times.append(leading.lease + self._timeout)
             if self._office.wake is not None:
                 times.append(self._office.wake)
             return min(times)
         return self._teaching.wake if self._teaching is not None else self._deadline
-
-    # ── who may vote ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _may_vote(self, term: int) -> bool:
-        """Whether a vote or candidacy in `term` breaks no promise, the forgotten ones included.
-
-        A taught voter has also lost entries that a majority was counted to have. With an even number of voters no majority lacks such an
-        entry even then. With an odd number it waits until its log reaches a leader of the taught term or later, whose log had them all;
-        the others can elect one without it.
-        """
-        if not self._is_voter or self._teaching is not None:
-            return False
-        taught = self._promises.taught or 0
-        return term > taught and (len(self._voters) % 2 == 0 or self._log.last_term >= taught)
-
-    def _is_sticky(self, now: Time, src: str) -> bool:
-        """Hears a leader that is not the one who asks. Source: 4.2.3."""
-        if self._state is State.LEADER:
-            return True
-        return self._leader not in ("", src) and now < self._heard_at + self._timeout
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +176,7 @@ class Raft:
         known = self._roster.known.get(src)
         if known is not None:
             known.heard = now
-        if isinstance(message, AskTerm) and src in self._voters:
+        if isinstance(message, AskTerm) and src in self._voters.names:
             out.send_after.append(Send(src, TellTerm(message.nonce, self._promises.term)))
         elif isinstance(message, TellTerm) and self._teaching is not None:
             self._learn(now, self._teaching.on_told(src, message), out)
@@ -230,9 +194,13 @@ class Raft:
     def _on_persisted(self, now: Time, event: Persisted, out: Effects) -> None:
         if self._leading is not None:
             self._leading.on_persisted(event.number)
-        elif self._state is State.CANDIDATE and event.number >= self._vote_batch and self._me not in self._grants:
-            self._asked_at = now
-            self._on_grant(now, self._me, out)
+        elif (
+            (candidacy := self._candidacy) is not None
+            and 0 < candidacy.batch <= event.number
+            and self._me not in candidacy.grants
+        ):
+            candidacy.asked_at = now
+            self._count(now, self._me, True, candidacy, out)
 
     def _on_met(self, now: Time, event: Met, out: Effects) -> None:
         if event.peer == self._me:
@@ -242,7 +210,7 @@ class Raft:
         if event.is_up and self._teaching is not None:
             self._teaching.ask(event.peer, out)
         if event.is_up and self._leading is not None:
-            self._leading.add((event.peer,), is_voter=event.peer in self._voters)
+            self._leading.add((event.peer,), is_voter=event.peer in self._voters.names)
 
     def _on_stall(self, _now: Time, event: Stall, _out: Effects) -> None:
         """Others may have spoken, and their words wait in the sockets. What *was* heard is not made younger: `_heard_at` stays."""
@@ -287,9 +255,9 @@ class Raft:
     def _set_deadline(self, now: Time) -> None:
         self._deadline = now + self._timeout + int(self._uniform() * self._timeout)
 
-    def _is_new(self, now: Time, src: str, term: int, out: Effects) -> bool:
+    def _is_current(self, now: Time, src: str, term: int, out: Effects) -> bool:
         """Adopt a voter's higher term, unless a damaged message pretends it. Whether it is above or at the own term now."""
-        if src not in self._voters or term > self._promises.term + EPOCH_JUMP_MAX:
+        if src not in self._voters.names or term > self._promises.term + EPOCH_JUMP_MAX:
             return False
         if term > self._promises.term:
             self._follow_nobody(now, "higher_term", out)
@@ -300,14 +268,13 @@ class Raft:
         """Whatever it was in this term, it is no more."""
         if self._leading is not None:
             self._step_down(now, "transfer" if self._leading.heir else why, out)
-        elif self._state is State.CANDIDATE:
+        elif self._candidacy is not None and self._candidacy.is_real:
             out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._promises.term, why))
-        self._state = State.FOLLOWER
-        self._leader = ""
+        self._candidacy, self._leader = None, ""
 
     def _step_down(self, now: Time, why: str, out: Effects) -> None:
         out.happened.append(Happened(Kind.LEADER_LOST, self._me, self._promises.term, why))
-        self._state, self._leading, self._leader = State.FOLLOWER, None, ""
+        self._leading, self._leader = None, ""
         self._set_deadline(now)
         if self._is_leaving:
             self._office.resign(now, out)
@@ -318,43 +285,24 @@ class Raft:
 
     def _on_append(self, now: Time, src: str, message: Append, out: Effects) -> None:
         """Source: 5.3. A stale leader is told so; two leaders in one term there cannot be, and the second one is not heard."""
-        if not self._is_new(now, src, message.term, out):
-            if src in self._voters and message.term < self._promises.term:
+        if not self._is_current(now, src, message.term, out):
+            if src in self._voters.names and message.term < self._promises.term:
                 out.send_after.append(Send(src, AppendReply(self._promises.term, message.round, False, 0)))
             return
         if self._leader != src:
-            if self._leader or self._state is State.LEADER or not message.term:
+            if self._leader or not message.term:
                 return
             self._follow(now, src, out)
         self._heard_at = now
         self._set_deadline(now)
-        self._write(src, message, out)
+        reply = self._promises.take(message)
+        if reply is not None:
+            out.send_after.append(Send(src, reply))
 
     def _follow(self, now: Time, leader: str, out: Effects) -> None:
         self._follow_nobody(now, "other_leader", out)
         self._leader, self._leaderless_at = leader, None
         out.happened.append(Happened(Kind.LEADER_ELECTED, leader, self._promises.term))
-
-    def _write(self, src: str, message: Append, out: Effects) -> None:
-        """Take what is new. Nothing is cut but at a real conflict, and never what is committed."""
-        log, prev, entries = self._log, message.prev_index, message.entries
-        if not log.has(prev, message.prev_term):
-            hint = log.last_at_or_below(prev, message.prev_term)
-            out.send_after.append(
-                Send(src, AppendReply(message.term, message.round, False, 0, hint, log.term_at(hint)))
-            )
-            return
-        if entries:
-            if not is_sound(prev, message.prev_term, entries, message.term):
-                return
-            new = entries[log.first_new(entries) :]
-            if new and new[0].index <= log.commit:
-                return
-            if new:
-                self._promises.merge(new)
-        match = prev + len(entries)
-        log.commit_to(min(message.commit, match))
-        out.send_after.append(Send(src, AppendReply(message.term, message.round, True, match)))
 
     def _on_timeout_now(self, now: Time, src: str, message: TimeoutNow, out: Effects) -> None:
         """The leader hands over: no pre-vote, for it is not lost."""
@@ -367,116 +315,113 @@ class Raft:
         """The deadline passed: no leader was heard, or no majority answered."""
         if self._leader:
             out.happened.append(Happened(Kind.LEADER_LOST, self._leader, self._promises.term, "silent"))
-        elif self._state is State.CANDIDATE:
-            why = "split" if self._refusals else "no_quorum"
-            out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._promises.term, why))
-        elif self._state is State.PRE_CANDIDATE and not self._is_suspecting:
+        elif self._candidacy is not None:
+            self._on_lost_election(self._candidacy, out)
+        self._pre_campaign(now, out)
+
+    def _on_lost_election(self, candidacy: Candidacy, out: Effects) -> None:
+        if candidacy.is_real:
+            why = "split" if candidacy.refusals else "no_quorum"
+            out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, candidacy.term, why))
+        elif not candidacy.refusals and not self._is_suspecting:
             self._is_suspecting = True
             out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._promises.term, "no_quorum"))
-        self._pre_campaign(now, out)
 
     def _pre_campaign(self, now: Time, out: Effects) -> None:
         """Ask whether an election could be won, and forget the leader. Source: 9.6."""
-        self._state, self._leader = State.FOLLOWER, ""
+        self._candidacy, self._leader = None, ""
         self._set_deadline(now)
         term = self._promises.term + 1
-        if self._is_leaving or term > EPOCH_MAX or not self._may_vote(term):
+        if self._is_leaving or term > EPOCH_MAX or not self._voters.may_vote(term):
             return
         if self._leaderless_at is None:
             self._leaderless_at, self._is_suspecting = now, False
-        if not self._others:
-            self._campaign(now, out, is_transfer=False)
-            return
-        self._state = State.PRE_CANDIDATE
-        self._grants, self._refusals = {self._me}, set()
+        candidacy = self._candidacy = Candidacy(term, 0)
         ask = PreVote(term, self._log.last_index, self._log.last_term)
-        out.send_after += [Send(name, ask) for name in self._others]
+        out.send_after += [Send(name, ask) for name in self._voters.others]
+        self._count(now, self._me, True, candidacy, out)
 
     def _campaign(self, now: Time, out: Effects, *, is_transfer: bool) -> None:
         """The own vote counts when it is durable; the others are asked then too."""
         term = self._promises.term + 1
-        if term > EPOCH_MAX or not self._may_vote(term):
+        if term > EPOCH_MAX or not self._voters.may_vote(term):
             return
-        self._state, self._leader = State.CANDIDATE, ""
-        self._grants, self._refusals = set(), set()
+        self._candidacy, self._leader = Candidacy(term, self._promises.next_batch), ""
         self._set_deadline(now)
         if self._leaderless_at is None:
             self._leaderless_at = now
         self._promises.move(term, self._me)
-        self._vote_batch = self._promises.next_batch
         out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, term, "transfer" if is_transfer else "timeout"))
         ask = Vote(term, self._log.last_index, self._log.last_term, is_transfer)
-        out.send_after += [Send(name, ask) for name in self._others]
+        out.send_after += [Send(name, ask) for name in self._voters.others]
+
+    # ── voting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_sticky(self, now: Time, src: str) -> bool:
+        """Hears a leader that is not the one who asks. Source: 4.2.3."""
+        if self._leading is not None:
+            return True
+        return self._leader not in ("", src) and now < self._heard_at + self._timeout
 
     def _on_pre_vote(self, now: Time, src: str, message: PreVote, out: Effects) -> None:
         """As a vote would be given, but nothing changes. A refusal carries the own term, so that the one behind catches up."""
         term = self._promises.term
-        if src not in self._voters or not self._is_voter or message.term > term + EPOCH_JUMP_MAX:
+        if src not in self._voters.names or not self._voters.has_me or message.term > term + EPOCH_JUMP_MAX:
             return
-        is_granted = (
-            message.term > term
-            and self._may_vote(message.term)
-            and not self._is_sticky(now, src)
-            and self._log.is_covered_by(message.last_index, message.last_term)
-        )
+        is_granted = self._voters.would_grant(message) and not self._is_sticky(now, src)
         out.send_after.append(Send(src, PreVoteReply(term, message.term, is_granted)))
 
     def _on_pre_vote_reply(self, now: Time, src: str, message: PreVoteReply, out: Effects) -> None:
         if message.term > self._promises.term:
-            self._is_new(now, src, message.term, out)
-        elif self._state is State.PRE_CANDIDATE and message.for_term == self._promises.term + 1 and message.is_granted:
-            self._on_grant(now, src, out)
+            self._is_current(now, src, message.term, out)
+        elif (
+            (candidacy := self._candidacy) is not None and not candidacy.is_real and message.for_term == candidacy.term
+        ):
+            self._count(now, src, message.is_granted, candidacy, out)
 
     def _on_vote(self, now: Time, src: str, message: Vote, out: Effects) -> None:
         """Source: 5.2, 5.4.1. One that hears its leader does not even adopt the term (4.2.3)."""
-        if src not in self._voters or not self._is_voter:
+        if src not in self._voters.names or not self._voters.has_me:
             return
-        is_granted = False
-        if (message.is_transfer or not self._is_sticky(now, src)) and self._is_new(now, src, message.term, out):
-            is_granted = self._may_grant(src, message)
+        is_heard = message.is_transfer or not self._is_sticky(now, src)
+        is_granted = is_heard and self._is_current(now, src, message.term, out) and self._voters.may_grant(src, message)
         if is_granted:
             if not self._promises.vote:
                 self._promises.move(message.term, src)
             self._set_deadline(now)
         out.send_after.append(Send(src, VoteReply(self._promises.term, is_granted)))
 
-    def _may_grant(self, src: str, message: Vote) -> bool:
-        return (
-            self._promises.vote in ("", src)
-            and self._may_vote(message.term)
-            and self._log.is_covered_by(message.last_index, message.last_term)
-        )
-
     def _on_vote_reply(self, now: Time, src: str, message: VoteReply, out: Effects) -> None:
-        if not self._is_new(now, src, message.term, out) or self._state is not State.CANDIDATE:
-            return
-        if message.is_granted:
-            self._on_grant(now, src, out)
-        else:
-            self._refusals.add(src)
+        if (
+            self._is_current(now, src, message.term, out)
+            and (candidacy := self._candidacy) is not None
+            and candidacy.is_real
+        ):
+            self._count(now, src, message.is_granted, candidacy, out)
 
-    def _on_grant(self, now: Time, voter: str, out: Effects) -> None:
-        """A set of voters' names: doubled answers and strangers count for nothing."""
-        if voter not in self._voters:
+    def _count(self, now: Time, voter: str, is_granted: bool, candidacy: Candidacy, out: Effects) -> None:
+        """Sets of voters' names: doubled answers and strangers count for nothing."""
+        if voter not in self._voters.names:
             return
-        self._grants.add(voter)
-        if len(self._grants) < self._quorum:
-            return
-        if self._state is State.PRE_CANDIDATE:
-            self._campaign(now, out, is_transfer=False)
-        else:
-            self._win(now, out)
+        (candidacy.grants if is_granted else candidacy.refusals).add(voter)
+        if len(candidacy.grants) >= self._voters.quorum:
+            if candidacy.is_real:
+                self._win(now, candidacy, out)
+            else:
+                self._campaign(now, out, is_transfer=False)
 
     # ── leading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _win(self, now: Time, out: Effects) -> None:
+    def _win(self, now: Time, candidacy: Candidacy, out: Effects) -> None:
         """An entry of the own term at once: without one, earlier entries could never be committed (5.4.2)."""
         term = self._promises.term
-        leading = Leading(self._config, self._log, term, self._quorum, self._asked_at, self._promises.next_batch)
-        leading.add(self._others, is_voter=True)
+        leading = Leading(
+            self._config, self._log, term, self._voters.quorum, candidacy.asked_at, self._promises.next_batch
+        )
+        leading.add(self._voters.others, is_voter=True)
         leading.add((name for name, known in self._roster.known.items() if known.is_up), is_voter=False)
         self._promises.append()
-        self._state, self._leading, self._leader = State.LEADER, leading, self._me
+        self._candidacy, self._leading, self._leader = None, leading, self._me
         took = now - self._leaderless_at if self._leaderless_at is not None else 0
         self._leaderless_at = None
         self._roster.greet(now)
@@ -485,7 +430,7 @@ class Raft:
         leading.beat(now, out)
 
     def _lead(self, now: Time, leading: Leading, out: Effects) -> None:
-        if self._others and now >= leading.lease + self._timeout:
+        if self._voters.others and now >= leading.lease + self._timeout:
             out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._promises.term, "no_quorum"))
             self._step_down(now, "quorum", out)
             return
@@ -501,7 +446,7 @@ class Raft:
 
     def _on_append_reply(self, now: Time, src: str, message: AppendReply, out: Effects) -> None:
         """Learners are not voters: what they say of terms is nobody's concern."""
-        if src in self._voters and not self._is_new(now, src, message.term, out):
+        if src in self._voters.names and not self._is_current(now, src, message.term, out):
             return
         if self._leading is not None and message.term == self._promises.term:
             self._leading.on_reply(src, message, out)

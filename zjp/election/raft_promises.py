@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..wire.peers import Entry, LogTail, Stored, Taught, TermVote
+from ..wire.peers import Append, AppendReply, LogTail, Stored, Taught, TermVote
 from .core import Batch, Effects
-from .raft_log import Log
+from .raft_log import Log, is_sound
 
 
 class Promises:
@@ -70,8 +70,23 @@ class Promises:
         """The no-op of a new leader."""
         self._records.append(self.log.append(self.term))
 
-    def merge(self, entries: Sequence[Entry]) -> None:
-        self._records.append(self.log.merge(entries))
+    def take(self, message: Append) -> AppendReply | None:
+        """Of the leader of this term. Nothing is cut but at a real conflict, and never what is committed. None: no leader says this."""
+        log, prev, entries = self.log, message.prev_index, message.entries
+        if not log.has(prev, message.prev_term):
+            hint = log.last_at_or_below(prev, message.prev_term)
+            return AppendReply(self.term, message.round, False, 0, hint, log.term_at(hint))
+        if entries:
+            if not is_sound(prev, message.prev_term, entries, self.term):
+                return None
+            new = entries[log.first_new(entries) :]
+            if new and new[0].index <= log.commit:
+                return None
+            if new:
+                self._records.append(log.merge(new))
+        match = prev + len(entries)
+        log.commit_to(min(message.commit, match))
+        return AppendReply(self.term, message.round, True, match)
 
     # ── the disk ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,10 +2,10 @@
 
 Is it new, or did its disk vanish? It cannot tell, so it asks the other voters for their terms, and answers nothing else until it knows.
 
-What it forgot matters if it helped to elect a leader: then that leader and its other voters know the term, and `n - quorum + 1` of the others
-include one of them. What they say is its term from now on, and it votes in higher ones only. All others: what they say is all there is to
-know. A part of them: a candidate that has its former vote might still be counting. Candidates give up within two timeouts, so only what is
-told after that counts.
+What it forgot matters if it helped to elect a leader: then that leader and its other voters know the term, and `n - quorum + 1` of the
+others include one of them. What they say is its term from now on, and it votes in higher ones only. When all others have told, nothing else
+is to be known. When a part of them has, a candidate among the rest might still be counting its former vote. Candidates give up within two
+timeouts, so in that case only what is told after that counts.
 
 A new cluster: everyone says 0. A majority, itself among them, that knows of no election is enough, so that it starts with a voter missing.
 (Wrong only when the missing ones led a cluster in which all of this majority are new or were emptied; the store's epoch heals that.)
