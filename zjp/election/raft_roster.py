@@ -1,0 +1,71 @@
+"""Who is there, as one Raft node sees it. A leader hears everyone and may hold a silent one dead; the others hear but the leader.
+
+leader     alive ──nothing for SUSPECT_AFTER──► suspect ──nothing for DEAD_AFTER──► dead; anything heard: alive
+others     alive, or suspect when neither anything was heard of late nor the mesh has a connection: a hint, never a proof
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .core import Config, Effects, Happened, Health, Kind, Member, Met, Time
+
+SUSPECT_AFTER = 1
+"""In timeouts: then a majority of such silence would end a leadership."""
+DEAD_AFTER = 6
+"""In timeouts. Lower finds dead nodes sooner; a process that a busy machine stops for so long is then held dead too."""
+KINDS = {Health.SUSPECT: Kind.MEMBER_SUSPECT, Health.DEAD: Kind.MEMBER_DEAD}
+
+
+@dataclass(slots=True)
+class Known:
+    """`heard`: when anything came from it; a new leader gives everyone the benefit of having been heard just now."""
+
+    heard: Time
+    since: Time
+    health: Health | None = None
+    """None: never seen alive, shown as suspect."""
+    priority: int = 0
+    is_up: bool = False
+
+
+class Roster:
+    """The voters from the start, the others once they are met."""
+
+    def __init__(self, now: Time, config: Config, others: tuple[str, ...]) -> None:
+        self._timeout = config.timeout
+        self.known = {name: Known(now - config.timeout, now) for name in others}
+
+    def met(self, now: Time, event: Met) -> None:
+        known = self.known.setdefault(event.peer, Known(now - self._timeout, now))
+        known.is_up, known.priority = event.is_up, event.priority
+
+    def shift(self, lag: Time) -> None:
+        for known in self.known.values():
+            known.heard += lag
+
+    def greet(self, now: Time) -> None:
+        """A new leader's first look: nobody's silence is held against it yet."""
+        for known in self.known.values():
+            known.heard = now
+
+    def assess(self, now: Time, out: Effects, *, is_leader: bool) -> None:
+        for name, known in self.known.items():
+            health = self._health(now, known, is_leader)
+            if health is known.health or (known.health is None and health is Health.SUSPECT):
+                continue
+            kind = KINDS.get(health) or (Kind.MEMBER_REFUTED if known.health is Health.SUSPECT else Kind.MEMBER_JOINED)
+            known.health, known.since = health, now
+            out.happened.append(Happened(kind, name))
+
+    def _health(self, now: Time, known: Known, is_leader: bool) -> Health:
+        silence = now - known.heard
+        if silence < SUSPECT_AFTER * self._timeout or (known.is_up and not is_leader):
+            return Health.ALIVE
+        return Health.DEAD if is_leader and silence >= DEAD_AFTER * self._timeout else Health.SUSPECT
+
+    def members(self) -> dict[str, Member]:
+        return {
+            name: Member(known.health or Health.SUSPECT, known.since, known.priority)
+            for name, known in self.known.items()
+        }
