@@ -78,13 +78,17 @@ class Trace:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.lines: list[Line] = []
+        self._shown = [""] * len(names)
         self.healed_at = 0
         self.cluster: Cluster
 
     def changed(self, node: Node) -> None:
         view = node.view
         role = view.role if node.is_up else None
-        self.lines.append(State(self.cluster.now, node.index, role, view.epoch, view.leader, view.is_in_office, node.is_paused))
+        state = State(self.cluster.now, node.index, role, view.epoch, view.leader, view.is_in_office, node.is_paused)
+        if state.text() != self._shown[node.index]:
+            self._shown[node.index] = state.text()
+            self.lines.append(state)
 
     def told(self, node: Node, out: Effects) -> None:
         for happened in out.happened:
