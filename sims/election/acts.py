@@ -58,10 +58,8 @@ def _crash(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
 
 
 def _wipe(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
-    """As many blank folders at once as leave a majority that knows something; one more would be a cluster that has lost its memory."""
-    spare = cluster.shape.count - cluster.shape.quorum
-    blank = sum(1 for node in cluster.nodes if node.is_wiped and node is not nodes[0])
-    if blank < spare:
+    """Not before the last one that was emptied knows again what it may have promised: the cores say so, and no algorithm could do more."""
+    if not any(node.is_wiped and node is not nodes[0] for node in cluster.nodes):
         cluster.wipe(nodes[0])
     else:
         cluster.crash(nodes[0])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zjp.election.core import MS, Effects, Event, Role, Stall, View, Wake
+from zjp.election.core import MS, Effects, Event, Recv, Role, Stall, View, Wake
 from zjp.wire.peers import Append, AppendReply, PreVote, PreVoteReply, Stored, Vote, VoteReply
 
 from ..node import Node
@@ -32,7 +32,7 @@ class RaftWatch(Watch):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.on_leave = {Append: self._append_leaves, AppendReply: self._ack_leaves, Vote: self._vote_leaves, VoteReply: self._grant_leaves, PreVoteReply: self._pre_grant_leaves}
+        self.on_leave = {Append: self._append_leaves, AppendReply: self._ack_leaves, Vote: self._vote_leaves, VoteReply: self._grant_leaves}
         self.on_hear = {Append: self._hears_append, AppendReply: self._hears_ack, Vote: self._hears_ask, PreVote: self._hears_ask, VoteReply: self._hears_grant, PreVoteReply: self._hears_pre_grant}
         self.said: dict[str, RaftDisk] = {}
         self.safe: dict[str, RaftDisk] = {}
@@ -47,9 +47,10 @@ class RaftWatch(Watch):
         self._leads: dict[int, str] = {}
         self._votes: dict[tuple[str, int], set[str]] = {}
         self._pre_votes: dict[tuple[str, int], set[str]] = {}
-        self._asked: dict[tuple[str, str, type], tuple[int, int]] = {}
-        self._heard: dict[str, tuple[int, int]] = {}
-        """Node -> (term, local time) of the last Append of its own term."""
+        self._term_before: dict[str, int] = {}
+        """The term of a node before it decided on the last request for its vote."""
+        self._heard: dict[str, tuple[int, int, str]] = {}
+        """Node -> (term, local time, leader) of the last Append of its own term."""
         self._leases: dict[str, Lease] = {}
 
     # ── lives and disks ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,9 +117,6 @@ class RaftWatch(Watch):
             raise Violation("C4", f"{node.name} asks for votes in {term}, and a crash now would forget its own")
         if self._cast.setdefault((node.name, term), node.name) != node.name:
             raise Violation("R6", f"{node.name} voted for {self._cast[node.name, term]} in {term} and campaigns in it")
-        said = self.said[node.name]
-        if said.term == term and (message.last_index, message.last_term) != said.last:
-            raise Violation("R4", f"{node.name} campaigns with {message.last_index, message.last_term}, its log ends at {said.last}")
         if not message.is_transfer and len(self._pre_votes.get((node.name, term), ())) + 1 < self.quorum:
             raise Violation("R10", f"{node.name} campaigns in {term} without a majority of pre-votes")
 
@@ -130,22 +128,31 @@ class RaftWatch(Watch):
             raise Violation("R6", f"{node.name} votes for {to} in {term}, but voted for {self._cast[node.name, term]}")
         if (node.name, term, to) not in self._durable_votes:
             raise Violation("C4", f"{node.name} votes for {to} in {term}, and a crash now would forget it")
-        self._check_up_to_date(node, to, Vote)
 
-    def _pre_grant_leaves(self, node: Node, _: int, to: str, message: PreVoteReply) -> None:
-        if not message.is_granted:
-            return
-        self._check_up_to_date(node, to, PreVote)
-        now = node.clock.read(self.cluster.now)
-        term, at = self._heard.get(node.name, (0, 0))
-        if term == self.said[node.name].term and term and now - at < node.config.timeout and node.view.leader:
-            raise Violation("R10", f"{node.name} would vote for {to} though it heard the leader of {term} {(now - at) // MS} ms ago")
+    def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
+        """What is granted or asked for is judged when it is decided; it may leave later."""
+        if out.send_after and type(asked := out.send_after[0].message) is Vote:
+            ends = self.said[node.name].last
+            if (asked.last_index, asked.last_term) != ends:
+                raise Violation("R4", f"{node.name} campaigns with {asked.last_index, asked.last_term}, its log ends at {ends}")
+        if type(event) is Recv and (type(event.message) is PreVote or type(event.message) is Vote):
+            for send in (*out.send, *out.send_after):
+                if type(send.message) in (VoteReply, PreVoteReply) and send.message.is_granted:  # type: ignore[union-attr]
+                    self._grants(node, local, event)
+        super().stepped(node, local, event, out)
 
-    def _check_up_to_date(self, node: Node, to: str, kind: type) -> None:
-        asked = self._asked.get((node.name, to, kind))
+    def _grants(self, node: Node, local: int, event: Recv) -> None:
+        asked, kind = event.message, type(event.message).__name__
+        assert isinstance(asked, PreVote | Vote)
         last_index, last_term = self.said[node.name].last
-        if asked is not None and (asked[1], asked[0]) < (last_term, last_index):
-            raise Violation("R4", f"{node.name} grants a {kind.__name__} to {to}, whose log ends at {asked}, before {last_index, last_term}")
+        if (asked.last_term, asked.last_index) < (last_term, last_index):
+            ends = asked.last_index, asked.last_term
+            raise Violation("R4", f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}")
+        term, at, leader = self._heard.get(node.name, (0, 0, ""))
+        is_sticky = leader != event.src and (type(asked) is PreVote or not asked.is_transfer)
+        if is_sticky and term and term == self._term_before.get(node.name) and local - at < node.config.timeout and node.view.leader:
+            ago = (local - at) // MS
+            raise Violation("R10", f"{node.name} grants a {kind} to {event.src} though it heard the leader of {term} {ago} ms ago")
 
     def _append_leaves(self, node: Node, _: int, to: str, message: Append) -> None:
         term, name = message.term, node.name
@@ -171,7 +178,8 @@ class RaftWatch(Watch):
     def _commit(self, node: Node, message: Append) -> None:
         terms = self.said[node.name].terms
         top = message.commit
-        if terms[top - 1] != message.term:
+        if terms[top - 1] != message.term and self._leads.get(terms[top - 1]) != node.name:
+            # A leader that was elected again may have committed it in its own former term, and not have told anyone.
             raise Violation("R7", f"{node.name} leads {message.term} and commits {top}, an entry of {terms[top - 1]}, by counting")
         holders = self._holders(top, terms[top - 1])
         if holders < self.quorum:
@@ -201,7 +209,7 @@ class RaftWatch(Watch):
 
     def _hears_append(self, node: Node, local: int, source: str, message: Append) -> None:
         if message.term >= self.said[node.name].term:
-            self._heard[node.name] = message.term, local
+            self._heard[node.name] = message.term, local, source
 
     def _hears_ack(self, node: Node, local: int, source: str, message: AppendReply) -> None:
         lease = self._leases.get(node.name)
@@ -209,7 +217,7 @@ class RaftWatch(Watch):
             lease.hears(source, message.round)
 
     def _hears_ask(self, node: Node, local: int, source: str, message: Vote | PreVote) -> None:
-        self._asked[node.name, source, type(message)] = message.last_index, message.last_term
+        self._term_before[node.name] = self.said[node.name].term
 
     def _hears_grant(self, node: Node, local: int, source: str, message: VoteReply) -> None:
         if message.is_granted:

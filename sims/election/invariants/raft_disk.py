@@ -45,7 +45,8 @@ class RaftDisk:
             self._take_tail(name, record, chain)
         elif type(record) is Taught:
             self.taught = max(self.taught, record.term)
-            self.term = max(self.term, record.term)
+            if record.term > self.term:
+                self.term, self.vote = record.term, ""
 
     def _take_term(self, name: str, record: TermVote) -> None:
         if record.term < self.term:
@@ -68,3 +69,6 @@ class RaftDisk:
                 raise Violation("R3", f"{name} writes entry {entry.index} of {entry.term} after {before}; elsewhere it follows another")
             self.terms.append(entry.term)
             before = entry.term
+        if before > self.term:
+            # A torn batch may have left the entry and not the term it came with.
+            self.term, self.vote = before, ""
