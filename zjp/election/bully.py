@@ -59,10 +59,10 @@ left (a leader was lost); elected, witness, back (a leader is known).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 from ..wire.peers import Answer, Beat, BeatAck, Claim, Coordinator, Elect, Grant, PeerMessage, Resign, Stored
 from .ballot import Ballot
+from .campaign import Campaign, Outcome, Stage
 from .core import (
     Config,
     Effects,
@@ -84,74 +84,34 @@ from .core import (
     View,
     Wake,
 )
+from .judge import HOLD_DOWN, Verdict, judge
+from .lease import Lease
 from .office import Office, Turn
+from .reign import News, Reign
 from .roster import Roster
-from .rounds import Rounds
 
-HOLD_DOWN = 10
-"""Timeouts for which a returning higher node must have followed one coordinator before it takes over."""
-HOLD_DOWN_SLACK = 1
-"""Timeouts by which a voter's count of the hold-down may lag: clocks do not run alike, beats arrive at different times."""
-ANSWER_PERCENT = 30
-"""Of the timeout: how long to wait for an Answer, or for whom the leadership was handed to. 150 ms of 500."""
 TAKEOVER_RETRY = 2
 """Timeouts after a takeover that found no majority."""
 
 
-class Phase(Enum):
-    IDLE = "idle"
-    """Follows, or waits for its luck before the next election."""
-    ASKING = "asking"
-    WAITING = "waiting"
-    CLAIMING = "claiming"
-    SEEKING = "seeking"
-    LEADING = "leading"
-    GONE = "gone"
-
-
 class Bully:
-    """See the module. With a leader, `_silence_at` runs beside `_deadline`, which is then the takeover's."""
+    """See the module. Whose campaign rests while it has a leader has a takeover in mind, or none."""
 
     def __init__(self, config: Config, uniform: Uniform) -> None:
-        self._config, self._uniform = config, uniform
+        self._config = config
         self._me = config.me
         self._ballot = Ballot(config.me)
         self._roster = Roster(config)
+        self._campaign = Campaign(config, uniform, self._ballot, self._roster)
+        self._reign = Reign(config.timeout)
         self._office = Office(config)
+        self._lease = Lease(config, self._campaign.quorum, self._office if self._campaign.is_pair else None)
         self._others = self._roster.others
         self._is_voter = config.me in config.voters
-        self._voter_count = len(self._others) + self._is_voter
-        self._quorum = self._voter_count // 2 + 1
-        self._rounds = Rounds(self._quorum, config.timeout // config.interval + 2)
-        self._answer_wait = config.timeout * ANSWER_PERCENT // 100
         self._hold_down = config.timeout * HOLD_DOWN
         self._now: Time = 0
-        self._phase = Phase.IDLE
-        self._deadline: Time | None = None
-        self._leader = ""
-        self._led = 0
-        """The highest epoch known to be led, or to have been."""
-        self._ended = 0
-        """Beats up to this epoch are late ones: its leader resigned, or was this node."""
-        self._heard_at: Time = 0
-        self._silence_at: Time = 0
-        self._since: Time = 0
-        """When this node began to follow this leader, or to lead."""
-        self._failures = 0
-        """Waits and claims in vain since there was a leader."""
-        self._favoured = ""
-        """To whom the last leader handed over."""
-        self._started_at: Time = 0
-        self._is_planned = self._is_stubborn = False
-        self._asked: tuple[str, ...] = ()
-        self._claim_batch = 0
-        self._granted: set[str] = set()
-        self._refused: set[str] = set()
-        self._has_word = False
-        """Somebody answered this claim, whatever it said."""
-        self._repeat_at: Time = 0
-        """The next Beat's or Claim's time."""
-        self._doubt_until: Time = 0
+        self._beat_at: Time = 0
+        self._is_gone = False
         self._on_message = {
             Beat: self._on_beat,
             BeatAck: self._on_beat_ack,
@@ -180,42 +140,44 @@ class Bully:
         self._now = now
         self._ballot.load(records)
         self._roster.start(now)
-        self._started_at = now
         if self._is_voter and not self._others:
-            self._campaign(now, "start", out)
+            self._begin(now, "start", out)
         elif self._is_voter:
-            self._deadline = now + self._patience()
+            self._campaign.rest(now + self._campaign.patience(), "start")
         return self._closed(out)
 
     def step(self, now: Time, event: Event) -> Effects:
         out = Effects()
         self._now = now
-        if self._phase is not Phase.GONE:
+        if not self._is_gone:
             self._on_event[type(event)](now, event, out)  # type: ignore[operator]
         return self._closed(out)
 
     def view(self) -> View:
-        is_leading = self._phase is Phase.LEADING
-        has_lease = is_leading and self._now < self._lease_end()
+        reign, is_leading = self._reign, self._is_leading
+        has_lease = is_leading and self._now < self._lease.end()
         return View(
             self._role(),
-            self._leader,
-            self._led,
+            reign.leader,
+            reign.epoch,
             has_lease and self._office.is_held,
-            has_lease if is_leading else self._leader != "",
+            has_lease if is_leading else reign.leader != "",
             self._roster.shown(),
         )
 
     def durable(self) -> Sequence[Stored]:
         return self._ballot.records()
 
+    @property
+    def _is_leading(self) -> bool:
+        return self._reign.leader == self._me
+
     def _role(self) -> Role:
-        if self._phase is Phase.LEADING:
+        if self._is_leading:
             return Role.LEADER
         if not self._is_voter:
             return Role.LEARNER
-        is_running = self._phase in (Phase.ASKING, Phase.CLAIMING, Phase.SEEKING) and not self._leader
-        return Role.CANDIDATE if is_running else Role.FOLLOWER
+        return Role.CANDIDATE if self._campaign.is_running and not self._reign.leader else Role.FOLLOWER
 
     def _closed(self, out: Effects) -> Effects:
         self._ballot.hand_over(out)
@@ -223,297 +185,218 @@ class Bully:
         return out
 
     def _wake_at(self) -> Time | None:
-        if self._phase is Phase.GONE:
+        if self._is_gone:
             return None
-        times = [self._deadline, self._office.wake, self._roster.wake]
-        if self._phase is Phase.LEADING:
-            # Alone there is nothing to lose and nobody to beat for, but suspects to age.
-            times += [self._repeat_at] if self._quorum == 1 else [self._repeat_at, self._grace_end()]
-        elif self._leader:
-            times.append(self._silence_at)
-        if self._phase in (Phase.CLAIMING, Phase.SEEKING):
-            times.append(self._repeat_at)
-        return min((time for time in times if time is not None), default=None)
+        campaign = self._campaign
+        wake = campaign.deadline
+        if self._reign.leader:
+            at = min(self._beat_at, self._lease.stop_at()) if self._is_leading else self._reign.silence_at
+            wake = at if wake is None or at < wake else wake
+        for time in (campaign.repeat_at, self._office.wake, self._roster.wake):
+            if time is not None and (wake is None or time < wake):
+                wake = time
+        return wake
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_recv(self, now: Time, event: Recv, out: Effects) -> None:
-        handle = self._on_message.get(type(event.message))
+        kind = type(event.message)
+        handle = self._on_message.get(kind)
         if handle is None or event.src == self._me:
             return
-        if self._roster.hear(now, event.src, out) and self._phase is Phase.LEADING:
+        if self._roster.hear(now, event.src, out) and self._is_leading:
             self._tell(event.src, out)
-        if event.src in self._others or type(event.message) is Resign:
+        # One that is no voter says good-bye, and nothing else that counts.
+        if event.src in self._others or kind is Resign:
             handle(now, event.src, event.message, out)  # type: ignore[operator]
 
     def _on_wake(self, now: Time, _event: Wake, out: Effects) -> None:
-        self._roster.age(now, out, is_leader=self._phase is Phase.LEADING)
-        if self._phase is Phase.LEADING:
+        campaign, reign = self._campaign, self._reign
+        self._roster.age(now, out, is_leader=self._is_leading)
+        if self._is_leading:
             self._lead_on(now, out)
-        elif self._leader and now >= self._silence_at:
-            self._roster.bury(now, self._leader, Health.DEAD, out)
+        elif reign.leader and now >= reign.silence_at:
+            self._roster.bury(now, reign.leader, Health.DEAD, out)
             self._lose(now, "silence", out)
             if self._is_voter:
-                self._campaign(now, "silence", out)
-        elif self._deadline is not None and now >= self._deadline:
-            self._on_deadline(now, out)
-        elif self._phase in (Phase.CLAIMING, Phase.SEEKING) and now >= self._repeat_at:
-            self._send_claims(now, out)
+                self._begin(now, "silence", out)
+        elif campaign.deadline is not None and now >= campaign.deadline:
+            self._take(now, campaign.on_deadline(now, out), out)
+        elif campaign.repeat_at is not None and now >= campaign.repeat_at:
+            self._take(now, campaign.repeat(now, out), out)
         self._office.tick(now, out)
-
-    def _on_deadline(self, now: Time, out: Effects) -> None:
-        if self._phase is Phase.IDLE:
-            why = "hold_down" if self._leader else "retry" if self._failures else "start"
-            self._campaign(now, why, out)
-        elif self._phase is Phase.ASKING:
-            for peer in self._asked:
-                self._roster.suspect(now, peer, out)
-            self._claim(now, out)
-        elif self._phase is Phase.WAITING:
-            # Whom the leader chose may be dead; that says nothing against asking those above.
-            self._failures += not self._favoured
-            self._favoured = ""
-            out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._led, "no_coordinator"))
-            self._campaign(now, "retry", out)
-        elif self._is_alone():
-            self._seek(now, out)
-        else:
-            self._fail(now, out)
 
     def _on_persisted(self, now: Time, event: Persisted, out: Effects) -> None:
         self._ballot.durable = max(self._ballot.durable, event.number)
-        if self._phase is Phase.CLAIMING and self._claim_batch <= self._ballot.durable:
-            self._grant_myself(now, out)
+        self._take(now, self._campaign.on_persisted(), out)
 
     def _on_met(self, now: Time, event: Met, out: Effects) -> None:
         if not event.is_up:
             self._roster.suspect(now, event.peer, out)
             return
-        if self._roster.meet(now, event.peer, event.priority, out) and self._phase is Phase.LEADING:
+        if self._roster.meet(now, event.peer, event.priority, out) and self._is_leading:
             self._tell(event.peer, out)
         self._plan_takeover(now)
 
     def _on_stall(self, now: Time, event: Stall, out: Effects) -> None:
-        """A coordinator's lease is not made longer: the others did not hear *it*. It may ask once more, out of office, before it stops."""
         if event.lag <= 0:
             return
         self._roster.refresh(now)
-        self._doubt_until = now + self._answer_wait
-        if self._phase is Phase.LEADING:
+        if self._is_leading:
+            self._lease.stall(now, event.lag, self._campaign.answer_wait)
+            self._beat_at = now
             return
-        self._heard_at = min(now, self._heard_at + event.lag)
-        self._since = min(now, self._since + event.lag)
-        self._silence_at = min(self._silence_at + event.lag, now + self._config.timeout + self._config.interval)
-        if self._deadline is not None:
-            self._deadline = min(self._deadline + event.lag, max(self._deadline, now + self._config.timeout))
+        self._reign.stall(now, event.lag)
+        deadline = self._campaign.deadline
+        if deadline is not None:
+            self._campaign.deadline = min(deadline + event.lag, max(deadline, now + self._config.timeout))
+        if self._reign.leader and self._campaign.stage is Stage.REST:
+            self._campaign.deadline = None
+            self._plan_takeover(now)
 
     def _on_transfer(self, now: Time, event: Transfer, out: Effects) -> None:
-        if self._phase is not Phase.LEADING:
+        if not self._is_leading:
             return
         to = event.to or self._roster.best()
         if to not in self._others or self._roster.health(to) is not Health.ALIVE:
-            out.happened.append(Happened(Kind.ELECTION_FAILED, to, self._led, "no_such_target"))
+            out.happened.append(Happened(Kind.ELECTION_FAILED, to, self._reign.epoch, "no_such_target"))
             return
         self._resign(now, "transfer", to, out)
         self._wait_for(now, to)
 
     def _on_leave(self, now: Time, _event: Leave, out: Effects) -> None:
-        if self._phase is Phase.LEADING:
+        if self._is_leading:
             self._resign(now, "left", self._roster.best(), out)
         self._office.resign(now, out)
         self._say(Resign(0), out)
-        self._phase, self._leader, self._deadline = Phase.GONE, "", None
+        self._reign.end(is_over=True)
+        self._campaign.rest(None, "left")
+        self._is_gone = True
 
     # ── an election ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _campaign(self, now: Time, why: str, out: Effects, *, is_direct: bool = False) -> None:
-        """`is_direct`: ask nobody above, mind no Answer. With a living leader this is a takeover."""
-        out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, self._led, why))
-        self._started_at = now
-        self._is_planned = self._leader != ""
-        self._is_stubborn = is_direct or self._failures > 0
-        self._favoured = ""
-        self._asked = () if self._is_stubborn else tuple(self._roster.above())
-        if not self._asked:
-            self._claim(now, out)
-            return
-        self._phase, self._deadline = Phase.ASKING, now + self._answer_wait
-        elect = Elect(self._config.priority, self._ballot.top)
-        out.send += [Send(peer, elect) for peer in self._asked]
+    def _begin(self, now: Time, why: str, out: Effects, *, is_direct: bool = False) -> None:
+        """With a living leader this is a takeover."""
+        is_planned = self._reign.leader != ""
+        outcome = self._campaign.begin(now, self._reign.epoch, why, out, is_planned=is_planned, is_direct=is_direct)
+        self._take(now, outcome, out)
 
-    def _claim(self, now: Time, out: Effects) -> None:
-        self._granted, self._refused, self._has_word = set(), set(), False
-        self._phase = Phase.CLAIMING
-        # A pair that hears nothing from the other has somebody else to ask.
-        is_pair = self._voter_count == 2 and not self._is_planned
-        self._deadline = now + (self._answer_wait if is_pair else self._config.timeout)
-        if not self._ballot.claim():
-            self._fail(now, out)
-            return
-        self._claim_batch = self._ballot.newest
-        self._send_claims(now, out)
-        if self._claim_batch <= self._ballot.durable:
-            self._grant_myself(now, out)
-
-    def _send_claims(self, now: Time, out: Effects) -> None:
-        claim = Claim(self._ballot.promised, self._config.priority)
-        out.send_after += [Send(peer, claim) for peer in self._others if peer not in self._granted]
-        self._repeat_at = now + (self._config.timeout if self._phase is Phase.SEEKING else self._config.interval)
-
-    def _grant_myself(self, now: Time, out: Effects) -> None:
-        if self._me in self._granted:
-            return
-        self._granted.add(self._me)
-        if len(self._granted) >= self._quorum:
+    def _take(self, now: Time, outcome: Outcome, out: Effects) -> None:
+        """What came of it."""
+        campaign = self._campaign
+        if outcome is Outcome.WON:
             self._win(now, "elected", out)
-        elif self._is_alone() and self._roster.health(self._others[0]) in (Health.DEAD, Health.LEFT):
-            self._seek(now, out)
+        elif outcome is Outcome.DUE:
+            self._begin(now, campaign.why, out)
+        elif outcome is Outcome.VAIN:
+            self._begin(now, "retry", out)
+        elif outcome is Outcome.ALONE:
+            campaign.seek(now)
+            self._office.seek(now, self._ballot.promised, is_elected=False, out=out)
+        elif outcome is Outcome.FAILED:
+            self._rest(now)
 
-    def _is_alone(self) -> bool:
-        """One of two voters, with nothing but its own grant: the store must say."""
-        return self._voter_count == 2 and not self._has_word and not self._is_planned and self._me in self._granted
-
-    def _seek(self, now: Time, out: Effects) -> None:
-        self._phase, self._deadline = Phase.SEEKING, None
-        self._failures += 1
-        self._repeat_at = now + self._config.timeout
-        self._office.seek(now, self._ballot.promised, is_elected=False, out=out)
-
-    def _fail(self, now: Time, out: Effects) -> None:
-        """No majority in time."""
-        why = "rejected" if self._refused else "no_quorum"
-        out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._ballot.promised, why))
-        if not self._has_word:
-            out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._led, why))
-        self._phase = Phase.IDLE
-        if self._leader:
-            self._deadline = now + self._config.timeout * TAKEOVER_RETRY
-            return
-        self._failures += 1
-        self._deadline = now + self._luck(self._config.timeout)
+    def _rest(self, now: Time) -> None:
+        """After a claim in vain."""
+        self._office.drop()
+        wait = self._campaign.next_luck()
+        if self._reign.leader:
+            self._campaign.rest(now + self._config.timeout * TAKEOVER_RETRY, "hold_down")
+        else:
+            self._campaign.rest(now + wait, "retry")
 
     def _win(self, now: Time, why: str, out: Effects) -> None:
+        """`why`: elected, or witness when the store was the second of two."""
+        campaign = self._campaign
         self._ballot.burn()
-        self._leader, self._led, self._since = self._me, self._ballot.promised, now
-        self._phase, self._deadline, self._repeat_at = Phase.LEADING, None, now + self._config.interval
-        self._failures, self._favoured, self._doubt_until = 0, "", 0
-        self._rounds.begin(now)
+        epoch = self._ballot.promised
+        self._reign.begin(now, self._me, epoch)
+        campaign.failures, campaign.favoured = 0, ""
+        campaign.rest(None, "")
+        self._beat_at = now + self._config.interval
+        self._lease.begin(now)
         self._roster.refresh(now)
-        out.happened.append(Happened(Kind.LEADER_ELECTED, self._me, self._led, why, now - self._started_at))
-        self._say(Coordinator(self._led, self._config.priority), out)
+        out.happened.append(Happened(Kind.LEADER_ELECTED, self._me, epoch, why, now - campaign.started_at))
+        self._say(Coordinator(epoch, self._config.priority), out)
         if why == "elected":
-            self._office.seek(now, self._led, is_elected=True, out=out)
+            self._office.seek(now, epoch, is_elected=True, out=out)
 
     def _stand_back(self, now: Time) -> None:
         """For one that ranks above, or that was granted an epoch."""
         self._office.drop()
-        if self._leader:
-            # An own takeover is given up; the other one's begins a new count when it succeeds.
-            self._phase, self._deadline = Phase.IDLE, now + self._hold_down
+        if self._reign.leader:
+            # The own takeover is given up; when the other's succeeds, a new count begins anyway.
+            self._campaign.rest(now + self._hold_down, "hold_down")
         else:
-            self._phase, self._deadline = Phase.WAITING, now + self._patience()
+            self._campaign.wait(now + self._campaign.patience(), self._campaign.favoured)
 
-    # ── messages of an election ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _wait_for(self, now: Time, to: str) -> None:
+        self._campaign.wait(now + self._campaign.answer_wait + self._campaign.luck(self._config.interval), to)
 
     def _on_elect(self, now: Time, src: str, message: Elect, out: Effects) -> None:
         if not self._ballot.hear(message.max_epoch) or not self._is_voter:
             return
         self._roster.note(src, message.priority)
-        if self._phase is Phase.LEADING:
+        campaign = self._campaign
+        if self._is_leading:
             self._tell(src, out)
         elif self._roster.outranks(self._me, src):
-            out.send.append(Send(src, Answer(self._config.priority, self._ballot.top)))
-            if self._phase is Phase.IDLE and not self._leader and not self._failures:
-                self._campaign(now, "asked", out)
+            self._answer(src, out)
+            if campaign.stage is Stage.REST and not self._reign.leader and not campaign.failures:
+                self._begin(now, "asked", out)
 
     def _on_answer(self, now: Time, src: str, message: Answer, _out: Effects) -> None:
         if not self._ballot.hear(message.max_epoch):
             return
         self._roster.note(src, message.priority)
-        if (
-            self._phase in (Phase.ASKING, Phase.CLAIMING)
-            and not self._is_stubborn
-            and self._roster.outranks(src, self._me)
-        ):
+        if self._campaign.on_answer(src):
             self._stand_back(now)
-
-    def _on_claim(self, now: Time, src: str, message: Claim, out: Effects) -> None:
-        ballot = self._ballot
-        if not self._is_voter or not ballot.hear(message.epoch):
-            return
-        self._roster.note(src, message.priority)
-        if (message.epoch, src) == (ballot.promised, ballot.promised_to):
-            self._send_grant(src, message.epoch, out)
-        elif message.epoch <= ballot.promised or self._is_faithful(now, src):
-            self._refuse(src, message.epoch, out)
-        elif self._bullies(src):
-            self._refuse(src, message.epoch, out)
-            out.send.append(Send(src, Answer(self._config.priority, ballot.top)))
-            if self._phase is Phase.IDLE:
-                self._campaign(now, "bullied", out)
-        else:
-            self._grant(now, src, message.epoch, out)
-
-    def _is_faithful(self, now: Time, src: str) -> bool:
-        """A living coordinator is heard, and `src` may not take over from it."""
-        if self._phase is Phase.LEADING:
-            is_heard = True
-        else:
-            is_heard = self._leader not in ("", src) and now < self._heard_at + self._config.timeout
-        is_stable = now - self._since >= self._hold_down - self._config.timeout * HOLD_DOWN_SLACK
-        return is_heard and not (is_stable and self._roster.outranks(src, self._leader))
-
-    def _bullies(self, src: str) -> bool:
-        """This node would rather lead itself, and has not tried in vain."""
-        return (
-            not self._leader and not self._failures and src != self._favoured and self._roster.outranks(self._me, src)
-        )
-
-    def _grant(self, now: Time, src: str, epoch: int, out: Effects) -> None:
-        self._ballot.promise(epoch, src)
-        self._send_grant(src, epoch, out)
-        if self._phase is Phase.LEADING:
-            return
-        if self._leader and (src == self._leader or now >= self._heard_at + self._config.timeout):
-            self._lose(now, "silence" if src != self._leader else "higher_epoch", out)
-        if not self._leader or self._phase is not Phase.IDLE:
-            self._stand_back(now)
-
-    def _send_grant(self, src: str, epoch: int, out: Effects) -> None:
-        out.send_after.append(Send(src, Grant(epoch, True, self._ballot.promised)))
-
-    def _refuse(self, src: str, epoch: int, out: Effects) -> None:
-        """What it says of the promise must be durable too: the claimant gives its number up for it."""
-        out.send_after.append(Send(src, Grant(epoch, False, self._ballot.promised)))
-        if self._phase is Phase.LEADING:
-            self._tell(src, out)
 
     def _on_grant(self, now: Time, src: str, message: Grant, out: Effects) -> None:
-        is_mine = self._phase in (Phase.CLAIMING, Phase.SEEKING) and message.epoch == self._ballot.promised
-        if not self._ballot.hear(message.promised) or not is_mine:
-            return
-        self._has_word = True
-        if message.is_granted:
-            self._granted.add(src)
-            if len(self._granted) >= self._quorum:
-                self._win(now, "elected", out)
-        elif message.promised >= message.epoch:
-            self._ballot.burn()
-            self._refused.add(src)
-            if len(self._refused) > self._voter_count - self._quorum:
-                self._claim_higher(now, out)
+        if self._ballot.hear(message.promised):
+            self._take(now, self._campaign.on_grant(src, message, out), out)
 
-    def _claim_higher(self, now: Time, out: Effects) -> None:
-        """No majority is left for this number. The luck is short, since nobody is known to be missing."""
-        out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._ballot.promised, "rejected"))
-        self._office.drop()
-        self._phase, self._deadline = Phase.IDLE, now + 1 + self._luck(self._config.interval)
+    # ── granting ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_claim(self, now: Time, src: str, message: Claim, out: Effects) -> None:
+        if not self._is_voter or not self._ballot.hear(message.epoch):
+            return
+        self._roster.note(src, message.priority)
+        verdict = judge(now, self._config, src, message, self._ballot, self._roster, self._reign, self._campaign)
+        if verdict is Verdict.GRANT:
+            self._grant(now, src, message.epoch, out)
+            return
+        self._reply(src, message.epoch, out, is_granted=verdict is Verdict.AGAIN)
+        if self._is_leading:
+            self._tell(src, out)
+        elif verdict is Verdict.BULLY:
+            self._answer(src, out)
+            if self._campaign.stage is Stage.REST:
+                self._begin(now, "bullied", out)
+
+    def _grant(self, now: Time, src: str, epoch: int, out: Effects) -> None:
+        reign = self._reign
+        self._ballot.promise(epoch, src)
+        self._reply(src, epoch, out, is_granted=True)
+        if self._is_leading:
+            return
+        if reign.leader and (src == reign.leader or not reign.is_heard(now)):
+            self._lose(now, "higher_epoch" if src == reign.leader else "silence", out)
+        if not reign.leader or self._campaign.is_running:
+            self._stand_back(now)
+
+    def _reply(self, src: str, epoch: int, out: Effects, *, is_granted: bool) -> None:
+        """A refusal waits for the disk too: the claimant gives its number up for the promise that it names."""
+        out.send_after.append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))
+
+    def _answer(self, src: str, out: Effects) -> None:
+        out.send.append(Send(src, Answer(self._config.priority, self._ballot.top)))
 
     # ── following ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_beat(self, now: Time, src: str, message: Beat, out: Effects) -> None:
         if self._accepts(now, src, message.epoch, message.round, out):
-            out.send.append(Send(src, BeatAck(self._led, message.round)))
+            out.send.append(Send(src, BeatAck(message.epoch, message.round)))
 
     def _on_coordinator(self, now: Time, src: str, message: Coordinator, out: Effects) -> None:
         if self._accepts(now, src, message.epoch, 0, out):
@@ -522,138 +405,121 @@ class Bully:
 
     def _accepts(self, now: Time, src: str, epoch: int, round: int, out: Effects) -> bool:
         """`src` leads in `epoch`; follow it unless this is old news."""
-        if epoch == self._led and src == self._leader:
-            self._listen(now)
+        news = self._reign.news(src, epoch)
+        if news is News.SAME:
+            self._reign.hear(now, self._campaign.patience())
             return True
         if not self._ballot.hear(epoch):
             return False
-        if epoch < self._led:
-            out.send.append(Send(src, BeatAck(self._led, round)))
-            return False
-        if epoch <= self._ended or (epoch == self._led and self._leader):
-            return False
-        self._follow(now, src, epoch, out)
-        return True
-
-    def _listen(self, now: Time) -> None:
-        self._heard_at = now
-        self._silence_at = now + self._patience()
+        if news is News.NEW:
+            self._follow(now, src, epoch, out)
+            return True
+        if news is News.OLD:
+            out.send.append(Send(src, BeatAck(self._reign.epoch, round)))
+        return False
 
     def _follow(self, now: Time, src: str, epoch: int, out: Effects) -> None:
-        if self._phase is Phase.LEADING:
+        reign, campaign = self._reign, self._campaign
+        if self._is_leading:
             is_planned = (self._ballot.promised, self._ballot.promised_to) == (epoch, src)
             self._step_down(now, "handover" if is_planned else "higher_epoch", out)
         self._office.drop()
-        why = "back" if epoch == self._led else "elected"
-        self._leader, self._led, self._since = src, epoch, now
-        self._failures, self._favoured = 0, ""
-        self._phase, self._deadline = Phase.IDLE, None
+        why = "back" if epoch == reign.epoch else "elected"
+        reign.begin(now, src, epoch)
+        reign.hear(now, campaign.patience())
+        campaign.failures, campaign.favoured = 0, ""
+        campaign.rest(None, "")
         self._ballot.learn(epoch)
-        self._listen(now)
         self._plan_takeover(now)
         out.happened.append(Happened(Kind.LEADER_ELECTED, src, epoch, why))
 
     def _plan_takeover(self, now: Time) -> None:
         """Only who follows has one to plan. One whose leader's rank is not known asks it when the time has come."""
-        if not self._leader or self._phase not in (Phase.IDLE, Phase.ASKING) or not self._is_voter:
+        reign, campaign = self._reign, self._campaign
+        if (
+            self._is_leading
+            or not reign.leader
+            or not self._is_voter
+            or campaign.stage not in (Stage.REST, Stage.ASKING)
+        ):
             return
-        if self._roster.outranks(self._leader, self._me):
-            self._phase, self._deadline = Phase.IDLE, None
-        elif self._deadline is None:
-            self._deadline = max(now, self._since + self._hold_down)
+        if self._roster.outranks(reign.leader, self._me):
+            campaign.rest(None, "")
+        elif campaign.deadline is None:
+            campaign.rest(max(now, reign.since + self._hold_down), "hold_down")
 
     def _lose(self, now: Time, why: str, out: Effects) -> None:
-        out.happened.append(Happened(Kind.LEADER_LOST, self._leader, self._led, why))
-        self._leader, self._phase = "", Phase.IDLE
-        self._deadline = now + self._patience() if self._is_voter else None
+        out.happened.append(Happened(Kind.LEADER_LOST, self._reign.leader, self._reign.epoch, why))
+        self._reign.end(is_over=why != "silence")
+        self._campaign.rest(now + self._campaign.patience() if self._is_voter else None, "retry")
 
     def _on_resign(self, now: Time, src: str, message: Resign, out: Effects) -> None:
-        if not message.epoch:
+        reign, epoch = self._reign, message.epoch
+        if not epoch:
             self._roster.bury(now, src, Health.LEFT, out)
-        if src not in self._others or not self._ballot.hear(message.epoch):
+        if self._is_leading or src not in self._others or not self._ballot.hear(epoch):
             return
-        is_leader = src == self._leader and message.epoch in (0, self._led)
-        if not is_leader and (message.epoch < self._led or message.epoch <= self._ended or self._leader == self._me):
+        is_leader = src == reign.leader and epoch in (0, reign.epoch)
+        if not is_leader and (epoch < reign.epoch or epoch <= reign.ended or (reign.leader and epoch == reign.epoch)):
             return
-        self._led = max(self._led, message.epoch)
-        self._ended = self._led
-        if self._leader:
+        if reign.leader:
             self._lose(now, "resigned", out)
+        reign.learn(epoch)
+        reign.end(is_over=True)
         if self._is_voter:
-            self._succeed(now, message.to if message.to != src else "", out)
+            self._succeed(now, message.to, out)
 
     def _succeed(self, now: Time, to: str, out: Effects) -> None:
         self._office.drop()
         if to == self._me:
-            self._campaign(now, "transfer", out, is_direct=True)
+            self._begin(now, "transfer", out, is_direct=True)
         elif to in self._others:
             self._wait_for(now, to)
         else:
-            self._phase, self._deadline = Phase.IDLE, now + self._luck(self._config.interval)
-
-    def _wait_for(self, now: Time, to: str) -> None:
-        self._favoured = to
-        self._phase, self._deadline = Phase.WAITING, now + self._answer_wait + self._luck(self._config.interval)
+            self._campaign.rest(now + self._campaign.luck(self._config.interval), "resigned")
 
     # ── leading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _lead_on(self, now: Time, out: Effects) -> None:
-        if now >= self._grace_end():
-            out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._led, "quorum"))
+        if now >= self._lease.stop_at():
+            out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._reign.epoch, "quorum"))
             self._resign(now, "quorum", "", out)
-        elif now >= self._repeat_at:
-            self._repeat_at = now + self._config.interval
-            self._say(Beat(self._led, self._rounds.send(now)), out)
-
-    def _lease_end(self) -> Time:
-        """Until when a majority is known to follow; of two, the store may be the other one."""
-        if self._quorum == 1:
-            return self._now + 1
-        end = self._rounds.quorum_at + self._config.timeout
-        return max(end, self._office.until) if self._voter_count == 2 else end
-
-    def _grace_end(self) -> Time:
-        return max(self._lease_end(), self._doubt_until)
+        elif now >= self._beat_at:
+            self._beat_at = now + self._config.interval
+            self._say(Beat(self._reign.epoch, self._lease.send(now)), out)
 
     def _on_beat_ack(self, now: Time, src: str, message: BeatAck, out: Effects) -> None:
-        if not self._ballot.hear(message.epoch) or self._phase is not Phase.LEADING:
+        if not self._ballot.hear(message.epoch) or not self._is_leading:
             return
-        if message.epoch == self._led:
-            self._rounds.ack(src, message.round)
-        elif message.epoch > self._led:
+        if message.epoch == self._reign.epoch:
+            self._lease.ack(src, message.round)
+        elif message.epoch > self._reign.epoch:
             self._step_down(now, "higher_epoch", out)
-            self._led = message.epoch
+            self._reign.learn(message.epoch)
 
     def _resign(self, now: Time, why: str, to: str, out: Effects) -> None:
-        self._say(Resign(self._led, to), out)
+        self._say(Resign(self._reign.epoch, to), out)
         self._step_down(now, why, out)
 
     def _step_down(self, now: Time, why: str, out: Effects) -> None:
         self._office.resign(now, out)
-        self._ended = self._led
         self._lose(now, why, out)
 
     def _on_store(self, now: Time, event: StoreReply, out: Effects) -> None:
         turn = self._office.on_reply(now, event, out)
         if turn is Turn.LOST:
             self._ballot.learn(self._office.floor)
-            if self._phase is Phase.LEADING:
+            if self._is_leading:
                 self._step_down(now, "store", out)
-            self._led = max(self._led, self._office.floor)
-            self._campaign(now, "store", out, is_direct=True)
-        elif self._phase is Phase.SEEKING and self._office.is_held and now < self._office.until:
+            self._reign.learn(self._office.floor)
+            self._begin(now, "store", out, is_direct=True)
+        elif self._campaign.stage is Stage.SEEKING and self._office.is_held and now < self._office.until:
             self._win(now, "witness", out)
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _say(self, message: PeerMessage, out: Effects) -> None:
-        out.send += [Send(peer, message) for peer in (*self._others, *self._roster.learners())]
+        out.send += [Send(peer, message) for peer in (*self._others, *self._roster.learners)]
 
     def _tell(self, peer: str, out: Effects) -> None:
-        out.send.append(Send(peer, Coordinator(self._led, self._config.priority)))
-
-    def _patience(self) -> Time:
-        return self._config.timeout + self._luck(self._config.interval)
-
-    def _luck(self, most: Time) -> Time:
-        return int(self._uniform() * most)
+        out.send.append(Send(peer, Coordinator(self._reign.epoch, self._config.priority)))

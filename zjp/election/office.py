@@ -15,7 +15,6 @@ from enum import Enum
 
 from .core import Config, Deed, Effects, Happened, Kind, StoreOp, StoreReply, Time
 
-
 ASKED_MAX = 64
 """Questions whose answers are awaited; the oldest is given up."""
 

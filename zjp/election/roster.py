@@ -28,6 +28,8 @@ class Roster:
         self._shown: dict[str, Member] | None = None
         self._seen: set[str] = set()
         self.others = tuple(dict.fromkeys(voter for voter in config.voters if voter != config.me))
+        self.learners: list[str] = []
+        """Those that do not vote and may still listen."""
         self.wake: Time | None = None
         """When `age` would find a suspect dead."""
 
@@ -118,14 +120,6 @@ class Roster:
         """What was not heard until now counts for nothing: a leadership begins, or this process did not run."""
         self._heard_at = dict.fromkeys(self._heard_at, now)
 
-    def learners(self) -> list[str]:
-        """Those that do not vote and may still listen."""
-        return [
-            peer
-            for peer, member in self._table.items()
-            if peer != self._me and peer not in self.others and member.health not in AWAY
-        ]
-
     def shown(self) -> dict[str, Member]:
         """A copy that no later step changes."""
         if self._shown is None:
@@ -142,5 +136,7 @@ class Roster:
         self._look()
 
     def _look(self) -> None:
+        away = (self._me, *self.others)
+        self.learners = [p for p, m in self._table.items() if p not in away and m.health not in AWAY]
         since = [member.since for member in self._table.values() if member.health is Health.SUSPECT]
         self.wake = min(since) + self._timeout if since else None
