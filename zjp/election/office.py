@@ -5,7 +5,8 @@
        └────────────────┴──────────────────────┘ lost: the answer's epoch is the floor for the next try
 
 The store accepts only a rising epoch. A refusal therefore tells what to campaign above: so wiped disks, or a change of algorithm, heal
-themselves. A store that does not answer is asked again, every interval: nobody else can be installed there meanwhile either.
+themselves. A store that does not answer is asked again, every interval: nobody else can be installed there meanwhile either. A slow one
+may answer after it was asked again, so that every answer counts that is newer than the last one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 from enum import Enum
 
 from .core import Config, Deed, Effects, Happened, Kind, StoreOp, StoreReply, Time
+
+ASKED_MAX = 64
+"""Questions whose answers are awaited; the oldest is given up."""
 
 
 class Turn(Enum):
@@ -31,17 +35,20 @@ class Office:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._number = 0
-        self._asked: StoreOp | None = None
-        """The op whose answer is awaited. Older answers are ignored."""
+        self._asked: dict[int, Time] = {}
+        """Numbers of the ops whose answers are awaited, and when each was asked."""
         self.epoch = 0
         """Sought or held; 0: none."""
         self.is_held = False
         self.floor = 0
         """The highest epoch that the store was seen to have installed."""
+        self.until: Time = 0
+        """By this node's clock: the store keeps what is held at least so long, counted from when it was asked."""
         self.wake: Time | None = None
 
     def seek(self, now: Time, epoch: int, *, is_elected: bool, out: Effects) -> None:
-        self.epoch, self.is_held = epoch, False
+        self.drop()
+        self.epoch = epoch
         self._is_elected = is_elected
         self._ask(now, Deed.INSTALL, out)
 
@@ -51,9 +58,10 @@ class Office:
             self._ask(now, Deed.RENEW if self.is_held else Deed.INSTALL, out)
 
     def on_reply(self, now: Time, reply: StoreReply, out: Effects) -> Turn:
-        if self._asked is None or reply.op.number != self._asked.number:
+        asked_at = self._asked.get(reply.op.number)
+        if asked_at is None:
             return Turn.SAME
-        self._asked = None
+        self._asked = {number: at for number, at in self._asked.items() if number > reply.op.number}
         there = reply.installed
         if there is None:
             return Turn.SAME
@@ -66,6 +74,7 @@ class Office:
             out.happened.append(Happened(Kind.FENCE_REFUSED, there.owner, there.epoch))
             self.drop()
             return Turn.LOST
+        self.until = asked_at + there.left
         if self.is_held:
             return Turn.SAME
         self.is_held = True
@@ -80,11 +89,14 @@ class Office:
 
     def drop(self) -> None:
         """Not mine any more. What the store says to earlier questions is no matter now."""
-        self.epoch, self.is_held, self.wake, self._asked = 0, False, None, None
+        self.epoch, self.is_held, self.until, self.wake = 0, False, 0, None
+        self._asked.clear()
 
     def _ask(self, now: Time, deed: Deed, out: Effects) -> None:
         self._number += 1
         elected = deed is Deed.INSTALL and self._is_elected
-        self._asked = StoreOp(self._number, deed, self.epoch, self._config.owner, self._config.lead_for, elected)
-        out.store.append(self._asked)
+        out.store.append(StoreOp(self._number, deed, self.epoch, self._config.owner, self._config.lead_for, elected))
+        self._asked[self._number] = now
+        if len(self._asked) > ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
         self.wake = now + self._config.interval
