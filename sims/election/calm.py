@@ -21,7 +21,7 @@ from .network import GOOD, between, crossing
 from .node import Node
 from .shape import Shape
 
-LOOK_EVERY = 20 * MS
+LOOK_EVERY = 50 * MS
 HOLD_DOWN = 5 * SECOND
 DEAD_CONTACT = 10 * SECOND
 OMISSION_SETTLE = 3

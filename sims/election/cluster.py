@@ -25,12 +25,13 @@ from .store import Store
 
 INBOX_MAX = 20_000
 STORE_TIMEOUT = SECOND
-DUTY_EVERY = 250 * MS
+DUTY_EVERY = 500 * MS
 STALL_MIN = 50 * MS
 """A shorter pause is not noticed by a real node either."""
 SAME_WAKES_MAX = 200
-REWRITE_ABOVE = 64
+REWRITE_ABOVE = 40
 """Records; small, so that every run of some length rewrites its files."""
+WAKE = Wake()
 
 MakeCore = Callable[[Config, Uniform], Core]
 
@@ -157,13 +158,13 @@ class Cluster:
 
     def feed(self, node: Node, event: Event) -> None:
         self.steps += 1
-        core, local = node.core, node.clock.read(self.now)
+        local = node.clock.read(self.now)
         if type(event) is Recv:
             self.watch.hears(node, local, event.src, event.message)
         elif type(event) is Persisted:
             self._release(node, event.number)
         try:
-            out = core.step(local, event)
+            out = node.core.step(local, event)
         except Exception as fault:
             raise CoreBroke(f"{node.name}: {type(event).__name__} raised {type(fault).__name__}: {fault}") from fault
         self._take(node, local, event, out)
@@ -219,23 +220,36 @@ class Cluster:
     # ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _arm(self, node: Node) -> None:
-        node.armed += 1
-        if node.wake is not None:
-            late = int(self._streams["mesh"].random() * self.shape.wake_late)
-            self._push(max(self.now, node.clock.when(node.wake) + late), 1, self._ring, (node, node.armed))
+        """Timers are set far more often than they ring, mostly to a later time: a ring that comes too early is sent on, not replaced."""
+        if node.wake is None:
+            return
+        due = max(self.now, node.clock.when(node.wake) + node.late)
+        node.due = due
+        if node.ring_at is None or due < node.ring_at:
+            node.ring_at = due
+            self._push(due, 1, self._ring, (node, due, node.boot))
 
-    def _ring(self, node: Node, armed: int) -> None:
-        if armed != node.armed or not node.is_up:
+    def _ring(self, node: Node, at: int, boot: int) -> None:
+        if at != node.ring_at or node.boot != boot or not node.is_up:
+            return
+        node.ring_at = None
+        if node.wake is None:
             return
         if node.is_paused:
             node.is_rung = True
-            return
+        elif node.due > self.now:
+            self._arm(node)
+        else:
+            self._wake(node)
+
+    def _wake(self, node: Node) -> None:
         node.wake = None
+        node.late = int(self._streams["mesh"].random() * self.shape.wake_late)
         node.same_wakes = node.same_wakes + 1 if node.woken_at == self.now else 0
         node.woken_at = self.now
         if node.same_wakes > SAME_WAKES_MAX:
             raise Violation("E2", f"{node.name} asks to be woken at once, again and again")
-        self.feed(node, Wake())
+        self.feed(node, WAKE)
 
     # ── disks ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

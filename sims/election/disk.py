@@ -13,8 +13,6 @@ from zjp.election.core import Batch
 from zjp.wire.peers import Stored
 
 TAILS = ("lost", "torn", "kept")
-REWRITE_ABOVE = 64
-"""Records; small, so that every run of some length rewrites its file."""
 
 
 class Disk:

@@ -18,12 +18,12 @@ class Node:
     """`boot` counts lives. `handed`, `durable`: numbers of the last batch given to the disk, and of the last one known to be on it."""
 
     __slots__ = (
-        "armed",
         "boot",
         "clock",
         "config",
         "core",
         "disk",
+        "due",
         "durable",
         "fsync_high",
         "fsync_low",
@@ -37,9 +37,11 @@ class Node:
         "is_up",
         "is_wiped",
         "is_writing",
+        "late",
         "name",
         "paused_at",
         "priority",
+        "ring_at",
         "same_wakes",
         "uniform",
         "view",
@@ -56,8 +58,6 @@ class Node:
         self.is_up = self.is_paused = self.is_left = self.is_wiped = False
         self.view = NOBODY
         self.fsync_low, self.fsync_high = 1_000_000, 5_000_000
-        self.armed = 0
-        """Rises whenever the timer is set or stopped: a timer of before is no longer one."""
         self.reset()
 
     def reset(self) -> None:
@@ -66,7 +66,10 @@ class Node:
         self.held: deque[tuple[int, Sequence[Send]]] = deque()
         self.inbox: deque[Event] = deque()
         self.wake: int | None = None
-        self.armed += 1
+        self.due = self.late = 0
+        """When the timer is due by true time; how late it will ring."""
+        self.ring_at: int | None = None
+        """The next entry of the heap for it; it may be too early."""
         self.is_rung = self.is_writing = self.is_paused = False
         self.paused_at = 0
         self.woken_at, self.same_wakes = -1, 0

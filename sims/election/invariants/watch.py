@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zjp.election.core import Deed, Effects, Event, Recv, Role, StoreOp, View
+from zjp.election.core import Deed, Effects, Event, Persisted, Recv, Role, StoreOp, View
 from zjp.wire.peers import PeerMessage, Stored
 
 if TYPE_CHECKING:
@@ -91,9 +91,11 @@ class Watch:
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
+        """A message or a sync that made the core tell nothing has not changed what it shows; should it have, `looks` sees it at the next
+        round of duties."""
         if out.happened:
             self.recorder.told(node, out)
-        elif type(event) is Recv and out.persist is None and not out.store and not node.view.is_in_office:
+        elif (type(event) is Recv or type(event) is Persisted) and out.persist is None and not out.store:
             return
         self.looks(node, local)
         self.acted(node, local, event, out)
