@@ -70,9 +70,12 @@ from .raft_promises import Promises
 from .raft_roster import Roster
 from .raft_teaching import Teaching
 
+LESSONS = (AskTerm, TellTerm)
+"""All that a node hears which does not know what it promised."""
+
 
 class Raft:
-    """See core.Core. `_leading` is there while it leads, `_teaching` until it knows what it may have promised."""
+    """See core.Core. `_leading` is there while it leads, `_teaching` until it knows what it may have promised. `log` is for checkers."""
 
     def __init__(self, config: Config, uniform: Uniform) -> None:
         self._config = config
@@ -80,7 +83,7 @@ class Raft:
         self._me = config.me
         self._timeout = config.timeout
         self._promises = Promises()
-        self._log = self._promises.log
+        self.log = self._promises.log
         self._voters = Voters(config, self._promises)
         self._leader = ""
         self._heard_at: Time = 0
@@ -114,6 +117,8 @@ class Raft:
             Append: self._on_append,
             AppendReply: self._on_append_reply,
             TimeoutNow: self._on_timeout_now,
+            AskTerm: self._on_ask_term,
+            TellTerm: self._on_tell_term,
         }
 
     # ── the interface ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,11 +181,8 @@ class Raft:
         known = self._roster.known.get(src)
         if known is not None:
             known.heard = now
-        if isinstance(message, AskTerm) and src in self._voters.names:
-            out.send_after.append(Send(src, TellTerm(message.nonce, self._promises.term)))
-        elif isinstance(message, TellTerm) and self._teaching is not None:
-            self._learn(now, self._teaching.on_told(src, message), out)
-        elif self._teaching is None and (handler := self._on_message.get(type(message))) is not None:
+        handler = self._on_message.get(type(message))
+        if handler is not None and (self._teaching is None or type(message) in LESSONS):
             handler(now, src, message, out)
 
     def _on_wake(self, now: Time, _event: Wake, out: Effects) -> None:
@@ -240,6 +242,16 @@ class Raft:
         if self._office.floor > self._promises.term:
             self._promises.move(self._office.floor, "")
         self._pre_campaign(now, out)
+
+    # ── learning what was promised ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_ask_term(self, _now: Time, src: str, message: AskTerm, out: Effects) -> None:
+        if src in self._voters.names:
+            out.send_after.append(Send(src, TellTerm(message.nonce, self._promises.term)))
+
+    def _on_tell_term(self, now: Time, src: str, message: TellTerm, out: Effects) -> None:
+        if self._teaching is not None:
+            self._learn(now, self._teaching.on_told(src, message), out)
 
     def _learn(self, now: Time, term: int | None, out: Effects) -> None:
         if term is None:
@@ -302,6 +314,7 @@ class Raft:
     def _follow(self, now: Time, leader: str, out: Effects) -> None:
         self._follow_nobody(now, "other_leader", out)
         self._leader, self._leaderless_at = leader, None
+        self._roster.assess(now, out, is_leader=False)
         out.happened.append(Happened(Kind.LEADER_ELECTED, leader, self._promises.term))
 
     def _on_timeout_now(self, now: Time, src: str, message: TimeoutNow, out: Effects) -> None:
@@ -337,7 +350,7 @@ class Raft:
         if self._leaderless_at is None:
             self._leaderless_at, self._is_suspecting = now, False
         candidacy = self._candidacy = Candidacy(term, 0)
-        ask = PreVote(term, self._log.last_index, self._log.last_term)
+        ask = PreVote(term, self.log.last_index, self.log.last_term)
         out.send_after += [Send(name, ask) for name in self._voters.others]
         self._count(now, self._me, True, candidacy, out)
 
@@ -352,7 +365,7 @@ class Raft:
             self._leaderless_at = now
         self._promises.move(term, self._me)
         out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, term, "transfer" if is_transfer else "timeout"))
-        ask = Vote(term, self._log.last_index, self._log.last_term, is_transfer)
+        ask = Vote(term, self.log.last_index, self.log.last_term, is_transfer)
         out.send_after += [Send(name, ask) for name in self._voters.others]
 
     # ── voting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -416,7 +429,7 @@ class Raft:
         """An entry of the own term at once: without one, earlier entries could never be committed (5.4.2)."""
         term = self._promises.term
         leading = Leading(
-            self._config, self._log, term, self._voters.quorum, candidacy.asked_at, self._promises.next_batch
+            self._config, self.log, term, self._voters.quorum, candidacy.asked_at, self._promises.next_batch
         )
         leading.add(self._voters.others, is_voter=True)
         leading.add((name for name, known in self._roster.known.items() if known.is_up), is_voter=False)
@@ -424,7 +437,7 @@ class Raft:
         self._candidacy, self._leading, self._leader = None, leading, self._me
         took = now - self._leaderless_at if self._leaderless_at is not None else 0
         self._leaderless_at = None
-        self._roster.greet(now)
+        self._roster.lead(now)
         out.happened.append(Happened(Kind.LEADER_ELECTED, self._me, term, took=took))
         self._office.seek(now, term, is_elected=True, out=out)
         leading.beat(now, out)

@@ -1,7 +1,8 @@
 """Who is there, as one Raft node sees it. A leader hears everyone and may hold a silent one dead; the others hear but the leader.
 
 leader     alive ──nothing for SUSPECT_AFTER──► suspect ──nothing for DEAD_AFTER──► dead; anything heard: alive
-others     alive, or suspect when neither anything was heard of late nor the mesh has a connection: a hint, never a proof
+others     alive, or suspect when neither anything was heard of late nor the mesh has a connection: a hint, never a proof.
+           Whom it held dead while it led stays dead until it is heard
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ KINDS = {Health.SUSPECT: Kind.MEMBER_SUSPECT, Health.DEAD: Kind.MEMBER_DEAD}
 
 @dataclass(slots=True)
 class Known:
-    """`heard`: when anything came from it; a new leader gives everyone the benefit of having been heard just now."""
+    """`heard`: when anything came from it."""
 
     heard: Time
     since: Time
@@ -34,6 +35,8 @@ class Roster:
 
     def __init__(self, now: Time, config: Config, others: tuple[str, ...]) -> None:
         self._timeout = config.timeout
+        self._led_since = now
+        """A leader counts silence from then on."""
         self.known = {name: Known(now - config.timeout, now) for name in others}
 
     def met(self, now: Time, event: Met) -> None:
@@ -44,10 +47,8 @@ class Roster:
         for known in self.known.values():
             known.heard += lag
 
-    def greet(self, now: Time) -> None:
-        """A new leader's first look: nobody's silence is held against it yet."""
-        for known in self.known.values():
-            known.heard = now
+    def lead(self, now: Time) -> None:
+        self._led_since = now
 
     def assess(self, now: Time, out: Effects, *, is_leader: bool) -> None:
         for name, known in self.known.items():
@@ -59,10 +60,13 @@ class Roster:
             out.happened.append(Happened(kind, name))
 
     def _health(self, now: Time, known: Known, is_leader: bool) -> Health:
-        silence = now - known.heard
-        if silence < SUSPECT_AFTER * self._timeout or (known.is_up and not is_leader):
+        if now - known.heard < SUSPECT_AFTER * self._timeout or (known.is_up and not is_leader):
             return Health.ALIVE
-        return Health.DEAD if is_leader and silence >= DEAD_AFTER * self._timeout else Health.SUSPECT
+        silence = now - max(known.heard, self._led_since)
+        if is_leader and silence < SUSPECT_AFTER * self._timeout:
+            return known.health or Health.SUSPECT
+        is_dead = silence >= DEAD_AFTER * self._timeout if is_leader else known.health is Health.DEAD
+        return Health.DEAD if is_dead else Health.SUSPECT
 
     def members(self) -> dict[str, Member]:
         return {
