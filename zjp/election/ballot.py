@@ -53,6 +53,8 @@ class Ballot:
 
     def learn(self, epoch: int) -> None:
         """Somebody leads, or led, in this epoch: nothing at or below it will be granted."""
+        if epoch >= self.promised:
+            self.burn()
         if epoch > self.promised:
             self.promise(epoch, "")
 

@@ -19,8 +19,9 @@ A grant binds the voter's later grants, not its ears: it follows the coordinator
 has promised above. So claims that fail depose nobody. Whoever speaks for a lower epoch than that is told the higher one (BeatAck).
 
 **When the highest cannot win.** A higher node refuses a lower one's claim, and claims itself. But a link may work one way, or the higher
-may hear too few. So this is done once: a node that has waited or claimed in vain since it last had a coordinator asks nobody, minds no
-Answer, and grants whomever it may. From there on the random waits decide, as in Raft.
+may hear too few. So this is done once: a node that has waited or claimed in vain since it last had a coordinator asks nobody above, minds
+no Answer, and grants whomever it may; before it claims it probes for a majority that would grant (campaign.py). From there on the random
+waits decide, as in Raft.
 
 **Coming back.** A node that ranks above the coordinator follows it for the hold-down, ten timeouts; a silence or another coordinator
 begins the count anew. Then it asks those above itself and claims while the old one leads on; voters grant that if they too have followed
@@ -46,10 +47,9 @@ installed leadership has ended, by its renewals' running out or by resigning. Wh
       refused, for the holder leads. So the one in office stays, and a higher one takes over after the hold-down by the usual claim.
     - One epoch, one coordinator: who leads in e by the store has promised e to itself, so no majority of two can grant e to the other.
 
-**Other sizes.** One voter leads at once. A node that is no voter follows and is never counted; the coordinator beats for it too.
-
-**Not covered.** A voter whose folder was emptied has forgotten its promises, and could help a second coordinator into one epoch; the store
-accepts only one of them. Epochs more than EPOCH_JUMP_MAX above are not believed, except the store's.
+**Else.** One voter leads at once. A node that is no voter follows and is never counted; the coordinator beats for it too. A voter whose
+folder was emptied has forgotten its promises and could help a second coordinator into an epoch; the store accepts only one of them. Epochs
+more than EPOCH_JUMP_MAX above the own are not believed, except the store's.
 
 Why a node did something is one of these words: start, silence, retry, asked, bullied, resigned, transfer, hold_down, store (an election
 began); rejected, no_quorum, no_coordinator, no_such_target (failed); silence, resigned, quorum, higher_epoch, handover, store, transfer,
@@ -90,9 +90,6 @@ from .office import Office, Turn
 from .reign import News, Reign
 from .roster import Roster
 
-TAKEOVER_RETRY = 2
-"""Timeouts after a takeover that found no majority."""
-
 
 class Bully:
     """See the module. Whose campaign rests while it has a leader has a takeover in mind, or none."""
@@ -112,16 +109,9 @@ class Bully:
         self._now: Time = 0
         self._beat_at: Time = 0
         self._is_gone = False
-        self._on_message = {
-            Beat: self._on_beat,
-            BeatAck: self._on_beat_ack,
-            Elect: self._on_elect,
-            Answer: self._on_answer,
-            Claim: self._on_claim,
-            Grant: self._on_grant,
-            Coordinator: self._on_coordinator,
-            Resign: self._on_resign,
-        }
+        leads = {Beat: self._on_beat, BeatAck: self._on_beat_ack, Coordinator: self._on_coordinator}
+        votes = {Elect: self._on_elect, Answer: self._on_answer, Claim: self._on_claim, Grant: self._on_grant}
+        self._on_message = leads | votes | {Resign: self._on_resign}
         self._on_event = {
             Recv: self._on_recv,
             Wake: self._on_wake,
@@ -247,9 +237,7 @@ class Bully:
             self._beat_at = now
             return
         self._reign.stall(now, event.lag)
-        deadline = self._campaign.deadline
-        if deadline is not None:
-            self._campaign.deadline = min(deadline + event.lag, max(deadline, now + self._config.timeout))
+        self._campaign.stall(now, event.lag)
         if self._reign.leader and self._campaign.stage is Stage.REST:
             self._campaign.deadline = None
             self._plan_takeover(now)
@@ -277,8 +265,7 @@ class Bully:
 
     def _begin(self, now: Time, why: str, out: Effects, *, is_direct: bool = False) -> None:
         """With a living leader this is a takeover."""
-        is_planned = self._reign.leader != ""
-        outcome = self._campaign.begin(now, self._reign.epoch, why, out, is_planned=is_planned, is_direct=is_direct)
+        outcome = self._campaign.begin(now, self._reign, why, out, is_direct=is_direct)
         self._take(now, outcome, out)
 
     def _take(self, now: Time, outcome: Outcome, out: Effects) -> None:
@@ -294,16 +281,8 @@ class Bully:
             campaign.seek(now)
             self._office.seek(now, self._ballot.promised, is_elected=False, out=out)
         elif outcome is Outcome.FAILED:
-            self._rest(now)
-
-    def _rest(self, now: Time) -> None:
-        """After a claim in vain."""
-        self._office.drop()
-        wait = self._campaign.next_luck()
-        if self._reign.leader:
-            self._campaign.rest(now + self._config.timeout * TAKEOVER_RETRY, "hold_down")
-        else:
-            self._campaign.rest(now + wait, "retry")
+            self._office.drop()
+            campaign.recover(now)
 
     def _win(self, now: Time, why: str, out: Effects) -> None:
         """`why`: elected, or witness when the store was the second of two."""
@@ -337,12 +316,11 @@ class Bully:
         if not self._ballot.hear(message.max_epoch) or not self._is_voter:
             return
         self._roster.note(src, message.priority)
-        campaign = self._campaign
         if self._is_leading:
             self._tell(src, out)
         elif self._roster.outranks(self._me, src):
             self._answer(src, out)
-            if campaign.stage is Stage.REST and not self._reign.leader and not campaign.failures:
+            if self._campaign.stage is Stage.REST and not self._reign.leader and not self._campaign.failures:
                 self._begin(now, "asked", out)
 
     def _on_answer(self, now: Time, src: str, message: Answer, _out: Effects) -> None:
@@ -354,7 +332,7 @@ class Bully:
 
     def _on_grant(self, now: Time, src: str, message: Grant, out: Effects) -> None:
         if self._ballot.hear(message.promised):
-            self._take(now, self._campaign.on_grant(src, message, out), out)
+            self._take(now, self._campaign.on_grant(now, src, message, out), out)
 
     # ── granting ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -366,7 +344,8 @@ class Bully:
         if verdict is Verdict.GRANT:
             self._grant(now, src, message.epoch, out)
             return
-        self._reply(src, message.epoch, out, is_granted=verdict is Verdict.AGAIN)
+        if message.epoch or verdict is Verdict.PROMISED:
+            self._reply(src, message.epoch, out, is_granted=verdict is Verdict.AGAIN)
         if self._is_leading:
             self._tell(src, out)
         elif verdict is Verdict.BULLY:
@@ -436,12 +415,8 @@ class Bully:
     def _plan_takeover(self, now: Time) -> None:
         """Only who follows has one to plan. One whose leader's rank is not known asks it when the time has come."""
         reign, campaign = self._reign, self._campaign
-        if (
-            self._is_leading
-            or not reign.leader
-            or not self._is_voter
-            or campaign.stage not in (Stage.REST, Stage.ASKING)
-        ):
+        is_free = campaign.stage in (Stage.REST, Stage.ASKING)
+        if not self._is_voter or not is_free or reign.leader in ("", self._me):
             return
         if self._roster.outranks(reign.leader, self._me):
             campaign.rest(None, "")

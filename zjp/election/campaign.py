@@ -1,11 +1,14 @@
 """One Bully node's way to a majority: asking, claiming, waiting, and its luck in between. Pure. bully.py says when and why.
 
     rest ── deadline: DUE ──► asking ── nobody answered ──► claiming ── majority: WON
-      ▲                         │ answered                    │ deadline: ALONE (two voters) ──► seeking
-      │                         ▼                             │
-      └──────────────────── waiting        FAILED ◄───────────┘
+      ▲                 │        │ answered                   ▲  │ deadline: ALONE (two voters) ──► seeking
+      │ after a failure │        ▼                            │  │
+      │                 │     waiting        FAILED ◄─────────┼──┤
+      │                 └─► probing ──── a majority would ────┘  │
+      └──────────────────────────────────────────────────────────┘
 
-It neither leads nor follows, and knows nothing of the store: it says what came of an event, as an Outcome.
+Probing is Claim(0), which nobody can grant: who would grant the next number answers, and changes nothing. Without it the members of a
+minority would claim one number after another, each granted by the rest. It neither leads nor follows, and knows nothing of the store: it says what came of an event, as an Outcome.
 """
 
 from __future__ import annotations
@@ -15,10 +18,14 @@ from enum import Enum
 from ..wire.peers import Claim, Elect, Grant
 from .ballot import Ballot
 from .core import Config, Effects, Happened, Kind, Send, Time, Uniform
+from .reign import Reign
 from .roster import AWAY, Roster
 
 ANSWER_PERCENT = 30
 """Of the timeout: how long to wait for an Answer, or for whom the leadership was handed to. 150 ms of 500."""
+
+TAKEOVER_RETRY = 2
+"""Timeouts after a takeover that found no majority."""
 
 
 class Stage(Enum):
@@ -27,6 +34,7 @@ class Stage(Enum):
     ASKING = "asking"
     WAITING = "waiting"
     """For the coordinator that another one will be."""
+    PROBING = "probing"
     CLAIMING = "claiming"
     SEEKING = "seeking"
     """The store is asked as the witness; the other of the two still may grant."""
@@ -79,7 +87,7 @@ class Campaign:
 
     @property
     def is_running(self) -> bool:
-        return self.stage in (Stage.ASKING, Stage.CLAIMING, Stage.SEEKING)
+        return self.stage not in (Stage.REST, Stage.WAITING)
 
     def rest(self, deadline: Time | None, why: str) -> None:
         self._enter(Stage.REST, deadline)
@@ -89,11 +97,16 @@ class Campaign:
         self._enter(Stage.WAITING, deadline)
         self.favoured = favoured
 
-    def begin(self, now: Time, epoch: int, why: str, out: Effects, *, is_planned: bool, is_direct: bool) -> Outcome:
-        """`epoch`: the one that is over, or is to be. `is_direct`: the leader or the store asked for it."""
-        out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, epoch, why))
-        self.started_at, self.favoured, self.is_planned = now, "", is_planned
+    def begin(self, now: Time, reign: Reign, why: str, out: Effects, *, is_direct: bool) -> Outcome:
+        """`reign`: the one that is over, or is to be. `is_direct`: the leader or the store asked for it."""
+        out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, reign.epoch, why))
+        self.started_at, self.favoured, self.is_planned = now, "", reign.leader != ""
         self.is_stubborn = is_direct or self.failures > 0
+        if self.failures and not is_direct and self.quorum > 1 and not self.is_pair:
+            self._enter(Stage.PROBING, now + self._config.timeout)
+            self._reset()
+            self._send_claims(now, 0, out)
+            return Outcome.NOTHING
         self._asked = [] if self.is_stubborn else self._roster.above()
         if not self._asked:
             return self._claim(now, out)
@@ -120,8 +133,8 @@ class Campaign:
 
     def repeat(self, now: Time, out: Effects) -> Outcome:
         """A number that somebody promised elsewhere is given up; else the same claim is said to those that have not granted it."""
-        if not self._refused or self.stage is Stage.SEEKING:
-            self._send_claims(now, out)
+        if not self._refused or self.stage is not Stage.CLAIMING:
+            self._send_claims(now, 0 if self.stage is Stage.PROBING else self._ballot.promised, out)
             return Outcome.NOTHING
         deadline = self.deadline
         outcome = self._claim(now, out)
@@ -139,7 +152,10 @@ class Campaign:
         is_asking = self.stage in (Stage.ASKING, Stage.CLAIMING) and not self.is_stubborn
         return is_asking and self._roster.outranks(src, self._me)
 
-    def on_grant(self, src: str, message: Grant, out: Effects) -> Outcome:
+    def on_grant(self, now: Time, src: str, message: Grant, out: Effects) -> Outcome:
+        if self.stage is Stage.PROBING and not message.epoch:
+            self._granted.add(src)
+            return self._claim(now, out) if len(self._granted) + 1 >= self.quorum else Outcome.NOTHING
         if self.stage not in (Stage.CLAIMING, Stage.SEEKING) or message.epoch != self._ballot.promised:
             return Outcome.NOTHING
         self._has_word = True
@@ -164,12 +180,20 @@ class Campaign:
             out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._ballot.promised, why))
         return Outcome.FAILED
 
-    def next_luck(self) -> Time:
-        """After a failure: none is missing when a majority refused, so that a little suffices to come apart; else up to a timeout."""
+    def recover(self, now: Time) -> None:
+        """Rest after a failure. When a majority refused none is missing, and a little luck suffices to come apart."""
         if self._is_hopeless():
-            return 1 + self.luck(self._config.interval)
-        self.failures += not self.is_planned
-        return self._config.interval // 2 + self.luck(self._config.timeout)
+            wait = 1 + self.luck(self._config.interval)
+        elif self.is_planned:
+            wait = self._config.timeout * TAKEOVER_RETRY
+        else:
+            self.failures += 1
+            wait = self._config.interval // 2 + self.luck(self._config.timeout)
+        self.rest(now + wait, "hold_down" if self.is_planned else "retry")
+
+    def stall(self, now: Time, lag: Time) -> None:
+        if self.deadline is not None:
+            self.deadline = min(self.deadline + lag, max(self.deadline, now + self._config.timeout))
 
     def patience(self) -> Time:
         return self._config.timeout + self.luck(self._config.interval)
@@ -178,18 +202,21 @@ class Campaign:
         return int(self._uniform() * most)
 
     def _claim(self, now: Time, out: Effects) -> Outcome:
-        self._granted, self._refused, self._has_word = set(), set(), False
+        self._reset()
         # One of two that hears nothing from the other has somebody else to ask.
         is_short = self.is_pair and not self.is_planned
         self._enter(Stage.CLAIMING, now + (self.answer_wait if is_short else self._config.timeout))
         if not self._ballot.claim():
             return self.fail(out)
         self._batch = self._ballot.newest
-        self._send_claims(now, out)
+        self._send_claims(now, self._ballot.promised, out)
         return self._grant_myself() if self._batch <= self._ballot.durable else Outcome.NOTHING
 
-    def _send_claims(self, now: Time, out: Effects) -> None:
-        claim = Claim(self._ballot.promised, self._config.priority)
+    def _reset(self) -> None:
+        self._granted, self._refused, self._has_word = set(), set(), False
+
+    def _send_claims(self, now: Time, epoch: int, out: Effects) -> None:
+        claim = Claim(epoch, self._config.priority)
         out.send_after += [Send(peer, claim) for peer in self._others if peer not in self._granted]
         self.repeat_at = now + (self._config.timeout if self.stage is Stage.SEEKING else self._config.interval)
 

@@ -27,7 +27,7 @@ class Verdict(Enum):
     BULLY = "bully"
     """This node ranks above and would rather lead itself; it has not tried in vain."""
     PROMISED = "promised"
-    """This epoch, or a higher one, is given away."""
+    """This epoch, or a higher one, is given away. Said to epoch 0, the probe: this node would grant the next."""
 
 
 def judge(

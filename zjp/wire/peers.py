@@ -137,14 +137,14 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=223):
 
 
 class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=224):
-    """Grant me `epoch`."""
+    """Grant me `epoch`; 0: would you grant me the next one?"""
 
     epoch: Epoch
     priority: Priority
 
 
 class Grant(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=225):
-    """`promised`: the highest epoch that the answerer has granted to anyone."""
+    """`promised`: the highest epoch that the answerer has granted to anyone. To a Claim of 0 only who would grant answers."""
 
     epoch: Epoch
     is_granted: bool
