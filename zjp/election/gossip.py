@@ -59,6 +59,7 @@ from .core import (
     Transfer,
     Uniform,
     View,
+    Wake,
 )
 from .heard import Heard
 from .membership.journal import Journal
@@ -74,6 +75,7 @@ TRANSFER_PERIODS = 3
 PASSED_OVER: Time = 30 * HOLD_DOWN
 SILENT_PERIODS = 4
 """A candidate that is the best waits so much longer than HOLD_DOWN for the leader's stepping back before it asks all the same."""
+NEVER: Time = 1 << 62
 PRIORITY_LOWEST = -(1 << 31)
 TELLING = (PingPeer, Ack, Gossiped, Sync, SyncReply)
 
@@ -106,8 +108,9 @@ class Gossip:
         self._back_at: Time | None = None
         """Until then this node stands back after a transfer."""
         self._is_leaving = False
-        self._seen: tuple[int, int] | None = None
-        self._look_at: Time | None = None
+        self._seen = -1
+        """The versions that were last looked at."""
+        self._look_at: Time = NEVER
         """When time alone may change who should lead."""
 
     # ── the interface ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,9 +127,11 @@ class Gossip:
         out = Effects()
         if isinstance(event, Recv):
             self._on_recv(now, event, out)
+        elif isinstance(event, Wake):
+            self._swim.on_due(now, out)
+            self._office.tick(now, out)
         elif isinstance(event, Persisted):
-            self._journal.on_persisted(event.number)
-            self._on_durable(now, out)
+            self._on_persisted(now, event.number, out)
         elif isinstance(event, StoreReply):
             self._on_reply(now, event, out)
         elif isinstance(event, Met):
@@ -137,9 +142,6 @@ class Gossip:
             self._on_transfer(now)
         elif isinstance(event, Leave):
             self._on_leave(now, out)
-        else:
-            self._swim.on_due(now, out)
-            self._office.tick(now, out)
         return self._close(now, out)
 
     def view(self) -> View:
@@ -162,12 +164,15 @@ class Gossip:
             return
         self._heard_at = now
         if not self._quorate:
-            self._seen = None
+            self._seen = -1
         if isinstance(message, TELLING):
             is_mine = self._office.is_held and self._office.epoch == message.max_epoch
             self._heard.hear(event.src, message.max_epoch, message.leader, is_mine=is_mine, out=out)
 
-    def _on_durable(self, now: Time, out: Effects) -> None:
+    def _on_persisted(self, now: Time, number: int, out: Effects) -> None:
+        self._journal.on_persisted(number)
+        self._swim.on_durable()
+        self._heard.on_durable()
         if self._sought is None or self._journal.durable < self._sought[1]:
             return
         epoch, _ = self._sought
@@ -192,7 +197,7 @@ class Gossip:
             # The store is free: the next one need not find out by asking.
             self._tell(self._roster.best, out)
         if self._office.is_held != was_held:
-            self._seen = None
+            self._seen = -1
 
     def _on_stall(self, lag: Time) -> None:
         lag = max(0, lag)
@@ -201,13 +206,13 @@ class Gossip:
         self._free_since += lag
         self._heard_at += lag
         self._quorum_since += lag
-        self._seen = None
+        self._seen = -1
 
     def _on_transfer(self, now: Time) -> None:
         if self._office.is_held and not self._is_leaving:
             self._back_at = now + HOLD_DOWN
             self._swim.set_priority(now, PRIORITY_LOWEST)
-            self._seen = None
+            self._seen = -1
 
     def _on_leave(self, now: Time, out: Effects) -> None:
         if self._is_leaving:
@@ -215,23 +220,23 @@ class Gossip:
         self._is_leaving = True
         self._sought = None
         self._resign(now, "leave", out)
+        self._retell()
         self._swim.leave(now, out)
 
     # ── who should lead ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _survey(self, now: Time, out: Effects) -> None:
-        """Look only when something has changed that matters, or when time alone may matter."""
-        if self._seen == (self._roster.version, self._heard.version) and (self._look_at is None or now < self._look_at):
-            return
-        self._look_at = None
+        """Who should lead, and does it?"""
+        self._look_at = NEVER
         self._observe(now, out)
+        if self._is_leaving:
+            return
         if self._office.is_held:
             self._reign(now, out)
         elif self._office.epoch or self._sought is not None:
             self._stand(now, out)
         elif self._may_seek(now):
             self._begin(now, out)
-        self._seen = (self._roster.version, self._heard.version)
 
     def _observe(self, now: Time, out: Effects) -> None:
         if self._back_at is not None and self._is_due(now, self._back_at):
@@ -324,7 +329,7 @@ class Gossip:
 
     def _is_due(self, now: Time, at: Time) -> bool:
         """Asked too early: look again then."""
-        if now < at and (self._look_at is None or at < self._look_at):
+        if now < at < self._look_at:
             self._look_at = at
         return now >= at
 
@@ -333,7 +338,6 @@ class Gossip:
         if self._heard.leader == self._me:
             self._heard.lose(why, out)
         self._office.resign(now, out)
-        self._swim.voice.told = self._heard.told
 
     def _tell(self, name: str, out: Effects) -> None:
         if self._roster.get(name) is not None:
@@ -345,18 +349,23 @@ class Gossip:
         return Role.CANDIDATE if self._office.epoch or self._sought is not None else Role.FOLLOWER
 
     def _close(self, now: Time, out: Effects) -> Effects:
-        self._survey(now, out)
+        """At the end of each step, so it has to be quick: look only when something has changed that matters, or when time alone may."""
+        if now >= self._look_at or self._seen != self._roster.version + self._heard.version:
+            self._survey(now, out)
+            self._seen = self._roster.version + self._heard.version
+            self._retell()
+        self._swim.close(now, out)
+        self._journal.flush(out)
+        wake = self._swim.timers.next()
+        if self._office.wake is not None and (wake is None or self._office.wake < wake):
+            wake = self._office.wake
+        out.wake = self._look_at if wake is None or self._look_at < wake else wake
+        if out.wake == NEVER:
+            out.wake = None
+        return out
+
+    def _retell(self) -> None:
         told = self._heard.told
         if told != self._swim.voice.told:
             self._swim.voice.told = told
             self._swim.spread_news()
-        self._swim.close(now, out)
-        self._journal.flush(out)
-        out.wake = self._wake
-        return out
-
-    @property
-    def _wake(self) -> Time | None:
-        """One that is leaving says what it has to say, and looks at nothing more."""
-        wakes = (self._swim.timers.next(), self._office.wake, None if self._is_leaving else self._look_at)
-        return min((wake for wake in wakes if wake is not None), default=None)

@@ -27,23 +27,21 @@ class Heard:
         self.epoch = 0
         self.leader = ""
         self.version = 0
+        """Rises when `leader`, or what may be told, has changed."""
 
     def start(self, records: Sequence[Stored]) -> None:
         self.highest = max((record.epoch for record in records if isinstance(record, EpochSeen)), default=0)
         self._durable = self.highest
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether `highest` may be used and told."""
+    def on_durable(self) -> None:
         if self._durable != self.highest and self._journal.durable >= self._written_in:
             self._durable = self.highest
-        return self._durable == self.highest
+            self.version += 1
 
     @property
     def told(self) -> tuple[int, str]:
         """What to say: who leads, else how far the epochs have come."""
-        is_durable = self.is_durable
-        if self.leader and (is_durable or self.epoch <= self._durable):
+        if self.leader and self.epoch <= self._durable:
             return self.epoch, self.leader
         return self._durable, ""
 
@@ -89,8 +87,6 @@ class Heard:
 
     def _reach(self, epoch: int) -> None:
         if epoch > self.highest:
-            # What the disk has so far may still be told.
-            self._durable = self.highest if self.is_durable else self._durable
             self.highest = epoch
             self._written_in = self._journal.write(EpochSeen(epoch))
 

@@ -45,6 +45,8 @@ CONTACT_PERIODS = 20
 FIRST_CONTACTS = 8
 """Of the first names, asked at once at the start; and told at the end."""
 
+GOSSIP = (What.GOSSIP, 0)
+
 MembershipMessage = PingPeer | PingReq | Ack | Nack | Gossip | Sync | SyncReply
 MESSAGES = (PingPeer, PingReq, Ack, Nack, Gossip, Sync, SyncReply)
 
@@ -98,6 +100,9 @@ class Swim:
     @property
     def incarnation(self) -> int:
         return self._identity.incarnation
+
+    def on_durable(self) -> None:
+        self._identity.on_durable()
 
     def durable(self) -> Stored:
         return self._identity.durable()
@@ -173,9 +178,11 @@ class Swim:
         self._news = rumours.retransmit_limit(self.roster.present_count)
 
     def close(self, now: Time, out: Effects) -> None:
-        if (self._rumours or self._news) and len(self.roster) and (What.GOSSIP, 0) not in self.timers:
-            self.timers.set((What.GOSSIP, 0), now + self._fifth)
-        self.voice.release(out)
+        if (self._rumours.tier_of or self._news) and len(self.roster) and GOSSIP not in self.timers:
+            self.timers.set(GOSSIP, now + self._fifth)
+        if not self._identity.is_reserved:
+            out.send_after += out.send
+            out.send = []
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,17 +28,17 @@ class Identity:
         """The batch that holds Reserved(_asked)."""
         self.word = Alive(config.me, 0, config.priority)
         """What this node says of itself."""
+        self.is_reserved = False
+        """False: the current incarnation may not be told before the disk has it."""
 
     @property
     def incarnation(self) -> int:
         return self.word.incarnation
 
-    @property
-    def is_reserved(self) -> bool:
-        """False: the current incarnation may not be told before the disk has it."""
-        if self._reserved != self._asked and self._journal.durable >= self._asked_in:
+    def on_durable(self) -> None:
+        if self._journal.durable >= self._asked_in:
             self._reserved = self._asked
-        return self.word.incarnation < self._reserved
+        self.is_reserved = self.word.incarnation < self._reserved
 
     def start(self, records: Sequence[Stored]) -> None:
         self._asked = max((record.incarnation for record in records if isinstance(record, Reserved)), default=0)
@@ -47,6 +47,7 @@ class Identity:
     def rise(self, incarnation: int, priority: int) -> None:
         """To this incarnation, or to the next one when that is passed already."""
         self.word = Alive(self._me, max(incarnation, self.word.incarnation + 1), priority)
+        self.is_reserved = self.word.incarnation < self._reserved
         if self.word.incarnation + BLOCK // 2 >= self._asked:
             self._asked = self.word.incarnation + BLOCK
             self._asked_in = self._journal.write(Reserved(self._asked))

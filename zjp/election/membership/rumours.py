@@ -31,15 +31,10 @@ class Rumours:
     def __init__(self) -> None:
         self._tiers: list[dict[str, Rumour]] = []
         """[times told]: name -> rumour, the newest last."""
-        self._tier_of: dict[str, int] = {}
+        self.tier_of: dict[str, int] = {}
+        """Those that are still to be told, and how often they were."""
         self.is_closed = False
         """What is heard now is no news."""
-
-    def __bool__(self) -> bool:
-        return bool(self._tier_of)
-
-    def __len__(self) -> int:
-        return len(self._tier_of)
 
     def spread(self, rumour: Rumour) -> None:
         self.drop(rumour.node)
@@ -47,17 +42,17 @@ class Rumours:
             self._put(0, rumour)
 
     def drop(self, node: str) -> None:
-        tier = self._tier_of.pop(node, None)
+        tier = self.tier_of.pop(node, None)
         if tier is not None:
             del self._tiers[tier][node]
 
     def take(self, limit: int, first: Rumour | None = None) -> list[Rumour]:
         """For one message: `first`, whatever else there is, then what fits. `limit`: transmits of each."""
-        if not self._tier_of:
+        if not self.tier_of:
             return [] if first is None else [first]
         taken = self._fitting(BYTES_MAX - (size(first) if first else 0))
         for rumour in taken:
-            told = self._tier_of[rumour.node] + 1
+            told = self.tier_of[rumour.node] + 1
             self.drop(rumour.node)
             if told < limit:
                 self._put(told, rumour)
@@ -79,4 +74,4 @@ class Rumours:
         while len(self._tiers) <= tier:
             self._tiers.append({})
         self._tiers[tier][rumour.node] = rumour
-        self._tier_of[rumour.node] = tier
+        self.tier_of[rumour.node] = tier

@@ -45,7 +45,7 @@ class Voice:
     def _rumours_for(self, to: str) -> Rumours:
         peer = self._roster.get(to)
         accusation = peer.accusation if peer else None
-        if accusation is None and not self._rumours:
+        if accusation is None and not self._rumours.tier_of:
             return []
         return self._rumours.take(retransmit_limit(self._roster.present_count), accusation)
 
@@ -54,9 +54,3 @@ class Voice:
 
     def _say(self, to: str, message: PeerMessage, out: Effects) -> None:
         out.send.append(Send(to, message))
-
-    def release(self, out: Effects) -> None:
-        """At the end of a step: no incarnation is told before it is reserved."""
-        if out.send and not self._identity.is_reserved:
-            out.send_after += out.send
-            out.send = []
