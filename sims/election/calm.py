@@ -23,7 +23,9 @@ from .shape import Shape
 
 LOOK_EVERY = 50 * MS
 HOLD_DOWN = 5 * SECOND
-DEAD_CONTACT = 10 * SECOND
+GOSSIP_HOLD_DOWN = 10 * SECOND
+GOSSIP_CONTACT = 20
+"""Periods between two questions to one that is held dead."""
 OMISSION_SETTLE = 3
 """T; a leader that stands by then must stand until the fault ends."""
 
@@ -34,11 +36,11 @@ def settle_within(shape: Shape) -> int:
         return 10 * shape.timeout
     if shape.algorithm == "bully":
         return HOLD_DOWN + 10 * shape.timeout
-    return 3 * DEAD_CONTACT + shape.lead_for + 10 * shape.timeout
+    return GOSSIP_HOLD_DOWN + 3 * GOSSIP_CONTACT * shape.interval + shape.lead_for
 
 
 def keep_for(shape: Shape) -> int:
-    return 20 * shape.timeout
+    return (10 if shape.algorithm == "gossip" else 20) * shape.timeout
 
 
 class Calm:

@@ -113,8 +113,8 @@ class Cluster:
     def leave(self, node: Node) -> None:
         """Stopped in good order: what the core still wants to write and say is written and said."""
         if node.is_up and not node.is_paused:
-            self.feed(node, Leave())
             node.is_left = True
+            self.feed(node, Leave())
             self.at(self.now + 100 * MS, self._left, node, node.boot)
 
     def pause(self, node: Node) -> None:

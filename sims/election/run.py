@@ -9,6 +9,7 @@ from functools import partial
 from zjp.election.core import MS, SECOND, Config, Core, Uniform
 from zjp.election.make import ALGORITHMS, make_core
 
+from ..history import collector_off
 from . import acts
 from .calm import Calm, Steady
 from .cluster import Cluster, CoreBroke, MakeCore
@@ -81,7 +82,8 @@ def run(case: Case, make: MakeCore | None = None) -> Outcome:
     trace.cluster = cluster
     invariant = text = ""
     try:
-        _play(cluster, case, trace)
+        with collector_off():
+            _play(cluster, case, trace)
     except Violation as fault:
         invariant, text = fault.invariant, fault.text
     except CoreBroke as fault:
@@ -93,6 +95,8 @@ def run(case: Case, make: MakeCore | None = None) -> Outcome:
 def shape_of(case: Case) -> Shape:
     profile = PROFILES[case.profile]
     shape = Shape(case.algorithm, case.nodes, profile.quality)
+    if case.algorithm == "gossip":
+        return replace(shape.gossiping(), store_high=40 * MS) if profile.is_wide else shape.gossiping()
     return replace(shape, timeout=1 * SECOND, interval=200 * MS, store_high=40 * MS) if profile.is_wide else shape
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zjp.election.core import MS, SECOND, Config
 
@@ -21,6 +21,10 @@ class Shape:
     lead_for: int = 5 * SECOND
     wake_late: int = 1 * MS
     store_high: int = 2 * MS
+
+    def gossiping(self) -> Shape:
+        """Gossip's `interval` is a period, its `timeout` the shortest suspicion, four of them."""
+        return replace(self, interval=200 * MS, timeout=800 * MS, lead_for=2 * SECOND)
 
     @property
     def names(self) -> tuple[str, ...]:

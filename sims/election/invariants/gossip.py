@@ -1,8 +1,9 @@
 """Gossip's invariants, from the rumours that leave a node, what its disk holds and what it shows.
 
     G1  nobody speaks of an incarnation that its node has not used        C4  a node uses no incarnation that a crash would free again
-    G2  in one life what a node tells of a member's incarnation never falls   G3  nobody calls itself suspect; dead only when it leaves
-    G4  at one incarnation a member goes alive, suspect, dead; back to alive only by its own ack to a ping sent after the suspicion
+    G2  in one life what a node tells of a member never falls back to an older incarnation
+    G3  nobody calls itself suspect; dead only when it leaves
+    G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
     G5  who leads sees a majority alive, and has the store's token
 """
 
@@ -11,13 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zjp.election.core import Effects, Event, Health, Kind, Recv, Role, View
-from zjp.wire.peers import Ack, Alive, Dead, EpochSeen, Gossip, Nack, PingPeer, PingReq, Reserved, Rumour, Stored, Suspect, Sync, SyncReply
+from zjp.wire.peers import Ack, Alive, Dead, EpochSeen, PeerMessage, PingPeer, PingReq, Reserved, Rumour, Stored, Suspect, Sync, SyncReply
 
 from ..node import Node
 from .watch import Recorder, Violation, Watch
-
-RANK = {Alive: 0, Suspect: 1, Dead: 2}
-PINGS_MAX = 512
 
 
 class GossipDisk:
@@ -38,16 +36,16 @@ class GossipDisk:
 
 
 class GossipWatch(Watch):
-    """`used`: the highest incarnation that each node itself has spoken with. `told`: (teller, member) -> what it said last of it."""
+    """`used`: the highest incarnation that each node itself has spoken with."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.on_leave = {PingPeer: self._ping_leaves, PingReq: self._rumours_leave, Ack: self._rumours_leave, Nack: self._rumours_leave}
-        self.on_leave |= {Gossip: self._rumours_leave, Sync: self._table_leaves, SyncReply: self._table_leaves}
         self.safe: dict[str, GossipDisk] = {}
         self.said: dict[str, GossipDisk] = {}
         self.used: dict[str, int] = {}
-        self._told: dict[tuple[str, str], tuple[int, int]] = {}
+        self._words: dict[tuple[str, str], int] = {}
+        self._accused: dict[tuple[str, str], int] = {}
+        """(teller, member) -> the incarnation it told last: of the member's own word, of an accusation."""
         self._pings: dict[tuple[str, int], tuple[str, int]] = {}
         """(pinger, seq) -> target and local time."""
         self._suspected: dict[tuple[str, str], int] = {}
@@ -56,7 +54,7 @@ class GossipWatch(Watch):
     def starts(self, node: Node) -> None:
         safe = self.safe.setdefault(node.name, GossipDisk())
         self.said[node.name] = GossipDisk(safe.reserved, safe.epoch)
-        for table in (self._told, self._pings, self._suspected):
+        for table in (self._words, self._accused, self._pings, self._suspected):
             for key in [key for key in table if key[0] == node.name]:
                 del table[key]  # type: ignore[attr-defined]
 
@@ -81,27 +79,20 @@ class GossipWatch(Watch):
         if again.reserved < safe.reserved or again.epoch < safe.epoch:
             raise Violation("C3", f"{node.name} rewrites its file and loses incarnation {safe.reserved} or epoch {safe.epoch}")
 
-    # ── what leaves ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ping_leaves(self, node: Node, _: int, to: str, message: PingPeer) -> None:
-        if to == message.target:
-            self._pings[node.name, message.seq] = to, node.clock.read(self.cluster.now)
-        self._rumours_leave(node, 0, to, message)
+    def leaves(self, node: Node, to: str, message: PeerMessage) -> None:
+        """Only what must be durable by now; the rest is judged when it is said, for it may leave later."""
+        self._speaks(node, message.incarnation)  # type: ignore[union-attr]
 
-    def _rumours_leave(self, node: Node, _: int, to: str, message: PingPeer | PingReq | Ack | Nack | Gossip) -> None:
-        self._speaks(node, message.incarnation)
-        for rumour in message.rumours:
-            self._check(node, rumour)
-
-    def _table_leaves(self, node: Node, _: int, to: str, message: Sync | SyncReply) -> None:
-        self._speaks(node, message.incarnation)
-        for rumour in message.table:
-            self._check(node, rumour)
-            now = rumour.incarnation, RANK[type(rumour)]
-            before = self._told.get((node.name, rumour.node), (0, 0))
-            if now[0] < before[0]:
-                raise Violation("G2", f"{node.name} knew {rumour.node} in incarnation {before[0]} and tells of {now[0]}")
-            self._told[node.name, rumour.node] = now
+    def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
+        for send in (*out.send, *out.send_after) if out.send_after else out.send:
+            message = send.message
+            if type(message) is PingPeer or type(message) is PingReq:
+                self._pings.setdefault((node.name, message.seq), (message.target, local))
+            for rumour in _rumours(message):
+                self._check(node, rumour)
+        super().stepped(node, local, event, out)
 
     def _speaks(self, node: Node, incarnation: int) -> None:
         if incarnation > self.used.get(node.name, -1):
@@ -110,13 +101,19 @@ class GossipWatch(Watch):
                 raise Violation("C4", f"{node.name} uses incarnation {incarnation}; {self.safe[node.name].reserved} are reserved durably")
 
     def _check(self, node: Node, rumour: Rumour) -> None:
-        about = rumour.node
+        about, incarnation = rumour.node, rumour.incarnation
         if about == node.name:
-            if type(rumour) is Suspect or (type(rumour) is Dead and not node.is_left and rumour.by != about):
+            if type(rumour) is Suspect or (type(rumour) is Dead and not node.is_left):
                 raise Violation("G3", f"{node.name} calls itself {type(rumour).__name__.lower()}")
-            self._speaks(node, rumour.incarnation)
-        elif rumour.incarnation > self.used.get(about, -1) and about in self.used:
-            raise Violation("G1", f"{node.name} speaks of {about} in incarnation {rumour.incarnation}, it has used {self.used[about]}")
+            return
+        if incarnation > self.used.get(about, incarnation):
+            raise Violation("G1", f"{node.name} speaks of {about} in incarnation {incarnation}, it has used {self.used[about]}")
+        told = self._words if type(rumour) is Alive else self._accused
+        before = told.get((node.name, about), 0)
+        if incarnation < before:
+            kind = type(rumour).__name__
+            raise Violation("G2", f"{node.name} tells {kind} of {about} in incarnation {incarnation}, before it was {before}")
+        told[node.name, about] = incarnation
 
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,15 +131,40 @@ class GossipWatch(Watch):
             key = node.name, happened.node
             if happened.kind is Kind.MEMBER_SUSPECT:
                 self._suspected[key] = local
-            elif happened.kind is Kind.MEMBER_REFUTED:
-                self._check_refuted(node, happened.node, event)
+            elif happened.kind is Kind.MEMBER_REFUTED or happened.kind is Kind.MEMBER_JOINED:
+                self._acquits(node, happened.node, event)
 
-    def _check_refuted(self, node: Node, about: str, event: Event | None) -> None:
-        """By a higher incarnation, which the event must carry; or by an ack to an own ping sent after the suspicion began."""
-        since = self._suspected.pop((node.name, about), None)
-        if since is None or type(event) is not Recv or type(event.message) is not Ack or event.src != about:
+    def _acquits(self, node: Node, about: str, event: Event | None) -> None:
+        """It held `about` suspect or dead, and does so no more. What it has told of that says in which incarnation."""
+        key = node.name, about
+        since, accused = self._suspected.pop(key, None), self._accused.get(key)
+        if accused is None or type(event) is not Recv:
             return
-        ping = self._pings.get((node.name, event.message.seq))
-        is_newer = event.message.incarnation > self._told.get((node.name, about), (0, 0))[0]
-        if ping is not None and ping[0] == about and ping[1] < since and not is_newer:
-            raise Violation("G4", f"{node.name} takes back its suspicion of {about} for an ack to a ping sent before it")
+        heard = _incarnation_of(about, event)
+        if heard > accused or _is_accused(about, event):
+            return
+        message = event.message
+        ping = self._pings.get((node.name, message.seq)) if type(message) is Ack and message.target == about else None
+        if ping is None:
+            raise Violation("G4", f"{node.name} holds {about} alive again in incarnation {heard}, and told of an accusation in {accused}")
+        if since is not None and ping[1] < since:
+            raise Violation("G4", f"{node.name} holds {about} alive again for an answer to a ping sent before it was suspected")
+
+
+def _incarnation_of(about: str, event: Recv) -> int:
+    """The highest that the message tells of it, in its own words."""
+    message = event.message
+    told = [rumour.incarnation for rumour in _rumours(message) if type(rumour) is Alive and rumour.node == about]
+    own = getattr(message, "incarnation", -1) if event.src == about else -1
+    return max([own, *told])
+
+
+def _is_accused(about: str, event: Recv) -> bool:
+    """A suspicion in a newer incarnation also makes a suspect of one that was dead."""
+    return any(type(rumour) is not Alive and rumour.node == about for rumour in _rumours(event.message))
+
+
+def _rumours(message: object) -> Sequence[Rumour]:
+    kind = type(message)
+    found: Sequence[Rumour] = message.table if kind is Sync or kind is SyncReply else message.rumours  # type: ignore[attr-defined]
+    return found
