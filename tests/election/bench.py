@@ -187,10 +187,17 @@ class Bench:
                 return
             flying = chosen.pop(0)
             self.bag.remove(flying)
-            self._deliver(flying)
+            self.arrive(flying)
             if not chosen and not src and not to:
                 chosen = self._chosen(src, to)
         raise AssertionError(f"more than {STEPS_MAX} messages: {flying}")
+
+    def arrive(self, flying: Flying) -> None:
+        """One that has left the bag."""
+        is_lost = (flying.src, flying.to) in self.cuts or self.nodes[flying.to].core is None
+        self._note(f"{flying.to} {'misses' if is_lost else '<-'} {flying.src} {text(flying.message)}")
+        if not is_lost:
+            self.step(flying.to, Recv(flying.src, flying.message))
 
     def drop(self, src: str = "", to: str = "") -> None:
         for flying in self._chosen(src, to):
@@ -282,12 +289,6 @@ class Bench:
         self._note(f"{src} {arrow} {send.to} {text(send.message)}{' (nobody)' if is_lost else ''}")
         if not is_lost:
             self.bag.append(Flying(src, send.to, send.message))
-
-    def _deliver(self, flying: Flying) -> None:
-        is_lost = (flying.src, flying.to) in self.cuts or self.nodes[flying.to].core is None
-        self._note(f"{flying.to} {'misses' if is_lost else '<-'} {flying.src} {text(flying.message)}")
-        if not is_lost:
-            self.step(flying.to, Recv(flying.src, flying.message))
 
     def _chosen(self, src: str, to: str) -> list[Flying]:
         return [flying for flying in self.bag if src in ("", flying.src) and to in ("", flying.to)]

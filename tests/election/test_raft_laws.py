@@ -79,11 +79,11 @@ class Chaos:
         self.bench.tick(10 * SECOND, is_delivering=True)
 
     def deliver(self, _name: str) -> None:
-        """Any of those that fly: so they overtake one another."""
-        if self.bench.bag:
+        """Some of those that fly, and not always the oldest: so they overtake one another."""
+        for _ in range(min(len(self.bench.bag), self.random.randint(1, 2 * len(self.names)))):
             flying = self.bench.bag[0] if self.random.random() < 0.7 else self.random.choice(self.bench.bag)
             self.bench.bag.remove(flying)
-            self.bench._deliver(flying)
+            self.bench.arrive(flying)
 
     def lose(self, _name: str) -> None:
         if self.bench.bag:
@@ -141,19 +141,19 @@ class Chaos:
 @given(seed=st.integers(0, 1 << 32))
 @settings(max_examples=60)
 def test_three_nodes_keep_the_laws_whatever_is_lost_late_doubled_or_crashes(seed: int) -> None:
-    Chaos(seed, "abc", wipes=False).run(1000)
+    Chaos(seed, "abc", wipes=False).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32))
 @settings(max_examples=40)
 def test_three_nodes_keep_the_laws_when_folders_vanish_too(seed: int) -> None:
-    Chaos(seed, "abc", wipes=True).run(1000)
+    Chaos(seed, "abc", wipes=True).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32), names=st.sampled_from(["ab", "abcd", "abcde"]))
 @settings(max_examples=40)
 def test_two_four_and_five_nodes_keep_the_laws(seed: int, names: str) -> None:
-    Chaos(seed, names, wipes=False).run(1000)
+    Chaos(seed, names, wipes=False).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32), names=st.sampled_from(["a", "ab", "abc", "abcde"]))

@@ -88,6 +88,8 @@ class Raft:
         self._leader = ""
         self._heard_at: Time = 0
         """When the leader was heard last, if there is one."""
+        self._heard_round = 0
+        """The newest of this term's leader: a late copy of an earlier one is no sign of life."""
         self._deadline: Time = 0
         self._candidacy: Candidacy | None = None
         self._leaderless_at: Time | None = None
@@ -211,8 +213,11 @@ class Raft:
         self._roster.assess(now, out, is_leader=self._leading is not None)
         if event.is_up and self._teaching is not None:
             self._teaching.ask(event.peer, out)
-        if event.is_up and self._leading is not None:
-            self._leading.add((event.peer,), is_voter=event.peer in self._voters.names)
+        if self._leading is not None and event.peer not in self._voters.names:
+            if event.is_up:
+                self._leading.add((event.peer,), is_voter=False)
+            else:
+                self._leading.forget(event.peer)
 
     def _on_stall(self, _now: Time, event: Stall, _out: Effects) -> None:
         """Others may have spoken, and their words wait in the sockets. What *was* heard is not made younger: `_heard_at` stays."""
@@ -239,8 +244,8 @@ class Raft:
         if self._office.on_reply(now, event, out) is not Turn.LOST:
             return
         self._step_down(now, "fence", out)
-        if self._office.floor > self._promises.term:
-            self._promises.move(self._office.floor, "")
+        if self._promises.term < self._office.floor <= EPOCH_MAX:
+            self._move(self._office.floor, "")
         self._pre_campaign(now, out)
 
     # ── learning what was promised ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,8 +278,12 @@ class Raft:
             return False
         if term > self._promises.term:
             self._follow_nobody(now, "higher_term", out)
-            self._promises.move(term, "")
+            self._move(term, "")
         return term == self._promises.term
+
+    def _move(self, term: int, vote: str) -> None:
+        self._promises.move(term, vote)
+        self._heard_round = 0
 
     def _follow_nobody(self, now: Time, why: str, out: Effects) -> None:
         """Whatever it was in this term, it is no more."""
@@ -301,12 +310,14 @@ class Raft:
             if src in self._voters.names and message.term < self._promises.term:
                 out.send_after.append(Send(src, AppendReply(self._promises.term, message.round, False, 0)))
             return
-        if self._leader != src:
-            if self._leader or not message.term:
-                return
-            self._follow(now, src, out)
-        self._heard_at = now
-        self._set_deadline(now)
+        if self._leader not in ("", src) or not message.term:
+            return
+        if message.round > self._heard_round:
+            if not self._leader:
+                self._follow(now, src, out)
+            self._heard_round = message.round
+            self._heard_at = now
+            self._set_deadline(now)
         reply = self._promises.take(message)
         if reply is not None:
             out.send_after.append(Send(src, reply))
@@ -331,6 +342,7 @@ class Raft:
         elif self._candidacy is not None:
             self._on_lost_election(self._candidacy, out)
         self._pre_campaign(now, out)
+        self._roster.assess(now, out, is_leader=False)
 
     def _on_lost_election(self, candidacy: Candidacy, out: Effects) -> None:
         if candidacy.is_real:
@@ -363,7 +375,7 @@ class Raft:
         self._set_deadline(now)
         if self._leaderless_at is None:
             self._leaderless_at = now
-        self._promises.move(term, self._me)
+        self._move(term, self._me)
         out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, term, "transfer" if is_transfer else "timeout"))
         ask = Vote(term, self.log.last_index, self.log.last_term, is_transfer)
         out.send_after += [Send(name, ask) for name in self._voters.others]

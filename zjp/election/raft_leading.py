@@ -56,6 +56,10 @@ class Leading:
                 self._followers[name] = Follower(self._log.last_index + 1, is_voter)
         self._voters = [follower for follower in self._followers.values() if follower.is_voter]
 
+    def forget(self, learner: str) -> None:
+        """The connection to a non-voter is gone; it is added again when it is back."""
+        self._followers.pop(learner, None)
+
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def beat(self, now: Time, out: Effects) -> None:

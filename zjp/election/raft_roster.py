@@ -15,6 +15,8 @@ SUSPECT_AFTER = 1
 """In timeouts: then a majority of such silence would end a leadership."""
 DEAD_AFTER = 6
 """In timeouts. Lower finds dead nodes sooner; a process that a busy machine stops for so long is then held dead too."""
+FORGET_AFTER = 120
+"""In timeouts: a non-voter that has been silent and unconnected for so long is struck off, else names would pile up."""
 KINDS = {Health.SUSPECT: Kind.MEMBER_SUSPECT, Health.DEAD: Kind.MEMBER_DEAD}
 
 
@@ -35,12 +37,15 @@ class Roster:
 
     def __init__(self, now: Time, config: Config, others: tuple[str, ...]) -> None:
         self._timeout = config.timeout
+        self._voters = frozenset(config.voters)
         self._led_since = now
         """A leader counts silence from then on."""
         self.known = {name: Known(now - config.timeout, now) for name in others}
 
     def met(self, now: Time, event: Met) -> None:
-        known = self.known.setdefault(event.peer, Known(now - self._timeout, now))
+        known = self.known.get(event.peer)
+        if known is None:
+            known = self.known[event.peer] = Known(now - self._timeout, now)
         known.is_up, known.priority = event.is_up, event.priority
 
     def shift(self, lag: Time) -> None:
@@ -51,6 +56,7 @@ class Roster:
         self._led_since = now
 
     def assess(self, now: Time, out: Effects, *, is_leader: bool) -> None:
+        self._forget(now)
         for name, known in self.known.items():
             health = self._health(now, known, is_leader)
             if health is known.health or (known.health is None and health is Health.SUSPECT):
@@ -58,6 +64,16 @@ class Roster:
             kind = KINDS.get(health) or (Kind.MEMBER_REFUTED if known.health is Health.SUSPECT else Kind.MEMBER_JOINED)
             known.health, known.since = health, now
             out.happened.append(Happened(kind, name))
+
+    def _forget(self, now: Time) -> None:
+        gone = [
+            name
+            for name, known in self.known.items()
+            if not known.is_up and now - known.heard >= FORGET_AFTER * self._timeout
+        ]
+        for name in gone:
+            if name not in self._voters:
+                del self.known[name]
 
     def _health(self, now: Time, known: Known, is_leader: bool) -> Health:
         if now - known.heard < SUSPECT_AFTER * self._timeout or (known.is_up and not is_leader):
