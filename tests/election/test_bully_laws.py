@@ -1,8 +1,8 @@
 """Bully's laws under random schedules: messages lost, doubled and out of order, crashes between writing and syncing, cuts, a silent store.
 
-    B1  one coordinator per epoch; a majority had it on their disks when it began (of two, the store counts as a voter)
-    B2  a node grants an epoch to one claimant, and never a lower epoch, over all its lives
-    C3  what is on a disk rises; what a life shows rises         C4  a Grant leaves when the promise is on the disk
+B1  one coordinator per epoch; a majority had it on their disks when it began (of two, the store counts as a voter)
+B2  a node grants an epoch to one claimant, and never a lower epoch, over all its lives
+C3  what is on a disk rises; what a life shows rises         C4  a Grant leaves when the promise is on the disk
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class Watched(Bench):
         view = node.core.view()
         assert view.epoch >= self.shown[name], "C3: a lower epoch shown"
         self.shown[name] = view.epoch
-        assert out.wake is None or out.wake > self.now or node.core is not None
         if view.role is Role.LEADER and view.epoch not in self.led_by:
             self.leader_count += 1
             self.led_by[view.epoch] = name
@@ -91,7 +90,7 @@ class Storm:
                     self.bench.meet(name, peer)
 
     def run(self, steps: int) -> None:
-        deeds = [self.fly] * 60 + [self.pass_time] * 25 + [self.fault] * 3
+        deeds = [self.fly] * 70 + [self.pass_time] * 24 + [self.fault] * 2
         for _ in range(steps):
             self.luck.choice(deeds)()
 
@@ -108,14 +107,16 @@ class Storm:
             self.bench._deliver(flying)
 
     def pass_time(self) -> None:
-        self.bench.tick(self.luck.choice([1, 5, 20, 60]) * MS)
+        self.bench.tick(self.luck.choice([1, 5, 15, 30]) * MS)
 
     def fault(self) -> None:
         name, other = self.luck.choice(self.names), self.luck.choice(self.names)
         node = self.bench.nodes[name]
         deed = self.luck.randrange(12)
-        if deed in (0, 1):
-            self.bench.crash(name) if node.core is not None else self.bench.start(name)
+        if node.core is None:
+            self.bench.start(name)
+        elif deed in (0, 1):
+            self.bench.crash(name)
         elif deed in (2, 3):
             node.is_held = not node.is_held
             if not node.is_held:
@@ -124,6 +125,7 @@ class Storm:
             self.bench.cuts |= {(name, other)}
         elif deed in (5, 6):
             self.bench.cuts.clear()
+            self.bench.store.is_silent = False
         elif deed == 7:
             self.bench.store.is_silent = not self.bench.store.is_silent
         elif deed == 8:
@@ -157,14 +159,14 @@ class Storm:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_any_schedule_keeps_one_coordinator_per_epoch(count: int, seed: int) -> None:
-    Storm(count, seed).run(600)
+    Storm(count, seed).run(1200)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_when_faults_stop_the_highest_leads_within_the_hold_down_and_three_timeouts(count: int, seed: int) -> None:
     storm = Storm(count, seed)
     storm.run(300)
@@ -198,7 +200,7 @@ MESSAGES = st.one_of(
 
 @pytest.mark.parametrize("voters", [("a",), ("a", "b"), ("a", "b", "c"), ("b", "c")])
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_no_message_in_any_state_raises(voters: tuple[str, ...], data: st.DataObject) -> None:
     bench = Bench("bully", {"a": 1, "b": 1, "c": 2, "l": 0}, voters=voters)
     for name in bench.nodes:
@@ -206,7 +208,7 @@ def test_no_message_in_any_state_raises(voters: tuple[str, ...], data: st.DataOb
     for name in ("b", "c", "l"):
         bench.meet("a", name)
     for _ in range(data.draw(st.integers(1, 25))):
-        lapse: Time = data.draw(st.sampled_from([0, 0, 100, 600, 6000])) * MS
+        lapse: Time = data.draw(st.sampled_from([0, 0, 0, 100, 700, 2500])) * MS
         bench.tick(lapse, is_delivering=True)
         src, message = data.draw(NAMES), data.draw(MESSAGES)
         bench._deliver(Flying(src or "a", "a", message))
