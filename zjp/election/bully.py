@@ -146,14 +146,9 @@ class Bully:
     def view(self) -> View:
         reign, is_leading = self._reign, self._is_leading
         has_lease = is_leading and self._now < self._lease.end()
-        return View(
-            self._role(),
-            reign.leader,
-            reign.epoch,
-            has_lease and self._office.is_held,
-            has_lease if is_leading else reign.leader != "",
-            self._roster.shown(),
-        )
+        has_quorum = has_lease if is_leading else reign.leader != ""
+        is_in_office = has_lease and self._office.is_held
+        return View(self._role(), reign.leader, reign.epoch, is_in_office, has_quorum, self._roster.shown())
 
     def durable(self) -> Sequence[Stored]:
         return self._ballot.records()
@@ -206,8 +201,7 @@ class Bully:
         if self._is_leading:
             self._lead_on(now, out)
         elif reign.leader and now >= reign.silence_at:
-            self._roster.bury(now, reign.leader, Health.DEAD, out)
-            self._lose(now, "silence", out)
+            self._lose_silent(now, out)
             if self._is_voter:
                 self._begin(now, "silence", out)
         elif campaign.deadline is not None and now >= campaign.deadline:
@@ -250,7 +244,7 @@ class Bully:
             out.happened.append(Happened(Kind.ELECTION_FAILED, to, self._reign.epoch, "no_such_target"))
             return
         self._resign(now, "transfer", to, out)
-        self._wait_for(now, to)
+        self._succeed(now, to, out)
 
     def _on_leave(self, now: Time, _event: Leave, out: Effects) -> None:
         if self._is_leading:
@@ -309,13 +303,11 @@ class Bully:
         else:
             self._campaign.wait(now + self._campaign.patience(), self._campaign.favoured)
 
-    def _wait_for(self, now: Time, to: str) -> None:
-        self._campaign.wait(now + self._campaign.answer_wait + self._campaign.luck(self._config.interval), to)
-
     def _on_elect(self, now: Time, src: str, message: Elect, out: Effects) -> None:
         if not self._ballot.hear(message.max_epoch) or not self._is_voter:
             return
         self._roster.note(src, message.priority)
+        self._lose_silent(now, out)
         if self._is_leading:
             self._tell(src, out)
         elif self._roster.outranks(self._me, src):
@@ -340,6 +332,7 @@ class Bully:
         if not self._is_voter or not self._ballot.hear(message.epoch):
             return
         self._roster.note(src, message.priority)
+        self._lose_silent(now, out)
         verdict = judge(now, self._config, src, message, self._ballot, self._roster, self._reign, self._campaign)
         if verdict is Verdict.GRANT:
             self._grant(now, src, message.epoch, out)
@@ -354,14 +347,13 @@ class Bully:
                 self._begin(now, "bullied", out)
 
     def _grant(self, now: Time, src: str, epoch: int, out: Effects) -> None:
-        reign = self._reign
         self._ballot.promise(epoch, src)
         self._reply(src, epoch, out, is_granted=True)
         if self._is_leading:
             return
-        if reign.leader and (src == reign.leader or not reign.is_heard(now)):
-            self._lose(now, "higher_epoch" if src == reign.leader else "silence", out)
-        if not reign.leader or self._campaign.is_running:
+        if src == self._reign.leader:
+            self._lose(now, "higher_epoch", out)
+        if not self._reign.leader or self._campaign.is_running:
             self._stand_back(now)
 
     def _reply(self, src: str, epoch: int, out: Effects, *, is_granted: bool) -> None:
@@ -428,6 +420,13 @@ class Bully:
         self._reign.end(is_over=why != "silence")
         self._campaign.rest(now + self._campaign.patience() if self._is_voter else None, "retry")
 
+    def _lose_silent(self, now: Time, out: Effects) -> None:
+        """The coordinator, if it was not heard for a timeout. Another's election ends the luck that may be left."""
+        reign = self._reign
+        if reign.leader not in ("", self._me) and not reign.is_heard(now):
+            self._roster.bury(now, reign.leader, Health.DEAD, out)
+            self._lose(now, "silence", out)
+
     def _on_resign(self, now: Time, src: str, message: Resign, out: Effects) -> None:
         reign, epoch = self._reign, message.epoch
         if not epoch:
@@ -449,7 +448,7 @@ class Bully:
         if to == self._me:
             self._begin(now, "transfer", out, is_direct=True)
         elif to in self._others:
-            self._wait_for(now, to)
+            self._campaign.wait(now + self._campaign.answer_wait + self._campaign.luck(self._config.interval), to)
         else:
             self._campaign.rest(now + self._campaign.luck(self._config.interval), "resigned")
 

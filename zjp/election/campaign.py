@@ -8,7 +8,9 @@
       └──────────────────────────────────────────────────────────┘
 
 Probing is Claim(0), which nobody can grant: who would grant the next number answers, and changes nothing. Without it the members of a
-minority would claim one number after another, each granted by the rest. It neither leads nor follows, and knows nothing of the store: it says what came of an event, as an Outcome.
+minority would claim one number after another, each granted by the rest.
+
+A campaign neither leads nor follows, and knows nothing of the store: it says what came of an event, as an Outcome.
 """
 
 from __future__ import annotations
