@@ -1,0 +1,40 @@
+"""Many runs, one process per core. What comes back of a run is small; a failing one is run again by whoever wants to see it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .faults import MIX
+from .run import Case, run
+
+
+class Result(NamedTuple):
+    case: Case
+    invariant: str
+    text: str
+    at: int
+    steps: int
+
+
+def cases(algorithm: str, seeds: range, *, nodes: int = 0, profile: str = "mix", planted: str = "") -> list[Case]:
+    """`nodes` 0: 3, 5 and now and then 7 by seed. `mix`: the profiles in turn."""
+    return [
+        Case(algorithm, nodes or (5, 3, 5, 7, 5)[seed % 5], seed, MIX[seed % len(MIX)] if profile == "mix" else profile, planted=planted)
+        for seed in seeds
+    ]
+
+
+def fuzz(todo: list[Case], workers: int) -> Iterator[Result]:
+    """In the order of `todo`, however many workers there are."""
+    if workers <= 1:
+        yield from map(_run, todo)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_run, todo, chunksize=4)
+
+
+def _run(case: Case) -> Result:
+    outcome = run(case)
+    return Result(case, outcome.invariant, outcome.text, outcome.at, outcome.steps)

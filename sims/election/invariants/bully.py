@@ -1,0 +1,155 @@
+"""Bully's invariants, from what leaves a node and what its disk holds.
+
+    B1  one coordinator per epoch, and a majority of distinct voters granted it (itself included; of two nodes: the store)
+    B2  a node grants an epoch to one claimant, and never one below what it has granted
+    B3  a coordinator without acks of a majority for the timeout tries no duties and shows no leadership
+    C4  a grant, and a claim's own grant, are durable before they are said
+
+"A majority" of two nodes would be both, so there the store is the witness: what it accepted counts as a vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zjp.election.core import MS, Effects, Event, Role, Stall, View, Wake
+from zjp.wire.peers import Beat, BeatAck, Coordinator, Grant, Promise, Stored
+
+from ..node import Node
+from .lease import Lease
+from .watch import Recorder, Violation, Watch
+
+LATE = 5 * MS
+
+
+class BullyDisk:
+    __slots__ = ("epoch", "to")
+
+    def __init__(self, epoch: int = 0, to: str = "") -> None:
+        self.epoch, self.to = epoch, to
+
+    def take(self, name: str, record: Stored) -> None:
+        if type(record) is not Promise:
+            return
+        if record.epoch < self.epoch:
+            raise Violation("C3", f"{name} writes a promise of {record.epoch} after {self.epoch}")
+        if record.epoch == self.epoch and self.to not in ("", record.to):
+            raise Violation("B2", f"{name} granted {self.epoch} to {self.to} and writes {record.to or 'nobody'}")
+        self.epoch, self.to = record.epoch, record.to
+
+
+class BullyWatch(Watch):
+    """`safe`: what is on each disk."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
+        self.on_leave = {Grant: self._grant_leaves, Beat: self._beat_leaves, Coordinator: self._coordinator_leaves}
+        self.on_hear = {Grant: self._hears_grant, BeatAck: self._hears_ack}
+        self.safe: dict[str, BullyDisk] = {}
+        self.said: dict[str, BullyDisk] = {}
+        self._durable: set[tuple[str, int, str]] = set()
+        self._cast: dict[tuple[str, int], str] = {}
+        self._highest: dict[str, int] = {}
+        self._grants: dict[tuple[str, int], set[str]] = {}
+        self._leads: dict[int, str] = {}
+        self._leases: dict[str, Lease] = {}
+
+    def starts(self, node: Node) -> None:
+        safe = self.safe.setdefault(node.name, BullyDisk())
+        self.said[node.name] = BullyDisk(safe.epoch, safe.to)
+        self._leases.pop(node.name, None)
+
+    def stops(self, node: Node, survived: Sequence[Stored]) -> None:
+        self.synced(node, survived)
+
+    def wiped(self, node: Node) -> None:
+        self.safe[node.name] = BullyDisk()
+
+    def hands_over(self, node: Node, records: Sequence[Stored]) -> None:
+        for record in records:
+            self.said[node.name].take(node.name, record)
+
+    def synced(self, node: Node, records: Sequence[Stored]) -> None:
+        safe = self.safe[node.name]
+        for record in records:
+            safe.take(node.name, record)
+            self._durable.add((node.name, safe.epoch, safe.to))
+
+    def rewrites(self, node: Node, records: Sequence[Stored]) -> None:
+        again, safe = BullyDisk(), self.safe[node.name]
+        for record in records:
+            again.take(node.name, record)
+        if (again.epoch, again.to) != (safe.epoch, safe.to):
+            raise Violation("C3", f"{node.name} rewrites its file and forgets its promise of {safe.epoch} to {safe.to}")
+
+    def _grant_leaves(self, node: Node, _: int, to: str, message: Grant) -> None:
+        if not message.is_granted:
+            return
+        epoch = message.epoch
+        if self._cast.setdefault((node.name, epoch), to) != to:
+            raise Violation("B2", f"{node.name} grants {epoch} to {to}, but granted it to {self._cast[node.name, epoch]}")
+        if epoch < self._highest.get(node.name, 0):
+            raise Violation("B2", f"{node.name} grants {epoch} after {self._highest[node.name]}")
+        self._highest[node.name] = epoch
+        if (node.name, epoch, to) not in self._durable:
+            raise Violation("C4", f"{node.name} grants {epoch} to {to}, and a crash now would forget it")
+
+    def _beat_leaves(self, node: Node, _: int, to: str, message: Beat) -> None:
+        self._leader(node, message.epoch)
+        lease = self._leases.get(node.name)
+        if lease is not None and lease.epoch == message.epoch:
+            lease.sends(message.round, node.clock.read(self.cluster.now))
+
+    def _coordinator_leaves(self, node: Node, _: int, to: str, message: Coordinator) -> None:
+        self._leader(node, message.epoch)
+
+    def _hears_grant(self, node: Node, local: int, source: str, message: Grant) -> None:
+        if message.is_granted:
+            self._grants.setdefault((node.name, message.epoch), set()).add(source)
+
+    def _hears_ack(self, node: Node, local: int, source: str, message: BeatAck) -> None:
+        lease = self._leases.get(node.name)
+        if lease is not None and lease.epoch == message.epoch:
+            lease.hears(source, message.round)
+
+    def is_elected(self, node: Node, epoch: int) -> bool:
+        others = self._grants.get((node.name, epoch), set())
+        return len(others) + ((node.name, epoch, node.name) in self._durable) >= self.quorum
+
+    def _is_witnessed(self, node: Node, epoch: int) -> bool:
+        return self.cluster.shape.count == 2 and self.accepted.get(epoch) == node.config.owner
+
+    def _leader(self, node: Node, epoch: int) -> None:
+        former = self._leads.get(epoch)
+        if former == node.name:
+            return
+        if former is not None:
+            raise Violation("B1", f"{node.name} leads {epoch}, and so does {former}")
+        self._leads[epoch] = node.name
+        if not self.is_elected(node, epoch) and not self._is_witnessed(node, epoch):
+            heard = sorted(self._grants.get((node.name, epoch), set()))
+            raise Violation("B1", f"{node.name} leads {epoch} by grants of {', '.join(heard) or 'nobody'} and its own promise")
+
+    def changes(self, node: Node, local: int, before: View, view: View) -> None:
+        if view.role is not Role.LEADER:
+            self._leases.pop(node.name, None)
+            return
+        self._leader(node, view.epoch)
+        if node.name not in self._leases or self._leases[node.name].epoch != view.epoch:
+            self._leases[node.name] = Lease(view.epoch, self.quorum, local)
+
+    def acted(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
+        if type(event) is Stall and node.name in self._leases:
+            self._leases[node.name].stalls(event.lag)
+        elif type(event) is Wake:
+            self._check_lease(node, local)
+
+    def tries_duty(self, node: Node, local: int) -> None:
+        self._check_lease(node, local)
+
+    def _check_lease(self, node: Node, local: int) -> None:
+        lease = self._leases.get(node.name)
+        if lease is None or self.cluster.shape.count == 2:
+            return
+        if lease.age(local) > node.config.timeout + node.config.interval + LATE:
+            raise Violation("B3", f"{node.name} leads {lease.epoch}, unanswered by a majority for {lease.age(local) // MS} ms")

@@ -1,0 +1,547 @@
+"""Bully, a test per sentence of its rules (zjp/election/bully.py). Time, messages, disks and the store move only when a test says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.election.bench import Bench, Flying
+from zjp.election.core import (
+    EPOCH_JUMP_MAX,
+    EPOCH_MAX,
+    MS,
+    SECOND,
+    Happened,
+    Health,
+    Kind,
+    Leave,
+    Role,
+    Time,
+    Transfer,
+    View,
+)
+from zjp.wire.peers import (
+    Answer,
+    Beat,
+    BeatAck,
+    Claim,
+    Coordinator,
+    Elect,
+    Grant,
+    PeerMessage,
+    Promise,
+    Resign,
+    Stored,
+)
+
+pytestmark = pytest.mark.covers("cluster:bully")
+
+TIMEOUT = 500 * MS
+INTERVAL = 100 * MS
+HOLD_DOWN = 5 * SECOND
+ABC = {"a": 1, "b": 2, "c": 3}
+
+
+def bench(nodes: dict[str, int], *, voters: tuple[str, ...] | None = None, first: str = "") -> Bench:
+    """Started and greeted. `first`: who has the best luck; empty: all have the same."""
+    made = Bench("bully", nodes, voters=voters)
+    favour(made, first)
+    for name in made.nodes:
+        made.start(name)
+    greet(made)
+    return made
+
+
+def favour(made: Bench, first: str) -> None:
+    """It waits for exactly a timeout, the others nearly an interval more, from their next wait on."""
+    for name, node in made.nodes.items():
+        luck = 0.9 if first and name != first else 0.0
+        node.uniform = lambda luck=luck: luck  # type: ignore[misc]
+
+
+def greet(made: Bench) -> None:
+    for name in made.nodes:
+        for peer in made.nodes:
+            if name != peer:
+                made.meet(name, peer)
+
+
+def led(nodes: dict[str, int] = ABC) -> Bench:
+    """The highest leads, in epoch 1; nothing flies."""
+    made = bench(nodes)
+    run(made, 650 * MS)
+    assert {view(made, name).leader for name in made.nodes} == {max(nodes, key=lambda name: nodes[name])}
+    return made
+
+
+def run(made: Bench, lapse: Time) -> None:
+    made.tick(lapse, is_delivering=True)
+
+
+def view(made: Bench, name: str) -> View:
+    core = made.nodes[name].core
+    assert core is not None
+    return core.view()
+
+
+def leaders(made: Bench) -> list[str]:
+    return [name for name, node in made.nodes.items() if node.core is not None and view(made, name).role is Role.LEADER]
+
+
+def hear(made: Bench, to: str, src: str, message: PeerMessage) -> list[tuple[str, PeerMessage]]:
+    """What `to` says to that, and to whom, once its disk is done. Nothing else flies."""
+    made.bag.clear()
+    made._deliver(Flying(src, to, message))
+    said = [(flying.to, flying.message) for flying in made.bag]
+    made.bag.clear()
+    return said
+
+
+def happened(made: Bench, text: str) -> int:
+    return sum(text in line for line in made.lines)
+
+
+def disk(made: Bench, name: str) -> list[Stored]:
+    return made.nodes[name].disk
+
+
+# ── failure, asking, claiming ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_silence_of_the_coordinator_for_a_timeout_and_some_luck_starts_an_election() -> None:
+    made = led()
+    favour(made, "b")
+    made.wake("c")
+    made.deliver()
+    made.crash("c")
+    made.lines.clear()
+    made.tick(TIMEOUT - MS)
+    assert happened(made, "election_started") == 0
+    made.tick(MS)
+    assert happened(made, "b ! election_started") == 1
+    assert happened(made, "a ! election_started") == 0
+    made.tick(INTERVAL)
+    assert happened(made, "a ! election_started") == 1
+
+
+def test_a_node_asks_those_that_rank_above_it_and_are_not_held_dead() -> None:
+    made = bench({"a": 1, "b": 2, "c": 2, "d": 3, "e": 0}, first="b")
+    made.tick(TIMEOUT - MS)
+    made.meet("b", "d", is_up=False)
+    made.wake("b")
+    assert [flying.to for flying in made.bag if isinstance(flying.message, Elect)] == ["c", "d"]
+    made = bench({"a": 1, "b": 2, "c": 2, "d": 3, "e": 0}, first="b")
+    made.meet("b", "d", is_up=False)
+    made.tick(TIMEOUT)
+    assert view(made, "b").members["d"].health is Health.DEAD
+    assert [flying.to for flying in made.bag if isinstance(flying.message, Elect)] == ["c"]
+
+
+def test_ties_of_priority_go_by_name() -> None:
+    made = bench({"a": 7, "b": 7, "c": 7})
+    run(made, 700 * MS)
+    assert leaders(made) == ["c"]
+
+
+def test_a_higher_node_that_lives_answers_and_holds_its_own_election() -> None:
+    made = bench(ABC)
+    said = hear(made, "b", "a", Elect(1, 0))
+    assert ("a", Answer(2, 0)) in said
+    assert ("c", Elect(2, 0)) in said
+
+
+def test_a_lower_node_does_not_answer() -> None:
+    assert hear(bench(ABC), "a", "b", Elect(2, 0)) == []
+
+
+def test_without_an_answer_in_three_tenths_of_the_timeout_it_claims_from_all_voters() -> None:
+    made = bench(ABC, first="b")
+    made.wake("b")
+    made.crash("c")
+    made.bag.clear()
+    made.tick(149 * MS)
+    assert not any(isinstance(flying.message, Claim) for flying in made.bag)
+    made.bag.clear()
+    made.tick(1 * MS)
+    assert [(flying.to, flying.message) for flying in made.bag if flying.src == "b"] == [
+        ("a", Claim(1, 2)),
+        ("c", Claim(1, 2)),
+    ]
+
+
+def test_one_that_is_answered_waits_for_the_coordinator_and_tries_again_when_none_comes() -> None:
+    made = bench(ABC, first="a")
+    made.wake("a")
+    hear(made, "a", "c", Answer(3, 0))
+    assert view(made, "a").role is Role.FOLLOWER
+    made.crash("b")
+    made.crash("c")
+    made.tick(TIMEOUT - MS)
+    assert happened(made, "a ! election_failed") == 0
+    made.tick(MS)
+    assert happened(made, "a ! election_failed a no_coordinator") == 1
+    assert view(made, "a").role is Role.CANDIDATE
+
+
+def test_a_claim_is_repeated_every_interval_to_those_that_have_not_granted_it() -> None:
+    made = bench({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}, first="e")
+    made.wake("e")
+    hear(made, "e", "a", Grant(1, True, 1))
+    made.wake("e")
+    assert [flying.to for flying in made.bag if flying.message == Claim(1, 5)] == ["b", "c", "d"]
+    assert made.now == SECOND + TIMEOUT + INTERVAL
+
+
+def test_an_election_that_the_highest_survivor_starts_takes_at_most_four_messages_per_other_node() -> None:
+    for count in (3, 5, 7, 9):
+        made = led({f"n{index}": index for index in range(count)})
+        favour(made, f"n{count - 2}")
+        run(made, INTERVAL)
+        made.crash(f"n{count - 1}")
+        assert 0 < election_messages(made) <= 4 * (count - 1)
+        assert leaders(made) == [f"n{count - 2}"]
+
+
+def test_an_election_that_the_lowest_starts_takes_no_more_than_a_square_of_messages() -> None:
+    for count in (3, 5, 7, 9):
+        made = led({f"n{index}": index for index in range(count)})
+        favour(made, "n0")
+        run(made, INTERVAL)
+        made.crash(f"n{count - 1}")
+        assert count * (count - 1) // 2 < election_messages(made) <= count * (count - 1) + 4 * (count - 1)
+        assert leaders(made) == [f"n{count - 2}"]
+
+
+def election_messages(made: Bench) -> int:
+    made.lines.clear()
+    run(made, TIMEOUT + 150 * MS)
+    return counted(made)
+
+
+def counted(made: Bench) -> int:
+    """Messages said that belong to an election."""
+    kinds = ("Elect(", "Answer(", "Claim(", "Grant(", "Coordinator(")
+    return sum((" -> " in line or " => " in line) and any(kind in line for kind in kinds) for line in made.lines)
+
+
+# ── granting ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_grant_leaves_when_the_promise_is_durable() -> None:
+    made = bench(ABC)
+    made.nodes["a"].is_held = True
+    assert hear(made, "a", "c", Claim(4, 3)) == []
+    made.persist("a")
+    assert [flying.message for flying in made.bag] == [Grant(4, True, 4)]
+    assert disk(made, "a") == [Promise(4, "c")]
+
+
+def test_a_claim_leaves_when_the_own_promise_is_durable() -> None:
+    made = bench(ABC)
+    made.nodes["c"].is_held = True
+    made.wake("c")
+    assert made.bag == []
+    made.persist("c")
+    assert {type(flying.message) for flying in made.bag} == {Claim}
+
+
+def test_the_own_grant_counts_only_once_it_is_durable() -> None:
+    made = bench(ABC)
+    made.nodes["c"].is_held = True
+    made.wake("c")
+    hear(made, "c", "a", Grant(1, True, 1))
+    assert leaders(made) == []
+    made.persist("c")
+    assert leaders(made) == ["c"]
+
+
+def test_a_voter_grants_one_claimant_per_epoch_and_never_a_lower_epoch() -> None:
+    made = bench({"a": 1, "b": 2, "c": 3, "d": 3})
+    assert hear(made, "a", "c", Claim(4, 3)) == [("c", Grant(4, True, 4))]
+    assert hear(made, "a", "d", Claim(4, 3)) == [("d", Grant(4, False, 4))]
+    assert hear(made, "a", "d", Claim(3, 3)) == [("d", Grant(3, False, 4))]
+    assert hear(made, "a", "c", Claim(4, 3)) == [("c", Grant(4, True, 4))]
+    assert hear(made, "a", "d", Claim(5, 3)) == [("d", Grant(5, True, 5))]
+
+
+def test_a_promise_holds_over_a_crash() -> None:
+    made = bench(ABC)
+    hear(made, "a", "c", Claim(4, 3))
+    made.crash("a")
+    made.start("a")
+    assert hear(made, "a", "b", Claim(4, 2)) == [("b", Grant(4, False, 4))]
+
+
+def test_durable_is_the_last_promise_alone() -> None:
+    made = bench(ABC)
+    for epoch in (4, 5, 9):
+        hear(made, "a", "c", Claim(epoch, 3))
+    made.rewrite("a")
+    assert disk(made, "a") == [Promise(9, "c")]
+
+
+def test_grants_are_counted_by_voter() -> None:
+    made = bench(dict.fromkeys("abcde", 1))
+    made.wake("e")
+    for _ in range(3):
+        hear(made, "e", "a", Grant(1, True, 1))
+    assert leaders(made) == []
+    hear(made, "e", "b", Grant(1, True, 1))
+    assert leaders(made) == ["e"]
+
+
+def test_grants_of_strangers_and_of_other_epochs_do_not_count() -> None:
+    made = bench({"a": 1, "b": 1, "c": 1, "z": 1}, voters=("a", "b", "c"))
+    made.wake("c")
+    hear(made, "c", "z", Grant(1, True, 1))
+    hear(made, "c", "nobody", Grant(1, True, 1))
+    hear(made, "c", "a", Grant(2, True, 2))
+    assert leaders(made) == []
+
+
+def test_a_voter_that_hears_a_living_coordinator_refuses() -> None:
+    made = led()
+    assert hear(made, "a", "b", Claim(9, 2)) == [("b", Grant(9, False, 1))]
+
+
+def test_the_coordinator_refuses_and_says_that_it_leads() -> None:
+    made = led()
+    assert hear(made, "c", "b", Claim(9, 2)) == [("b", Coordinator(1, 3)), ("b", Grant(9, False, 1))]
+
+
+def test_a_higher_node_refuses_a_lower_ones_claim_and_claims_itself() -> None:
+    made = bench(ABC)
+    said = hear(made, "c", "b", Claim(1, 2))
+    assert ("b", Grant(1, False, 0)) in said or ("b", Grant(1, False, 2)) in said
+    assert ("b", Answer(3, 1)) in said
+    assert ("b", Claim(2, 3)) in said
+
+
+def test_one_that_claimed_in_vain_grants_a_lower_one() -> None:
+    made = bench(ABC)
+    made.cuts |= {("a", "c"), ("b", "c")}
+    run(made, 2 * SECOND)
+    assert leaders(made) == ["b"]
+
+
+def test_a_claim_in_vain_uses_up_no_epoch() -> None:
+    made = led()
+    made.crash("a")
+    made.crash("b")
+    run(made, 60 * SECOND)
+    assert disk(made, "c") == [Promise(1, "c"), Promise(2, "c")]
+
+
+def test_a_number_that_has_led_is_not_claimed_again() -> None:
+    made = led()
+    made.step("c", Transfer("b"))
+    made.bag.clear()
+    made.crash("b")
+    run(made, 400 * MS)
+    assert view(made, "c").epoch == 2
+
+
+def test_a_pair_cut_off_from_three_uses_up_no_epochs() -> None:
+    made = led({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5})
+    made.cuts |= {pair for one in "abc" for two in "de" for pair in ((one, two), (two, one))}
+    run(made, 60 * SECOND)
+    assert leaders(made) == ["c"]
+    assert max(view(made, name).epoch for name in "abcde") == 2
+    assert len(disk(made, "d")) + len(disk(made, "e")) <= 6
+
+
+def test_a_refusal_that_names_a_higher_promise_is_followed_by_a_higher_claim() -> None:
+    made = bench(ABC)
+    made.wake("c")
+    hear(made, "c", "a", Grant(1, False, 7))
+    hear(made, "c", "b", Grant(1, False, 7))
+    made.tick(INTERVAL + MS)
+    assert any(flying.message == Claim(8, 3) for flying in made.bag)
+
+
+def test_an_epoch_far_above_is_not_believed() -> None:
+    made = led()
+    far = 1 + EPOCH_JUMP_MAX + 1
+    for message in (Claim(far, 9), Beat(far, 1), Coordinator(far, 9), Elect(0, far), Resign(far), BeatAck(far, 1)):
+        for name in ("a", "c"):
+            hear(made, name, "b", message)
+    assert leaders(made) == ["c"]
+    assert view(made, "a").leader == "c"
+    assert {view(made, name).epoch for name in "abc"} == {1}
+    assert hear(made, "a", "b", Beat(far - 1, 1)) == [("b", BeatAck(far - 1, 1))]
+
+
+def test_with_all_epochs_used_up_nobody_claims() -> None:
+    made = bench({"a": 1})
+    made.crash("a")
+    made.nodes["a"].disk = [Promise(EPOCH_MAX, "a")]
+    made.start("a")
+    run(made, 5 * SECOND)
+    assert leaders(made) == []
+
+
+# ── leading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_coordinator_tells_all_asks_for_the_office_and_beats_every_interval() -> None:
+    made = led()
+    assert happened(made, "c asks the store: install 1 for c:1 elected") == 1
+    assert view(made, "c").is_in_office
+    made.lines.clear()
+    run(made, SECOND)
+    assert happened(made, "c -> a Beat") == 10
+
+
+def test_a_coordinator_without_answers_for_a_timeout_leads_no_more() -> None:
+    made = led()
+    run(made, INTERVAL)
+    made.cuts |= {("a", "c"), ("b", "c")}
+    since = made.now
+    while leaders(made) and made.now < since + SECOND:
+        run(made, 10 * MS)
+    assert made.now - since <= TIMEOUT + INTERVAL
+    assert happened(made, "c ! leader_lost c epoch 1 quorum") == 1
+    assert not view(made, "c").is_in_office
+    assert happened(made, "c asks the store: resign 1") == 1
+
+
+def test_the_lease_counts_from_the_sending_and_late_answers_do_not_renew_it() -> None:
+    made = led()
+    run(made, INTERVAL)
+    made.cuts |= {("c", "a"), ("c", "b")}
+    since = made.now
+    rounds = [beat_round(line) for line in made.lines if line.startswith("c -> a Beat")]
+    while view(made, "c").role is Role.LEADER and made.now < since + SECOND:
+        run(made, 50 * MS)
+        # The last round that was heard is answered again and again.
+        for voter in ("a", "b"):
+            made._deliver(Flying(voter, "c", BeatAck(1, rounds[-1])))
+    assert made.now - since <= TIMEOUT + 50 * MS
+
+
+def beat_round(line: str) -> int:
+    return int(line.rpartition("round=")[2].rstrip(")"))
+
+
+def test_answers_of_one_voter_are_no_quorum_of_five() -> None:
+    made = led({name: ord(name) for name in "abcde"})
+    made.cuts |= {(name, "e") for name in "abc"}
+    run(made, TIMEOUT + INTERVAL)
+    assert "e" not in leaders(made)
+
+
+def test_words_of_a_lower_epoch_are_answered_with_the_higher_one() -> None:
+    made = led()
+    hear(made, "a", "b", Coordinator(5, 2))
+    assert hear(made, "a", "c", Beat(1, 3)) == [("c", BeatAck(5, 3))]
+    assert hear(made, "a", "c", Coordinator(1, 3)) == [("c", BeatAck(5, 0))]
+    assert view(made, "a").leader == "b"
+    assert hear(made, "a", "c", Claim(1, 3)) == [("c", Grant(1, False, 5))]
+
+
+def test_a_coordinator_that_learns_of_a_higher_epoch_leads_no_more() -> None:
+    made = led()
+    hear(made, "c", "a", BeatAck(5, 0))
+    assert leaders(made) == []
+    assert happened(made, "c ! leader_lost c epoch 1 higher_epoch") == 1
+    other = led()
+    hear(other, "c", "a", Beat(5, 1))
+    assert view(other, "c").leader == "a"
+
+
+def test_an_installed_leadership_that_is_not_ours_is_the_floor_of_the_next_claim() -> None:
+    made = led()
+    made.store.epoch, made.store.owner, made.store.until = 40, "x:1", made.now + SECOND
+    run(made, INTERVAL)
+    assert happened(made, "c ! fence_refused x:1 epoch 40") == 1
+    assert happened(made, "c ! leader_lost c epoch 1 store") == 1
+    assert leaders(made) == ["c"]
+    assert view(made, "c").epoch == 41
+    assert view(made, "c").is_in_office
+    assert Promise(40, "") in disk(made, "c")
+
+
+def test_an_office_that_the_store_never_answers_for_is_not_held() -> None:
+    made = bench(ABC)
+    made.store.is_silent = True
+    run(made, 2 * SECOND)
+    assert leaders(made) == ["c"]
+    assert not view(made, "c").is_in_office
+
+
+def test_a_slow_answer_of_the_store_counts_although_it_was_asked_again() -> None:
+    made = bench(ABC)
+    made.store.is_held = True
+    run(made, SECOND)
+    first = made.store.asked[0]
+    made.store.asked = made.store.asked[1:]
+    assert len(made.store.asked) > 1
+    made._answer(*first)
+    assert view(made, "c").is_in_office
+
+
+# ── members ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_voter_leads_at_once() -> None:
+    made = bench({"a": 1})
+    assert leaders(made) == ["a"]
+    assert view(made, "a").has_quorum
+    assert view(made, "a").is_in_office
+    run(made, 10 * SECOND)
+    assert view(made, "a").epoch == 1
+
+
+def test_one_that_is_no_voter_follows_and_neither_votes_nor_claims() -> None:
+    made = bench({"a": 1, "b": 2, "z": 9}, voters=("a", "b"))
+    run(made, SECOND)
+    shown = view(made, "z")
+    assert (shown.role, shown.leader, shown.has_quorum) == (Role.LEARNER, "b", True)
+    assert hear(made, "z", "a", Claim(9, 1)) == []
+    made.crash("a")
+    made.crash("b")
+    run(made, 5 * SECOND)
+    assert (view(made, "z").role, view(made, "z").leader, view(made, "z").has_quorum) == (Role.LEARNER, "", False)
+    assert happened(made, "z ! election_started") == 0
+
+
+def test_answers_of_one_that_is_no_voter_keep_no_lease() -> None:
+    made = bench({"a": 1, "b": 2, "c": 3, "z": 9}, voters=("a", "b", "c"))
+    run(made, SECOND)
+    made.crash("a")
+    made.crash("b")
+    run(made, TIMEOUT + INTERVAL)
+    assert leaders(made) == []
+
+
+def test_the_coordinator_shows_who_is_silent() -> None:
+    made = led()
+    made.crash("a")
+    run(made, TIMEOUT + 2 * INTERVAL)
+    assert view(made, "c").members["a"].health is Health.SUSPECT
+    run(made, TIMEOUT)
+    assert view(made, "c").members["a"].health is Health.DEAD
+    assert view(made, "c").members["a"].priority == 1
+    made.start("a")
+    run(made, 2 * INTERVAL)
+    assert view(made, "c").members["a"].health is Health.ALIVE
+
+
+def test_who_says_good_bye_has_left() -> None:
+    made = led()
+    made.step("a", Leave())
+    made.deliver()
+    assert view(made, "c").members["a"].health is Health.LEFT
+    assert view(made, "a").leader == ""
+    assert made.nodes["a"].wake is None
+
+
+def test_what_happened_tells_the_leader_how_long_it_took() -> None:
+    made = bench(ABC)
+    seen: list[Happened] = []
+    made.on_event = lambda _name, _event, out: seen.extend(out.happened)
+    run(made, 700 * MS)
+    elected = [one for one in seen if one.kind is Kind.LEADER_ELECTED]
+    assert Counter(one.node for one in elected) == {"c": 3}
+    assert all(one.took == 0 for one in elected)

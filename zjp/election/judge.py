@@ -1,0 +1,52 @@
+"""What a Bully voter says to a claim: the rules in the order in which they count. Pure; nothing is changed here."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..wire.peers import Claim
+from .ballot import Ballot
+from .campaign import Campaign
+from .core import Config, Time
+from .reign import Reign
+from .roster import Roster
+
+HOLD_DOWN = 10
+"""Timeouts for which a returning higher node must have followed one coordinator before it takes over. Lower: it leads sooner again, and
+one that comes and goes changes the leader more often."""
+HOLD_DOWN_SLACK = 1
+"""Timeouts by which a voter's count of the hold-down may lag: clocks do not run alike, beats arrive at different times."""
+
+
+class Verdict(Enum):
+    GRANT = "grant"
+    AGAIN = "again"
+    """Granted before, to the same claimant."""
+    FAITHFUL = "faithful"
+    """A living coordinator is heard, and the claimant may not take over from it."""
+    BULLY = "bully"
+    """This node ranks above and would rather lead itself; it has not tried in vain."""
+    PROMISED = "promised"
+    """This epoch, or a higher one, is given away. Said to epoch 0, the probe: this node would grant the next."""
+
+
+def judge(
+    now: Time, config: Config, src: str, claim: Claim, ballot: Ballot, roster: Roster, reign: Reign, campaign: Campaign
+) -> Verdict:
+    if (claim.epoch, src) == (ballot.promised, ballot.promised_to):
+        return Verdict.AGAIN
+    is_leading = reign.leader == config.me
+    # The coordinator's own claim says that it leads no more.
+    if (is_leading or (reign.leader != src and reign.is_heard(now))) and not _may_take_over(
+        now, config, src, roster, reign
+    ):
+        return Verdict.FAITHFUL
+    is_free = not reign.leader and not campaign.failures and src != campaign.favoured
+    if is_free and roster.outranks(config.me, src):
+        return Verdict.BULLY
+    return Verdict.PROMISED if claim.epoch <= ballot.promised else Verdict.GRANT
+
+
+def _may_take_over(now: Time, config: Config, src: str, roster: Roster, reign: Reign) -> bool:
+    is_stable = now - reign.since >= config.timeout * (HOLD_DOWN - HOLD_DOWN_SLACK)
+    return is_stable and roster.outranks(src, reign.leader)

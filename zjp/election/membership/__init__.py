@@ -1,0 +1,1 @@
+"""Who is there: the parts of SWIM that swim.py joins. Nothing in here knows of leaders."""
