@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from zjp.errors import InvalidJob, PayloadTooLarge
 from zjp.job import Limits, Options, format_id
-from zjp.schedule import CatchUp, Schedule, ScheduleChange, changed, check_schedule, is_same_plan, job_of, tick_id, tick_of
+from zjp.schedule import (
+    CatchUp,
+    Schedule,
+    ScheduleChange,
+    changed,
+    check_schedule,
+    is_same_plan,
+    job_of,
+    tick_id,
+    tick_of,
+)
 from zjp.ticks import altered, begun, upcoming
 
 pytestmark = pytest.mark.covers("cluster:schedules")

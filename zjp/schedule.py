@@ -89,11 +89,19 @@ TIMING = frozenset({"cron", "every_ms", "zone"})
 def changed(schedule: Schedule, change: ScheduleChange) -> Schedule:
     """As asked, not yet checked; what follows from it (`next_ms`, `anchor_ms`) is for ticks.py."""
     told = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
+    if change.options is not None:
+        told["options"] = _merged(schedule.options or Options(), change.options)
     if told.get("cron"):
         told.setdefault("every_ms", 0)
     elif told.get("every_ms"):
         told.setdefault("cron", "")
     return msgspec.structs.replace(schedule, **told)
+
+
+def _merged(options: Options, change: Options) -> Options:
+    """What the change leaves at its default stays."""
+    defaults, asked = msgspec.structs.asdict(Options()), msgspec.structs.asdict(change)
+    return msgspec.structs.replace(options, **{name: value for name, value in asked.items() if value != defaults[name]})
 
 
 def is_same_plan(one: Schedule, other: Schedule) -> bool:
@@ -103,7 +111,7 @@ def is_same_plan(one: Schedule, other: Schedule) -> bool:
 
 
 def tick_id(schedule: Schedule, tick_ms: int) -> bytes:
-    """The id of the job of that tick, in the shape of all ids: the tick's time, the schedule as the session, the tick's second as the counter.
+    """The id of that tick's job, in the shape of all ids: the tick's time, the schedule as the session, the tick's second as the counter.
 
     Ticks of one schedule are a second or more apart. A schedule that is removed and made anew under its old name is another one.
     """

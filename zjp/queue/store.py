@@ -40,8 +40,8 @@ __all__ = [
     "Document",
     "DocumentKind",
     "Durability",
-    "Fired",
     "FinishedLookup",
+    "Fired",
     "Lead",
     "Life",
     "Live",
@@ -188,8 +188,9 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """What came of `fire`. `version`: of the document now; 0: nothing was done. Then `refused_by` is the leadership installed instead of the
-    caller's; None: the document had another version. `others`: jobs that were not stored, as they existed or their unique key was held."""
+    """What came of `fire`. `version`: of the document now; 0: nothing was done. Then `refused_by` is the leadership installed instead of
+    the caller's; None: the document had another version. `others`: jobs that were left out, as they existed or
+    their unique key was held."""
 
     version: int
     refused_by: Lead | None = None
@@ -309,8 +310,8 @@ class QueueStore(Protocol):
     # ── what only the leader may do: each step asks in the same breath whether (owner, epoch) is installed and its time not over ─────────
 
     async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
-        """The document replaces the one with its version (0: it is new), and the jobs are stored, ready at once: both or neither. A job whose
-        id is live, or whose unique key is held, is left out. A repeat after a lost answer is told that the version is another one.
+        """The document replaces the one with its version (0: it is new), and the jobs are stored, ready at once: both or neither. A job
+        whose id is live, or whose unique key is held, is left out. A repeat after a lost answer is told that the version is another one.
 
         Raises: StoreFull, StoreUnavailable, InvalidJob (too many queues)."""
 
