@@ -87,10 +87,10 @@ class Duties:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        for deed in (self._fire_due, self._reap_dead, self._prune, self._publish):
+        for deed in (self.fire_due, self.reap_dead, self.prune, self.publish):
             wake = asyncio.Event()
             self._wakes.append(wake)
-            self._loops.append(asyncio.create_task(self._serve(deed, wake), name=f"duty{deed.__name__}"))
+            self._loops.append(asyncio.create_task(self._serve(deed, wake), name=f"duty_{deed.__name__}"))
 
     async def stop(self) -> None:
         for loop in self._loops:
@@ -124,15 +124,18 @@ class Duties:
         except Refused:
             return RETRY_S
         except Unavailable as fault:
-            event(log, logging.WARNING, "duty.put_off", duty=deed.__name__.strip("_"), reason=str(fault))
+            event(log, logging.WARNING, "duty.put_off", duty=deed.__name__, reason=str(fault))
         except Exception:
             log.exception("duty.failed")
             self._stats.add("zjp_internal_errors_total")
         return RETRY_S
 
+    # Each of these is one turn of a duty, taken by the loops, in office only. Returns how long it may sleep (s); None: until it is woken.
+    # Raises: Refused, Unavailable.
+
     # ── schedules ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _fire_due(self) -> float:
+    async def fire_due(self) -> float:
         schedules = await self._read()
         now_ms, now = self._queue.now_ms(), time.monotonic()
         waiting = [one for one in schedules if one.next_ms and not one.is_paused and self._failed.get(one.name, 0.0) <= now]
@@ -205,7 +208,7 @@ class Duties:
 
     # ── the dead ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _reap_dead(self) -> float | None:
+    async def reap_dead(self) -> float | None:
         if not self._queue.is_shared:
             return None
         for life in self._dead():
@@ -221,7 +224,7 @@ class Duties:
 
     # ── records and figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _prune(self) -> float:
+    async def prune(self) -> float:
         pruned = PRUNE_MAX
         while pruned >= PRUNE_MAX:
             await self._confirm()
@@ -236,7 +239,7 @@ class Duties:
             office.refused(lead)
             raise Refused
 
-    async def _publish(self) -> float:
+    async def publish(self) -> float:
         counts = await self._queue.counts()
         figures = {
             "at_ms": self._queue.now_ms(), "leader": self._office.owner, "epoch": self._office.epoch,
