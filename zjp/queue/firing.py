@@ -55,7 +55,10 @@ class FireOperation(SubmitOperation):
         self._write_jobs(db)
 
     def apply(self) -> Fired:  # type: ignore[override]
-        super().apply()
+        if self.groups or self.delayed:
+            super().apply()
+        else:  # nothing became ready
+            self.requests.end(self.number)
         return self.fired
 
 
