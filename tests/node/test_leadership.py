@@ -11,7 +11,23 @@ import pytest
 from tests.queue.making import SQLiteBench
 from zjp.election.alone import Alone
 from zjp.election.core import (
-    SECOND, Batch, Config, Deed, Effects, Event, Health, Installed, Member, Persisted, Role, Send, Stall, StoreOp, StoreReply, View, Wake,
+    SECOND,
+    Batch,
+    Config,
+    Deed,
+    Effects,
+    Event,
+    Health,
+    Installed,
+    Member,
+    Persisted,
+    Role,
+    Send,
+    Stall,
+    StoreOp,
+    StoreReply,
+    View,
+    Wake,
 )  # fmt: skip
 from zjp.node.election_log import ElectionLog
 from zjp.node.leadership import Leadership, alone, installed

@@ -1,6 +1,7 @@
-"""What the leader does, while it is in office: four duties, each in a loop of its own, so never two of a kind at a time.
+"""What the leader does, while it is in office: five duties, each in a loop of its own, so never two of a kind at a time.
 
     schedules    fire the ticks that are due; asleep until the next one, or until a schedule may have changed
+    the due      make delayed jobs ready at their time. Every node does that as it claims, but one whose workers are all busy claims nothing
     the dead     end the lives of nodes that the mesh's quorum holds dead, when the store has not heard of them either
     records      remove those that are older than RECORDS_TTL
     figures      the sizes of all queues, for whoever asks any node
@@ -46,6 +47,9 @@ DEAD_EVERY_S = 0.5
 SILENT_S = 3.0
 """Nodes renew every second."""
 REAP_MAX = 1_000
+TEND_MAX = 1_000
+TEND_LOOK_S = 0.2
+"""A job may be delayed for less than until the next that is known; the promise is 250 ms."""
 PRUNE_EVERY_S = 60.0
 PRUNE_MAX = 5_000
 FIGURES_EVERY_S = 60.0
@@ -87,7 +91,7 @@ class Duties:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        for deed in (self.fire_due, self.reap_dead, self.prune, self.publish):
+        for deed in (self.fire_due, self.promote, self.reap_dead, self.prune, self.publish):
             wake = asyncio.Event()
             self._wakes.append(wake)
             self._loops.append(asyncio.create_task(self._serve(deed, wake), name=f"duty_{deed.__name__}"))
@@ -205,6 +209,17 @@ class Duties:
             office.refused(fired.refused_by)
             raise Refused
         return fired
+
+    # ── the due ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def promote(self) -> float:
+        """Safe from any node, so it asks for no leave."""
+        tended = await self._queue.tend(TEND_MAX)
+        if tended.reaped:
+            self._stats.add("zjp_leases_expired_total", tended.reaped)
+        if tended.promoted >= TEND_MAX:
+            return 0.0
+        return TEND_LOOK_S if tended.next_due_s is None else min(TEND_LOOK_S, tended.next_due_s)
 
     # ── the dead ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
