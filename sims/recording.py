@@ -22,6 +22,7 @@ from zjp.queue.store import (
     Claim,
     Document,
     DocumentKind,
+    Fired,
     Lead,
     Life,
     Live,
@@ -31,6 +32,7 @@ from zjp.queue.store import (
     Outcome,
     OutcomeKind,
     QueueStore,
+    Reaped,
     Renewal,
     Tended,
 )
@@ -258,6 +260,15 @@ class RecordingStore:
 
     async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
         return await self._store.remove_document(kind, name, version)
+
+    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
+        return await self._store.fire(owner, epoch, kind, document, jobs)
+
+    async def reap_dead(self, owner: str, epoch: int, life: Life, silent_s: float, limit: int) -> Reaped:
+        return await self._store.reap_dead(owner, epoch, life, silent_s, limit)
+
+    def now_ms(self) -> int:
+        return self._store.now_ms()
 
 
 def _outcome_word(outcome: Outcome) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import latency, machine, micro, waiting, whole_path
+from benchmarks import latency, lateness, machine, micro, waiting, whole_path
 from benchmarks.plot import bars
 from benchmarks.running import running_node
 
@@ -31,6 +31,13 @@ def test_latency_and_idle_cost_are_told() -> None:
         assert node.start_s > 0
     assert 0 < waits["p50_ms"] <= waits["p99_ms"] <= waits["max_ms"]
     assert 0 <= idle["total_percent"] < 100
+
+
+@pytest.mark.covers("cluster:duties")
+def test_delayed_jobs_are_never_early_and_how_late_they_are_is_told() -> None:
+    with running_node(worker_processes="1", worker_count="1") as node:
+        late = lateness.quantiles_ms([*lateness.ready_lateness(node, 300), *lateness.start_lateness(node, 300)])
+    assert 0 <= late["min_ms"] <= late["p99_ms"]
 
 
 @pytest.mark.covers("main-path:judged:5")

@@ -73,6 +73,17 @@ def test_python_of_the_page_on_tasks_does_what_it_shows(folder: Path) -> None:
     run_python(folder, node.address, tasks, testing)
 
 
+@pytest.mark.covers("cluster:schedules")
+def test_page_on_schedules_does_what_it_shows(tmp_path: Path) -> None:
+    (commands,) = (block for block in blocks("docs/schedules.md", "") if block.startswith("zjp schedules"))
+    (python,) = blocks("docs/schedules.md", "python")
+    with RunningNode(tmp_path, app="tests.fakes:app") as node:
+        for line in commands.splitlines():
+            words = shlex.split(line, comments=True)
+            run([sys.executable, "-m", *words, *(["--yes"] if "remove" in words else [])], tmp_path, node.address)
+        run_python(tmp_path, node.address, python)
+
+
 def test_commands_of_the_readme_do_what_they_show(tmp_path: Path) -> None:
     (commands,) = (block for block in blocks("README.md", "") if block.startswith("zjp submit"))
     with RunningNode(tmp_path, app="examples.tasks:app", worker_count=2, worker_processes=1) as node:

@@ -27,7 +27,7 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "base"
 ENVIRONMENT_READERS = {"zjp/config/load.py", "zjp/worker/environment.py"}
 """The settings; and what hands the environment on to worker processes, reading none of it."""
 SLEEPER = "tests/fakes.py"
-PURE = ("zjp.errors", "zjp.units", "zjp.retry", "zjp.job", "zjp.task", "zjp.balance", "zjp.metrics", "zjp.client.session")
+PURE = ("zjp.errors", "zjp.units", "zjp.retry", "zjp.job", "zjp.schedule", "zjp.task", "zjp.balance", "zjp.metrics", "zjp.client.session")
 DANGEROUS_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 NOT_SETTINGS = {"NO_COLOR", "EX_CONFIG", "PYTHON_VERSION"}
 """Upper-case words the README may use that are no settings of zjp."""

@@ -18,7 +18,7 @@ from zjp.node.stats import NodeStats
 from zjp.node.stores import make_queue
 from zjp.queue.store import Backlog, Life, Outcome, QueueStore
 from zjp.retry import RetryPolicy
-from zjp.wire.messages import CancelKind, Result, ResultKind, TaskInfo
+from zjp.wire.messages import CancelKind, LeaderReply, Result, ResultKind, TaskInfo
 from zjp.worker.pool import Pool, PoolSettings
 from zjp.worker.reports import CrashReport
 
@@ -71,7 +71,8 @@ def a_result(spec: JobSpec, kind: ResultKind, started_us: int = 1_000_000, ended
 
 
 def series_of(stats: NodeStats, name: str) -> dict[tuple[str, ...], Any]:
-    table = stats.table(counts=[], workers=[], backlog=Backlog(0, 0), records_count=0, is_draining=False)
+    leader = LeaderReply("", 0, "candidate", "alone", False, False, True)
+    table = stats.table(counts=[], workers=[], backlog=Backlog(0, 0), records_count=0, is_draining=False, leader=leader)
     series = msgspec.msgpack.decode(table)["metrics"][name]["series"]
     return {tuple(one["labels"]): one.get("value", one) for one in series}
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from tests.wire.build import UNIONS
-from zjp import errors, job
+from zjp import errors, job, schedule
 from zjp.wire import codec, messages
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wire.md"
@@ -29,6 +29,8 @@ SHAPES: dict[type, str] = {
     job.JobView: "View",
     job.Attempt: "Attempt",
     job.JobFault: "Fault",
+    schedule.Schedule: "Schedule",
+    schedule.ScheduleChange: "ScheduleChange",
     messages.Submitted: "Submitted",
     messages.QueueCount: "QueueCount",
     messages.Envelope: "Envelope",
@@ -56,6 +58,9 @@ LIMITS = (
     ("tags of one job", job.TAGS_MAX, ""),
     ("tag", job.TAG_CHARS_MAX, "characters, printable, no space"),
     ("unique_key, idempotency_key", job.UNIQUE_KEY_CHARS_MAX, "characters"),
+    ("schedules", schedule.SCHEDULES_MAX, ""),
+    ("name of a schedule", schedule.NAME_CHARS_MAX, "characters, printable, no space"),
+    ("payload of a schedule", schedule.PAYLOAD_BYTES_MAX, "bytes"),
     ("payload of one job", job.Limits().payload_bytes_max, "bytes; the setting MAX_PAYLOAD"),
 )
 

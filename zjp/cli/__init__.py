@@ -30,6 +30,8 @@ VERBS = {
     "submit": "submit",
     "jobs": "jobs",
     "queues": "queues",
+    "schedules": "schedules",
+    "cluster": "cluster",
     "stats": "stats",
     "config": "config",
     "doctor": "doctor",

@@ -26,6 +26,7 @@ from .facts import JobFacts
 from .loop import LoopExchange
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
+from .schedules import AsyncSchedules
 
 
 class AsyncDoor(Protocol):
@@ -302,6 +303,20 @@ class AsyncClient:
         """The node's state and metrics, as plain data."""
         table: dict[str, Any] = unpack(expect(m.Stats, await self._ask(m.AskStats())).table, "the node's stats")
         return table
+
+    @property
+    def schedules(self) -> AsyncSchedules[AsyncJob]:
+        """Periodic jobs: `schedules.add`, `list`, `get`, `change`, `pause`, `resume`, `remove`, `run`."""
+        return AsyncSchedules(self._ask, self._run_schedule)
+
+    async def _run_schedule(self, name: str) -> AsyncJob:
+        (made_id,) = self._door.make_ids(1)
+        reply = expect(m.SubmitReply, await self._ask(m.RunSchedule(name, made_id)))
+        return AsyncJob(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+
+    async def leader(self) -> m.LeaderReply:
+        """Who leads, as far as the node that answers knows."""
+        return expect(m.LeaderReply, await self._ask(m.AskLeader()))
 
     async def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""

@@ -26,6 +26,7 @@ from .exchange import Exchange
 from .facts import JobFacts
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
+from .schedules import Schedules
 
 
 class Door(Protocol):
@@ -304,6 +305,20 @@ class Client:
         """The node's state and metrics, as plain data."""
         table: dict[str, Any] = unpack(expect(m.Stats, self._ask(m.AskStats())).table, "the node's stats")
         return table
+
+    @property
+    def schedules(self) -> Schedules[Job]:
+        """Periodic jobs: `schedules.add`, `list`, `get`, `change`, `pause`, `resume`, `remove`, `run`."""
+        return Schedules(self._ask, self._run_schedule)
+
+    def _run_schedule(self, name: str) -> Job:
+        (made_id,) = self._door.make_ids(1)
+        reply = expect(m.SubmitReply, self._ask(m.RunSchedule(name, made_id)))
+        return Job(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+
+    def leader(self) -> m.LeaderReply:
+        """Who leads, as far as the node that answers knows."""
+        return expect(m.LeaderReply, self._ask(m.AskLeader()))
 
     def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""

@@ -7,10 +7,27 @@ from collections.abc import Sequence
 from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
 from ..job import format_id
 from ..wire.codec import decode_reply
-from ..wire.messages import Cancel, Failure, Pause, Promote, Purge, Reply, Request, Requeue, Resume, Submit
+from ..wire.messages import (
+    AddSchedule,
+    Cancel,
+    ChangeSchedule,
+    Failure,
+    Pause,
+    Promote,
+    Purge,
+    RemoveSchedule,
+    Reply,
+    Request,
+    Requeue,
+    Resume,
+    RunSchedule,
+    Submit,
+)
 from .calls import Call, W
 
-DEEDS = (Submit, Cancel, Requeue, Promote, Pause, Resume, Purge)
+DEEDS = (
+    Submit, Cancel, Requeue, Promote, Pause, Resume, Purge, AddSchedule, ChangeSchedule, RemoveSchedule, RunSchedule
+)  # fmt: skip
 """Requests that change something: what became of them matters after the deadline."""
 IDS_NAMED_MAX = 3
 

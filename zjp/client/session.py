@@ -33,7 +33,7 @@ from typing import Generic
 from ..errors import Draining, WireError, ZjpError
 from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
-from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, Submit, SubmitReply
+from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, RunSchedule, Submit, SubmitReply
 from .calls import SUSPECT_S, Batch, Call, Link, Outcome, W, apart, backoff_s
 from .failures import error_at_deadline, error_of, misfit, unreadable
 from .gathering import Gathering, IdMaker
@@ -270,7 +270,7 @@ class Session(Generic[W]):
     def _answered(self, call: Call[W], link: Link[W], reply: Reply, now: float) -> None:
         if isinstance(reply, Failure):
             self._failed(call, link, reply, now)
-        elif isinstance(reply, SubmitReply) != isinstance(call.request, Submit):
+        elif isinstance(reply, SubmitReply) != isinstance(call.request, Submit | RunSchedule):
             self._finish(call, misfit(call.request, reply))
         else:
             self._finish(call, reply)

@@ -24,6 +24,7 @@ from ..transport.door import Door
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .jobs import Jobs
+from .schedules import Schedules
 from .stats import NodeStats
 
 REQUESTS_MAX = 10_000
@@ -60,11 +61,14 @@ class Intake:
         stats: NodeStats,
         ask_stats: Callable[[], Awaitable[bytes]],
         tasks: Callable[[], list[str]],
+        schedules: Schedules,
+        ask_leader: Callable[[], Awaitable[m.LeaderReply]],
     ) -> None:
         self.is_draining = False
         self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
         self._queue, self._jobs, self._counts = queue, jobs, stats
-        self._ask_stats, self._tasks = ask_stats, tasks
+        self._ask_stats, self._tasks, self._ask_leader = ask_stats, tasks, ask_leader
+        self._schedules = schedules
         self._role = m.Role.ADMIN  # of a plain socket on loopback, while there is no authentication
         self._names_known: set[tuple[str, str]] = set()
         self._under_way: dict[tuple[str, int], Asked] = {}
@@ -85,6 +89,12 @@ class Intake:
             m.Purge: self._purge,
             m.AskStats: self._stats,
             m.Ping: self._ping,
+            m.AddSchedule: lambda request: schedules.add(request.schedule),
+            m.ListSchedules: lambda request: schedules.list(request.name, request.after),
+            m.ChangeSchedule: lambda request: schedules.change(request.name, request.change),
+            m.RemoveSchedule: self._remove_schedule,
+            m.RunSchedule: self._run_schedule,
+            m.AskLeader: self._leader,
         }
 
     def bind(self, address: str) -> str:
@@ -137,7 +147,7 @@ class Intake:
         """Raises: NotAllowed, Draining, Unavailable."""
         if self._role < m.LEAST_ROLE[type(request)]:
             raise NotAllowed(f"{type(request).__name__} needs role {m.LEAST_ROLE[type(request)].name.lower()}")
-        if self.is_draining and isinstance(request, m.Submit):
+        if self.is_draining and isinstance(request, m.Submit | m.RunSchedule):
             raise Draining(
                 "the node is draining and takes no more jobs; submit to another one, or again after its restart"
             )
@@ -175,8 +185,11 @@ class Intake:
 
     async def _submit(self, request: m.Submit) -> m.Reply:
         self._check(request.jobs)
+        return await self._store(request.jobs)
+
+    async def _store(self, specs: list[JobSpec]) -> m.Reply:
         began = time.perf_counter()
-        submitted = await self._queue.submit(request.jobs)
+        submitted = await self._queue.submit(specs)
         self._counts.store_took("submit", time.perf_counter() - began)
         others = [(index, one) for index, one in enumerate(submitted) if one.kind is not m.SubmitKind.CREATED]
         self._counts.submitted(len(submitted) - len(others), len(others))
@@ -238,6 +251,15 @@ class Intake:
 
     async def _stats(self, _: m.AskStats) -> m.Reply:
         return m.Stats(await self._ask_stats())
+
+    async def _remove_schedule(self, request: m.RemoveSchedule) -> m.Reply:
+        return m.Done(int(await self._schedules.remove(request.name)))
+
+    async def _run_schedule(self, request: m.RunSchedule) -> m.Reply:
+        return await self._store([await self._schedules.job(request.name, request.id)])
+
+    async def _leader(self, _: m.AskLeader) -> m.Reply:
+        return await self._ask_leader()
 
     async def _ping(self, _: m.Ping) -> m.Reply:
         return m.Pong(self._node, __version__, self._queue.level, self.is_draining, self._tasks()[:1000])

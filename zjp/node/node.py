@@ -1,7 +1,9 @@
 """One node: its parts, and the order in which they start and stop. No decisions about jobs are made here.
 
-    start   data folder (lock, boot) > records > queue (takes back what the former life held) > workers > door > claiming
-    stop    door refuses submits > workers drain > outcomes written > outbox emptied > door closes > stores > data folder (clean)
+    start   data folder (lock, boot) > records > queue (takes back what the former life held) > leadership > workers > door
+            > claiming
+    stop    door refuses submits, leadership is given up > workers drain > outcomes written > outbox emptied > door closes
+            > stores > data folder (clean)
 
 The lock on the data folder is proof that the former life is dead; so its marks (which jobs its workers were running) may be read
 and its claims taken back at once.
@@ -19,25 +21,28 @@ from typing import Any
 from ..config import Settings
 from ..errors import ConfigError, Unavailable
 from ..log import event
-from ..queue.store import TURN_S, Life
+from ..queue.store import TURN_S, DocumentKind, Life
 from ..records.outbox import OutboxDrain
+from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
 from .dispatch import Dispatch
+from .duties import FIGURES, Duties
+from .election_log import ElectionLog
 from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
+from .leadership import Leadership, alone
 from .outcomes import Judge
+from .schedules import Schedules
 from .shares import costs, limits, pool_settings, renew_s
 from .stats import NodeStats
 from .stores import check_durability, make_queue, make_records
 
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
-PRUNE_EVERY_S = 60.0
 FIRST_WORKER_S = 120.0
 """An application may load models at import."""
-PRUNE_MAX = 5_000
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +64,7 @@ class Node:
         self._data: DataDir = open_data_dir(settings.data_dir, settings.node_id)
         try:
             await self._start_stores()
+            await self._start_leadership()
             await self._start_workers()
             self._open_door()
         except BaseException:
@@ -110,13 +116,36 @@ class Node:
             batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
-        loops = (self._outbox_loop, self._outbox_look_loop, self._prune_loop)
+        loops = (self._outbox_loop, self._outbox_look_loop)
         self._housekeeping = [asyncio.create_task(loop()) for loop in loops]
         self.outbox.wake()
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
         self.outbox.wake()
+
+    async def _start_leadership(self) -> None:
+        """Before the workers, whose application may take its time: schedules wait for nobody. Raises: ConfigError."""
+        data, queue = self._data, self.queue
+        self.leadership = Leadership(
+            alone(data.node_id, data.boot, is_shared=queue.is_shared), ElectionLog(data.path / "election.log"), queue, self.stats,
+            owner=f"{data.node_id}:{data.boot}", algorithm="alone",
+        )  # fmt: skip
+        self.duties = Duties(self.leadership, queue, self.records, self.stats)
+        self.leadership.on_change = self.duties.wake
+        self.duties.start()
+        await self.leadership.start()
+
+    async def _ask_leader(self) -> LeaderReply:
+        documents = await self.queue.documents(DocumentKind.CLUSTER)
+        return self._leader(next((document.data for document in documents if document.name == FIGURES), b""))
+
+    def _leader(self, figures: bytes = b"") -> LeaderReply:
+        view, leadership = self.leadership.view, self.leadership
+        is_here = view.leader == self._data.node_id
+        return LeaderReply(
+            view.leader, view.epoch, view.role.value, leadership.algorithm, is_here, leadership.is_in_office, view.has_quorum, figures
+        )
 
     async def _start_workers(self) -> None:
         settings = self.settings
@@ -173,6 +202,8 @@ class Node:
             stats=self.stats,
             ask_stats=self._ask_stats,
             tasks=lambda: sorted(self.dispatch.tasks),
+            schedules=Schedules(self.queue, limits(settings), self.duties.schedules_changed),
+            ask_leader=self._ask_leader,
         )
         self.address = self.intake.bind(settings.zmq_bind)
 
@@ -188,6 +219,7 @@ class Node:
             backlog=self.queue.backlog(),
             records_count=self._records_count,
             is_draining=self.intake.is_draining,
+            leader=self._leader(),
         )
 
     async def _outbox_loop(self) -> None:
@@ -208,22 +240,13 @@ class Node:
             if self.queue.backlog().count:
                 self.outbox.wake()
 
-    async def _prune_loop(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_EVERY_S)
-            try:
-                pruned = PRUNE_MAX
-                while pruned >= PRUNE_MAX:
-                    pruned = await self.records.prune(PRUNE_MAX)
-            except Unavailable as fault:
-                event(log, logging.WARNING, "records.not_pruned", reason=str(fault))
-
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def stop(self, grace_s: float) -> bool:
         """Drain for `grace_s`, then hand back. True: everything that ran has finished."""
         event(log, logging.INFO, "node.draining", grace_s=grace_s, running=len(self.pool.held))
         self.intake.is_draining = True
+        await self._give_up_leadership()
         all_finished = await self.dispatch.drain(grace_s)
         await self.dispatch.stop()
         await self.outbox.stop(within_s=OUTBOX_GRACE_S)
@@ -262,6 +285,11 @@ class Node:
             "is_claiming": self.dispatch.is_claiming,
         }
 
+    async def _give_up_leadership(self) -> None:
+        """Duties first, so that none of their writes is refused for it."""
+        await self.duties.stop()
+        await self.leadership.stop()
+
     async def _close_stores(self) -> None:
         for task in self._housekeeping:
             task.cancel()
@@ -276,6 +304,8 @@ class Node:
         if hasattr(self, "pool"):
             await self.dispatch.stop()
             await self.pool.stop(0.0)
+        if hasattr(self, "leadership"):
+            await self._give_up_leadership()
         if hasattr(self, "queue"):
             await self._close_stores()
         self._data.close(clean=not hasattr(self, "queue"))

@@ -17,7 +17,7 @@ from .. import __version__
 from ..job import JobState, StoredJob
 from ..metrics import Counters
 from ..queue.store import Backlog, Outcome, OutcomeKind, QueueCount
-from ..wire.messages import Result, ResultKind
+from ..wire.messages import LeaderReply, Result, ResultKind
 from ..worker.pool import WorkerState
 
 UNKNOWN = "unknown"
@@ -37,8 +37,8 @@ class NodeStats:
         self._counters.set("zjp_build_info", 1, (__version__, platform.python_version()))
         self.known_types: Collection[str] = ()
 
-    def add(self, name: str, amount: float = 1) -> None:
-        self._counters.add(name, amount)
+    def add(self, name: str, amount: float = 1, labels: tuple[str, ...] = ()) -> None:
+        self._counters.add(name, amount, labels)
 
     def submitted(self, created: int, repeated: int) -> None:
         self._counters.add("zjp_jobs_submitted_total", created)
@@ -109,6 +109,7 @@ class NodeStats:
         backlog: Backlog,
         records_count: int,
         is_draining: bool,
+        leader: LeaderReply,
     ) -> bytes:
         """The Stats message's body."""
         counters = self._counters
@@ -116,6 +117,8 @@ class NodeStats:
         counters.set("node_uptime_seconds", uptime_s)
         counters.set("worker_active_gauge", sum(1 for worker in workers if worker.busy))
         counters.set("zjp_records_backlog", backlog.count)
+        counters.set("zjp_election_term", leader.epoch)
+        counters.set("zjp_is_leader", leader.is_here and leader.is_in_office)
         counters.replace("zjp_worker_rss_bytes", {(worker.name,): worker.rss_bytes for worker in workers})
         counters.replace("zjp_queue_oldest_seconds", {(count.queue,): count.oldest_s for count in counts})
         depths: dict[tuple[str, ...], float] = {
@@ -130,6 +133,7 @@ class NodeStats:
             "version": __version__,
             "uptime_s": uptime_s,
             "is_draining": is_draining,
+            "leader": {"node": leader.node, "epoch": leader.epoch, "is_here": leader.is_here},
             "records": records_count,
             "backlog": backlog,
             "queues": [msgspec.structs.asdict(count) for count in counts],

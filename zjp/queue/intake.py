@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from ..errors import InvalidJob
 from ..job import JobSpec, StoredJob
 from .browsing import find_specs
+from .firing import FireOperation
 from .journal import Journal
 from .layout import QUEUES_MAX
 from .reader import Reader
 from .sessions import Sessions
 from .state import State
-from .store import FinishedLookup, SubmitKind, Submitted
+from .store import Document, DocumentKind, FinishedLookup, Fired, SubmitKind, Submitted
 from .submitting import IdTaken, Requests, SubmitOperation, check_same, split_repeats
 from .window import Level
 
@@ -81,11 +82,31 @@ class Intake:
     ) -> asyncio.Future[Mapping[bytes, Submitted]]:
         now_ms = self._wall_ms()
         new = [spec for index, spec in enumerate(specs) if index not in known] if known else specs
-        levels = {place: level_for(self._state, *place) for place in {(spec.queue, spec.priority) for spec in new}}
         operation = SubmitOperation(self._state, self._requests, number, now_ms, self._now())
         operation.sessions = tops
-        operation.plan([_stored(spec, now_ms) for spec in new], levels)
+        self._plan(operation, new)
         return self._journal.put(operation)
+
+    def _plan(self, operation: SubmitOperation, specs: Sequence[JobSpec]) -> None:
+        """Raises: InvalidJob."""
+        levels = {place: level_for(self._state, *place) for place in {(spec.queue, spec.priority) for spec in specs}}
+        operation.plan([_stored(spec, operation.now_ms) for spec in specs], levels)
+
+    async def fire(self, lead: tuple[str, int], kind: DocumentKind, document: Document, specs: Sequence[JobSpec]) -> Fired:
+        """`lead`: owner and epoch."""
+        number, _ = self._requests.begin(specs)
+        try:
+            operation = FireOperation(
+                self._state, self._requests, number, self._wall_ms(), self._now(), lead=lead, kind=kind, document=document
+            )
+            self._plan(operation, specs)
+            operation.remember()
+            done = self._journal.put(operation)
+        except BaseException:
+            self._requests.end(number)
+            raise
+        fired: Fired = await done
+        return fired
 
 
 def level_for(state: State, queue: str, priority: int) -> Level:

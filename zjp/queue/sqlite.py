@@ -41,6 +41,7 @@ from .store import (
     DocumentKind,
     Durability,
     FinishedLookup,
+    Fired,
     Lead,
     Life,
     Live,
@@ -49,6 +50,7 @@ from .store import (
     OutboxItem,
     Outcome,
     QueueCount,
+    Reaped,
     Renewal,
     Submitted,
     Tended,
@@ -413,6 +415,17 @@ class SQLiteQueueStore:
 
     async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
         return await self._decide(lambda db: standing.remove_document(db, kind, name, version))
+
+    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
+        if jobs:
+            self._check_room()
+        return await self._intake.fire((owner, epoch), kind, document, jobs)
+
+    async def reap_dead(self, owner: str, epoch: int, life: Life, silent_s: float, limit: int) -> Reaped:
+        return Reaped(False)  # one node has the file; its former lives were taken back when it opened it
+
+    def now_ms(self) -> int:
+        return self._wall_ms()
 
     async def _decide(self, decide: Callable[[Database], T]) -> T:
         value: T = await self._journal.put(standing.Decision(decide))

@@ -36,6 +36,11 @@ def claim_lead(db: Database, owner: str, epoch: int, until_ms: int, *, now_ms: i
     return Lead(row[0], row[1], max(0, row[2] - now_ms) / 1000)
 
 
+def read_lead(db: Database, now_ms: int) -> Lead:
+    epoch, owner, until_ms = db.execute("SELECT epoch, owner, until_ms FROM lead").fetchone() or (0, "", 0)
+    return Lead(epoch, owner, max(0, until_ms - now_ms) / 1000)
+
+
 def set_lead_end(db: Database, owner: str, epoch: int, until_ms: int) -> bool:
     return db.execute("UPDATE lead SET until_ms = ? WHERE owner = ? AND epoch = ?", (until_ms, owner, epoch)).rowcount == 1
 

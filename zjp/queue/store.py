@@ -41,6 +41,7 @@ __all__ = [
     "DocumentKind",
     "Durability",
     "FinishedLookup",
+    "Fired",
     "Lead",
     "Life",
     "Live",
@@ -51,6 +52,7 @@ __all__ = [
     "OutcomeKind",
     "QueueCount",
     "QueueStore",
+    "Reaped",
     "Renewal",
     "SubmitKind",
     "Submitted",
@@ -165,10 +167,16 @@ class Lead(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     left_s: float
 
+    def is_of(self, owner: str, epoch: int) -> bool:
+        """Whether that leader may do its duties: it is installed, and its time is not over."""
+        return self.owner == owner and self.epoch == epoch and self.left_s > 0
+
 
 class DocumentKind(str, Enum):
     USER = "user"
     SCHEDULE = "schedule"
+    CLUSTER = "cluster"
+    """What the leader makes known to all."""
 
 
 class Document(msgspec.Struct, frozen=True, array_like=True):
@@ -177,6 +185,24 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     name: str
     data: bytes
     version: int
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """What came of `fire`. `version`: of the document now; 0: nothing was done. Then `refused_by` is the leadership installed instead of
+    the caller's; None: the document had another version. `others`: jobs that were left out, as they existed or
+    their unique key was held."""
+
+    version: int
+    refused_by: Lead | None = None
+    others: tuple[Submitted, ...] = ()
+
+
+class Reaped(msgspec.Struct, frozen=True):
+    """What came of `reap_dead`. `was_reaped`: the life had a registration, and lost it now. `jobs`: how many went back at once."""
+
+    was_reaped: bool
+    jobs: int = 0
+    refused_by: Lead | None = None
 
 
 FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
@@ -280,4 +306,20 @@ class QueueStore(Protocol):
         """Compare and set: `version` is the one it replaces, 0: it is new. Returns the new version; 0: another is there now, or none."""
 
     async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool: ...
+
+    # ── what only the leader may do: each step asks in the same breath whether (owner, epoch) is installed and its time not over ─────────
+
+    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
+        """The document replaces the one with its version (0: it is new), and the jobs are stored, ready at once: both or neither. A job
+        whose id is live, or whose unique key is held, is left out. A repeat after a lost answer is told that the version is another one.
+
+        Raises: StoreFull, StoreUnavailable, InvalidJob (too many queues)."""
+
+    async def reap_dead(self, owner: str, epoch: int, life: Life, silent_s: float, limit: int) -> Reaped:
+        """End the life of another node that is held dead, if the store has seen no renewal of it for `silent_s` although it could have been
+        reached: its claims are void, up to `limit` of their jobs go back now, the others with `tend`. Should it live, it registers
+        anew at its next renewal, which tells it that it lost everything."""
+
+    def now_ms(self) -> int:
+        """The store's time (Unix ms) as far as known here: what is planned by it, and decided in a step of the store."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .lane import Command, Lane
 
-GROWING = {"submit", "requeue", "append"}
+GROWING = {"submit", "requeue", "append", "fire"}
 """Refused at `maxmemory`, whole."""
 FLAGS = "#!lua flags=allow-oom\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"

@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 
 from ..job import BATCH_MAX, JobFault, JobFilter, JobSpec, JobView, StoredJob
+from ..schedule import SCHEDULES_MAX, Schedule, ScheduleChange
 
 PROTOCOL_VERSION = 1
 
@@ -166,6 +167,43 @@ class Ping(msgspec.Struct, array_like=True, frozen=True, tag=13):
     """Answered by Pong."""
 
 
+class AddSchedule(msgspec.Struct, array_like=True, frozen=True, tag=14):
+    """Answered by Schedules with the one made; also when the very same is there already."""
+
+    schedule: Schedule
+
+
+class ListSchedules(msgspec.Struct, array_like=True, frozen=True, tag=15):
+    """Answered by Schedules: by name, those after `after`; of `name`, if it is given, the one alone."""
+
+    name: str = ""
+    after: str = ""
+
+
+class ChangeSchedule(msgspec.Struct, array_like=True, frozen=True, tag=16):
+    """Answered by Schedules with the one changed."""
+
+    name: str
+    change: ScheduleChange
+
+
+class RemoveSchedule(msgspec.Struct, array_like=True, frozen=True, tag=17):
+    """Answered by Done with 1, or 0 when there is none. Its jobs stay."""
+
+    name: str
+
+
+class RunSchedule(msgspec.Struct, array_like=True, frozen=True, tag=18):
+    """Submit a schedule's job now, under this id; its ticks stay as they are. Answered by SubmitReply."""
+
+    name: str
+    id: bytes
+
+
+class AskLeader(msgspec.Struct, array_like=True, frozen=True, tag=19):
+    """Answered by LeaderReply."""
+
+
 # ── replies: node to producer ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -230,6 +268,27 @@ class Failure(msgspec.Struct, array_like=True, frozen=True, tag=41):
     code: str
     message: str
     retry_after_ms: int = 0
+
+
+class Schedules(msgspec.Struct, array_like=True, frozen=True, tag=42):
+    """`has_more`: ask again for those after the last."""
+
+    schedules: Annotated[list[Schedule], msgspec.Meta(max_length=SCHEDULES_MAX)]
+    has_more: bool = False
+
+
+class LeaderReply(msgspec.Struct, array_like=True, frozen=True, tag=43):
+    """Who leads, as far as the answering node knows; empty: nobody. `role`: its own part in elections. `is_in_office`: the leader is the
+    answering node, and the store has its epoch. `figures`: what the leader last made known, msgpack; empty: nothing yet."""
+
+    node: str
+    epoch: int
+    role: str
+    algorithm: str
+    is_here: bool
+    is_in_office: bool
+    has_quorum: bool
+    figures: bytes = b""
 
 
 # ── node to worker process ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -347,8 +406,11 @@ class Progress(msgspec.Struct, array_like=True, frozen=True, tag=101):
     progress: dict[bytes, bytes]
 
 
-Request = Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
-Reply = SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure
+Request = (
+    Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
+    | AddSchedule | ListSchedules | ChangeSchedule | RemoveSchedule | RunSchedule | AskLeader
+)  # fmt: skip
+Reply = SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure | Schedules | LeaderReply
 ToWorker = Run | Recall | StopJobs | StopWorker | SetLog
 FromWorker = Ready | NotReady | Results | Returned | Progress
 
@@ -375,4 +437,10 @@ LEAST_ROLE: dict[type, Role] = {
     Purge: Role.ADMIN,
     AskStats: Role.WORKER,
     Ping: Role.WORKER,
+    AddSchedule: Role.ADMIN,
+    ListSchedules: Role.WORKER,
+    ChangeSchedule: Role.ADMIN,
+    RemoveSchedule: Role.ADMIN,
+    RunSchedule: Role.ADMIN,
+    AskLeader: Role.WORKER,
 }

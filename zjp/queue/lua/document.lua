@@ -1,15 +1,11 @@
--- use: clock
+-- use: clock document
 -- Compare and set of something small. ARGV: kind, name, version it replaces (0: it is new), 'put' or 'remove', data
 -- Reply: the new version (a removal: 1); 0: another version is there, or none
-local key = P .. 'doc:' .. ARGV[1]
-local version = tonumber(ARGV[3])
-local known = call('HGET', key, ARGV[2])
-local installed = known and tonumber(string.match(known, '^(%d+):')) or 0
-if installed ~= version or (ARGV[4] == 'remove' and not known) then
+local kind, name, version = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if document_version(kind, name) ~= version or (ARGV[4] == 'remove' and version == 0) then
     return 0
 end
 if ARGV[4] == 'remove' then
-    return call('HDEL', key, ARGV[2])
+    return call('HDEL', P .. 'doc:' .. kind, name)
 end
-call('HSET', key, ARGV[2], string.format('%.0f', version + 1) .. ':' .. ARGV[5])
-return version + 1
+return set_document(kind, name, version + 1, ARGV[5])

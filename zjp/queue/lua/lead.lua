@@ -1,10 +1,9 @@
--- use: clock
+-- use: clock lead
 -- The leadership: epoch, owner, end by the store's clock. ARGV: 'claim' | 'renew' | 'release', owner, epoch, ms, is elected
 -- Reply: {1 done or 0, epoch, owner, ms left}
 local now = clock()
 local owner, epoch = ARGV[2], tonumber(ARGV[3])
-local held = call('HMGET', P .. 'lead', 'epoch', 'owner', 'until')
-local installed = {epoch = tonumber(held[1] or 0), owner = held[2] or '', till = tonumber(held[3] or 0)}
+local installed = installed_lead()
 local done = 0
 if ARGV[1] == 'claim' then
     local has_ended = installed.till <= now or installed.owner == owner or ARGV[5] == '1'

@@ -55,5 +55,6 @@ end
 local registration = call('HINCRBY', P .. 'n', 'l', 1)
 call('HSET', P .. 'lives', life, registration)
 call('ZADD', P .. 'nodes', string.format('%.0f', now + tonumber(ARGV[3])), life)
+call('HSET', P .. 'seen', life, now)
 local held = call('HMGET', P .. 'n', 'v', 'o', 'b')
 return {boot, tostring(registration), lost, suspects, tonumber(held[2] or 0), tonumber(held[3] or 0), tonumber(held[1] or 1), now}

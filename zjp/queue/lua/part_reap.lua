@@ -1,6 +1,8 @@
 -- Claims of lives that are over. Lapsing renames the claim, so that from then on every outcome under it is refused; its jobs go back in
 -- bounded steps that any node may take.
 local PASS_MS = 3000
+-- Between two passes of all nodes together there is less, unless the store was away. Silence before the end of such a gap proves nothing.
+local GAP_MS = 1500
 
 local function lapse(life)
     for _, fence in ipairs(call('HKEYS', P .. 'open:' .. life)) do
@@ -13,6 +15,7 @@ local function lapse(life)
     call('ZREM', P .. 'nodes', life)
     call('HDEL', P .. 'lives', life)
     call('HDEL', P .. 'calls', life)
+    call('HDEL', P .. 'seen', life)
 end
 
 -- One lost attempt as the node that claims the job next adds it: length (2), suspicion (1), msgpack array of Attempt's fields.
@@ -76,6 +79,9 @@ end
 local function reap(now, limit, lease_ms, may_reap, ended)
     local last = tonumber(call('HGET', P .. 'n', 'p') or now)
     call('HSET', P .. 'n', 'p', now)
+    if now - last > GAP_MS or now < last then
+        call('HSET', P .. 'n', 'g', now)
+    end
     if now - last > math.min(PASS_MS, lease_ms / 2) or now < last then
         for _, life in ipairs(call('ZRANGE', P .. 'nodes', 0, -1)) do
             call('ZADD', P .. 'nodes', now + lease_ms, life)

@@ -20,6 +20,7 @@ if not registration then
     call('HSET', P .. 'lives', life, registration)
 end
 call('ZADD', P .. 'nodes', string.format('%.0f', now + tonumber(ARGV[5])), life)
+call('HSET', P .. 'seen', life, now)
 
 local fences = {}
 if #ARGV > 6 or call('EXISTS', P .. 'cancelling') == 1 then

@@ -1,4 +1,4 @@
--- use: clock level wake
+-- use: clock level wake single
 -- Store one request, or nothing of it. Checks everything before its first write, which is the one that `maxmemory` refuses.
 -- ARGV: 'queue known' flag, queues max, the sender's life when it is idle, else '', outbox count max, bytes max, window ms, default key ttl ms,
 --       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
@@ -52,13 +52,11 @@ end
 -- Keys that callers made are judged here, before anything is written; answers of those that are not stored.
 local answers, stored, seen, unique = {}, {}, {}, {}
 for _ = 1, tonumber(take()) do
-    local single = {id = take(), spec = take(), level = take(), header = take(), delay = tonumber(take()), run_at = tonumber(take()),
-        unique = take(), keys = {}}
+    local single = read_single(take)
     names[string.sub(single.level, 2)] = true
     local answer
-    for number = 1, tonumber(take()) do
-        local key, content = take(), take()
-        single.keys[number] = {key, content}
+    for _, pair in ipairs(single.keys) do
+        local key, content = pair[1], pair[2]
         local known = seen[key] or call('GET', P .. 'ik:' .. key)
         if known and not answer then
             if string.sub(known, 17) ~= content then
@@ -88,22 +86,14 @@ for _ = 1, tonumber(take()) do
     end
 end
 if ARGV[1] ~= '1' then
-    local count = call('SCARD', P .. 'queues')
-    for name in pairs(names) do
-        if call('SISMEMBER', P .. 'queues', name) == 0 then
-            count = count + 1
-            if count > tonumber(ARGV[2]) then
-                return {'queues', name}
-            end
-        end
+    local excess = excess_queue(names, tonumber(ARGV[2]))
+    if excess then
+        return {'queues', excess}
     end
-    for name in pairs(names) do
-        call('SADD', P .. 'queues', name)
-    end
+    learn_queues(names)
 end
 
 -- From here on it only writes.
-local created = u64(now)
 local ready = {}
 at = groups_at
 for _ = 1, tonumber(take()) do
@@ -120,27 +110,7 @@ for _ = 1, tonumber(take()) do
 end
 local delayed = false
 for _, single in ipairs(stored) do
-    local queue = string.sub(single.level, 2)
-    local due = single.delay > 0 and now + single.delay or single.run_at
-    local is_later = due > now
-    local value = 'l\0\0\0\1' .. single.header .. '\153' .. single.spec .. created .. (is_later and u64(due) or '\0') .. '\1\0\0\0\144\196\0'
-    call('HSET', P .. 'j', single.id, value)
-    if is_later then
-        call('ZADD', P .. 'd', due, single.id)
-        call('HINCRBY', P .. 'n', 's:' .. queue, 1)
-        delayed = true
-        ready[queue] = ready[queue] or 1 -- who is idle must learn of the new due time
-    else
-        call('RPUSH', P .. 'q:' .. single.level, single.id)
-        ready_up(single.level, 1, now)
-        ready[queue] = (ready[queue] or 0) + 1
-    end
-    if single.unique ~= '' then
-        call('HSET', P .. 'uq', single.unique, single.id)
-    end
-    for _, pair in ipairs(single.keys) do
-        call('SET', P .. 'ik:' .. pair[1], single.id .. pair[2], 'PX', ARGV[7])
-    end
+    delayed = store_single(single, now, ready, ARGV[7]) or delayed
 end
 for _, session in ipairs(sessions) do
     -- Kept until its ids look old by the store's clock, too: what is forgotten is then suspected by its age.

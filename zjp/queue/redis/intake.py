@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import InvalidJob, JobConflict, StoreFull, StoreUnavailable
-from ...job import JobSpec, format_id, same_content
+from ...job import JobSpec, Options, format_id, same_content
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
@@ -25,6 +25,7 @@ CALLER_WINDOW_MS = 24 * 3600 * 1000
 TRIES_MAX = 20
 GATHERED_MAX = 1_000
 GATHERED_BYTES_MAX = 4 << 20
+_NO_OPTIONS = Options()
 CALLERS = b"caller"
 """The session of ids that callers made; a producer's is 6 bytes of its ids with the bits of the UUID layout, never these."""
 
@@ -173,9 +174,7 @@ class Intake:
             self._note(reply[1], reply[2], False)
             raise full(reply[1], reply[2], self._limits)
         if kind == b"queues":
-            raise InvalidJob(
-                f"queue {reply[1].decode()!r} is one more than the limit of {QUEUES_MAX}; what comes from data belongs into the payload"
-            )
+            raise excess_queue(reply[1])
         raise _key_conflict(reply[1], reply[2])
 
     def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec]) -> None:
@@ -201,7 +200,7 @@ class Intake:
             arguments += flat
         arguments.append(len(singles))
         for spec in singles:
-            arguments += _single(spec)
+            arguments += single_arguments(spec)
 
     def _header(self, place: tuple[str, int]) -> tuple[bytes, bytes]:
         found = self._headers.get(place)
@@ -258,6 +257,10 @@ def full(count: int, data_bytes: int, limits: tuple[int, int]) -> StoreFull:
     )
 
 
+def excess_queue(name: bytes) -> InvalidJob:
+    return InvalidJob(f"queue {name.decode()!r} is one more than the limit of {QUEUES_MAX}; what comes from data belongs into the payload")
+
+
 def _refuse(one: Waiting, fault: Exception) -> None:
     if not one.answer.done():
         copy = type(fault)(*fault.args)  # each its own: a raised exception carries its traceback
@@ -277,9 +280,8 @@ def _is_single(spec: JobSpec) -> bool:
     )
 
 
-def _single(spec: JobSpec) -> list[Any]:
-    options = spec.options
-    assert options is not None
+def single_arguments(spec: JobSpec) -> list[Any]:
+    options = spec.options or _NO_OPTIONS
     keys: list[bytes] = []
     if options.idempotency_key:
         keys.append(b"key:" + options.idempotency_key.encode())

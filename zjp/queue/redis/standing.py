@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..store import Document, DocumentKind, Lead
-from .looking import Ask
 
 
 class Standing:
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    """What RedisQueueStore is of this; it needs nothing but a way to ask."""
 
-    async def claim_lead(self, owner: str, epoch: int, for_s: float, is_elected: bool) -> Lead:
+    async def _ask(self, name: str, arguments: list[Any], lane: str = "other") -> Any:
+        raise NotImplementedError
+
+    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
         _, installed, holder, left_ms = await self._lead(b"claim", owner, epoch, for_s, is_elected)
         return Lead(installed, holder.decode(), left_ms / 1000)
 

@@ -29,7 +29,7 @@ from ..store import (
     DocumentKind,
     Durability,
     FinishedLookup,
-    Lead,
+    Fired,
     Life,
     Live,
     LivePage,
@@ -37,6 +37,7 @@ from ..store import (
     OutboxItem,
     Outcome,
     QueueCount,
+    Reaped,
     Renewal,
     Submitted,
     Tended,
@@ -57,6 +58,7 @@ from .layout import (
     read_record,
     unique_key,
 )
+from .leading import Leading
 from .looking import Looker
 from .purging import Purges
 from .server import examine
@@ -75,7 +77,7 @@ CANCEL_KINDS = {b"w": CancelKind.CANCELLED, b"c": CancelKind.CANCELLING, b"f": C
 LANES = ("submit", "claim", "finish", "outbox", "renew", "other")
 
 
-class RedisQueueStore:
+class RedisQueueStore(Standing):
     is_shared: bool = True
 
     def __init__(
@@ -142,7 +144,7 @@ class RedisQueueStore:
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
-        self._standing = Standing(self._ask)
+        self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects)
@@ -409,25 +411,19 @@ class RedisQueueStore:
         if ids:
             await self._ask("watch", [self._life, *ids])
 
-    # ── beside the jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── duties of the leader ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
-        return await self._standing.claim_lead(owner, epoch, for_s, is_elected)
+    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
+        return await self._leading.fire(owner, epoch, kind, document, jobs)
 
-    async def renew_lead(self, owner: str, epoch: int, for_s: float) -> bool:
-        return await self._standing.renew_lead(owner, epoch, for_s)
+    async def reap_dead(self, owner: str, epoch: int, life: Life, silent_s: float, limit: int) -> Reaped:
+        if await self._may_reap() != b"1":
+            return Reaped(False)
+        name = f"{life.node}:{life.boot}".encode()
+        return await self._leading.reap_dead(owner, epoch, name, int(silent_s * 1000), self._lease_ms, limit)
 
-    async def release_lead(self, owner: str, epoch: int) -> bool:
-        return await self._standing.release_lead(owner, epoch)
-
-    async def documents(self, kind: DocumentKind) -> Sequence[Document]:
-        return await self._standing.documents(kind)
-
-    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
-        return await self._standing.put_document(kind, name, data, version)
-
-    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
-        return await self._standing.remove_document(kind, name, version)
+    def now_ms(self) -> int:
+        return self._server_ms()
 
     # ── outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,127 @@
+"""What a valid schedule is, and the identity of its ticks and jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zjp.errors import InvalidJob, PayloadTooLarge
+from zjp.job import Limits, Options, format_id
+from zjp.schedule import (
+    CatchUp,
+    Schedule,
+    ScheduleChange,
+    changed,
+    check_schedule,
+    is_same_plan,
+    job_of,
+    tick_id,
+    tick_of,
+)
+from zjp.ticks import altered, begun, upcoming
+
+pytestmark = pytest.mark.covers("cluster:schedules")
+
+NOW_MS = 1_780_000_000_000
+NIGHTLY = Schedule("nightly", "backup", cron="30 2 * * *", zone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": ""}, "name has 0 characters, it must have 1 to 48"),
+        ({"name": "a b"}, "name 'a b' holds spaces"),
+        ({"type": ""}, "type has 0 characters"),
+        ({"queue": "q" * 65}, "queue has 65 characters"),
+        ({"priority": 11}, "priority is 11"),
+        ({"payload": b"\xc0"}, "payload is not a msgpack map"),
+        ({"every_ms": 1000}, "both are set; give one of them"),
+        ({"cron": ""}, "none of them is; give one of them"),
+        ({"cron": "", "every_ms": 999}, "every is 999 ms, it must be 1000"),
+        ({"cron": "", "every_ms": -1}, "every is -1 ms"),
+        ({"cron": "1 2 3"}, r"cron '1 2 3' is not understood \(Wrong number of fields\); give minute hour day month weekday"),
+        ({"cron": "61 * * * *"}, r"not understood \(Bad minute\)"),
+        ({"cron": "0 0 29 2 MON#5", "zone": "UTC"}, None),
+        ({"cron": "0 0 31 2,4 *"}, "not understood"),
+        ({"cron": "* " * 200}, "cron has 400 characters, the limit is 256"),
+        ({"zone": "Mars/Olympus"}, "zone 'Mars/Olympus' is no time zone; give an IANA name such as Europe/Berlin"),
+        ({"zone": "../../etc/passwd"}, "is no time zone"),
+        ({"zone": ""}, "is no time zone"),
+        ({"options": Options(delay_ms=5)}, "delay is for one job; a schedule makes many"),
+        ({"options": Options(idempotency_key="x")}, "idempotency_key is for one job"),
+        ({"options": Options(tags=("t",) * 16)}, "there are 16 tags, the limit for a schedule is 15"),
+    ],
+)
+def test_wrong_schedule_is_refused_with_what_is_accepted(fields: dict[str, Any], told: str | None) -> None:
+    asked = msgspec.structs.replace(NIGHTLY, **fields)
+    if told is None:
+        assert begun(asked, NOW_MS, Limits()).next_ms
+        return
+    with pytest.raises(InvalidJob, match=told):
+        begun(asked, NOW_MS, Limits())
+
+
+def test_payload_of_a_schedule_is_bounded() -> None:
+    with pytest.raises(PayloadTooLarge, match="the limit is 65536"):
+        check_schedule(msgspec.structs.replace(NIGHTLY, payload=b"\x80" + bytes(65536)), Limits())
+
+
+@given(st.integers(0, 1 << 42), st.lists(st.integers(1, 1 << 31), unique=True, min_size=2, max_size=50))
+def test_each_tick_has_an_id_of_its_own_in_the_shape_of_all_ids(created_ms: int, seconds: list[int]) -> None:
+    schedule = msgspec.structs.replace(NIGHTLY, created_ms=created_ms)
+    ids = [tick_id(schedule, second * 1000 + created_ms % 1000) for second in seconds]
+    assert len(set(ids)) == len(ids)
+    assert [tick_of(job_id) // 1000 for job_id in ids] == seconds
+    assert all(format_id(job_id)[14] == "7" and format_id(job_id)[19] in "89ab" for job_id in ids)
+
+
+def test_same_tick_has_the_same_id_and_another_schedule_has_another() -> None:
+    made = begun(NIGHTLY, NOW_MS, Limits())
+    assert tick_id(made, NOW_MS) == tick_id(altered(made, ScheduleChange(priority=9), NOW_MS, Limits()), NOW_MS)
+    assert tick_id(made, NOW_MS) != tick_id(msgspec.structs.replace(made, name="weekly"), NOW_MS)
+    assert tick_id(made, NOW_MS) != tick_id(msgspec.structs.replace(made, created_ms=NOW_MS + 1), NOW_MS)
+
+
+def test_job_of_a_schedule_carries_its_name_as_a_tag() -> None:
+    schedule = msgspec.structs.replace(NIGHTLY, options=Options(tags=("night",), max_retries=2), queue="slow", priority=2)
+    spec = job_of(schedule, b"i" * 16)
+    assert (spec.type, spec.queue, spec.priority) == ("backup", "slow", 2)
+    assert spec.options == Options(tags=("night", "schedule:nightly"), max_retries=2)
+
+
+def test_interval_takes_the_place_of_a_cron_expression_and_the_other_way_round() -> None:
+    hourly = changed(NIGHTLY, ScheduleChange(every_ms=3_600_000))
+    assert (hourly.cron, hourly.every_ms) == ("", 3_600_000)
+    again = changed(hourly, ScheduleChange(cron="@daily"))
+    assert (again.cron, again.every_ms) == ("@daily", 0)
+
+
+def test_new_timing_counts_from_the_change_and_the_rest_leaves_the_ticks_alone() -> None:
+    made = begun(msgspec.structs.replace(NIGHTLY, cron="", every_ms=60_000), NOW_MS, Limits())
+    assert upcoming(made, 2) == [NOW_MS + 60_000, NOW_MS + 120_000]
+    assert altered(made, ScheduleChange(queue="slow"), NOW_MS + 90_000, Limits()).next_ms == NOW_MS + 60_000
+    assert altered(made, ScheduleChange(every_ms=10_000), NOW_MS + 90_000, Limits()).next_ms == NOW_MS + 100_000
+
+
+def test_change_never_brings_a_fired_tick_back_though_the_clock_was_set_back() -> None:
+    made = begun(msgspec.structs.replace(NIGHTLY, cron="* * * * *"), NOW_MS, Limits())
+    fired = msgspec.structs.replace(made, last_ms=made.next_ms, next_ms=made.next_ms + 60_000)
+    for change in (ScheduleChange(cron="*/2 * * * *"), ScheduleChange(every_ms=1000)):
+        assert altered(fired, change, NOW_MS - 10_000_000, Limits()).next_ms > fired.last_ms
+
+
+def test_what_was_missed_while_paused_is_not_caught_up() -> None:
+    made = begun(msgspec.structs.replace(NIGHTLY, cron="", every_ms=60_000, catch_up=CatchUp.ALL), NOW_MS, Limits())
+    paused = altered(made, ScheduleChange(is_paused=True), NOW_MS, Limits())
+    resumed = altered(paused, ScheduleChange(is_paused=False), NOW_MS + 3_630_000, Limits())
+    assert resumed.next_ms == NOW_MS + 3_660_000
+
+
+def test_same_plan_is_told_apart_from_another_whatever_the_nodes_noted() -> None:
+    made = begun(NIGHTLY, NOW_MS, Limits())
+    assert is_same_plan(made, NIGHTLY)
+    assert not is_same_plan(made, msgspec.structs.replace(NIGHTLY, priority=6))
