@@ -32,6 +32,7 @@ VERBS = {
     "queues": "queues",
     "stats": "stats",
     "config": "config",
+    "keys": "keys",
     "doctor": "doctor",
     "bench": "bench",
     "demo": "demo",
