@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.running import DidNotStart, RunningNode, run_zjp
+from zjp import Client
 from zjp.errors import NodeUnreachable, NotAllowed, ZjpError
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:curve")]
@@ -58,14 +59,18 @@ def test_revoking_cuts_a_live_client_off_at_the_next_signal(node: RunningNode, t
         client.ping()  # the node has not been told
         os.kill(node.pid, signal.SIGHUP)
         with node.client(timeout=1) as other, pytest.raises(NodeUnreachable, match="the key was refused"):
-            while True:  # until the signal was seen
-                other.ping()
+            ping_for_ever(other)  # until the signal was seen
         client._timeout_s = 1.0
         with pytest.raises((ZjpError, TimeoutError)):
             client.ping()
     zjp(tmp_path, "authorize", "web.pub", "--role", "producer")
     os.kill(node.pid, signal.SIGHUP)
     with node.client(timeout=20) as client:
+        client.ping()
+
+
+def ping_for_ever(client: Client) -> None:
+    while True:
         client.ping()
 
 

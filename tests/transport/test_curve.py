@@ -207,7 +207,7 @@ async def test_self_test_finds_an_open_door(how: str) -> None:
         socket.setsockopt(ZAP_ENFORCE_DOMAIN, 1)
     socket.bind("tcp://127.0.0.1:*")
     try:
-        with pytest.raises(DoorIsOpen, match="let somebody in with .*; the door stays shut") as told:
+        with pytest.raises(DoorIsOpen, match=r"let somebody in with .*; the door stays shut") as told:
             await self_test(socket.getsockopt_string(zmq.LAST_ENDPOINT), own)
         assert told.value.exit_code == 78
     finally:

@@ -26,6 +26,10 @@ from .pump import Pump, set_limits, set_tcp_limits
 from .zap import Guard
 
 
+SOCKETS_MAX = 4096
+"""In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Where an answer goes, and whose it is. `holder` None: a connection without keys."""
@@ -46,6 +50,7 @@ class Door:
         self.on_peer: OnFrames | None = None
         self.guard = guard
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self._on_full = on_full
         self._lane: Lane[tuple[Caller, list[bytes]]] = Lane(lambda one: on_frames(*one))
         self._pump: Pump | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import zmq
 
 KEY_REFUSED = "the key was refused"
-HANDSHAKE_FAILED = "the handshake failed"
+HANDSHAKE_FAILED = "the handshake failed, as it does when the node has another key, or when only one of the two uses CURVE"
 """Also what a CURVE server does with a client that expects another server key: it says nothing and closes."""
 
 _UP = zmq.EVENT_HANDSHAKE_SUCCEEDED

@@ -77,11 +77,6 @@ def decode_envelope(frames: Sequence[bytes], cluster: str) -> Envelope:
     if len(frames[1]) > MESSAGE_BYTES_MAX:
         raise WireError(f"body is {len(frames[1])} bytes, the limit is {MESSAGE_BYTES_MAX}; send smaller batches")
     envelope = _decode(_envelope_decoder, frames[0], "envelope")
-    _check_origin(envelope, cluster)
-    return envelope
-
-
-def _check_origin(envelope: Envelope | PeerEnvelope, cluster: str) -> None:
     if envelope.version != PROTOCOL_VERSION:
         raise WireError(
             f"protocol version is {envelope.version}, this side speaks {PROTOCOL_VERSION}; upgrade the older side"
@@ -90,19 +85,18 @@ def _check_origin(envelope: Envelope | PeerEnvelope, cluster: str) -> None:
         raise WireError(
             f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this side belongs to {cluster!r}; set CLUSTER_NAME alike"
         )
+    return envelope
 
 
-def decode_peer_envelope(frames: Sequence[bytes], cluster: str) -> PeerEnvelope:
-    """Check shape, size, version and cluster of `frames`: [MESH, envelope, body]."""
+def decode_peer_envelope(frames: Sequence[bytes]) -> PeerEnvelope:
+    """Check shape and size of `frames`: [MESH, envelope, body]. Version, cluster and sender are the mesh's to check and to count."""
     if len(frames) != 3 or frames[0] != MESH:
         raise WireError(f"message between nodes has {len(frames)} frames, it must have 3: {MESH!r}, envelope and body")
     if len(frames[1]) > ENVELOPE_BYTES_MAX:
         raise WireError(f"envelope is {len(frames[1])} bytes, the limit is {ENVELOPE_BYTES_MAX}")
     if len(frames[2]) > PEER_BYTES_MAX:
         raise WireError(f"body is {len(frames[2])} bytes, the limit between nodes is {PEER_BYTES_MAX}")
-    envelope = _decode(_peer_envelope_decoder, frames[1], "envelope")
-    _check_origin(envelope, cluster)
-    return envelope
+    return _decode(_peer_envelope_decoder, frames[1], "envelope")
 
 
 def decode_peer(body: bytes) -> MeshMessage:
