@@ -209,8 +209,6 @@ class Mesh:
         else:
             self._answer(caller, envelope.sender, self._welcome())
             self._dial(hello.address, envelope.sender, is_known=True)
-            if met is not Met.AGAIN:
-                self._tell_others(self._roster.peers[envelope.sender])
 
     def _on_members(self, members: Sequence[Member]) -> None:
         for member in members:
@@ -283,6 +281,7 @@ class Mesh:
         self._line_of[line.node] = line
         self._set_up(line.node, True)
         self._on_members(welcome.members)
+        self._make_known(line.node)
 
     def _on_own_name(self, line: Line, welcome: Welcome) -> None:
         if welcome.home == self._me.home:
@@ -354,7 +353,7 @@ class Mesh:
             self._lines[address].node = self._lines[address].node or node
             self._lines[address].open()
             return
-        if not (is_seed or is_known) and sum(not one.is_welcomed for one in self._lines.values()) >= LEARNED_MAX:
+        if not is_seed and not self._has_room(is_known):
             return
         for old in [one for one in self._lines.values() if node and one.node == node and not one.is_seed]:
             self._forget_line(old)  # it has another address now
@@ -369,6 +368,11 @@ class Mesh:
             keys=self._keys_of,
         )
         line.open()
+
+    def _has_room(self, is_known: bool) -> bool:
+        if len(self._lines) >= MEMBERS_MAX + len(self._seeds):
+            return False
+        return is_known or sum(not one.is_welcomed for one in self._lines.values()) < LEARNED_MAX
 
     def _keys_of(self, node: str) -> Sequence[bytes]:
         guard = self._door.guard
@@ -407,11 +411,12 @@ class Mesh:
             self._line_of[node].send(self._frames(node, Members(self._roster.members())))
         self._plan_round()
 
-    def _tell_others(self, peer: Peer) -> None:
+    def _make_known(self, new: str) -> None:
+        """To all others, and all others to it: what our Welcome said may be from before they were met."""
+        peer = self._roster.peers[new]
         news = Members([Member(peer.node, peer.boot, peer.address)])
         for node, line in self._line_of.items():
-            if node != peer.node:
-                line.send(self._frames(node, news))
+            line.send(self._frames(node, Members(self._roster.members()) if node == new else news))
 
     def _welcome(self) -> Welcome:
         me = self._me
