@@ -48,6 +48,8 @@ class RunningNode:
         self.data_dir = folder / "data"
         self.log_path = folder / "node.log"
         self.address = ""
+        self.client_options: dict[str, Any] = {}
+        """Of every client that is made here; keys, for a node with CURVE."""
         self._flags: dict[str, object] = {"data_dir": self.data_dir, "zmq_bind": ANY_PORT, "log_format": "json", **settings}
         if app is not None:
             self._flags["app"] = app
@@ -125,7 +127,7 @@ class RunningNode:
 
     @contextlib.contextmanager
     def client(self, **options: Any) -> Iterator[Client]:
-        with Client(self.address, **options) as client:
+        with Client(self.address, **self.client_options, **options) as client:
             yield client
 
     def stats(self) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class RunningNode:
         while not self.events("node.started"):
             pause.until_something_may_have_happened(deadline, self._present_log)
         self.address = str(self.events("node.started")[-1]["address"])
-        with Client(self.address, timeout=PING_LIMIT_S) as client:
+        with self.client(timeout=PING_LIMIT_S) as client:
             while not self._answers(client):
                 pause.until_something_may_have_happened(deadline, self._present_log)
 

@@ -34,6 +34,7 @@ VERBS = {
     "cluster": "cluster",
     "stats": "stats",
     "config": "config",
+    "keys": "keys",
     "doctor": "doctor",
     "bench": "bench",
     "demo": "demo",

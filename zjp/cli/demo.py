@@ -72,7 +72,7 @@ def command(ctx: click.Context, asked: Caller, folder: Path | None, no_kill: boo
 def _run(scratch: Path, paths: Sequence[bytes], *, with_kill: bool) -> Report:
     from ..client.blocking import Client
 
-    with running_node(scratch, APP) as address, Client(address, cluster=CLUSTER) as client:
+    with running_node(scratch, APP) as address, Client(address, cluster=CLUSTER, key_file="") as client:
         began, killed = time.monotonic(), None
         producer = Producer(client, paths)
         producer.submit(math.ceil(len(paths) * FIRST_SHARE))

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..wire.messages import Pong
 from . import checks, show
 from .checks import NOTE, OK, WRONG, Finding
-from .options import Caller, caller, reading, talking
+from .options import Caller, caller, client_of, reading, talking
 
 PING_LIMIT_S = 1.0
 COLOURS = {OK: "green", NOTE: "yellow", WRONG: "red"}
@@ -56,10 +56,7 @@ def _findings(asked: Caller) -> Iterator[Finding]:
 
 
 def _ping(asked: Caller, settings: Settings) -> Pong:
-    from ..client.blocking import Client
-
-    cluster = asked.cluster or settings.cluster_name
-    with Client(*(asked.address or settings.client_address), cluster=cluster, timeout=PING_LIMIT_S) as client:
+    with client_of(settings, asked.address or settings.client_address, asked.cluster, timeout_s=PING_LIMIT_S) as client:
         return client.ping()
 
 

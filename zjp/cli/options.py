@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..config import TABLE, Loaded, load
+from ..config import TABLE, Loaded, Settings, load
 from ..units import parse_duration_s
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ class Caller:
 
     def client(self, timeout_s: float | None = None) -> Client:
         """To be closed by the caller (`with`). Raises: ConfigError; nothing is dialled yet."""
-        from ..client.blocking import Client
-
-        cluster = self.cluster or self.loaded.settings.cluster_name
-        return Client(*self.addresses, cluster=cluster, timeout=timeout_s or self.timeout_s or REQUEST_LIMIT_S)
+        return client_of(
+            self.loaded.settings, self.addresses, self.cluster, timeout_s=timeout_s or self.timeout_s or REQUEST_LIMIT_S
+        )
 
     def confirm(self, question: str) -> bool:
         """True with `--yes`, or when a person at the terminal agrees. Raises: click.UsageError when there is nobody to ask."""
@@ -64,6 +63,16 @@ class Caller:
         if not sys.stdin.isatty():
             raise click.UsageError("this cannot be undone: add --yes to do it without being asked")
         return click.confirm(question, err=True)
+
+
+def client_of(settings: Settings, addresses: tuple[str, ...], cluster: str | None, *, timeout_s: float) -> Client:
+    """Raises: ConfigError."""
+    from ..client.blocking import Client
+
+    return Client(
+        *addresses, cluster=cluster or settings.cluster_name, timeout=timeout_s, key_file=settings.client_key_file or "",
+        server_key=settings.client_server_key,
+    )  # fmt: skip
 
 
 def view_of(job: JobFacts) -> JobView:

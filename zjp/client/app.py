@@ -8,7 +8,8 @@
     send_email.submit(recipient="a@example.com", subject="hi")
 
 A node loads the same object (`--app module:app`) and reads `app.tasks`. Clients are made when the first job is submitted: one per process,
-and one per event loop; what they are connected to comes from `address`, else from the settings CLIENT_ADDRESS and CLUSTER_NAME.
+and one per event loop; what they are connected to comes from `address`, else from the settings CLIENT_ADDRESS and CLUSTER_NAME, with
+the keys that CLIENT_KEY_FILE and CLIENT_SERVER_KEY name.
 """
 
 from __future__ import annotations

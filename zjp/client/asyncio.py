@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Unpack, overload
 
@@ -21,7 +22,7 @@ from ..wire import messages as m
 from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
-from .defaults import addresses_and_cluster
+from .defaults import target
 from .facts import JobFacts
 from .loop import LoopExchange
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
@@ -101,10 +102,12 @@ class AsyncClient:
         *addresses: str,
         cluster: str | None = None,
         timeout: Duration = deeds.TIMEOUT_S,
+        key_file: str | Path | None = None,
+        server_key: str | None = None,
         _door: AsyncDoor | None = None,
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
-        self._door: AsyncDoor = _door or LoopExchange(*addresses_and_cluster(addresses, cluster))
+        self._door: AsyncDoor = _door or LoopExchange(*target(addresses, cluster, key_file, server_key))
 
     async def __aenter__(self) -> AsyncClient:
         return self

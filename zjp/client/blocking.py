@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Unpack, overload
 
@@ -21,7 +22,7 @@ from ..wire import messages as m
 from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
-from .defaults import addresses_and_cluster
+from .defaults import target
 from .exchange import Exchange
 from .facts import JobFacts
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
@@ -101,18 +102,20 @@ class Job(JobFacts):
 
 class Client:
     """`addresses`: ZeroMQ addresses of nodes, tried in this order; also as one text with commas. What is not given comes from the
-    settings CLIENT_ADDRESS and CLUSTER_NAME. `timeout`: how long a call may take, with all its repeats; 10m at most
-    (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
+    settings CLIENT_ADDRESS, CLUSTER_NAME, CLIENT_KEY_FILE and CLIENT_SERVER_KEY (an empty `key_file`: no keys).
+    `timeout`: how long a call may take, with all its repeats; 10m at most (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
 
     def __init__(
         self,
         *addresses: str,
         cluster: str | None = None,
         timeout: Duration = deeds.TIMEOUT_S,
+        key_file: str | Path | None = None,
+        server_key: str | None = None,
         _door: Door | None = None,
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
-        self._door: Door = _door or Exchange(*addresses_and_cluster(addresses, cluster))
+        self._door: Door = _door or Exchange(*target(addresses, cluster, key_file, server_key))
 
     def __enter__(self) -> Client:
         return self

@@ -29,6 +29,7 @@ from ..errors import ZjpError
 from ..job import JobSpec
 from ..wire.messages import Request
 from .calls import Outcome
+from .keys import Keyring
 from .links import Wire
 from .session import Session
 
@@ -52,8 +53,8 @@ def new_session_number() -> int:
 class Exchange:
     """`addresses` in fail-over order. Any number of threads may call."""
 
-    def __init__(self, addresses: Sequence[str], cluster: str) -> None:
-        self._addresses, self._cluster = list(addresses), cluster
+    def __init__(self, addresses: Sequence[str], cluster: str, keyring: Keyring | None = None) -> None:
+        self._addresses, self._cluster, self._keyring = list(addresses), cluster, keyring
         self._start()
         _open_exchanges.add(self)
 
@@ -237,7 +238,7 @@ class Exchange:
         wanted = self.session.wanted(time.monotonic())
         new = [address for address in wanted if address not in self._wires]
         for address in new:
-            self._wires[address] = Wire(address)
+            self._wires[address] = Wire(address, self._keyring)
             self._poll = None
             self._ring()
             self._read_events(self._wires[address])  # a descriptor tells of news only once everything old was read

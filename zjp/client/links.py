@@ -8,27 +8,18 @@ see to that.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 
 import zmq
 
 from ..errors import ConfigError
 from ..transport.pump import set_limits, set_tcp_limits
+from ..transport.watch import WATCHED, read_event
+from .keys import Keyring
 
 LINGER_MS = 500
 ADDRESSES_MAX = 32
 
-_UP = zmq.EVENT_HANDSHAKE_SUCCEEDED
-_DOWN = {
-    int(zmq.EVENT_DISCONNECTED): "the connection broke",
-    int(zmq.EVENT_CLOSED): "nothing listens there",
-    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "the handshake failed",
-    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "no zjp node listens there",
-    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "the key was refused",
-}
-_WATCHED = _UP | sum(_DOWN)
-_EVENT = struct.Struct("=Hi")
 _POLLIN = int(zmq.POLLIN)
 
 
@@ -52,14 +43,17 @@ def split_addresses(addresses: Sequence[str]) -> list[str]:
 class Wire:
     """One address: `dealer` carries messages, `monitor` tells of the connection."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keyring: Keyring | None = None) -> None:
         self.address = address
+        self._keyring = keyring
         self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         set_limits(self.dealer, linger_ms=LINGER_MS)
         set_tcp_limits(self.dealer)
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)
         self.dealer.setsockopt(zmq.RECONNECT_IVL, -1)
-        self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(_WATCHED)
+        if keyring is not None:
+            keyring.protect(self.dealer, address)
+        self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(WATCHED)
         try:
             self.dealer.connect(address)
         except zmq.ZMQError as fault:
@@ -86,18 +80,17 @@ class Wire:
     def events(self) -> Iterator[str | None]:
         """What became of the connection: None when it stands, else what is wrong."""
         while int(self.monitor.getsockopt(zmq.EVENTS)) & _POLLIN:
-            yield from read_event(self.monitor.recv_multipart(zmq.NOBLOCK))
+            yield from self.read(self.monitor.recv_multipart(zmq.NOBLOCK))
+
+    def read(self, frames: Sequence[bytes]) -> Iterator[str | None]:
+        """The same of one message of the monitor."""
+        for fault in read_event(frames):
+            if fault is not None and self._keyring is not None:
+                self._keyring.learn(self.address, fault)
+            yield fault
 
     def close(self) -> None:
         self.dealer.disable_monitor()
         self.monitor.close(0)
         self.dealer.close()
 
-
-def read_event(frames: Sequence[bytes]) -> Iterator[str | None]:
-    """What one message of a monitor means; nothing when it is none of those watched."""
-    event, _ = _EVENT.unpack(frames[0])
-    if event == _UP:
-        yield None
-    elif event in _DOWN:
-        yield _DOWN[event]

@@ -19,7 +19,8 @@ from ..transport.pump import Pump
 from ..wire.messages import Request
 from .calls import Outcome
 from .exchange import new_session_number
-from .links import Wire, read_event
+from .keys import Keyring
+from .links import Wire
 from .session import Session
 
 Waiter = asyncio.Future[Outcome]
@@ -28,7 +29,8 @@ Waiter = asyncio.Future[Outcome]
 class LoopExchange:
     """`addresses` in fail-over order. Used from one loop only."""
 
-    def __init__(self, addresses: Sequence[str], cluster: str) -> None:
+    def __init__(self, addresses: Sequence[str], cluster: str, keyring: Keyring | None = None) -> None:
+        self._keyring = keyring
         self.session: Session[Waiter] = Session(
             cluster=cluster, number=new_session_number(), addresses=addresses, uniform=random.random
         )
@@ -133,7 +135,7 @@ class LoopExchange:
     # ── wires ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open_wire(self, address: str) -> None:
-        wire = Wire(address)
+        wire = Wire(address, self._keyring)
         pumps = (
             Pump(wire.dealer, partial(self._on_message, address)),
             Pump(wire.monitor, partial(self._on_event, address)),
@@ -156,7 +158,9 @@ class LoopExchange:
             self._flush_soon()
 
     def _on_event(self, address: str, frames: list[bytes]) -> None:
-        for fault in read_event(frames):
+        if address not in self._wires:
+            return
+        for fault in self._wires[address][0].read(frames):
             if address not in self._wires:
                 return
             if fault is None:

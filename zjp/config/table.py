@@ -268,6 +268,21 @@ class Settings:
     cluster_name: str = _network.row(
         "CLUSTER_NAME", _NAME, "zjp", "Nodes and producers with another cluster name are refused."
     )
+    curve_enabled: bool = _network.row(
+        "CURVE_ENABLED", Flag(), "false", "Encrypt and authenticate every tcp connection to the node."
+    )
+    curve_dir: Path | None = _network.row(
+        "CURVE_DIR", Folder(), None, "Folder of the CURVE keys.", default_text="DATA_DIR/curve"
+    )
+    client_key_file: Path | None = _network.row(
+        "CLIENT_KEY_FILE", Folder(), None, "The client's own CURVE key, made by zjp keys; without it clients speak plainly."
+    )
+    client_server_key: str | None = _network.row(
+        "CLIENT_SERVER_KEY",
+        Text("public keys with commas between them", r"[^\x00-\x1f\x7f]{1,4096}"),
+        None,
+        "Public CURVE key of the nodes; several with commas, of which each node must have one.",
+    )
 
     log_level: str = _log.row(
         "LOG_LEVEL", Choice(("debug", "info", "warning", "error")), "info", "Least level that is written."
@@ -325,14 +340,6 @@ class Settings:
     node_priority: int = _cluster.row(
         "NODE_PRIORITY", Whole(0, 10**6), "0", "Higher leads in bully and gossip; ties by NODE_ID."
     )
-    curve_enabled: bool = _cluster.row(
-        "CURVE_ENABLED", Flag(), "false", "Encrypt and authenticate every ZeroMQ connection that leaves the machine."
-    )
-    curve_dir: Path | None = _cluster.row(
-        "CURVE_DIR", Folder(), None, "Folder of the CURVE keys.", default_text="DATA_DIR/curve"
-    )
-    client_key_file: Path | None = _cluster.row("CLIENT_KEY_FILE", Folder(), None, "The producer's own CURVE key.")
-    client_server_key: str | None = _cluster.row("CLIENT_SERVER_KEY", _TEXT, None, "Public CURVE key of the nodes.")
 
     api_enabled: bool = _http.row("API_ENABLED", Flag(), "true", "Start the HTTP API.", also=("false",))
     server_host: str = _http.row("SERVER_HOST", _HOST, "127.0.0.1", "Host of the HTTP API and the dashboard.")
@@ -366,6 +373,11 @@ class Settings:
     def advertise_address(self) -> str:
         """What others dial: ZMQ_ADVERTISE, or ZMQ_BIND when it is unset."""
         return self.zmq_advertise or self.zmq_bind
+
+    @property
+    def curve_folder(self) -> Path:
+        """CURVE_DIR, or the folder in DATA_DIR when it is unset."""
+        return self.curve_dir or self.data_dir / "curve"
 
     @property
     def records_ttl_effective_s(self) -> float:
@@ -402,7 +414,7 @@ DERIVED: Mapping[str, Callable[[Settings], Any]] = MappingProxyType(
     {
         "WORKER_PROCESSES": lambda settings: settings.process_count,
         "ZMQ_ADVERTISE": lambda settings: settings.advertise_address,
-        "CURVE_DIR": lambda settings: settings.data_dir / "curve",
+        "CURVE_DIR": lambda settings: settings.curve_folder,
         "CLUSTER_SIZE": lambda settings: len(settings.cluster_seeds or ()) + 1,
         "ELECTION_TIMEOUT": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][0],
         "ELECTION_INTERVAL": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][1],

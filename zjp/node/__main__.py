@@ -1,8 +1,8 @@
 """`python -m zjp.node [--app module:app] [--setting value ...]`: the daemon. `zjp node` runs this.
 
 Every setting is a flag (`--worker-count 4`). Signals: TERM or INT drain, a second one hands back and stops now; QUIT stops at once and
-leaves the hand-back to the next start; HUP reads the log level again, for the workers too; USR1 writes tasks and state to the
-log, whatever its level.
+leaves the hand-back to the next start; HUP reads the log level (for the workers too) and the authorized keys again; USR1
+writes tasks and state to the log, whatever its level.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class Signals:
         self._node, self._read_again = node, read_again
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._reloading: asyncio.Future[None] | None = None
 
     def install(self) -> None:
         loop = asyncio.get_running_loop()
@@ -167,6 +168,7 @@ class Signals:
             return
         configure(settings.log_level, settings.log_format)
         self._node.log_as(settings.log_level, settings.log_format)
+        self._reloading = asyncio.ensure_future(self._node.reload_keys())
         event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)
 
     def _on_dump(self) -> None:

@@ -1,4 +1,4 @@
-"""The node's door for producers: one ROUTER; a request in, its reply out.
+"""The node's door for producers: a request in, its reply out.
 
 Decides nothing about jobs: it checks the frames, the role and the bounds, calls what answers the request, and turns errors into Failure
 replies. A request costs one asyncio task (a request is a batch). What is under way is bounded in count and bytes; beyond that the answer is
@@ -6,6 +6,9 @@ replies. A request costs one asyncio task (a request is a batch). What is under 
 
 A request that is repeated while it is under way (its client heard nothing, or lost its link) is not carried out a second time: its one
 answer goes to where it came from last. So a purge of a million jobs, which takes longer than a client's patience, stays one purge.
+
+What a caller may do is told by its connection: the role of the key that it proved to have. A request is a repeat only when the same key
+sent it: nobody has another's answer sent to himself by naming its session.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireErr
 from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
-from ..transport.door import Door
+from ..transport.curve import Holder, KeyRole
+from ..transport.door import Caller, Door
+from ..transport.zap import Guard
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .jobs import Jobs
@@ -31,19 +36,21 @@ REQUESTS_MAX = 10_000
 REQUEST_BYTES_MAX = 128 << 20
 RETRY_AFTER_MS = 200
 NAMES_KNOWN_MAX = 10_000
+ROLES = {KeyRole.ADMIN: m.Role.ADMIN, KeyRole.PRODUCER: m.Role.USER, KeyRole.OBSERVER: m.Role.WORKER}
+"""What each key may ask. A node's key asks nothing: whoever stole one should not be a producer as well."""
 
 log = logging.getLogger(__name__)
 
 
 class Asked:
-    """A request under way. `identity`: of the link on which it came last."""
+    """A request under way. `caller`: where it came from last."""
 
-    __slots__ = ("identity", "task")
+    __slots__ = ("caller", "task")
 
     task: asyncio.Task[None]
 
-    def __init__(self, identity: bytes) -> None:
-        self.identity = identity
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
 
 
 class Intake:
@@ -63,18 +70,18 @@ class Intake:
         tasks: Callable[[], list[str]],
         schedules: Schedules,
         ask_leader: Callable[[], Awaitable[m.LeaderReply]],
+        guard: Guard | None = None,
     ) -> None:
         self.is_draining = False
         self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
         self._queue, self._jobs, self._counts = queue, jobs, stats
         self._ask_stats, self._tasks, self._ask_leader = ask_stats, tasks, ask_leader
         self._schedules = schedules
-        self._role = m.Role.ADMIN  # of a plain socket on loopback, while there is no authentication
         self._names_known: set[tuple[str, str]] = set()
-        self._under_way: dict[tuple[str, int], Asked] = {}
-        """By sender and number."""
+        self._under_way: dict[tuple[bytes, str, int], Asked] = {}
+        """By key, sender and number."""
         self._under_way_bytes = 0
-        self._door = Door(self._on_frames)
+        self.door = Door(self._on_frames, self._on_full, guard)
         self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
             m.Submit: self._submit,
             m.Get: self._get,
@@ -99,7 +106,7 @@ class Intake:
 
     def bind(self, address: str) -> str:
         """Returns the address with its real port. Raises: Unavailable."""
-        return self._door.bind(address)
+        return self.door.bind(address)
 
     async def close(self, grace_s: float) -> None:
         """Answer what is under way, then stop listening. Waits are cut short: their clients ask again elsewhere."""
@@ -108,7 +115,7 @@ class Intake:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
-        self._door.close()
+        self.door.close()
 
     @property
     def under_way_count(self) -> int:
@@ -116,37 +123,41 @@ class Intake:
 
     # ── in and out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_frames(self, identity: bytes, frames: list[bytes]) -> None:
+    def _on_frames(self, caller: Caller, frames: list[bytes]) -> None:
         try:
             envelope = decode_envelope(frames, self._cluster)
         except WireError as fault:
             # Nobody can be answered whose envelope is not understood, but an honest client of another version or cluster waits for a word.
             self._counts.add("zjp_wire_errors_total")
             event(log, logging.WARNING, "message.refused", reason=str(fault))
-            self._reply(identity, seq_of(frames), m.Failure(fault.code, str(fault)))
+            self._reply(caller, seq_of(frames), m.Failure(fault.code, str(fault)))
             return
-        key = (envelope.sender, envelope.seq)
+        key = (b"" if caller.holder is None else caller.holder.public, envelope.sender, envelope.seq)
         repeated = self._under_way.get(key)
         if repeated is not None:
-            repeated.identity = identity
+            repeated.caller = caller
             return
         try:
             request = decode_request(frames[1])
-            self._admit(request, len(frames[1]))
+            self._admit(caller.holder, request, len(frames[1]))
         except ZjpError as fault:
             if isinstance(fault, WireError):
                 self._counts.add("zjp_wire_errors_total")
-            self._reply(identity, envelope.seq, failure_of(fault))
+            self._reply(caller, envelope.seq, failure_of(fault))
             return
         self._under_way_bytes += len(frames[1])
-        asked = self._under_way[key] = Asked(identity)
+        asked = self._under_way[key] = Asked(caller)
         asked.task = asyncio.create_task(self._answer(asked, envelope.seq, request, len(frames[1])))
         asked.task.add_done_callback(lambda _: self._under_way.pop(key))
 
-    def _admit(self, request: m.Request, size_bytes: int) -> None:
+    def _on_full(self, caller: Caller, frames: list[bytes]) -> None:
+        """The door has read more than the node can look at: the answer is "later", and costs no more than the envelope."""
+        fault = Unavailable("more requests have come than the node can look at; ask again a little later")
+        self._reply(caller, seq_of(frames), failure_of(fault))
+
+    def _admit(self, holder: Holder | None, request: m.Request, size_bytes: int) -> None:
         """Raises: NotAllowed, Draining, Unavailable."""
-        if self._role < m.LEAST_ROLE[type(request)]:
-            raise NotAllowed(f"{type(request).__name__} needs role {m.LEAST_ROLE[type(request)].name.lower()}")
+        check_role(holder, m.LEAST_ROLE[type(request)], type(request).__name__)
         if self.is_draining and isinstance(request, m.Submit | m.RunSchedule):
             raise Draining(
                 "the node is draining and takes no more jobs; submit to another one, or again after its restart"
@@ -171,14 +182,14 @@ class Intake:
             )
         finally:
             self._under_way_bytes -= size_bytes
-        self._reply(asked.identity, seq, reply)
+        self._reply(asked.caller, seq, reply)
 
-    def _reply(self, identity: bytes, seq: int, reply: m.Reply) -> None:
+    def _reply(self, caller: Caller, seq: int, reply: m.Reply) -> None:
         envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
         frames = encode(envelope, reply)
         if len(frames[1]) > m.MESSAGE_BYTES_MAX:
             frames = encode(envelope, over_long(reply, len(frames[1])))
-        if not self._door.send(identity, frames):
+        if not self.door.send(caller, frames):
             self._counts.add("zjp_replies_dropped_total")
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,6 +274,16 @@ class Intake:
 
     async def _ping(self, _: m.Ping) -> m.Reply:
         return m.Pong(self._node, __version__, self._queue.level, self.is_draining, self._tasks()[:1000])
+
+
+def check_role(holder: Holder | None, least: m.Role, what: str) -> None:
+    """Raises: NotAllowed. A connection without keys comes from this machine, or ZMQ_ALLOW_PLAIN lets it be anybody: it may do all."""
+    if holder is None:
+        return
+    role = ROLES.get(holder.role)
+    if role is None or role < least:
+        able = ", ".join(key_role.value for key_role, has in ROLES.items() if has >= least)
+        raise NotAllowed(f"{what} needs a key of role {able}; {holder.name} has one of role {holder.role.value}")
 
 
 def over_long(reply: m.Reply, size_bytes: int) -> m.Failure:

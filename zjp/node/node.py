@@ -23,6 +23,8 @@ from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import TURN_S, DocumentKind, Life
 from ..records.outbox import OutboxDrain
+from ..transport.probe import DoorIsOpen
+from ..transport.zap import Guard, open_guard
 from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
@@ -53,6 +55,7 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.address = ""
+        self._guard: Guard | None = None
         self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the application cannot be loaded, when that is found at the start."""
@@ -66,7 +69,7 @@ class Node:
             await self._start_stores()
             await self._start_leadership()
             await self._start_workers()
-            self._open_door()
+            await self._open_door()
         except BaseException:
             await self._abandon()
             raise
@@ -190,8 +193,9 @@ class Node:
         if not self.dispatch.is_ready.is_set() and not self._refusal.done():
             self._refusal.set_result(reason)
 
-    def _open_door(self) -> None:
+    async def _open_door(self) -> None:
         settings = self.settings
+        self._guard = self._make_guard()
         self.intake = Intake(
             node=self._data.node_id,
             boot=self._data.boot,
@@ -204,8 +208,33 @@ class Node:
             tasks=lambda: sorted(self.dispatch.tasks),
             schedules=Schedules(self.queue, limits(settings), self.duties.schedules_changed),
             ask_leader=self._ask_leader,
+            guard=self._guard,
         )
         self.address = self.intake.bind(settings.zmq_bind)
+        await self.intake.door.test()
+
+    def _make_guard(self) -> Guard | None:
+        """Raises: ConfigError."""
+        if not self.settings.curve_enabled or self.settings.zmq_bind.startswith("ipc://"):
+            return None
+        return open_guard(self.settings.curve_folder, self._data.node_id)
+
+    async def reload_keys(self) -> None:
+        """Read the authorized keys again; who is gone from them is cut off. Keys that cannot be read change nothing."""
+        if self._guard is None:
+            return
+        try:
+            self._guard.reload()
+            await self.intake.door.test()
+        except DoorIsOpen as fault:
+            event(log, logging.ERROR, "curve.door_is_open", reason=str(fault))
+            await self.intake.close(0.0)
+        except Unavailable as fault:  # a busy machine; the door is as shut as it was
+            event(log, logging.ERROR, "curve.not_tested", reason=str(fault))
+        except ConfigError as fault:
+            event(log, logging.ERROR, "curve.not_reloaded", reason=str(fault))
+        else:
+            event(log, logging.INFO, "curve.reloaded", authorized=len(self._guard.holders()))
 
     async def _ask_stats(self) -> bytes:
         counts = await self.queue.counts()

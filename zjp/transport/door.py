@@ -1,34 +1,76 @@
-"""The node's ROUTER for producers: bound, bounded, drained from the loop. Knows frames, not messages."""
+"""The node's ROUTER: bound, bounded, drained from the loop. Knows frames and keys, not messages.
+
+Two kinds of callers share it, told apart by the first frame: nodes ([MESH, envelope, body]) are handed on where they are read; clients
+wait in a lane, so that no number of them delays a node (lane.py). With CURVE a caller is whoever holds the key that its connection proved
+(`Holder`): each message is looked up, as a session outlives its key. The routing id only says where an answer goes.
+
+HANDOVER: a caller may choose its routing id. Without CURVE, one that comes back under the same id before its old connection is missed takes
+it over. With CURVE that would let any key receive another's answers, so the first one keeps the id; zjp's own sockets choose none.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import socket as system
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import zmq
 
 from ..errors import Unavailable
+from ..wire.greeting import MESH
+from .curve import Holder, KeyRole, protect_server
+from .lane import Lane
+from .probe import self_test
 from .pump import Pump, set_limits, set_tcp_limits
+from .zap import Guard
 
-OnFrames = Callable[[bytes, list[bytes]], None]
-"""Called with the sender's routing id and the message's frames."""
+
+SOCKETS_MAX = 4096
+"""In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where an answer goes, and whose it is. `holder` None: a connection without keys."""
+
+    identity: bytes
+    holder: Holder | None
+
+
+OnFrames = Callable[[Caller, list[bytes]], None]
+"""Called with who sent the message, and its frames."""
 
 
 class Door:
-    """`bind`, then `send` and `on_frames` until `close`."""
+    """`bind`, then `send` and `on_frames` until `close`. `on_full` gets what the lane of clients has no room for. Assign `on_peer` to hear
+    nodes; without it what they say is dropped."""
 
-    def __init__(self, on_frames: OnFrames) -> None:
-        self._on_frames = on_frames
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    def __init__(self, on_frames: OnFrames, on_full: OnFrames, guard: Guard | None = None) -> None:
+        self.on_peer: OnFrames | None = None
+        self.guard = guard
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self._on_full = on_full
+        self._lane: Lane[tuple[Caller, list[bytes]]] = Lane(lambda one: on_frames(*one))
         self._pump: Pump | None = None
+        self._caller = Caller(b"", None)
+        self._port = 0
 
     def bind(self, address: str) -> str:
         """Returns the address with its real port (`tcp://127.0.0.1:*` lets the system choose). Raises: Unavailable."""
-        socket = self._context.socket(zmq.ROUTER)
+        if address.startswith("ipc://"):
+            self.guard = None  # the folder's mode says who may connect
+        if self.guard is not None:
+            self.guard.start(self.context)  # first: a socket that is bound before its handler is there must not be relied on
+        socket = self.context.socket(zmq.ROUTER)
         set_limits(socket, linger_ms=1_000)
         set_tcp_limits(socket)
         # Without MANDATORY a reply to a client that left, or that does not read, is dropped without a word.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1 if self.guard is None else 0)
+        if self.guard is not None:
+            protect_server(socket, self.guard.pair)
         try:
             socket.bind(address)
         except zmq.ZMQError as fault:
@@ -37,20 +79,74 @@ class Door:
                 f"ZMQ_BIND={address}: {zmq.strerror(fault.errno or 0).lower()}; another node or program listens there: "
                 "stop it, or set ZMQ_BIND (--zmq-bind) to a free address"
             ) from None
-        self._pump = Pump(socket, self._on_message)
+        self._pump = Pump(socket, self._on_message, self._receive if self.guard is not None else None)
         self._pump.start()
-        return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        self.address = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        if self.guard is not None:
+            self._port = int(self.address.rpartition(":")[2])
+        return self.address
 
-    def send(self, identity: bytes, frames: Sequence[bytes]) -> bool:
-        """False: the client is gone, or does not read."""
-        return self._pump is not None and self._pump.send([identity, *frames])
+    async def test(self) -> None:
+        """That strangers are kept out. Raises: ConfigError, Unavailable."""
+        if self.guard is not None:
+            await self_test(self.address, self.guard.pair)
+
+    def send(self, caller: Caller, frames: Sequence[bytes]) -> bool:
+        """False: the caller is gone, does not read, or its key was revoked."""
+        if caller.holder is not None and not self._is_welcome(caller.holder):
+            return False
+        return self._pump is not None and self._pump.send([caller.identity, *frames])
 
     def close(self) -> None:
+        self._lane.clear()
         if self._pump is not None:
             self._pump.stop()
             self._pump.socket.close()
             self._pump = None
-        self._context.term()
+        if self.guard is not None:
+            self.guard.stop()
+        self.context.term()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_message(self, frames: list[bytes]) -> None:
-        self._on_frames(frames[0], frames[1:])
+        if self.guard is None:
+            self._hand_on(Caller(frames[0], None), frames[1:])
+        elif len(frames) > 1:
+            self._hand_on(self._caller, frames[1:])
+
+    def _hand_on(self, caller: Caller, frames: list[bytes]) -> None:
+        if len(frames) > 1 and frames[0] == MESH:
+            self._hand_on_peer(caller, frames)
+        elif not self._lane.offer((caller, frames), sum(map(len, frames))):
+            self._on_full(caller, frames)
+
+    def _hand_on_peer(self, caller: Caller, frames: list[bytes]) -> None:
+        if caller.holder is not None and caller.holder.role is not KeyRole.NODE:
+            assert self.guard is not None
+            self.guard.refuse("no node's key")
+        elif self.on_peer is not None:
+            self.on_peer(caller, frames)
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> list[bytes]:
+        """With CURVE: the message, and in `_caller` who proved to have sent it; the bare routing id when its key is not welcome."""
+        assert self.guard is not None
+        first = socket.recv(zmq.NOBLOCK, copy=False)
+        frames = [first.bytes, *socket.recv_multipart(zmq.NOBLOCK)]
+        holder = self.guard.holder(str(first.get("User-Id")))
+        if holder is None:
+            self.guard.refuse("revoked key")
+            self._cut(int(first.get(zmq.SRCFD)))
+            return frames[:1]
+        self._caller = Caller(frames[0], holder)
+        return frames
+
+    def _is_welcome(self, holder: Holder) -> bool:
+        return self.guard is not None and self.guard.holder(holder.user_id) == holder
+
+    def _cut(self, file: int) -> None:
+        """End the connection that a message came by; ZeroMQ has no call for it. By now the descriptor may belong to another connection:
+        only one of this door's port is touched, and an honest client that was hit connects again."""
+        with contextlib.suppress(OSError), system.fromfd(file, system.AF_INET, system.SOCK_STREAM) as connection:
+            if connection.getsockname()[1] == self._port:
+                connection.shutdown(system.SHUT_RDWR)

@@ -11,6 +11,7 @@ also processes what came in. One socket belongs to the loop's thread; nobody els
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -21,15 +22,25 @@ from ..wire.messages import MESSAGE_BYTES_MAX
 DRAIN_MAX = 256
 """Messages per turn of the loop, so that a flood on one socket starves no other reader."""
 
+DRAIN_S = 0.02
+"""The same in time: 256 messages of a megabyte take longer."""
+
 OnMessage = Callable[[list[bytes]], None]
+Receive = Callable[[zmq.Socket[bytes]], list[bytes]]
+"""One message, without waiting. Raises: zmq.Again when there is none."""
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    return socket.recv_multipart(zmq.NOBLOCK)
 
 
 class Pump:
     """Calls `on_message(frames)` for each message of `socket`, in order, until `stop`."""
 
-    def __init__(self, socket: zmq.Socket[bytes], on_message: OnMessage) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], on_message: OnMessage, receive: Receive | None = None) -> None:
         self.socket = socket
         self._on_message = on_message
+        self._receive = receive or _receive
         self._fd = cast(int, socket.getsockopt(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look_is_due = False
@@ -78,19 +89,22 @@ class Pump:
             self._schedule()
 
     def _read_some(self) -> bool:
-        """At most DRAIN_MAX messages. False: all were read, or the pump was stopped."""
+        """At most DRAIN_MAX messages, or for DRAIN_S. False: all were read, or the pump was stopped."""
+        end = time.monotonic() + DRAIN_S
         for _ in range(DRAIN_MAX):
             loop = self._loop
             if loop is None:
                 return False
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._receive(self.socket)
             except zmq.Again:
                 return False
             try:
                 self._on_message(frames)
             except Exception as fault:  # one bad message must not stop the others
                 loop.call_exception_handler({"message": "a message could not be handled", "exception": fault})
+            if time.monotonic() >= end:
+                break
         return True
 
 

@@ -1,6 +1,7 @@
 """Messages to frames and back; the limits; the version and cluster check. Decoding raises nothing but WireError. Pure.
 
-A message between client and node is two frames, [envelope, body]; a message between node and worker process is one, the body.
+A message between client and node is two frames, [envelope, body]; one between nodes has MESH in front of the two; one between node and
+worker process is the body alone.
 Any bytes give a message or WireError: what msgspec raises on hostile input (bad types, deep nesting, trailing bytes, lone
 surrogates) is caught here. Lengths that a peer may choose are bounded in the types of messages.py.
 The grammar is docs/wire.md.
@@ -14,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from ..errors import InvalidJob, WireError
+from .greeting import MESH, PEER_BYTES_MAX, MeshMessage, PeerEnvelope
 from .messages import (
     MESSAGE_BYTES_MAX,
     PROTOCOL_VERSION,
@@ -31,6 +33,8 @@ FAULT_CHARS_MAX = 200
 
 _encoder = msgspec.msgpack.Encoder()
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
+_peer_envelope_decoder = msgspec.msgpack.Decoder(PeerEnvelope)
+_peer_decoder: msgspec.msgpack.Decoder[MeshMessage] = msgspec.msgpack.Decoder(MeshMessage)
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 _to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
@@ -50,6 +54,14 @@ def encode(envelope: Envelope, message: Request | Reply) -> list[bytes]:
         raise InvalidJob(
             f"{type(message).__name__} cannot be encoded: {fault}; texts must be valid Unicode, numbers have 64 bits"
         ) from None
+
+
+def encode_peer(envelope: PeerEnvelope, message: MeshMessage) -> list[bytes]:
+    """Raises: WireError when it is over the peers' limit."""
+    body = _encoder.encode(message)
+    if len(body) > PEER_BYTES_MAX:
+        raise WireError(f"{type(message).__name__} is {len(body)} bytes, nodes take {PEER_BYTES_MAX} from one another")
+    return [MESH, _encoder.encode(envelope), body]
 
 
 def encode_worker(message: ToWorker | FromWorker) -> bytes:
@@ -74,6 +86,21 @@ def decode_envelope(frames: Sequence[bytes], cluster: str) -> Envelope:
             f"cluster is {envelope.cluster[:CLUSTER_CHARS_MAX]!r}, this side belongs to {cluster!r}; set CLUSTER_NAME alike"
         )
     return envelope
+
+
+def decode_peer_envelope(frames: Sequence[bytes]) -> PeerEnvelope:
+    """Check shape and size of `frames`: [MESH, envelope, body]. Version, cluster and sender are the mesh's to check and to count."""
+    if len(frames) != 3 or frames[0] != MESH:
+        raise WireError(f"message between nodes has {len(frames)} frames, it must have 3: {MESH!r}, envelope and body")
+    if len(frames[1]) > ENVELOPE_BYTES_MAX:
+        raise WireError(f"envelope is {len(frames[1])} bytes, the limit is {ENVELOPE_BYTES_MAX}")
+    if len(frames[2]) > PEER_BYTES_MAX:
+        raise WireError(f"body is {len(frames[2])} bytes, the limit between nodes is {PEER_BYTES_MAX}")
+    return _decode(_peer_envelope_decoder, frames[1], "envelope")
+
+
+def decode_peer(body: bytes) -> MeshMessage:
+    return _decode(_peer_decoder, body, "message of a node")
 
 
 def seq_of(frames: Sequence[bytes]) -> int:
