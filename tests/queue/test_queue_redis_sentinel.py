@@ -13,7 +13,7 @@ from scripts.redis_sentinels import WatchedRedis
 from scripts.redis_server import RedisServer
 from tests.queue.making import ALL, Producer, add, completed, ids_of
 from tests.redis import start_redis, start_watched_redis
-from zjp.errors import StoreUnavailable
+from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Durability, Life, Live, SubmitKind
@@ -83,7 +83,7 @@ class Load:
         began = time.monotonic()
         try:
             await self._store.submit(specs)
-        except StoreUnavailable:
+        except (StoreUnavailable, OutcomeUnknown):
             self.refused_count += 1
             await asyncio.sleep(0.05)
             return False
@@ -124,7 +124,7 @@ async def keep_trying(deed: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             try:
                 return await deed()
-            except StoreUnavailable:
+            except (StoreUnavailable, OutcomeUnknown):
                 await asyncio.sleep(0.05)
 
 
@@ -280,7 +280,7 @@ async def test_repeat_is_not_acknowledged_before_a_replica_has_it(open_on: Open)
         await keep_trying(lambda: store.submit(Producer().specs(1)))
         replica.pause()
         for one in (spec, keyed, spec):
-            with pytest.raises(StoreUnavailable, match="stored, but no replica has confirmed it"):
+            with pytest.raises(OutcomeUnknown, match="stored, but no replica has confirmed it"):
                 await store.submit([one])
             primary.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
         assert await known(store, [spec.id, keyed.id]) == {spec.id, keyed.id}
