@@ -289,6 +289,21 @@ async def test_server_that_was_killed_is_used_again_when_it_is_back(server: Redi
     assert ids_of(await store.claim(5, ALL)) == ids[2:]
 
 
+async def test_listing_meanwhile_does_not_make_records_of_a_former_server_count(server: RedisServer, store: RedisQueueStore) -> None:
+    """Fails on a store that takes any look at the outbox for the drain's own: records beside the queue may have gone with that server."""
+    await add(store, *Producer().specs(3))
+    await run_all(store)
+    items = await store.outbox_share(10)
+    await _until_written(server)
+    server.kill()
+    server.start()
+    assert len(await store.outbox(10)) == 3
+    with pytest.raises(StoreUnavailable, match="moved again"):
+        await store.outbox_remove(items)
+    await store.outbox_remove(await store.outbox_share(10))
+    assert await store.outbox(10) == []
+
+
 async def _until_written(server: RedisServer) -> None:
     """A rewrite of the append-only file ends with an fsync of all that came before."""
     server.send(b"CONFIG", b"SET", b"appendfsync", b"always")

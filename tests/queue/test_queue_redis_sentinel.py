@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Durability, Life, Live, SubmitKind
+from zjp.redis.address import Address, connections
+from zjp.redis.lane import Lane
 
 pytestmark = pytest.mark.covers("redis:sentinel")
 
@@ -25,6 +28,7 @@ RESUME_S = 15.0
 CALL_MAX_S = 2.5
 """2 s, and what a busy machine adds."""
 BATCH = 20
+BEGIN_EVERY_S = 0.05
 
 
 async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
@@ -172,7 +176,7 @@ async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedi
     load = Load(await open_on(redis.url, "node-2"))
     await load.until_more(BATCH)
     redis.primary.pause()
-    await failed_over(redis)
+    begun = await begin_calls_until(redis.url, asyncio.create_task(failed_over(redis)))
     redis.primary.go_on()
     assert b"role:master" in redis.primary.send(b"INFO", b"replication"), "too late to be seen"
     later = await add(store, *Producer().specs(BATCH))
@@ -181,8 +185,32 @@ async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedi
     await load.until_more(10 * BATCH)
     acknowledged = await load.stop()
     assert load.slowest_s < CALL_MAX_S
+    for key, call in begun.items():
+        with contextlib.suppress(StoreUnavailable):
+            assert await call == b"OK"
+            assert redis.replica.send(b"GET", key) == b"$2\r\nis\r\n", "acknowledged by who had been replaced"
     fresh = await open_on(f"127.0.0.1:{redis.replica.port}", "looks")
     assert set(ids + later + acknowledged) - await known(fresh, ids + later + acknowledged) == set()
+
+
+async def begin_calls_until(url: str, over: asyncio.Task[None]) -> dict[bytes, asyncio.Task[Any]]:
+    """Each on a connection of its own: one begun to a frozen server may end when that wakes up. By the key that they write."""
+    address = connections(url, password=None, db=0, name="begun")
+    calls: dict[bytes, asyncio.Task[Any]] = {}
+    while not over.done():
+        key = b"begun:%d" % len(calls)
+        calls[key] = asyncio.create_task(_write(address, key))
+        await asyncio.wait([over], timeout=BEGIN_EVERY_S)
+    await over
+    return calls
+
+
+async def _write(address: Address, key: bytes) -> Any:
+    lane = Lane(address)
+    try:
+        return await lane.call(lambda _: (b"SET", key, b"is"))
+    finally:
+        await lane.close()
 
 
 # ── what is lost ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
