@@ -18,7 +18,7 @@ from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Durability, Life, Live, SubmitKind
-from zjp.redis.address import Address, connections
+from zjp.redis.address import connections
 from zjp.redis.lane import Lane
 
 pytestmark = pytest.mark.covers("redis:sentinel")
@@ -194,19 +194,18 @@ async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedi
 
 
 async def begin_calls_until(url: str, over: asyncio.Task[None]) -> dict[bytes, asyncio.Task[Any]]:
-    """Each on a connection of its own: one begun to a frozen server may end when that wakes up. By the key that they write."""
-    address = connections(url, password=None, db=0, name="begun")
+    """Each on a connection of its own, which may end when the frozen server wakes up, and with what it was told itself. By their key."""
     calls: dict[bytes, asyncio.Task[Any]] = {}
     while not over.done():
         key = b"begun:%d" % len(calls)
-        calls[key] = asyncio.create_task(_write(address, key))
+        calls[key] = asyncio.create_task(_write(url, key))
         await asyncio.wait([over], timeout=BEGIN_EVERY_S)
     await over
     return calls
 
 
-async def _write(address: Address, key: bytes) -> Any:
-    lane = Lane(address)
+async def _write(url: str, key: bytes) -> Any:
+    lane = Lane(connections(url, password=None, db=0, name="begun"))
     try:
         return await lane.call(lambda _: (b"SET", key, b"is"))
     finally:

@@ -452,11 +452,8 @@ class RedisQueueStore:
         self._taken_from = self._lane("outbox").server
         return items
 
-    async def publish(self, tasks: Sequence[str]) -> None:
-        await self._ask("publish", [self._life, *tasks], "renew")
-
-    async def served(self) -> frozenset[str]:
-        return frozenset(name.decode() for name in await self._ask("served", [], "renew"))
+    async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
+        return frozenset(name.decode() for name in await self._ask("publish", [self._life, *tasks], "renew"))
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
