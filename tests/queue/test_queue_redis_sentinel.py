@@ -28,7 +28,7 @@ RESUME_S = 15.0
 CALL_MAX_S = 2.5
 """2 s, and what a busy machine adds."""
 BATCH = 20
-BEGIN_EVERY_S = 0.05
+BEGIN_EVERY_S = 0.2
 
 
 async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
