@@ -29,6 +29,7 @@ from tests.records.making import make_item
 from zjp.job import JobFilter, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Claim, DocumentKind
+from zjp.records.events import Event
 from zjp.records.redis import RedisRecordStore
 
 Deed = Callable[[], Awaitable[Any]]
@@ -46,7 +47,9 @@ class World:
 
     async def open(self) -> None:
         self.store = await self.bench.open()
-        self.records = RedisRecordStore(self.bench.server.unix_url, ttl_s=60, count_max=RECORDS_MAX, wall_ms=lambda: self.now_ms)
+        self.records = RedisRecordStore(
+            self.bench.server.unix_url, ttl_s=60, count_max=RECORDS_MAX, events_ttl_s=60, events_max=3, wall_ms=lambda: self.now_ms
+        )
         await self.records.open()
 
     async def close(self) -> None:
@@ -468,3 +471,20 @@ async def by_age(world: World) -> Deed:
 async def a_page(world: World) -> Deed:
     await world.records.append([make_item(number) for number in range(5)])
     return lambda: world.records.list(JobFilter(), b"", 3)
+
+
+def events(count: int) -> list[Event]:
+    return [Event(number.to_bytes(16, "big"), START_MS + number, "joined", "node-1") for number in range(count)]
+
+
+@record_case("append_events")
+async def more_events_than_are_kept(world: World) -> Deed:
+    await world.records.append_events(events(2))
+    return lambda: world.records.append_events(events(5))
+
+
+@record_case("prune_events")
+async def events_by_age(world: World) -> Deed:
+    await world.records.append_events(events(3))
+    world.now_ms = 1 << 42
+    return lambda: world.records.prune_events(2)

@@ -15,8 +15,8 @@ from typing import Any
 from .lane import Command, Lane
 
 GROWING = {"submit", "requeue", "append_events"}
-"""Refused at `maxmemory`, whole: what brings more than there was. Records take the place of finished jobs, so they are not refused: with the
-outbox at its bound nothing would be claimed any more, and no memory become free."""
+"""Refused at `maxmemory`, whole: what brings more than there was. Records take the place of finished jobs, so they are not refused: with
+the outbox at its bound nothing would be claimed any more, and no memory become free."""
 FLAGS = "#!lua flags=allow-oom\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
 
