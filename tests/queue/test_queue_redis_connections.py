@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as Unreachable
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
 from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all
-from tests.redis import start_redis
+from tests.redis import allowances, start_redis
 from zjp.errors import ConfigError, OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
@@ -423,7 +423,7 @@ async def test_scripts_are_loaded_again_after_they_were_flushed(server: RedisSer
 # ── a server that is full ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("has_flags", [True, False], ids=["flags of Redis 7", "as before Redis 7"])
+@pytest.mark.parametrize("has_flags", allowances())
 async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServer, has_flags: bool) -> None:
     """Each script at maxmemory. Fails on scripts that add before they remove, where the server does not know the flags."""
     store = await opened(server.url)

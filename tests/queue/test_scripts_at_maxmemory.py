@@ -19,6 +19,7 @@ import pytest
 
 from scripts.redis_server import RedisServer
 from tests.queue.script_cases import CASES, Case, World
+from tests.redis import allowances
 from zjp.errors import StoreFull
 from zjp.redis.lane import OOM
 from zjp.redis.script import FLAGS, GROWING, Script, Scripts, names
@@ -151,7 +152,7 @@ async def test_script_is_refused_whole_or_carried_out_from_whichever_write_on_th
 
 
 @EACH_CASE
-@pytest.mark.parametrize("has_flags", [True, False], ids=["flags of Redis 7", "as before Redis 7"])
+@pytest.mark.parametrize("has_flags", allowances())
 async def test_script_at_maxmemory_does_all_or_nothing(tmp_path: Path, package: str, script: str, case: Case, has_flags: bool) -> None:
     async with world_of(tmp_path, case, has_flags=has_flags) as (world, deed):
         before = await state_of(world)

@@ -156,8 +156,10 @@ filters = st.builds(EventFilter, st.sampled_from(["", "joined", "left", "none"])
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(times, st.sampled_from(["joined", "left"])), max_size=30), st.lists(filters, min_size=1, max_size=4), st.integers(1, 8)
-)  # fmt: skip
+    st.lists(st.tuples(times, st.sampled_from(["joined", "left"])), max_size=30),
+    st.lists(filters, min_size=1, max_size=4),
+    st.integers(1, 8),
+)
 def test_listing_page_by_page_gives_what_the_filter_names(
     opener: Opener, made: list[tuple[int, str]], wanted: list[EventFilter], limit: int
 ) -> None:
