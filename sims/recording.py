@@ -237,11 +237,8 @@ class RecordingStore:
     async def watch(self, ids: Sequence[bytes]) -> None:
         await self._store.watch(ids)
 
-    async def publish(self, tasks: Sequence[str]) -> None:
-        await self._store.publish(tasks)
-
-    async def served(self) -> frozenset[str]:
-        return await self._store.served()
+    async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
+        return await self._store.publish(tasks)
 
     async def claim_lead(self, owner: str, epoch: int, for_s: float, *, is_elected: bool = False) -> Lead:
         return await self._store.claim_lead(owner, epoch, for_s, is_elected=is_elected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
@@ -11,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from scripts.redis_sentinels import WatchedRedis
-from scripts.redis_server import NotInstalled, RedisServer
+from scripts.redis_server import NotInstalled, RedisServer, version
 
 Servers = TypeVar("Servers", RedisServer, WatchedRedis)
 
@@ -34,6 +35,13 @@ def _started(servers: Servers) -> Servers:
             raise
         pytest.skip(str(fault))
     return servers
+
+
+def allowances() -> list[object]:
+    """For tests of scripts that may run out of memory: the ways to say so, as parameters `has_flags`."""
+    knows_flags = int(version().split(".")[0]) >= 7 if shutil.which("redis-server") else True
+    unknown = pytest.mark.skipif(not knows_flags, reason="a server before Redis 7 does not know the flags of scripts")
+    return [pytest.param(True, id="flags of Redis 7", marks=unknown), pytest.param(False, id="as before Redis 7")]
 
 
 @cache

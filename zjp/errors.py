@@ -17,7 +17,7 @@
     │   ├── StoreFull          disk, memory or outbox is at its limit
     │   ├── NodeUnreachable    no node answered at any of the addresses
     │   └── Draining           the node is going away and takes no more jobs
-    ├── OutcomeUnknown         the deadline passed before the answer; the deed may or may not have happened
+    ├── OutcomeUnknown         it was asked and not answered; the deed may or may not have happened
     └── JobError               how a job ended, raised by `.result`
         ├── JobFailed
         └── JobCancelled
@@ -121,7 +121,7 @@ class Draining(Unavailable):
 
 
 class OutcomeUnknown(ZjpError, TimeoutError):
-    """The deadline passed first. Repeat with the same id: a repeat of a stored job is recognised."""
+    """The deadline passed first, or the store gave the node no answer. Repeat with the same id: a repeat of a stored job is recognised."""
 
     code = "outcome-unknown"
     retryable = True

@@ -61,7 +61,7 @@ _ROWS = (
     Metric("queue_depth_gauge", _G, ("queue", "state"), "Jobs that are not finished, by state."),
     Metric("node_uptime_seconds", _G, (), "Seconds since this node started."),
     Metric("zjp_jobs_submitted_total", _C, (), "Jobs this node accepted and stored."),
-    Metric("zjp_jobs_finished_total", _C, ("type", "queue", "outcome"), "Jobs this node finished, by outcome."),
+    Metric("zjp_jobs_finished_total", _C, ("type", "queue", "outcome"), "Jobs this node finished; of purged ones the type is unknown."),
     Metric("zjp_job_wait_seconds", _H, (), "From due to started.", WAIT_BOUNDS_S),
     Metric("zjp_queue_oldest_seconds", _G, ("queue",), "Age of the oldest job that is due."),
     Metric("zjp_retries_total", _C, (), "Failed attempts that were given another one."),

@@ -19,7 +19,7 @@ from sims.history import Recorder
 from sims.proxy import FaultProxy
 from sims.recording import RecordingStore, final_word
 from tests.queue.making import ALL, NODE, Bench, Producer, archive, completed, failed, released, retried, snoozed
-from zjp.errors import StoreUnavailable, Unavailable
+from zjp.errors import OutcomeUnknown, StoreUnavailable, Unavailable
 from zjp.job import JobSpec, StoredJob, format_id
 from zjp.queue.store import Claim, Durability, Life, LostClaims, Outcome, QueueStore
 
@@ -147,7 +147,7 @@ class SmallLife:
             self._say("submit", "invoke", jobs)
             try:
                 await store.submit(specs)
-            except Unavailable:
+            except (Unavailable, OutcomeUnknown):
                 self._say("submit", "info", jobs)
             else:
                 self._say("submit", "ok", jobs, level=store.level.value)
@@ -165,7 +165,7 @@ class SmallLife:
             self._say(f, "invoke", jobs)
             try:
                 return await call(ids)
-            except Unavailable:
+            except (Unavailable, OutcomeUnknown):
                 self._say(f, "info", jobs)
         raise AssertionError(f"{f} was never carried out")
 

@@ -406,6 +406,21 @@ def test_a_submit_that_was_sent_and_not_answered_is_unknown() -> None:
     assert "ask with the same id again" in str(error)
 
 
+@pytest.mark.covers("redis:unknown")
+@pytest.mark.parametrize("then", [OutcomeUnknown, StoreFull, Draining])
+def test_an_unknown_outcome_stays_unknown_whatever_later_tries_are_told(then: type[ZjpError]) -> None:
+    """Fails on a session that raises what it heard last: that nothing was stored."""
+    driven = Driven()
+    driven.gather(spec(1), "one", within_s=2.0)
+    told: list[type[ZjpError]] = [OutcomeUnknown]
+    while not driven.outcomes:
+        for address, number, request in driven.run(0.05):
+            if isinstance(request, m.Submit):
+                driven.reply(address, number, later(told.pop() if told else then))
+    assert isinstance(driven.outcomes["one"], OutcomeUnknown)
+    assert "the last answer was: not now" in str(driven.outcomes["one"])
+
+
 def test_a_look_up_without_an_answer_is_unreachable_not_unknown() -> None:
     driven = Driven()
     driven.ask(m.Get([bytes(16)]), "one", within_s=2.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,25 +23,53 @@ from zjp.wire.messages import MESSAGE_BYTES_MAX, LeaderReply
 pytestmark = pytest.mark.covers("main-path:8")
 
 
+@asynccontextmanager
+async def door(folder: Path, ask_stats: Callable[[], Awaitable[bytes]], stats: NodeStats) -> AsyncIterator[AsyncClient]:
+    """A client of an intake on stores of its own."""
+    bench = SQLiteBench(folder)
+    queue = await bench.open()
+    records = SQLiteRecordStore(folder / "records.db", ttl_s=0, wall_ms=lambda: START_MS)
+    await records.open()
+
+    async def ask_leader() -> LeaderReply:
+        raise AssertionError("nobody asks")
+
+    intake = Intake(
+        node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=Jobs(queue, records),
+        stats=stats, ask_stats=ask_stats, tasks=list, schedules=Schedules(queue, Limits(), list), ask_leader=ask_leader,
+    )  # fmt: skip
+    async with AsyncClient(intake.bind("tcp://127.0.0.1:*"), cluster="zjp", timeout=20) as client:
+        yield client
+    await intake.close(0)
+    await records.close()
+    await bench.close()
+
+
 async def test_an_answer_that_no_message_carries_is_refused_with_its_size(tmp_path: Path) -> None:
     """Sent as it is, it would cut the client's link, and the client would ask for it again and again."""
 
     async def ask_stats() -> bytes:
         return bytes(MESSAGE_BYTES_MAX)
 
-    async def ask_leader() -> LeaderReply:
-        raise AssertionError("nobody asks")
-
-    bench = SQLiteBench(tmp_path)
-    queue = await bench.open()
-    records = SQLiteRecordStore(tmp_path / "records.db", ttl_s=0, wall_ms=lambda: START_MS)
-    intake = Intake(
-        node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=Jobs(queue, records),
-        stats=NodeStats("n1", 1), ask_stats=ask_stats, tasks=list, schedules=Schedules(queue, Limits(), list), ask_leader=ask_leader,
-    )  # fmt: skip
-    async with AsyncClient(intake.bind("tcp://127.0.0.1:*"), cluster="zjp", timeout=20) as client:
+    async with door(tmp_path, ask_stats, NodeStats("n1", 1)) as client:
         with pytest.raises(PayloadTooLarge, match=r"the answer \(Stats\) is 2097\d+ bytes, one message carries 20971520"):
             await client.stats()
         assert (await client.ping()).node == "n1"
-    await intake.close(0)
-    await bench.close()
+
+
+@pytest.mark.covers("redis:nodes")
+async def test_jobs_that_are_cancelled_or_purged_while_they_wait_count_as_finished(tmp_path: Path) -> None:
+    async def ask_stats() -> bytes:
+        return b""
+
+    stats = NodeStats("n1", 1)
+    stats.known_types = {"email"}
+    async with door(tmp_path, ask_stats, stats) as client:
+        jobs = await client.submit_many([("email", {}), ("email", {}), ("other", {})], queue="q")
+        waiting = await client.submit_many([("email", {})] * 4, queue="rest")
+        for job in (jobs[0], *jobs):  # the first one twice
+            await client.cancel(job)
+        assert await client.purge("rest") == len(waiting)
+    assert {tuple(series["labels"]): series["value"] for series in stats._counters.snapshot()["zjp_jobs_finished_total"]["series"]} == {
+        ("email", "q", "cancelled"): 2, ("unknown", "q", "cancelled"): 1, ("unknown", "rest", "cancelled"): 4,
+    }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,63 @@ async def test_wait_tells_the_first_that_fit_and_the_others_when_asked_again(
     first = await jobs.wait(ids, 0)
     assert [view.id for view in first if view is not None] == ids[:7]
     assert len(await jobs.wait(ids[7:], 0)) == 7
+
+
+class Watched:
+    """The queue as it is, with what was read of it. `is_shared` as told: another node may finish jobs."""
+
+    def __init__(self, queue: QueueStore, *, is_shared: bool = False) -> None:
+        self._queue, self.is_shared = queue, is_shared
+        self.looks: list[list[bytes]] = []
+        self.has_looked = asyncio.Event()
+
+    async def get(self, ids: Sequence[bytes]) -> Any:
+        self.looks.append(list(ids))
+        self.has_looked.set()
+        return await self._queue.get(ids)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+async def waiting(queue: QueueStore, jobs: Jobs, ids: Sequence[bytes], *, is_shared: bool = False) -> tuple[Watched, asyncio.Task[Any]]:
+    """A wait that has looked once."""
+    watched = Watched(queue, is_shared=is_shared)
+    jobs._queue = watched  # type: ignore[assignment]
+    queue.on_finished = jobs.finished
+    task = asyncio.create_task(jobs.wait(ids, 30_000))
+    await watched.has_looked.wait()
+    return watched, task
+
+
+async def test_a_woken_wait_reads_only_what_it_was_told_of(queue: QueueStore, jobs: Jobs, producer: Producer) -> None:
+    """Fails on one that reads all of a thousand jobs each time that one of them ends."""
+    ids = await add(queue, *producer.specs(500))
+    watched, task = await waiting(queue, jobs, ids)
+    claim = await queue.claim(2, ALL)
+    await queue.finish([completed(claim.fence, job) for job in claim.jobs])
+    assert [view.id for view in await task if view is not None] == ids[:2]
+    assert watched.looks == [ids, ids[:2]]
+
+
+async def test_a_wait_on_a_shared_queue_reads_all_again_when_nobody_told_it(queue: QueueStore, jobs: Jobs, producer: Producer) -> None:
+    ids = await add(queue, *producer.specs(3))
+    watched, task = await waiting(queue, jobs, ids, is_shared=True)
+    queue.on_finished = None  # what another node tells may be lost
+    await run_all(queue, 1)
+    assert [view.id for view in await task if view is not None] == ids[:1]
+    assert watched.looks == [ids, ids]
+
+
+async def test_a_wait_that_is_told_of_a_job_that_runs_again_goes_on(queue: QueueStore, jobs: Jobs, producer: Producer) -> None:
+    ids = await add(queue, *producer.specs(2))
+    watched, task = await waiting(queue, jobs, ids)
+    watched.has_looked.clear()
+    jobs.finished(ids[1:])
+    await watched.has_looked.wait()
+    await run_all(queue, 1)
+    assert [view.id for view in await task if view is not None] == ids[:1]
+    assert watched.looks == [ids, ids[1:], ids[:1]]
 
 
 def test_one_job_fits_whatever_its_size_and_texts_count_with_what_they_may_need() -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from tests.power.ledger import Ledger
-from zjp.errors import Unavailable
+from zjp.errors import OutcomeUnknown, Unavailable
 from zjp.job import JobSpec, JobState, Options, Record, format_id, make_id
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind, Claim, Life, Live, Outcome, OutcomeKind
@@ -80,7 +80,7 @@ class Asker(threading.Thread):
     def run(self) -> None:
         try:
             asyncio.run(self._live())
-        except Unavailable:
+        except (Unavailable, OutcomeUnknown):
             pass  # the power is gone
         except BaseException as fault:
             self.failure = fault
@@ -108,7 +108,7 @@ class Producer(Asker):
         self._ledger.repeatable.append(specs)
         try:
             await store.submit(specs)
-        except Unavailable:
+        except (Unavailable, OutcomeUnknown):
             self._ledger.leaves_open(ids)
             raise
         self._ledger.acknowledges(ids)

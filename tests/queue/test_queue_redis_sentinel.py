@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,10 +14,12 @@ from scripts.redis_sentinels import WatchedRedis
 from scripts.redis_server import RedisServer
 from tests.queue.making import ALL, Producer, add, completed, ids_of
 from tests.redis import start_redis, start_watched_redis
-from zjp.errors import StoreUnavailable
+from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Durability, Life, Live, SubmitKind
+from zjp.redis.address import connections
+from zjp.redis.lane import Lane
 
 pytestmark = pytest.mark.covers("redis:sentinel")
 
@@ -25,6 +28,7 @@ RESUME_S = 15.0
 CALL_MAX_S = 2.5
 """2 s, and what a busy machine adds."""
 BATCH = 20
+BEGIN_EVERY_S = 0.2
 
 
 async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
@@ -83,7 +87,7 @@ class Load:
         began = time.monotonic()
         try:
             await self._store.submit(specs)
-        except StoreUnavailable:
+        except (StoreUnavailable, OutcomeUnknown):
             self.refused_count += 1
             await asyncio.sleep(0.05)
             return False
@@ -124,7 +128,7 @@ async def keep_trying(deed: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             try:
                 return await deed()
-            except StoreUnavailable:
+            except (StoreUnavailable, OutcomeUnknown):
                 await asyncio.sleep(0.05)
 
 
@@ -172,7 +176,7 @@ async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedi
     load = Load(await open_on(redis.url, "node-2"))
     await load.until_more(BATCH)
     redis.primary.pause()
-    await failed_over(redis)
+    begun = await begin_calls_until(redis.url, asyncio.create_task(failed_over(redis)))
     redis.primary.go_on()
     assert b"role:master" in redis.primary.send(b"INFO", b"replication"), "too late to be seen"
     later = await add(store, *Producer().specs(BATCH))
@@ -181,8 +185,31 @@ async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedi
     await load.until_more(10 * BATCH)
     acknowledged = await load.stop()
     assert load.slowest_s < CALL_MAX_S
+    for key, call in begun.items():
+        with contextlib.suppress(StoreUnavailable):
+            assert await call == b"OK"
+            assert redis.replica.send(b"GET", key) == b"$2\r\nis\r\n", "acknowledged by who had been replaced"
     fresh = await open_on(f"127.0.0.1:{redis.replica.port}", "looks")
     assert set(ids + later + acknowledged) - await known(fresh, ids + later + acknowledged) == set()
+
+
+async def begin_calls_until(url: str, over: asyncio.Task[None]) -> dict[bytes, asyncio.Task[Any]]:
+    """Each on a connection of its own, which may end when the frozen server wakes up, and with what it was told itself. By their key."""
+    calls: dict[bytes, asyncio.Task[Any]] = {}
+    while not over.done():
+        key = b"begun:%d" % len(calls)
+        calls[key] = asyncio.create_task(_write(url, key))
+        await asyncio.wait([over], timeout=BEGIN_EVERY_S)
+    await over
+    return calls
+
+
+async def _write(url: str, key: bytes) -> Any:
+    lane = Lane(connections(url, password=None, db=0, name="begun"))
+    try:
+        return await lane.call(lambda _: (b"SET", key, b"is"))
+    finally:
+        await lane.close()
 
 
 # ── what is lost ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +307,7 @@ async def test_repeat_is_not_acknowledged_before_a_replica_has_it(open_on: Open)
         await keep_trying(lambda: store.submit(Producer().specs(1)))
         replica.pause()
         for one in (spec, keyed, spec):
-            with pytest.raises(StoreUnavailable, match="stored, but no replica has confirmed it"):
+            with pytest.raises(OutcomeUnknown, match="stored, but no replica has confirmed it"):
                 await store.submit([one])
             primary.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
         assert await known(store, [spec.id, keyed.id]) == {spec.id, keyed.id}

@@ -61,22 +61,27 @@ class Opener(Protocol):
     """Makes a store over what `folder` holds; not opened yet."""
 
     def __call__(
-        self, folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS
+        self, folder: Path, *, ttl_s: float = 0.0, events_ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS
     ) -> RecordStore: ...
 
 
-def _sqlite(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS) -> RecordStore:
-    return SQLiteRecordStore(folder / "records.db", ttl_s=ttl_s, wall_ms=wall_ms)
+def _for_ever(ttls_s: dict[str, float]) -> dict[str, float]:
+    """What is not named does not grow old."""
+    return {"ttl_s": 0.0, "events_ttl_s": 0.0} | ttls_s
 
 
-def _mongo(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS) -> RecordStore:
-    return wire_server.open_in(folder, ttl_s=ttl_s, wall_ms=wall_ms)
+def _sqlite(folder: Path, *, wall_ms: Callable[[], int] = lambda: START_MS, **ttls_s: float) -> RecordStore:
+    return SQLiteRecordStore(folder / "records.db", wall_ms=wall_ms, **_for_ever(ttls_s))
 
 
-def _redis(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int] = lambda: START_MS) -> RecordStore:
+def _mongo(folder: Path, *, wall_ms: Callable[[], int] = lambda: START_MS, **ttls_s: float) -> RecordStore:
+    return wire_server.open_in(folder, wall_ms=wall_ms, **_for_ever(ttls_s))
+
+
+def _redis(folder: Path, *, wall_ms: Callable[[], int] = lambda: START_MS, **ttls_s: float) -> RecordStore:
     """A folder is a namespace on the server of this process."""
     server = shared_redis()
-    return RedisRecordStore(server.unix_url, namespace=str(folder), ttl_s=ttl_s, count_max=100_000, wall_ms=wall_ms)
+    return RedisRecordStore(server.unix_url, namespace=str(folder), count_max=100_000, wall_ms=wall_ms, **_for_ever(ttls_s))
 
 
 OPENERS: Mapping[str, Opener] = {"mongo": _mongo, "redis": _redis, "sqlite": _sqlite}

@@ -59,7 +59,7 @@ async def test_files_are_readable_by_the_owner_only(path: Path) -> None:
 async def test_commits_are_synced_to_the_disk(path: Path) -> None:
     store = await opened(path)
     parts = store._open_parts()
-    modes = await parts.writing.call(lambda: parts.writer._sql.execute("PRAGMA synchronous").fetchone())
+    modes = await parts.writing.call(lambda: parts.writer.sql.execute("PRAGMA synchronous").fetchone())
     assert modes == (2,)  # FULL
     await store.close()
 

@@ -36,9 +36,9 @@ def shared() -> MongoServer:
     return server
 
 
-def open_in(folder: Path, *, ttl_s: float = 0.0, wall_ms: Callable[[], int]) -> MongoRecordStore:
+def open_in(folder: Path, *, ttl_s: float = 0.0, events_ttl_s: float = 0.0, wall_ms: Callable[[], int]) -> MongoRecordStore:
     return MongoRecordStore(
-        shared().uri, database=database_of(folder), ttl_s=ttl_s, timeout_s=TIMEOUT_S, wall_ms=wall_ms
+        shared().uri, database=database_of(folder), ttl_s=ttl_s, timeout_s=TIMEOUT_S, events_ttl_s=events_ttl_s, wall_ms=wall_ms
     )
 
 

@@ -165,7 +165,7 @@ def codes() -> Iterator[str]:
     meanings = dict(re.findall(r"[├└]── (\w+) {2,}(.+)", errors.__doc__ or ""))
     for code, cls in errors.BY_CODE.items():
         if (
-            issubclass(cls, (errors.WireError, errors.JobRejected, errors.Unavailable))
+            issubclass(cls, (errors.WireError, errors.JobRejected, errors.Unavailable, errors.OutcomeUnknown))
             and cls is not errors.NodeUnreachable
         ):
             yield f"| `{code}` | {meanings[cls.__name__]} | {'yes' if cls.retryable else 'no'} |"

@@ -58,8 +58,9 @@ def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
     took = f"{now - call.started_at:.1f} s"
     was_sent = call.in_doubt or call.link is not None
     if was_sent and isinstance(call.request, DEEDS):
+        told = f"; the last answer was: {call.failure}" if call.failure is not None else ""
         return OutcomeUnknown(
-            f"{_what(call.request)} was sent and not answered within {took} ({places}); it may or may not have been "
+            f"{_what(call.request)} was sent and not answered within {took} ({places}{told}); it may or may not have been "
             "carried out: ask with the same id again, a repeat does no harm"
         )
     if call.failure is not None:

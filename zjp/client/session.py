@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
-from ..errors import Draining, WireError, ZjpError
+from ..errors import Draining, OutcomeUnknown, WireError, ZjpError
 from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, RunSchedule, Submit, SubmitReply
@@ -288,6 +288,7 @@ class Session(Generic[W]):
         link.calls.pop(call.seq)
         call.link, call.failure, call.refused_by = None, error, link
         call.failures += 1
+        call.in_doubt = call.in_doubt or isinstance(error, OutcomeUnknown)  # whatever the next try is told
         call.not_before = now + backoff_s(call.failures, self._uniform(), failure.retry_after_ms / 1000)
         self._need(call.not_before)
         if isinstance(error, Draining):

@@ -344,8 +344,7 @@ class Dispatch:
 
     async def _tend_once(self) -> None:
         if self._store.is_shared:
-            await self._store.publish(sorted(self.tasks))
-            self._unserved.now_served(await self._store.served())
+            self._unserved.now_served(await self._store.publish(sorted(self.tasks)))
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:
             self._stats.add("zjp_leases_expired_total", tended.reaped)

@@ -14,13 +14,14 @@ sent it: nobody has another's answer sent to himself by naming its session.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from .. import __version__
 from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireError, ZjpError
-from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, check_name, check_spec
+from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, Record, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
 from ..transport.curve import Holder, KeyRole
@@ -30,7 +31,7 @@ from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .jobs import Jobs
 from .schedules import Schedules
-from .stats import NodeStats
+from .stats import UNKNOWN, NodeStats
 
 REQUESTS_MAX = 10_000
 REQUEST_BYTES_MAX = 128 << 20
@@ -231,7 +232,20 @@ class Intake:
         return m.Jobs(await self._jobs.wait(request.ids, request.timeout_ms))
 
     async def _cancel(self, request: m.Cancel) -> m.Reply:
-        return m.Verdicts(await self._jobs.cancel(request.ids))
+        verdicts = await self._jobs.cancel(request.ids)
+        ended = {job_id for job_id, verdict in zip(request.ids, verdicts, strict=True) if verdict == m.CancelKind.CANCELLED.value}
+        if ended:
+            await self._count_cancelled(ended)
+        return m.Verdicts(verdicts)
+
+    async def _count_cancelled(self, ids: set[bytes]) -> None:
+        """They waited, and ended in the store: no outcome of theirs comes past. Their kinds are looked up, as far as that can be had."""
+        records: dict[bytes, Record] = {}
+        with contextlib.suppress(Unavailable):
+            records = await self._jobs.records_of(list(ids))
+        self._counts.withdrawn([(record.job.spec.type, record.job.spec.queue) for record in records.values()])
+        if lost := len(ids) - len(records):
+            self._counts.purged(UNKNOWN, lost)
 
     async def _requeue(self, request: m.Requeue) -> m.Reply:
         return m.Verdicts(await self._jobs.requeue(request.ids))
@@ -258,7 +272,9 @@ class Intake:
         return m.Done()
 
     async def _purge(self, request: m.Purge) -> m.Reply:
-        return m.Done(await self._queue.purge(request.queue))
+        count = await self._queue.purge(request.queue)
+        self._counts.purged(request.queue, count)
+        return m.Done(count)
 
     async def _stats(self, _: m.AskStats) -> m.Reply:
         return m.Stats(await self._ask_stats())

@@ -3,12 +3,15 @@
 A job moves in one direction, queue -> outbox -> records, so a look-up asks in that order and finds it at every moment of its life.
 
 Waiting costs a finished job nothing when nobody waits: the store tells which ids became final, and `finished` compares them with the
-waited-for ones. A waiter registers first and reads the state afterwards, so what finishes in between is not missed.
+waited-for ones. A waiter registers first and reads the state afterwards, so what finishes in between is not missed. Woken, it reads only
+those it was told of; all of them again each LOOK_AGAIN_S.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Sequence
 
@@ -29,12 +32,31 @@ LOOK_MIN, LOOK_GROWTH = 16, 8
 that holds eight of them, and a thousand small ones cost three reads."""
 
 
+class Waiter:
+    """`told`: of its ids those that became final since it looked last."""
+
+    __slots__ = ("told", "woken")
+
+    def __init__(self) -> None:
+        self.told: set[bytes] = set()
+        self.woken = asyncio.Event()
+
+    def tell(self, job_id: bytes) -> None:
+        self.told.add(job_id)
+        self.woken.set()
+
+    def take(self) -> set[bytes]:
+        told, self.told = self.told, set()
+        self.woken.clear()
+        return told
+
+
 class Jobs:
     def __init__(self, queue: QueueStore, records: RecordStore) -> None:
         self.pool: Pool | None = None
         self._queue, self._records = queue, records
         self._listing = Listing(queue, records, self._view_live)
-        self._waiters: dict[bytes, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[bytes, set[Waiter]] = {}
 
     async def get(self, ids: Sequence[bytes]) -> list[JobView | None]:
         """The first of `ids`, in order, as many as fit into one reply; at least one."""
@@ -82,33 +104,40 @@ class Jobs:
     async def wait(self, ids: Sequence[bytes], timeout_ms: int) -> list[JobView | None]:
         """Those of `ids` that are final (None for the unknown) and fit into one reply, as soon as there is one; [] after the time."""
         deadline = time.monotonic() + min(timeout_ms, WAIT_MS_MAX) / 1000
-        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._register(ids, wake)
+        waiter = Waiter()
+        self._register(ids, waiter)
         try:
             if self._queue.is_shared:
                 await self._queue.watch(ids)
-            while True:
-                final = self._final(await self._look_up(ids))
-                left_s = deadline - time.monotonic()
-                if final or left_s <= 0:
-                    return final
-                await asyncio.wait([wake], timeout=min(left_s, LOOK_AGAIN_S) if self._queue.is_shared else left_s)
-                if wake.done():
-                    self._forget(ids, wake)
-                    wake = asyncio.get_running_loop().create_future()
-                    self._register(ids, wake)
+            return await self._wait(ids, waiter, deadline)
         finally:
-            self._forget(ids, wake)
+            self._forget(ids, waiter)
 
-    def _register(self, ids: Sequence[bytes], wake: asyncio.Future[None]) -> None:
+    async def _wait(self, ids: Sequence[bytes], waiter: Waiter, deadline: float) -> list[JobView | None]:
+        asked, look_again_at = ids, 0.0
+        while True:
+            if asked is ids:
+                look_again_at = time.monotonic() + LOOK_AGAIN_S if self._queue.is_shared else math.inf
+            final = self._final(await self._look_up(asked))
+            now = time.monotonic()
+            if final or now >= deadline:
+                return final
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(deadline, look_again_at) - now)):
+                    await waiter.woken.wait()
+            told = waiter.take()
+            is_time = not told or time.monotonic() >= look_again_at
+            asked = ids if is_time else [job_id for job_id in ids if job_id in told]
+
+    def _register(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         for job_id in ids:
-            self._waiters.setdefault(job_id, set()).add(wake)
+            self._waiters.setdefault(job_id, set()).add(waiter)
 
-    def _forget(self, ids: Sequence[bytes], wake: asyncio.Future[None]) -> None:
+    def _forget(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         for job_id in ids:
             held = self._waiters.get(job_id)
             if held is not None:
-                held.discard(wake)
+                held.discard(waiter)
                 if not held:
                     del self._waiters[job_id]
 
@@ -126,9 +155,8 @@ class Jobs:
         if not self._waiters:
             return
         for job_id in ids:
-            for wake in self._waiters.get(job_id, ()):
-                if not wake.done():
-                    wake.set_result(None)
+            for waiter in self._waiters.get(job_id, ()):
+                waiter.tell(job_id)
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -88,6 +89,16 @@ class NodeStats:
         """Those of jobs that the store ended as cancelled, whatever their outcome says. Few: one update each."""
         for outcome in outcomes:
             self._settled_alike(outcome.job.spec.type, outcome.job.spec.queue, JobState.CANCELLED, 1)
+
+    def withdrawn(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Types and queues of jobs that were cancelled while they waited."""
+        for (task, queue), count in Counter(kinds).items():
+            self._settled_alike(task, queue, JobState.CANCELLED, count)
+
+    def purged(self, queue: str, count: int) -> None:
+        """So many jobs of a queue ended as cancelled, of types that nobody looked at."""
+        if count:
+            self._counters.add("zjp_jobs_finished_total", count, (UNKNOWN, queue, JobState.CANCELLED.value))
 
     def _settled_alike(self, task: str, queue: str, what: JobState | OutcomeKind | None, count: int) -> None:
         if isinstance(what, JobState):

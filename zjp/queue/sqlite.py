@@ -100,7 +100,6 @@ class SQLiteQueueStore:
         self._pruned_at = now_s()
         self._lock: Lock | None = None
         self._db: Database | None = None
-        self._served: frozenset[str] = frozenset()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -368,11 +367,8 @@ class SQLiteQueueStore:
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         return await self.outbox(limit)
 
-    async def publish(self, tasks: Sequence[str]) -> None:
-        self._served = frozenset(tasks)
-
-    async def served(self) -> frozenset[str]:
-        return self._served
+    async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
+        return frozenset(tasks)
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         rows = self._state.outbox.remove(items)

@@ -276,11 +276,8 @@ class QueueStore(Protocol):
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None: ...
 
-    async def publish(self, tasks: Sequence[str]) -> None:
-        """Tell the other nodes what this one serves, for as long as its lease lasts."""
-
-    async def served(self) -> frozenset[str]:
-        """What the nodes whose lease lasts serve, this one included."""
+    async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
+        """Tell the other nodes what this one serves, for as long as its lease lasts. Returns what all whose lease lasts serve."""
 
     def backlog(self) -> Backlog: ...
 

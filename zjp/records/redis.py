@@ -3,9 +3,10 @@
     r      hash         id -> run (4 bytes), record
     rows   sorted set   id -> its place in the order of arrival; what listings walk, from the newest
     times  sorted set   id -> when it finished; what pruning walks
+    events sorted set   place and event, all with score 0: in the order of their bytes
 
 A listing decodes and filters up to SCAN_MAX records a page; there is no index, since memory is what Redis has least of. More than
-`count_max` push out the oldest. Durable as the server's settings say, like the queue beside it.
+`count_max` push out the oldest, of events more than EVENTS_MAX. Durable as the server's settings say, like the queue beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..redis.lane import Lane
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
+from .events import EVENTS_TTL_S, PLACE_BYTES, TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
 from .store import RecordItem, RecordPage
 
 PACKAGE = "zjp.records"
@@ -31,9 +33,13 @@ SCAN_MAX = 10_000
 CHUNK_MIN, CHUNK = 16, 500
 """Records that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
 APPEND_CHUNK = 1_000
+EVENTS_MAX = 50_000
+"""Some 15 MB. What a page of them looks at is bounded as with records."""
 ROW_END = (1 << 53) - 1
 RUN_BYTES = 4
 _decode = msgspec.msgpack.Decoder(Record).decode
+_encode_event = msgspec.msgpack.Encoder().encode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 def _wall_ms() -> int:
@@ -52,11 +58,14 @@ class RedisRecordStore:
         db: int = 0,
         ttl_s: float,
         count_max: int,
+        events_ttl_s: float = EVENTS_TTL_S,
+        events_max: int = EVENTS_MAX,
         wall_ms: Callable[[], int] = _wall_ms,
     ) -> None:
         self._prefix = f"{{zjp:{namespace}}}:records:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}-records")
         self._ttl_ms, self._count_max, self._wall_ms = int(ttl_s * 1000), count_max, wall_ms
+        self._events_ttl_ms, self._events_max = int(events_ttl_s * 1000), events_max
         self._scripts = Scripts(PACKAGE, self._prefix, has_flags=False)
         self._writing: Lane | None = None
         self._reading: Lane | None = None
@@ -131,6 +140,36 @@ class RedisRecordStore:
                 return RecordPage(records, b"", scanned)
             if len(records) == limit or scanned >= SCAN_MAX:
                 return RecordPage(records, write_cursor(below), scanned)
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        lane = _open(self._writing)
+        for at in range(0, len(events), APPEND_CHUNK):
+            members = [place_of(event) + _encode_event(event) for event in events[at : at + APPEND_CHUNK]]
+            await self._scripts("append_events", lane, [self._events_max, *members])
+
+    async def list_events(self, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:
+        """Raises: InvalidJob on a cursor that is none, StoreUnavailable."""
+        least, below = span_of(wanted, cursor)
+        found: list[Event] = []
+        for _ in range(SCAN_MAX // CHUNK):
+            command = (b"ZREVRANGEBYLEX", self._prefix + b"events", b"(" + below, b"[" + least, b"LIMIT", 0, CHUNK)
+            members = await _open(self._reading).call(lambda _, command=command: command)  # type: ignore[misc]
+            events = [_decode_event(member[PLACE_BYTES:]) for member in members]
+            found += [event for event in events if wanted.kind in ("", event.kind)]
+            if len(members) < CHUNK or len(found) > limit:
+                return page_of(found, limit)
+            below = members[-1][:PLACE_BYTES]
+        page = page_of(found, limit)
+        return page if page.cursor else EventPage(page.events, below)
+
+    async def prune_events(self, limit: int) -> int:
+        lane = _open(self._writing)
+        if not self._events_ttl_ms:
+            return 0
+        before = (self._wall_ms() - self._events_ttl_ms).to_bytes(TIME_BYTES, "big")
+        return int(await self._scripts("prune_events", lane, [before, limit]))
 
 
 def _open(lane: Lane | None) -> Lane:

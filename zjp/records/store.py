@@ -3,6 +3,7 @@
 Records arrive in bulk from the outbox, at least once each; a record with the id of one that is there replaces it only when its run is
 higher, so repeats do no harm. There are no updates otherwise. When `append` returns, the records are durable.
 Listing is newest first (by the time of finishing); cursors are opaque and stay valid while records come and go.
+Beside the records it keeps events (events.py), for EVENTS_TTL.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from ..job import JobFilter, Record
+from .events import Event, EventFilter, EventPage
 
 
 class RecordItem(Protocol):
@@ -50,3 +52,12 @@ class RecordStore(Protocol):
         """Remove up to `limit` records that are older than RECORDS_TTL. Returns how many."""
 
     async def count(self) -> int: ...
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """In any order; the same event again does no harm. Raises: StoreUnavailable, StoreFull; then some may have been written."""
+
+    async def list_events(self, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:
+        """A page may be short, and has a cursor as long as there may be more. Raises: InvalidJob on a cursor that is none."""
+
+    async def prune_events(self, limit: int) -> int:
+        """Remove up to `limit` of the oldest events that are older than EVENTS_TTL. Returns how many."""

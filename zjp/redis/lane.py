@@ -2,8 +2,8 @@
 
 A lane per kind of operation keeps their order (a repeat of a submit is behind the submit) and lets a long script hold up only its own
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
-tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable. `is_repeat` tells the call
-that its former try may have been carried out.
+tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable, and of it Unanswered when a try
+went out and nothing came back. `is_repeat` tells the call that its former try may have been carried out.
 
 `server` names the process at the other end, by its run id: another one may know less than its predecessor did (a fail-over, a restart from
 a file that was not synced). Who depends on what the former one was told looks at it in `make`, which is called with a connection at hand.
@@ -38,6 +38,24 @@ CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
 BACKOFF_S = (0.01, 0.3)
 Command = Sequence[Any]
+OOM = "OOM command not allowed"
+"""In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
+
+
+class Unanswered(StoreUnavailable):
+    """The server was asked and gave no answer, so it may have done what it was asked for. For who must tell the two apart."""
+
+
+class _Call:
+    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back."""
+
+    __slots__ = ("heal", "is_in_doubt", "is_repeat", "make", "then")
+
+    def __init__(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None
+    ) -> None:
+        self.make, self.heal, self.then = make, heal, then
+        self.is_repeat = self.is_in_doubt = False
 
 
 class Lane:
@@ -57,10 +75,10 @@ class Lane:
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
-        Raises: StoreUnavailable, StoreFull, ResponseError, and what `make` raises."""
+        Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        task = asyncio.ensure_future(self._carry(make, heal, then))
+        task = asyncio.ensure_future(self._carry(_Call(make, heal, then)))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -70,58 +88,68 @@ class Lane:
         if not task.cancelled():
             task.exception()  # seen: its caller may have given up
 
-    async def _carry(
-        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None
-    ) -> Any:
+    async def _carry(self, call: _Call) -> Any:
         fault: Exception | None = None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CALL_S
         try:
             async with asyncio.timeout_at(deadline):
                 async with self._lock:
-                    is_repeat, pause_s = False, BACKOFF_S[0]
+                    pause_s = BACKOFF_S[0]
                     while True:
                         try:
-                            return await self._once(make, is_repeat, heal, then)
+                            return await self._once(call)
                         except (OSError, RedisError) as error:
                             fault = error
                             await self._drop()
                             _judge(error)
                         if loop.time() >= deadline:  # a driver may take the one cancel for its own; there is no second
                             raise TimeoutError
-                        is_repeat = True
+                        call.is_repeat = True
                         await asyncio.sleep(pause_s * (0.5 + random.random()))
                         pause_s = min(pause_s * 2, BACKOFF_S[1])
         except TimeoutError:
             await self._drop()
-            raise StoreUnavailable(f"Redis does not answer: {fault or f'no reply within {CALL_S:g} s'}") from fault
+            kind = Unanswered if call.is_in_doubt else StoreUnavailable
+            raise kind(f"Redis does not answer: {fault or f'no reply within {CALL_S:g} s'}") from fault
+        except (StoreFull, StoreUnavailable) as refusal:
+            if call.is_in_doubt:
+                raise Unanswered(str(refusal)) from refusal
+            raise
         except asyncio.CancelledError:
             await self._drop()
             raise
 
-    async def _once(
-        self, make: Callable[[bool], Command], is_repeat: bool, heal: Callable[[], Sequence[Command]] | None,
-        then: Callable[[Any], Command | None] | None,
-    ) -> Any:  # fmt: skip
+    async def _once(self, call: _Call) -> Any:
         loop = asyncio.get_running_loop()
         began = loop.time()
         connection = await self._connected()
-        command = make(is_repeat)
+        command = call.make(call.is_repeat)
+        was_in_doubt, call.is_in_doubt = call.is_in_doubt, True
         try:
-            reply = await self._exchange(connection, command)
-        except NoScriptError:
-            if heal is None:
-                raise
-            for one in heal():
-                await self._exchange(connection, one)
-            reply = await self._exchange(connection, command)
-        if then is not None:
-            more = then(reply)
+            reply = await self._exchange_healed(connection, command, call.heal)
+        except (ResponseError, BusyLoadingError):  # an answer, too: this try did nothing
+            call.is_in_doubt = was_in_doubt
+            raise
+        if call.then is not None:
+            more = call.then(reply)
             reply = (reply, None if more is None else await self._exchange(connection, more))
         self._answered_at = loop.time()
         if (serves := self._address.serves) is not None and not await serves(connection, self._answered_at - began > SLOW_S):
             raise Unreachable("the server that answered was replaced meanwhile")
         return reply
+
+    async def _exchange_healed(
+        self, connection: AbstractConnection, command: Command, heal: Callable[[], Sequence[Command]] | None
+    ) -> Any:
+        try:
+            return await self._exchange(connection, command)
+        except NoScriptError:
+            if heal is None:
+                raise
+            for one in heal():
+                await self._exchange(connection, one)
+            return await self._exchange(connection, command)
 
     async def _connected(self) -> AbstractConnection:
         serves, connection = self._address.serves, self._connection
@@ -174,7 +202,7 @@ def _run_id(told: bytes) -> bytes:
 
 def _judge(error: Exception) -> None:
     """Raises what another try cannot mend."""
-    if isinstance(error, OutOfMemoryError) or "OOM" in str(error)[:40]:
+    if isinstance(error, OutOfMemoryError) or OOM in str(error):
         raise StoreFull("Redis has reached maxmemory and takes no more jobs; give it more memory, or let the workers catch up") from error
     if isinstance(error, AuthenticationError | NoPermissionError):
         raise StoreUnavailable(f"Redis refuses: {error}; check REDIS_ADDR and REDIS_PASSWORD") from error

@@ -1,7 +1,7 @@
 """The Lua files: put together from their parts, called by hash, loaded again when the server does not know them.
 
-A script's first line names the parts it uses (`-- use: clock level`). On Redis 7 every script but those that store new jobs says that it
-may run out of memory; before 7 a removal of a key that never exists comes first, which has the same effect: a script is refused
+A script's first line names the parts it uses (`-- use: clock level`). On Redis 7 every script but those that bring something new says that
+it may run out of memory; before 7 a removal of a key that never exists comes first, which has the same effect: a script is refused
 at `maxmemory` at its first growing write unless it wrote already.
 """
 
@@ -14,8 +14,9 @@ from typing import Any
 
 from .lane import Command, Lane
 
-GROWING = {"submit", "requeue", "append", "fire"}
-"""Refused at `maxmemory`, whole."""
+GROWING = {"submit", "requeue", "append_events", "fire"}
+"""Refused at `maxmemory`, whole: what brings more than there was. Records take the place of finished jobs, so they are not refused: with
+the outbox at its bound nothing would be claimed any more, and no memory become free."""
 FLAGS = "#!lua flags=allow-oom\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
 

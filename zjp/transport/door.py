@@ -25,7 +25,6 @@ from .probe import self_test
 from .pump import Pump, set_limits, set_tcp_limits
 from .zap import Guard
 
-
 SOCKETS_MAX = 4096
 """In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
 

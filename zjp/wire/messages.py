@@ -263,7 +263,7 @@ class Pong(msgspec.Struct, array_like=True, frozen=True, tag=40):
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True, tag=41):
-    """`code` is a ZjpError's; nothing of the request was stored. `retry_after_ms` 0: not retryable as it stands."""
+    """`code` is a ZjpError's; nothing was stored, unless it is `outcome-unknown`. `retry_after_ms` 0: not retryable as it stands."""
 
     code: str
     message: str

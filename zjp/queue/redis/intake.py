@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import InvalidJob, JobConflict, StoreFull, StoreUnavailable
+from ...errors import InvalidJob, JobConflict, OutcomeUnknown, StoreFull, StoreUnavailable
 from ...job import JobSpec, Options, format_id, same_content
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
@@ -117,16 +117,22 @@ class Intake:
                 await self._answer_suspected(one)
             return
         except Exception as fault:
-            if isinstance(fault, StoreUnavailable):  # those behind have waited as long
-                batch, self._waiting = [*batch, *self._waiting], []
             for one in batch:
                 _refuse(one, fault)
+            if isinstance(fault, OutcomeUnknown | StoreUnavailable):
+                self._refuse_waiting(fault)
             return
         at = 0
         for one in batch:
             if not one.answer.done():
                 one.answer.set_result(answers if len(batch) == 1 else answers[at : at + len(one.specs)])
             at += len(one.specs)
+
+    def _refuse_waiting(self, fault: Exception) -> None:
+        """Those behind have waited as long, and were never sent: nothing of theirs was stored."""
+        behind, self._waiting = self._waiting, []
+        for one in behind:
+            _refuse(one, StoreUnavailable(f"not sent: the request before it failed ({fault})"))
 
     async def _answer_suspected(self, one: Waiting) -> None:
         try:
@@ -140,7 +146,7 @@ class Intake:
     # ── a request whose ids are new ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _store(self, specs: Sequence[JobSpec]) -> list[Submitted]:
-        """Raises: Suspected, JobConflict, InvalidJob, StoreFull, StoreUnavailable."""
+        """Raises: Suspected, JobConflict, InvalidJob, StoreFull, OutcomeUnknown, StoreUnavailable."""
         sessions = _sessions(specs)
         others = await self._call(specs, [(*session, b"") for session in sessions], ())
         if not others:

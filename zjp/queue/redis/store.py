@@ -17,7 +17,7 @@ from typing import Any
 from ...errors import ConfigError, InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ...redis.address import connections
-from ...redis.lane import Command, Lane
+from ...redis.lane import Command, Lane, Unanswered
 from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
@@ -43,6 +43,7 @@ from ..store import (
     Tended,
 )
 from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
+from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .fresh import Fresh
 from .held import Held
 from .hints import Hints
@@ -51,15 +52,14 @@ from .layout import (
     RECORD_AT,
     add_losses,
     encode,
-    is_finished,
     level_name,
     live_value,
-    read_job,
     read_record,
     unique_key,
 )
 from .leading import Leading
 from .looking import Looker
+from .promoting import promote
 from .purging import Purges
 from .server import examine
 from .standing import Standing
@@ -96,7 +96,8 @@ class RedisQueueStore(Standing):
         level_wanted: Durability | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`level_wanted` REPLICA: each submit waits until a replica has it. `now_s`: the monotonic clock that guards against jumps."""
+        """`level_wanted` REPLICA: each submit, cancel and requeue waits until a replica has it.
+        `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
@@ -118,7 +119,7 @@ class RedisQueueStore(Standing):
         self._server, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = 0
         self._version = 0
-        self._purges = Purges(self._ask, self._limits, self._purged)
+        self._purges = Purges(self._deed, self._limits, self._purged)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,9 +139,10 @@ class RedisQueueStore(Standing):
         self._note_backlog(count, data_bytes)
         self._saw_time(now_ms)
         self._version = self._versioned(version)
-        submits = Submits(self._scripts, lambda: self._lane("submit"), is_replicated=self.level is Durability.REPLICA)
+        self._deeds = Deeds(self._scripts, is_replicated=self.level is Durability.REPLICA)
         self._intake = Intake(
-            submits, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
+            Submits(self._scripts, self._deeds, lambda: self._lane("submit")),
+            finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
@@ -199,6 +201,13 @@ class RedisQueueStore(Standing):
             command = (name.encode(), self._prefix + arguments[0], *arguments[1:])
             return await self._lane(lane).call(lambda _: command)
         return await self._scripts(name, self._lane(lane), arguments)
+
+    async def _deed(self, name: str, arguments: list[Any]) -> Any:
+        """A script, of which a caller must know whether it may have been carried out. Raises: OutcomeUnknown, StoreUnavailable."""
+        try:
+            return await self._ask(name, arguments)
+        except Unanswered as fault:
+            raise unknown(fault) from fault
 
     # ── what it remembers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -343,7 +352,8 @@ class RedisQueueStore(Standing):
 
     async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]:
         asked = list(dict.fromkeys(ids))
-        verdicts, ended, count, data_bytes = await self._ask("cancel", list(asked))
+        lane = self._lane("submit" if self._deeds.is_replicated else "other")  # where one waits for replicas
+        verdicts, ended, count, data_bytes = await self._deeds.carry_out("cancel", lane, list(asked), cancel_wrote)
         self._note_backlog(count, data_bytes)
         self._tell(ended)
         kinds = {job_id: CANCEL_KINDS[verdict] for job_id, verdict in zip(asked, verdicts, strict=True)}
@@ -352,19 +362,10 @@ class RedisQueueStore(Standing):
         return [kinds[job_id] for job_id in ids]
 
     async def promote(self, ids: Sequence[bytes]) -> list[bool]:
-        left = list(dict.fromkeys(ids))
-        promoted: set[bytes] = set()
-        now_ms = self._server_ms()
-        while left:
-            values = dict(zip(left, await self._ask("HMGET", [b"j", *left]), strict=True))
-            live = [job_id for job_id in left if values[job_id] and not is_finished(values[job_id])]
-            arguments = [part for job_id in live for part in (job_id, values[job_id], _due_now(values[job_id], now_ms))]
-            answers = await self._ask("promote", arguments) if live else []
-            promoted |= {job_id for job_id, answer in zip(live, answers, strict=True) if answer == 1}
-            left = [job_id for job_id, answer in zip(live, answers, strict=True) if answer == 2]
-        if promoted:
+        answers = await promote(self._ask, self._deed, ids, self._server_ms())
+        if any(answers):
             self._hint()
-        return [_take(promoted, job_id) for job_id in ids]
+        return answers
 
     async def requeue(self, records: Sequence[Record]) -> list[bool]:
         now_ms = self._server_ms()
@@ -374,7 +375,7 @@ class RedisQueueStore(Standing):
             job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
             level = level_name(spec.queue, spec.priority)
             arguments += (spec.id, run.to_bytes(4, "big"), live_value(job), level, unique_key(spec))
-        kind, count, data_bytes, *answers = await self._ask("requeue", arguments, "submit")
+        kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", self._lane("submit"), arguments, requeue_wrote)
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise full(count, data_bytes, self._limits)
@@ -392,7 +393,7 @@ class RedisQueueStore(Standing):
         self._hint()
 
     async def _set_paused(self, queue: str, flag: bytes) -> None:
-        if await self._ask("pause", [queue, flag, QUEUES_MAX]) < 0:
+        if await self._deed("pause", [queue, flag, QUEUES_MAX]) < 0:
             raise InvalidJob(f"queue {queue!r} is one more than the limit of {QUEUES_MAX}; `zjp queues list` shows those there are")
 
     async def purge(self, queue: str) -> int:
@@ -429,7 +430,6 @@ class RedisQueueStore(Standing):
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
-        self._taken_from = self._lane("outbox").server
         self._note_backlog(count, data_bytes)
         items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
         for place, lost in zip(rare[::2], rare[1::2], strict=True):
@@ -442,14 +442,14 @@ class RedisQueueStore(Standing):
         if fresh := self._fresh.oldest(limit):
             self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
-        has_turn = await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox")
-        return await self.outbox(limit) if has_turn else ()
+        if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
+            return ()
+        items = await self.outbox(limit)
+        self._taken_from = self._lane("outbox").server
+        return items
 
-    async def publish(self, tasks: Sequence[str]) -> None:
-        await self._ask("publish", [self._life, *tasks], "renew")
-
-    async def served(self) -> frozenset[str]:
-        return frozenset(name.decode() for name in await self._ask("served", [], "renew"))
+    async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
+        return frozenset(name.decode() for name in await self._ask("publish", [self._life, *tasks], "renew"))
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
@@ -477,16 +477,3 @@ def _until_s(due_ms: bytes, now_ms: int) -> float | None:
     due = float(due_ms)
     return None if due < 0 else max(0.0, (due - now_ms) / 1000)
 
-
-def _due_now(value: bytes, now_ms: int) -> bytes:
-    job = read_job(value)
-    job.due_ms = now_ms
-    return live_value(job, is_retry=value[:1] == b"r")
-
-
-def _take(ids: set[bytes], job_id: bytes) -> bool:
-    """Whether it is among them; a second time it is not."""
-    if job_id not in ids:
-        return False
-    ids.discard(job_id)
-    return True

@@ -1,9 +1,4 @@
-"""What a submit says to the server, and when it may be acknowledged.
-
-At level `replica` a request is acknowledged when a replica has it: WAIT on the connection that wrote it, since the server waits for what
-*that connection* wrote; on another, made after a break or a fail-over, it would wait for nothing. A repeat whose jobs are all known
-writes nothing by itself, and its first try may still be unconfirmed. So it writes a mark and waits for that, which is behind the jobs in
-the stream to the replica.
+"""What a submit says to the server, and what of its answers still counts.
 
 What was found out on one server must not be used on another, which may not have it: then all is asked again.
 """
@@ -13,25 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import StoreUnavailable
 from ...redis.lane import Command, Lane
-from ...redis.script import Script, Scripts
+from ...redis.script import Scripts
+from .deeds import Deeds
 
-WAIT: Command = (b"WAIT", b"1", b"1000")
 AGAIN = [b"again"]
 QUEUES_KNOWN_AT = 0
 """Place in the arguments of the submit script."""
 
 
 class Submits:
-    """`lane`: the one of submits. `is_replicated`: whether the level is `replica`."""
+    """`lane`: the one of submits."""
 
-    def __init__(self, scripts: Scripts, lane: Callable[[], Lane], *, is_replicated: bool) -> None:
-        self._scripts, self._lane, self._is_replicated = scripts, lane, is_replicated
+    def __init__(self, scripts: Scripts, deeds: Deeds, lane: Callable[[], Lane]) -> None:
+        self._scripts, self._deeds, self._lane = scripts, deeds, lane
         self._stored_on = self._sought_on = b""
 
     async def store(self, arguments: list[Any], is_after_seek: bool) -> list[Any]:
-        """The script's reply. Raises: StoreUnavailable."""
+        """The script's reply. Raises: OutcomeUnknown, StoreUnavailable."""
         lane, script = self._lane(), self._scripts["submit"]
 
         def make(_: bool) -> Command:
@@ -41,7 +35,7 @@ class Submits:
 
         if is_after_seek and lane.server != self._sought_on:
             return AGAIN
-        reply: list[Any] = await self._send(lane, script, make, lambda reply: reply[0] == b"ok")
+        reply: list[Any] = await self._deeds.send(lane, script, make, lambda reply: reply[0] == b"ok")
         self._stored_on = lane.server
         return AGAIN if is_after_seek and reply[0] == b"ok" and lane.server != self._sought_on else reply
 
@@ -52,16 +46,7 @@ class Submits:
         return generations, values
 
     async def confirm(self) -> bool:
-        """After a `seek` that found all. False: seek again. Raises: StoreUnavailable."""
-        lane, script = self._lane(), self._scripts["confirm"]
-        if self._is_replicated:
-            await self._send(lane, script, lambda _: script.command(()), lambda _: True)
+        """After a `seek` that found all. False: seek again. Raises: OutcomeUnknown, StoreUnavailable."""
+        lane = self._lane()
+        await self._deeds.confirm(lane)
         return lane.server == self._sought_on
-
-    async def _send(self, lane: Lane, script: Script, make: Callable[[bool], Command], has_written: Callable[[Any], bool]) -> Any:
-        if not self._is_replicated:
-            return await lane.call(make, script.load)
-        reply, confirmed = await lane.call(make, script.load, lambda reply: WAIT if has_written(reply) else None)
-        if confirmed is not None and confirmed < 1:
-            raise StoreUnavailable("stored, but no replica has confirmed it within 1 s; repeat the request as it is")
-        return reply

@@ -1,7 +1,8 @@
 """Finished jobs in MongoDB, for many nodes.
 
 What lives here: the store, and below it the connection (server.py), what a record is there (documents.py), how it gets in (writing.py)
-and out (reading.py), and the indexes (indexes.py). What does not: how records get here (outbox.py), what they mean (job.py).
+and out (reading.py), the indexes (indexes.py), and events (events.py). What does not: how records get here (outbox.py), what they mean
+(job.py).
 
 Theory of operation. Each node appends what its outbox holds: unordered inserts with the job's id as `_id`, acknowledged by a
 majority with the journal written (`w: majority, j: true`), so a repeat is told by the server and no record doubles whoever writes it.
@@ -23,10 +24,12 @@ from ...errors import ConfigError, StoreUnavailable, Unavailable
 from ...job import JobFilter, Record
 from ...log import event
 from ..cursor import read_cursor
+from ..events import EVENTS_TTL_S, Event, EventFilter, EventPage
 from ..store import RecordItem, RecordPage
 from . import reading, writing
 from .documents import BY_FINISHED, BY_ORDER, ORDER_END, Arrivals, date_of, ids_of
-from .indexes import prepare
+from .events import COLLECTION, append_events, list_events, prune_events
+from .indexes import prepare, prepare_events
 from .reading import SCAN_MAX, MinuteCount
 from .server import Server, StoreDenied, check_uri
 
@@ -44,18 +47,25 @@ def _wall_ms() -> int:
 
 
 class MongoRecordStore:
-    """See `RecordStore`. `ttl_s` 0: kept for ever. `timeout_s`: the longest that one call may take.
+    """See `RecordStore`. `ttl_s`, `events_ttl_s` 0: kept for ever. `timeout_s`: the longest that one call may take.
 
     `open` raises ConfigError on a URI that is none and on a user the server does not know; a server that is away is only logged.
     """
 
     def __init__(
-        self, uri: str, *, database: str, ttl_s: float, timeout_s: float, wall_ms: Callable[[], int] = _wall_ms
+        self,
+        uri: str,
+        *,
+        database: str,
+        ttl_s: float,
+        timeout_s: float,
+        events_ttl_s: float = EVENTS_TTL_S,
+        wall_ms: Callable[[], int] = _wall_ms,
     ) -> None:
         check_uri(uri)
         self._uri = uri
         self._database = database
-        self._ttl_s = ttl_s
+        self._ttl_s, self._events_ttl_s = ttl_s, events_ttl_s
         self._timeout_s = timeout_s
         self._wall_ms = wall_ms
         self._server: Server | None = None
@@ -124,6 +134,21 @@ class MongoRecordStore:
             ids = [document["_id"] async for document in oldest]
             return (await records.delete_many({"_id": {"$in": ids}, **due})).deleted_count
 
+    async def append_events(self, events: Sequence[Event]) -> None:
+        await append_events(await self._ready(), events)
+
+    async def list_events(self, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:
+        async with (await self._ready()).asked() as records:
+            return await list_events(records.database[COLLECTION], wanted, cursor, limit)
+
+    async def prune_events(self, limit: int) -> int:
+        """As `prune`."""
+        if not self._events_ttl_s:
+            return 0
+        before_ms = self._wall_ms() - int(self._events_ttl_s * 1000)
+        async with (await self._ready()).asked() as records:
+            return await prune_events(records.database[COLLECTION], before_ms, limit)
+
     async def count(self) -> int:
         """From the collection's own figures. While the server is away: as it was last known, since the node's figures must not wait."""
         if self._server is None:
@@ -145,6 +170,7 @@ class MongoRecordStore:
                 if not self._is_prepared:
                     async with server.asked() as records:
                         self._arrivals.note(await prepare(records, self._ttl_s))
+                        await prepare_events(records.database[COLLECTION], self._events_ttl_s)
                     self._is_prepared = True
         return server
 

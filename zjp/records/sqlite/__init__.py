@@ -9,6 +9,7 @@ Theory of operation. One writer thread takes whatever was asked for while the la
     records   row (a counter: the order of arrival, which is the order of finishing), id, what listings filter by, the encoded record
     blocks    runs of up to 1,024 rows: how many are left, their least and greatest times
     seen      which types, queues, states and tags occur in a block
+    events    beside them; see events.py
 
 A listing walks the blocks from the newest, leaves out those where one of the wanted words was not seen, and scans the others, 10,000
 rows at most for one page. So a rare type or tag is found among millions, while a bulk of 1,000 records writes about ten rows of
@@ -30,7 +31,9 @@ from typing import NoReturn, TypeVar
 from ...errors import StoreUnavailable
 from ...job import JobFilter, Record
 from ..cursor import read_cursor
+from ..events import EVENTS_TTL_S, Event, EventFilter, EventPage
 from ..store import RecordItem, RecordPage
+from .events import append_events, list_events, prune_events
 from .file import connect, open_file, unavailable
 from .lane import Call, Lane
 from .reader import SCAN_MAX, Reader
@@ -47,10 +50,19 @@ def _wall_ms() -> int:
 
 
 class SQLiteRecordStore:
-    """See `RecordStore`. `ttl_s` 0: kept for ever. `bytes_max`: a limit on the file beside that of the disk, 0 for none."""
+    """See `RecordStore`. `ttl_s`, `events_ttl_s` 0: kept for ever. `bytes_max`: a limit on the file beside that of the disk, 0 for none."""
 
-    def __init__(self, path: Path, *, ttl_s: float, bytes_max: int = 0, wall_ms: Callable[[], int] = _wall_ms) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        ttl_s: float,
+        events_ttl_s: float = EVENTS_TTL_S,
+        bytes_max: int = 0,
+        wall_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
         self._path = path
+        self._events_ttl_ms = int(events_ttl_s * 1000)
         self._ttl_ms = int(ttl_s * 1000)
         self._bytes_max = bytes_max
         self._wall_ms = wall_ms
@@ -88,6 +100,19 @@ class SQLiteRecordStore:
 
     async def count(self) -> int:
         return self._open_parts().writer.count
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        if events:
+            await self._write(lambda writer: append_events(writer.sql, events))
+
+    async def list_events(self, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:
+        return await self._read(lambda reader: list_events(reader.sql, wanted, cursor, limit))
+
+    async def prune_events(self, limit: int) -> int:
+        if not self._events_ttl_ms:
+            return 0
+        before_ms = self._wall_ms() - self._events_ttl_ms
+        return await self._write(lambda writer: prune_events(writer.sql, before_ms, limit))
 
     async def _write(self, deed: Callable[[Writer], T]) -> T:
         parts = self._open_parts()

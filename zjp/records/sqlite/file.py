@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ...errors import ConfigError, StoreFull, StoreUnavailable, Unavailable
+from .events import SCHEMA as EVENTS_SCHEMA
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x7A6A7072
@@ -93,6 +94,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             f"records file {path} has schema {version}, this version knows up to {SCHEMA_VERSION}; run the newer zjp or move the file away"
         )
+    connection.executescript(EVENTS_SCHEMA)  # where a version without them made the file
     connection.execute(
         "SELECT (SELECT count(*) FROM blocks), (SELECT max(row) FROM records), (SELECT max(id) FROM records)"
     )

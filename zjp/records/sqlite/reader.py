@@ -23,36 +23,36 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._sql = connection
+        self.sql = connection
 
     def close(self) -> None:
-        self._sql.close()
+        self.sql.close()
 
     def get(self, ids: Sequence[bytes]) -> dict[bytes, Record]:
-        return {job_id: _decoder.decode(data) for job_id, data in select_by_id(self._sql, "id, data", ids)}
+        return {job_id: _decoder.decode(data) for job_id, data in select_by_id(self.sql, "id, data", ids)}
 
     def list(self, wanted: JobFilter, below: int, limit: int) -> RecordPage:
         """`below`: the row to begin under."""
-        self._sql.execute("BEGIN")  # one snapshot for the blocks and their rows
+        self.sql.execute("BEGIN")  # one snapshot for the blocks and their rows
         try:
             return self._page(wanted, below, limit)
         finally:
-            self._sql.execute("ROLLBACK")
+            self.sql.execute("ROLLBACK")
 
     def _page(self, wanted: JobFilter, below: int, limit: int) -> RecordPage:
         page = _Page(wanted, limit)
-        for first, last, rows in self._sql.execute(*blocks_sql(wanted, below)):
+        for first, last, rows in self.sql.execute(*blocks_sql(wanted, below)):
             if page.scanned + rows > SCAN_MAX:
                 return page.ended(write_cursor(last + 1))
             top = min(last, below - 1)
-            if not page.fill(self._sql.execute(*rows_sql(wanted, first, top))):
+            if not page.fill(self.sql.execute(*rows_sql(wanted, first, top))):
                 page.scanned += self._count_rows(page.row, top)
                 return page.ended(write_cursor(page.row))
             page.scanned += self._count_rows(first, top)
         return page.ended(b"")
 
     def _count_rows(self, first: int, last: int) -> int:
-        count: int = self._sql.execute(
+        count: int = self.sql.execute(
             "SELECT count(*) FROM records WHERE row BETWEEN ? AND ?", (first, last)
         ).fetchone()[0]
         return count

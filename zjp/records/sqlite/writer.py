@@ -19,36 +19,36 @@ class Writer:
     """As a context manager: one transaction, rolled back on any error. `count`: records in the file."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._sql = connection
+        self.sql = connection
         self._load()
 
     def close(self) -> None:
-        self._sql.close()
+        self.sql.close()
 
     def __enter__(self) -> None:
-        self._sql.execute("BEGIN IMMEDIATE")
+        self.sql.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._undo()
             return
         try:
-            self._sql.execute("COMMIT")
+            self.sql.execute("COMMIT")
         except sqlite3.Error:
             self._undo()
             raise
 
     def _undo(self) -> None:
         try:
-            if self._sql.in_transaction:
-                self._sql.execute("ROLLBACK")
+            if self.sql.in_transaction:
+                self.sql.execute("ROLLBACK")
             self._load()
         except sqlite3.Error:
             pass  # the same trouble again; the error that led here says more
 
     def _load(self) -> None:
-        self.count: int = self._sql.execute("SELECT ifnull(sum(rows), 0) FROM blocks").fetchone()[0]
-        last, block_last = self._sql.execute(
+        self.count: int = self.sql.execute("SELECT ifnull(sum(rows), 0) FROM blocks").fetchone()[0]
+        last, block_last = self.sql.execute(
             "SELECT (SELECT max(row) FROM records), (SELECT max(last) FROM blocks)"
         ).fetchone()
         self._last: int = max(last or 0, block_last or 0)
@@ -76,7 +76,7 @@ class Writer:
 
     def _insert_chunk(self, items: Sequence[RecordItem]) -> None:
         flat, words = flatten(items, self._last + 1)
-        self._sql.execute(insert_sql(len(items)), flat)
+        self.sql.execute(insert_sql(len(items)), flat)
         self._last += len(items)
         self.count += len(items)
         self._block.add(flat, words)
@@ -85,12 +85,12 @@ class Writer:
         block = self._block
         if not block.rows:
             return
-        self._sql.execute(
+        self.sql.execute(
             "INSERT OR REPLACE INTO blocks(first, last, rows, created_min, created_max, finished_min) VALUES(?, ?, ?, ?, ?, ?)",
             (block.first, block.last, block.rows, block.created_min, block.created_max, block.finished_min),
         )
         if words := block.take_unwritten():
-            self._sql.execute(
+            self.sql.execute(
                 "INSERT INTO seen(first, word) SELECT ?, value FROM json_each(?)", (block.first, str(list(words)))
             )
 
@@ -102,7 +102,7 @@ class Writer:
             if job.spec.id not in best or job.run > best[job.spec.id].record.job.run:
                 best[job.spec.id] = item
         stale = []
-        for job_id, data in select_by_id(self._sql, "id, data", list(best)):
+        for job_id, data in select_by_id(self.sql, "id, data", list(best)):
             if _decoder.decode(data).job.run < best[job_id].record.job.run:
                 stale.append(job_id)
             else:
@@ -111,25 +111,25 @@ class Writer:
         return list(best.values())
 
     def remove(self, ids: Sequence[bytes]) -> int:
-        rows = [row for (row,) in select_by_id(self._sql, "row", list(dict.fromkeys(ids)))]
+        rows = [row for (row,) in select_by_id(self.sql, "row", list(dict.fromkeys(ids)))]
         for row in rows:
-            self._sql.execute("DELETE FROM records WHERE row = ?", (row,))
+            self.sql.execute("DELETE FROM records WHERE row = ?", (row,))
             self._shrink(self._block_of(row), 1)
         return len(rows)
 
     def _block_of(self, row: int) -> int:
-        first: int = self._sql.execute("SELECT max(first) FROM blocks WHERE first <= ?", (row,)).fetchone()[0]
+        first: int = self.sql.execute("SELECT max(first) FROM blocks WHERE first <= ?", (row,)).fetchone()[0]
         return first
 
     def prune(self, before_ms: int, limit: int) -> int:
         """Remove up to `limit` records that finished before. Each block is asked, not only the oldest: after a clock that ran
         ahead, its own records stay until they are due, and those that came later do not wait for them."""
         pruned = 0
-        blocks = self._sql.execute(
+        blocks = self.sql.execute(
             "SELECT first, last FROM blocks WHERE finished_min < ? ORDER BY first", (before_ms,)
         ).fetchall()
         for first, last in blocks:
-            removed = self._sql.execute(
+            removed = self.sql.execute(
                 "DELETE FROM records WHERE row IN (SELECT row FROM records WHERE row BETWEEN ? AND ? AND finished_ms < ? LIMIT ?)",
                 (first, last, before_ms, limit - pruned),
             ).rowcount
@@ -138,13 +138,13 @@ class Writer:
                 self._shrink(first, removed)
             if pruned >= limit:
                 break
-            self._sql.execute("UPDATE blocks SET finished_min = ? WHERE first = ?", (before_ms, first))
+            self.sql.execute("UPDATE blocks SET finished_min = ? WHERE first = ?", (before_ms, first))
         return pruned
 
     def _shrink(self, first: int, removed: int) -> None:
         self.count -= removed
         if first == self._block.first:
             self._block = Block(self._last + 1)  # what is known of it here is no longer so: it is closed
-        self._sql.execute("UPDATE blocks SET rows = rows - ? WHERE first = ?", (removed, first))
-        if self._sql.execute("DELETE FROM blocks WHERE first = ? AND rows <= 0", (first,)).rowcount:
-            self._sql.execute("DELETE FROM seen WHERE first = ?", (first,))
+        self.sql.execute("UPDATE blocks SET rows = rows - ? WHERE first = ?", (removed, first))
+        if self.sql.execute("DELETE FROM blocks WHERE first = ? AND rows <= 0", (first,)).rowcount:
+            self.sql.execute("DELETE FROM seen WHERE first = ?", (first,))

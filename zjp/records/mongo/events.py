@@ -1,0 +1,66 @@
+"""Events in a collection of their own, aged by a TTL index.
+
+    _id                    the event's place, whose order is theirs
+    at, kind, node, subject, data      as in the event; `at` is for the TTL and for people with a shell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bson.binary import Binary
+from pymongo.asynchronous.collection import AsyncCollection
+
+from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
+from .documents import date_of
+from .server import Server
+
+COLLECTION = "events"
+BY_KIND = "by_kind"
+BY_TIME = "by_time"
+INSERT_MAX = 512
+
+Events = AsyncCollection[dict[str, Any]]
+
+
+async def append_events(server: Server, events: Sequence[Event]) -> None:
+    for start in range(0, len(events), INSERT_MAX):
+        documents = [_document_of(event) for event in events[start : start + INSERT_MAX]]
+        async with server.asked() as records:
+            await server.command(records, {"insert": COLLECTION, "documents": documents})  # duplicates are there already
+
+
+async def list_events(events: Events, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:
+    """Raises: InvalidJob."""
+    least, below = span_of(wanted, cursor)
+    where: dict[str, Any] = {"_id": {"$gte": _key(least), "$lt": _key(below)}}
+    if wanted.kind:
+        where["kind"] = wanted.kind
+    found = events.find(where, sort=[("_id", -1)], limit=limit + 1, hint=BY_KIND if wanted.kind else "_id_")
+    async with found:
+        return page_of([_event_of(document) async for document in found], limit)
+
+
+async def prune_events(events: Events, before_ms: int, limit: int) -> int:
+    due = events.find({"_id": {"$lt": _key(before_ms.to_bytes(TIME_BYTES, "big"))}}, {"_id": 1}, sort=[("_id", 1)], limit=limit)
+    keys = [document["_id"] async for document in due]
+    return (await events.delete_many({"_id": {"$in": keys}})).deleted_count if keys else 0
+
+
+def _key(place: bytes) -> Binary:
+    """Of full length: the server orders by length first."""
+    return Binary(place.ljust(TIME_BYTES + 16, b"\0"))
+
+
+def _document_of(event: Event) -> dict[str, Any]:
+    return {
+        "_id": Binary(place_of(event)), "at": date_of(event.at_ms), "kind": event.kind, "node": event.node, "subject": event.subject,
+        "data": event.data,
+    }  # fmt: skip
+
+
+def _event_of(document: dict[str, Any]) -> Event:
+    place = bytes(document["_id"])
+    at_ms = int.from_bytes(place[:TIME_BYTES], "big")
+    return Event(place[TIME_BYTES:], at_ms, document["kind"], document["node"], document["subject"], bytes(document["data"]))
