@@ -26,6 +26,7 @@ def broken_rules(settings: Settings, origins: Mapping[str, str]) -> Iterable[str
     yield _above(settings, origins, "WORKER_PROCESSES", "WORKER_COUNT", reason="each process needs a slot")
     yield _forgotten(settings, origins)
     yield _too_large(settings, origins)
+    yield _without_queue(settings, origins)
 
 
 def _above(settings: Settings, origins: Mapping[str, str], name: str, limit: str, *, reason: str) -> str | None:
@@ -70,6 +71,13 @@ def _too_large(settings: Settings, origins: Mapping[str, str]) -> str | None:
         f"and the job's attempts (set by {origins['MAX_PAYLOAD']} and {origins['MAX_RESULT']}; accepted: up to {most // _MIB}MiB together; "
         "store what is larger elsewhere and pass a reference)"
     )
+
+
+def _without_queue(settings: Settings, origins: Mapping[str, str]) -> str | None:
+    if not settings.is_meshed or settings.redis_addr is not None:
+        return None
+    name = "CLUSTER_SEEDS" if settings.cluster_seeds else "CLUSTER_SIZE"
+    return f"{_shown(settings, name)}: nodes need a common queue: set REDIS_ADDR (set by {origins[name]}; accepted: with REDIS_ADDR only)"
 
 
 def _shown(settings: Settings, name: str) -> str:

@@ -106,9 +106,12 @@ _retry = _Group("Retries and time-outs")
 _network = _Group("Network")
 _log = _Group("Logging")
 _shared = _Group("Shared stores")
-_cluster = _Group("Cluster and election", later=True)
+_cluster = _Group("Cluster and election")
 _http = _Group("HTTP API", later=True)
 _metrics = _Group("Metrics and tracing", later=True)
+
+ELECTION_TIMES_S = {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
+"""Timeout and interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +381,23 @@ class Settings:
     def curve_folder(self) -> Path:
         """CURVE_DIR, or the folder in DATA_DIR when it is unset."""
         return self.curve_dir or self.data_dir / "curve"
+
+    @property
+    def is_meshed(self) -> bool:
+        """Whether the node meets others: it has seeds, or more than one voter is expected."""
+        return bool(self.cluster_seeds) or (self.cluster_size or 1) > 1
+
+    @property
+    def cluster_size_effective(self) -> int:
+        """CLUSTER_SIZE, or the seeds and this node."""
+        return self.cluster_size or len(self.cluster_seeds or ()) + 1
+
+    @property
+    def election_times_s(self) -> tuple[float, float]:
+        """(ELECTION_TIMEOUT, ELECTION_INTERVAL) or their defaults, which go by the algorithm; the interval is a quarter of it at most."""
+        timeout_s, interval_s = ELECTION_TIMES_S[self.election_algorithm]
+        timeout_s = self.election_timeout_s or timeout_s
+        return timeout_s, min(self.election_interval_s or interval_s, timeout_s / 4)
 
     @property
     def records_ttl_effective_s(self) -> float:

@@ -28,13 +28,12 @@ from ..transport.zap import Guard, open_guard
 from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
+from .cluster import Cluster
 from .dispatch import Dispatch
 from .duties import FIGURES, Duties
-from .election_log import ElectionLog
 from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
-from .leadership import Leadership, alone
 from .outcomes import Judge
 from .schedules import Schedules
 from .shares import costs, limits, pool_settings, renew_s
@@ -129,25 +128,21 @@ class Node:
 
     async def _start_leadership(self) -> None:
         """Before the workers, whose application may take its time: schedules wait for nobody. Raises: ConfigError."""
-        data, queue = self._data, self.queue
-        self.leadership = Leadership(
-            alone(data.node_id, data.boot, is_shared=queue.is_shared), ElectionLog(data.path / "election.log"), queue, self.stats,
-            owner=f"{data.node_id}:{data.boot}", algorithm="alone",
-        )  # fmt: skip
-        self.duties = Duties(self.leadership, queue, self.records, self.stats)
-        self.leadership.on_change = self.duties.wake
+        self.cluster = Cluster(self.settings, self._data, self.queue, self.stats)
+        self.duties = Duties(self.cluster, self.queue, self.records, self.stats, dead=self.cluster.dead)
+        self.cluster.on_change = self.duties.wake
         self.duties.start()
-        await self.leadership.start()
+        await self.cluster.start()
 
     async def _ask_leader(self) -> LeaderReply:
         documents = await self.queue.documents(DocumentKind.CLUSTER)
         return self._leader(next((document.data for document in documents if document.name == FIGURES), b""))
 
     def _leader(self, figures: bytes = b"") -> LeaderReply:
-        view, leadership = self.leadership.view, self.leadership
+        view, cluster = self.cluster.view, self.cluster
         is_here = view.leader == self._data.node_id
         return LeaderReply(
-            view.leader, view.epoch, view.role.value, leadership.algorithm, is_here, leadership.is_in_office, view.has_quorum, figures
+            view.leader, view.epoch, view.role.value, cluster.algorithm, is_here, cluster.is_in_office, view.has_quorum, figures
         )
 
     async def _start_workers(self) -> None:
@@ -212,6 +207,7 @@ class Node:
         )
         self.address = self.intake.bind(settings.zmq_bind)
         await self.intake.door.test()
+        self.cluster.join(self.intake.door, self.address)
 
     def _make_guard(self) -> Guard | None:
         """Raises: ConfigError."""
@@ -225,6 +221,7 @@ class Node:
             return
         try:
             self._guard.reload()
+            self.cluster.keys_changed()
             await self.intake.door.test()
         except DoorIsOpen as fault:
             event(log, logging.ERROR, "curve.door_is_open", reason=str(fault))
@@ -317,7 +314,7 @@ class Node:
     async def _give_up_leadership(self) -> None:
         """Duties first, so that none of their writes is refused for it."""
         await self.duties.stop()
-        await self.leadership.stop()
+        await self.cluster.stop()
 
     async def _close_stores(self) -> None:
         for task in self._housekeeping:
@@ -333,7 +330,7 @@ class Node:
         if hasattr(self, "pool"):
             await self.dispatch.stop()
             await self.pool.stop(0.0)
-        if hasattr(self, "leadership"):
+        if hasattr(self, "cluster"):
             await self._give_up_leadership()
         if hasattr(self, "queue"):
             await self._close_stores()

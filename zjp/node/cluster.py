@@ -1,0 +1,215 @@
+"""What joins the mesh, an election core and the store's word of who the voters are. No decisions about leading are made here.
+
+A node on a queue of its own, or without CLUSTER_SEEDS, elects by the store alone (election/alone.py). One with seeds joins the mesh at its
+own door, and elects with ELECTION_ALGORITHM:
+
+    mesh ──what peers say──► leadership ──what to say──► mesh
+         ──who can be reached──►          the core in it has its voters from `voters`
+
+Bully and Raft count the majority of *named* voters. The names are settled once: the first node that has met CLUSTER_SIZE - 1 others puts
+all of them into the store, beside the queue that these nodes share anyway, and everybody reads them there. So two halves that meet
+different nodes cannot settle different names, a node that comes later follows without a vote, and one that comes back is still a voter.
+Until then nobody leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..config import Settings
+from ..election.core import SECOND, Config, Health, Met, Recv, Role, Send, Transfer, View
+from ..election.make import make_core
+from ..errors import Unavailable
+from ..log import event
+from ..queue.store import DocumentKind, Lead, Life, QueueStore
+from ..transport.door import Door
+from ..transport.mesh import Me, Mesh, PeerState
+from ..wire.peers import PeerMessage
+from .election_log import ElectionLog
+from .hardstate import DataDir
+from .leadership import Leadership, alone
+from .stats import NodeStats
+
+VOTERS = "voters"
+"""The document that names them."""
+SETTLE_LOOK_S = 0.2
+LEAD_FOR_MIN_S = 1.0
+"""A leader renews each interval; the store that stops for a moment must not end its leadership."""
+NOBODY = View(Role.LEARNER, "", 0, False, False, {})
+"""Before the voters are settled."""
+
+log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """`start`, `join` once the door is bound, then `stop`. To duties it is the office. `on_change`: see Leadership."""
+
+    def __init__(self, settings: Settings, data: DataDir, queue: QueueStore, stats: NodeStats) -> None:
+        self._settings, self._data, self._queue, self._stats = settings, data, queue, stats
+        self.owner = f"{data.node_id}:{data.boot}"
+        self.algorithm = settings.election_algorithm if settings.is_meshed else "alone"
+        self.on_change: Callable[[], None] = lambda: None
+        self._leadership: Leadership | None = None
+        self._mesh: Mesh | None = None
+        self._forming: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises: ConfigError."""
+        if not self._settings.is_meshed:
+            core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
+            self._leadership = Leadership(
+                core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, on_change=self._changed,
+            )  # fmt: skip
+            await self._leadership.start()
+
+    def join(self, door: Door, address: str) -> None:
+        """Meet the others; the election begins when the voters are known. Nothing to do for a node without a mesh."""
+        settings, data = self._settings, self._data
+        if not settings.is_meshed:
+            return
+        me = Me(
+            node=data.node_id, boot=data.boot, home=data.home, cluster=settings.cluster_name,
+            address=settings.zmq_advertise or address, algorithm=self.algorithm, priority=settings.node_priority,
+        )  # fmt: skip
+        self._mesh = Mesh(me, door, seeds=settings.cluster_seeds or (), on_message=self._on_message, on_met=self._on_met)
+        self._mesh.start()
+        self._forming = asyncio.create_task(self._form())
+
+    async def stop(self) -> None:
+        """Resign, and say good-bye."""
+        if self._forming is not None:
+            self._forming.cancel()
+            await asyncio.gather(self._forming, return_exceptions=True)
+        if self._leadership is not None:
+            await self._leadership.stop()
+        if self._mesh is not None:
+            self._mesh.close()
+
+    def halt(self) -> None:
+        """At once, as a process that dies would."""
+        if self._leadership is not None:
+            self._leadership.halt()
+
+    def keys_changed(self) -> None:
+        if self._mesh is not None:
+            self._mesh.recheck_keys()
+
+    # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def view(self) -> View:
+        return NOBODY if self._leadership is None else self._leadership.view
+
+    @property
+    def epoch(self) -> int:
+        return self.view.epoch
+
+    @property
+    def is_in_office(self) -> bool:
+        return self._leadership is not None and self._leadership.is_in_office
+
+    def refused(self, lead: Lead) -> None:
+        if self._leadership is not None:
+            self._leadership.refused(lead)
+
+    def peers(self) -> list[PeerState]:
+        return [] if self._mesh is None else self._mesh.peers()
+
+    def dead(self) -> Iterable[Life]:
+        """Lives that this node holds dead; of interest only while it leads with a quorum."""
+        view = self.view
+        if not view.has_quorum:
+            return
+        for peer in self.peers():
+            member = view.members.get(peer.node)
+            if member is not None and member.health in (Health.DEAD, Health.LEFT):
+                yield Life(peer.node, peer.boot)
+
+    def transfer(self, to: str) -> None:
+        if self._leadership is not None:
+            self._leadership.feed(Transfer(to))
+
+    # ── forming ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _form(self) -> None:
+        try:
+            voters = () if self.algorithm == "gossip" else await self._voters()
+            core = make_core(self.algorithm, self._config(voters), random.random)
+            leadership = Leadership(
+                core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm,
+                send=self._send, on_change=self._changed,
+            )  # fmt: skip
+            await leadership.start()
+            self._leadership = leadership
+            for peer in self.peers():
+                if peer.is_up:
+                    self._on_met(peer.node, peer.priority, True)
+        except Exception:
+            log.exception("cluster.not_formed")
+            self._stats.add("zjp_internal_errors_total")
+
+    async def _voters(self) -> tuple[str, ...]:
+        """As settled in the store; settled by this node when it is the first that has met all."""
+        size = self._settings.cluster_size_effective
+        event(log, logging.INFO, "cluster.forming", size=size, algorithm=self.algorithm)
+        while True:
+            try:
+                voters = await self._settled()
+                if not voters:
+                    met = sorted({self._data.node_id, *(peer.node for peer in self.peers() if peer.is_up)})
+                    if len(met) == size:
+                        data = msgspec.msgpack.encode(met)
+                        await self._queue.put_document(DocumentKind.CLUSTER, VOTERS, data, 0)
+                        continue
+                elif len(voters) != size:
+                    event(
+                        log, logging.WARNING, "cluster.other_size", settled=list(voters), CLUSTER_SIZE=size,
+                        reason="the voters were settled when the cluster was first formed; they stay",
+                    )  # fmt: skip
+                if voters:
+                    return voters
+            except Unavailable as fault:
+                event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
+            await asyncio.sleep(SETTLE_LOOK_S)
+
+    async def _settled(self) -> tuple[str, ...]:
+        """Raises: Unavailable."""
+        for document in await self._queue.documents(DocumentKind.CLUSTER):
+            if document.name == VOTERS:
+                return tuple(msgspec.msgpack.decode(document.data, type=list[str]))
+        return ()
+
+    def _config(self, voters: tuple[str, ...]) -> Config:
+        settings = self._settings
+        timeout_s, interval_s = settings.election_times_s
+        lead_for_s = timeout_s if self.algorithm == "gossip" else max(2 * timeout_s, LEAD_FOR_MIN_S)
+        return Config(
+            self._data.node_id, self._data.boot, voters, len(voters) or settings.cluster_size_effective, settings.node_priority,
+            timeout=round(timeout_s * SECOND), interval=round(interval_s * SECOND), lead_for=round(lead_for_s * SECOND),
+        )  # fmt: skip
+
+    def _log(self) -> ElectionLog:
+        """One per algorithm: what was promised under one says nothing under another."""
+        return ElectionLog(self._data.path / f"election-{self.algorithm}.log")
+
+    # ── between mesh and core ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, one: Send) -> None:
+        if self._mesh is not None:
+            self._mesh.send(one.to, one.message)
+
+    def _on_message(self, src: str, message: PeerMessage) -> None:
+        if self._leadership is not None:
+            self._leadership.feed(Recv(src, message))
+
+    def _on_met(self, peer: str, priority: int, is_up: bool) -> None:
+        if self._leadership is not None:
+            self._leadership.feed(Met(peer, priority, is_up))
+
+    def _changed(self) -> None:
+        self.on_change()
