@@ -14,7 +14,25 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zjp.election.core import MS, SECOND, Batch, Config, Core, Effects, Event, Leave, Met, Persisted, Recv, Send, Stall, StoreOp, StoreReply, Uniform, Wake
+from zjp.election.core import (
+    MS,
+    SECOND,
+    Batch,
+    Config,
+    Core,
+    Effects,
+    Event,
+    Leave,
+    Met,
+    Persisted,
+    Recv,
+    Send,
+    Stall,
+    StoreOp,
+    StoreReply,
+    Uniform,
+    Wake,
+)
 
 from .clock import Clock
 from .invariants.watch import Violation, Watch

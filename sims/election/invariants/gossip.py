@@ -12,7 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zjp.election.core import Effects, Event, Health, Kind, Recv, Role, View
-from zjp.wire.peers import Ack, Alive, Dead, EpochSeen, PeerMessage, PingPeer, PingReq, Reserved, Rumour, Stored, Suspect, Sync, SyncReply
+from zjp.wire.peers import (
+    Ack,
+    Alive,
+    Dead,
+    EpochSeen,
+    PeerMessage,
+    PingPeer,
+    PingReq,
+    Reserved,
+    Rumour,
+    Stored,
+    Suspect,
+    Sync,
+    SyncReply,
+)
 
 from ..node import Node
 from .watch import Recorder, Violation, Watch
