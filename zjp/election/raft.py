@@ -164,15 +164,10 @@ class Raft:
         out.wake = self._wake()
         return out
 
-    def _wake(self) -> Time | None:
-        if (leading := self._leading) is not None:
-            times = [leading.beat_at, leading.heir_until if leading.heir else leading.beat_at]
-            if self._voters.others:
-                times.append(leading.lease + self._timeout)
-            if self._office.wake is not None:
-                times.append(self._office.wake)
-            return min(times)
-        return self._teaching.wake if self._teaching is not None else self._deadline
+    def _wake(self) -> Time:
+        if self._leading is not None:
+            return self._leading.wake(self._office.wake)
+        return self._deadline if self._teaching is None else self._teaching.wake
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,8 +219,7 @@ class Raft:
         self._deadline += event.lag
         self._roster.shift(event.lag)
         if self._leading is not None:
-            self._leading.lease += event.lag
-            self._leading.heir_until += event.lag
+            self._leading.shift(event.lag)
 
     def _on_transfer(self, now: Time, event: Transfer, out: Effects) -> None:
         if self._leading is not None:
@@ -455,7 +449,7 @@ class Raft:
         leading.beat(now, out)
 
     def _lead(self, now: Time, leading: Leading, out: Effects) -> None:
-        if self._voters.others and now >= leading.lease + self._timeout:
+        if leading.is_lost(now):
             out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._promises.term, "no_quorum"))
             self._step_down(now, "quorum", out)
             return
