@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.election.bench import Bench, Flying
-from tests.election.test_bully import (
+from tests.election.bully_cluster import (
     ABC,
     HOLD_DOWN,
     INTERVAL,
