@@ -49,8 +49,8 @@ def _raft() -> Iterator[Planted]:
     yield bug(
         "own-vote-counts-before-fsync",
         "raft.py",
-        "and 0 < candidacy.batch <= event.number",
-        "and 0 < candidacy.batch",
+        "elif (candidacy := self._candidacy) is not None and not candidacy.is_asked and candidacy.batch <= event.number:",
+        "elif (candidacy := self._candidacy) is not None and not candidacy.is_asked:",
         "R1",
         "C4",
     )
@@ -85,7 +85,7 @@ def _raft() -> Iterator[Planted]:
     yield bug(
         "no-pre-vote",
         "raft.py",
-        "candidacy = self._candidacy = Candidacy(term, 0)",
+        "candidacy = self._candidacy = Candidacy(now, term, 0)",
         "return self._campaign(now, out, is_transfer=False)",
         "R10",
     )
@@ -263,8 +263,8 @@ def _bully() -> Iterator[Planted]:
     yield bug(
         "duty-without-token",
         "bully.py",
-        "has_lease and self._office.is_held,",
-        "has_lease,",
+        "is_in_office = has_lease and self._office.is_held",
+        "is_in_office = has_lease",
         "C2b",
     )
 
