@@ -150,8 +150,8 @@ def _raft() -> Iterator[Planted]:
     yield bug(
         "no-check-quorum",
         "raft.py",
-        "if self._voters.others and now >= leading.lease + self._timeout:",
-        "if not self._voters.others:",
+        "if leading.is_lost(now):",
+        "if now < 0:",
         "RL2",
     )
     yield bug(
