@@ -9,5 +9,9 @@
     mutants/         wrong histories, each with the check that must catch it
     proxy            a network that can be made bad on demand
 
-It imports zjp (only `recording` does); zjp never imports it.
+And the simulator: `python -m sims` (__main__) runs the election cores in simulated clusters, decided by a seed (docs/simulator.md).
+
+    election/        the cluster, its faults, what must hold, planted bugs, shrinking, the picture
+
+It imports zjp (only `recording` and `election` do); zjp never imports it.
 """

@@ -1,6 +1,7 @@
 """After the faults: a random core of at least a majority is healed, the rest stays dead, cut off or half connected; the core must converge.
 
     RL1  Raft: all of the core follow one leader in office within 10 T, and it is not lost for the next 20 T
+    RL3  ... and all of the core have one log, committed up to the leader's term
     BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: at most two leaders on the way there, none lost afterwards
     GL1  Gossip: all follow one leader in office within the time that suspicion, dead contact and an old leadership may take
     GL2  ... and all of the core hold just the core alive
@@ -16,6 +17,7 @@ import random
 from zjp.election.core import MS, SECOND, Health
 
 from .cluster import Cluster
+from .invariants.raft import RaftWatch
 from .invariants.watch import Violation
 from .network import GOOD, between, crossing
 from .node import Node
@@ -149,8 +151,11 @@ class Calm:
             raise Violation("BL2", f"{len(self._leaders)} leaders after the healing: {self._leaders}")
 
     def _end(self) -> None:
+        watch = self.cluster.watch
         if self.cluster.shape.algorithm == "gossip":
             self._check_views()
+        elif isinstance(watch, RaftWatch) and (lag := watch.lags(self.core)):
+            raise Violation("RL3", f"{lag}, {keep_for(self.cluster.shape) // MS} ms after all followed one leader")
         store = self.cluster.store
         late = store.clock.read(self.cluster.now) - store.next_fire
         if late > 2 * SECOND:

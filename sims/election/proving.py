@@ -29,7 +29,7 @@ def prove_kept(bug: Planted) -> Proof:
 
 def search(bug: Planted, seeds: int, workers: int) -> Proof:
     """The first of `seeds` that catches it; 5 nodes, all profiles in turn, then the bug's own."""
-    for profile in dict.fromkeys((bug.profile, "mix")):
+    for profile in dict.fromkeys(("mix", bug.profile)):
         todo = cases(bug.algorithm, range(seeds), nodes=bug.nodes, profile=profile, planted=bug.name)
         other = ""
         for result in fuzz(todo, workers):

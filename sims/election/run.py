@@ -73,11 +73,11 @@ class Outcome:
         return not self.invariant
 
 
-def run(case: Case, make: MakeCore | None = None) -> Outcome:
-    """`make`: another core than the case's."""
+def run(case: Case, make: MakeCore | None = None, watched_by: type[Watch] | None = None) -> Outcome:
+    """`make`: another core than the case's; `watched_by`: another watch than its algorithm's."""
     shape = shape_of(case)
     trace = Trace(shape.names)
-    watch = WATCHES.get(case.algorithm, Watch)(trace)
+    watch = (watched_by or WATCHES[case.algorithm])(trace)
     cluster = Cluster(shape, case.seed, make or _maker(case), watch)
     trace.cluster = cluster
     invariant = text = ""

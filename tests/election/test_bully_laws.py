@@ -159,14 +159,14 @@ class Storm:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_any_schedule_keeps_one_coordinator_per_epoch(count: int, seed: int) -> None:
     Storm(count, seed).run(1200)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_when_faults_stop_the_highest_leads_within_the_hold_down_and_three_timeouts(count: int, seed: int) -> None:
     storm = Storm(count, seed)
     storm.run(300)
@@ -200,7 +200,7 @@ MESSAGES = st.one_of(
 
 @pytest.mark.parametrize("voters", [("a",), ("a", "b"), ("a", "b", "c"), ("b", "c")])
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_no_message_in_any_state_raises(voters: tuple[str, ...], data: st.DataObject) -> None:
     bench = Bench("bully", {"a": 1, "b": 1, "c": 2, "l": 0}, voters=voters)
     for name in bench.nodes:

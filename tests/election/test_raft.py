@@ -311,6 +311,13 @@ def test_who_leaves_without_an_heir_resigns_after_a_timeout_and_campaigns_no_mor
     assert node.role == "follower"
 
 
+def test_a_candidate_that_leaves_stands_no_more() -> None:
+    node = Solo().campaigns()
+    node.does(Leave())
+    node.hears("b", VoteReply(1, True))
+    assert node.role == "follower"
+
+
 # ── 4.2.3 and 6.2: disturbing servers, leaders without a majority ────────────────────────────────────────────────────────────────────
 
 

@@ -139,25 +139,25 @@ class Chaos:
 
 
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_three_nodes_keep_the_laws_whatever_is_lost_late_doubled_or_crashes(seed: int) -> None:
     Chaos(seed, "abc", wipes=False).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_three_nodes_keep_the_laws_when_folders_vanish_too(seed: int) -> None:
     Chaos(seed, "abc", wipes=True).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32), names=st.sampled_from(["ab", "abcd", "abcde"]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_two_four_and_five_nodes_keep_the_laws(seed: int, names: str) -> None:
     Chaos(seed, names, wipes=False).run(600)
 
 
 @given(seed=st.integers(0, 1 << 32), names=st.sampled_from(["a", "ab", "abc", "abcde"]))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_after_the_faults_there_is_one_leader_and_it_stays(seed: int, names: str) -> None:
     chaos = Chaos(seed, names, wipes=False)
     chaos.run(300)
@@ -213,7 +213,7 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES)
 @given(events=st.lists(EVENTS, max_size=12), lapse=st.integers(0, SECOND))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_no_event_in_any_state_raises_or_takes_a_promise_back(state: str, events: list[Event], lapse: int) -> None:
     node = STATES[state]()
     for event in events:

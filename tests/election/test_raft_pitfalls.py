@@ -93,6 +93,30 @@ def test_a_leaders_own_entry_counts_only_once_it_is_durable() -> None:
     assert node.core.log.commit == 1
 
 
+def test_word_of_an_earlier_batch_does_not_make_the_own_entry_durable() -> None:
+    node = Solo().campaigns()
+    node.is_held = True
+    node.hears("b", VoteReply(1, True))
+    node.hears("b", ok(1, 1))
+    node.does(Persisted(node.newest - 1))
+    assert node.core.log.commit == 0
+    node.does(Persisted(node.newest))
+    assert node.core.log.commit == 1
+
+
+def test_a_candidate_with_a_slow_disk_waits_for_it_instead_of_raising_its_term_again() -> None:
+    node = Solo().pre_campaigns()
+    node.is_held = True
+    node.hears("b", PreVoteReply(0, 1, True))
+    for _ in range(5):
+        assert not node.wakes()
+    assert node.term == 1
+    node.persists()
+    assert node.wake == node.now + T
+    node.hears("b", VoteReply(1, True))
+    assert node.role == "leader"
+
+
 def test_the_vote_is_cleared_only_by_a_higher_term() -> None:
     node = Solo()
     node.hears("b", asks(1))

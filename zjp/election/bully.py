@@ -24,9 +24,9 @@ no Answer, and grants whomever it may; before it claims it probes for a majority
 waits decide, as in Raft.
 
 **Coming back.** A node that ranks above the coordinator follows it for the hold-down, ten timeouts; a silence or another coordinator
-begins the count anew. Then it asks those above itself and claims while the old one leads on; voters grant that if they too have followed
-this coordinator so long. The old one leads until it hears of the new: one change, and no time without a leader. One that is not stable
-for ten timeouts changes nothing.
+begins the count anew. Then it asks those above itself and claims, as a takeover, while the old one leads on; voters grant that if they
+too have followed this coordinator so long. The old one leads until it hears of the new: one change, and no time without a leader. One that
+is not stable for ten timeouts changes nothing.
 
 **Handing over.** Transfer: Resign(epoch, to); `to` claims at once and the others, the old one too, wait for it (the answer time, then they
 elect). A user who hands over to a lower node sees it lead for the hold-down; then the highest takes over again, unless its priority is

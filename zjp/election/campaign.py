@@ -218,7 +218,7 @@ class Campaign:
         self._granted, self._refused, self._has_word = set(), set(), False
 
     def _send_claims(self, now: Time, epoch: int, out: Effects) -> None:
-        claim = Claim(epoch, self._config.priority)
+        claim = Claim(epoch, self._config.priority, self.is_planned)
         out.send_after += [Send(peer, claim) for peer in self._others if peer not in self._granted]
         self.repeat_at = now + (self._config.timeout if self.stage is Stage.SEEKING else self._config.interval)
 

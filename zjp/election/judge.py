@@ -20,10 +20,10 @@ HOLD_DOWN_SLACK = 1
 
 class Verdict(Enum):
     GRANT = "grant"
-    AGAIN = "again"
-    """Granted before, to the same claimant."""
     FAITHFUL = "faithful"
     """A living coordinator is heard, and the claimant may not take over from it."""
+    AGAIN = "again"
+    """Granted before, to the same claimant."""
     BULLY = "bully"
     """This node ranks above and would rather lead itself; it has not tried in vain."""
     PROMISED = "promised"
@@ -33,14 +33,12 @@ class Verdict(Enum):
 def judge(
     now: Time, config: Config, src: str, claim: Claim, ballot: Ballot, roster: Roster, reign: Reign, campaign: Campaign
 ) -> Verdict:
+    # The coordinator's own claim says that it leads no more.
+    is_heard = reign.leader == config.me or (reign.leader != src and reign.is_heard(now))
+    if is_heard and not (claim.is_takeover and _may_take_over(now, config, src, roster, reign)):
+        return Verdict.FAITHFUL
     if (claim.epoch, src) == (ballot.promised, ballot.promised_to):
         return Verdict.AGAIN
-    is_leading = reign.leader == config.me
-    # The coordinator's own claim says that it leads no more.
-    if (is_leading or (reign.leader != src and reign.is_heard(now))) and not _may_take_over(
-        now, config, src, roster, reign
-    ):
-        return Verdict.FAITHFUL
     is_free = not reign.leader and not campaign.failures and src != campaign.favoured
     if is_free and roster.outranks(config.me, src):
         return Verdict.BULLY
@@ -48,5 +46,6 @@ def judge(
 
 
 def _may_take_over(now: Time, config: Config, src: str, roster: Roster, reign: Reign) -> bool:
+    """This node too has followed so long. What the claimant says of itself is not enough: it may have come back a moment ago."""
     is_stable = now - reign.since >= config.timeout * (HOLD_DOWN - HOLD_DOWN_SLACK)
     return is_stable and roster.outranks(src, reign.leader)

@@ -164,15 +164,10 @@ class Raft:
         out.wake = self._wake()
         return out
 
-    def _wake(self) -> Time | None:
-        if (leading := self._leading) is not None:
-            times = [leading.beat_at, leading.heir_until if leading.heir else leading.beat_at]
-            if self._voters.others:
-                times.append(leading.lease + self._timeout)
-            if self._office.wake is not None:
-                times.append(self._office.wake)
-            return min(times)
-        return self._teaching.wake if self._teaching is not None else self._deadline
+    def _wake(self) -> Time:
+        if self._leading is not None:
+            return self._leading.wake(self._office.wake)
+        return self._deadline if self._teaching is None else self._teaching.wake
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,12 +193,9 @@ class Raft:
     def _on_persisted(self, now: Time, event: Persisted, out: Effects) -> None:
         if self._leading is not None:
             self._leading.on_persisted(event.number)
-        elif (
-            (candidacy := self._candidacy) is not None
-            and 0 < candidacy.batch <= event.number
-            and self._me not in candidacy.grants
-        ):
-            candidacy.asked_at = now
+        elif (candidacy := self._candidacy) is not None and not candidacy.is_asked and candidacy.batch <= event.number:
+            candidacy.asked_at, candidacy.is_asked = now, True
+            self._set_deadline(now)
             self._count(now, self._me, True, candidacy, out)
 
     def _on_met(self, now: Time, event: Met, out: Effects) -> None:
@@ -224,8 +216,7 @@ class Raft:
         self._deadline += event.lag
         self._roster.shift(event.lag)
         if self._leading is not None:
-            self._leading.lease += event.lag
-            self._leading.heir_until += event.lag
+            self._leading.shift(event.lag)
 
     def _on_transfer(self, now: Time, event: Transfer, out: Effects) -> None:
         if self._leading is not None:
@@ -234,6 +225,7 @@ class Raft:
     def _on_leave(self, now: Time, _event: Leave, out: Effects) -> None:
         """It campaigns no more, but votes while it can. A leader hands over first, for a timeout at most, and resigns."""
         self._is_leaving = True
+        self._candidacy = None
         if self._leading is not None:
             self._leading.hand_over(now, "", out)
             if not self._leading.heir:
@@ -340,6 +332,10 @@ class Raft:
         if self._leader:
             out.happened.append(Happened(Kind.LEADER_LOST, self._leader, self._promises.term, "silent"))
         elif self._candidacy is not None:
+            if not self._candidacy.is_asked:
+                # The disk is slow. Another term would only have to wait for it too.
+                self._set_deadline(now)
+                return
             self._on_lost_election(self._candidacy, out)
         self._pre_campaign(now, out)
         self._roster.assess(now, out, is_leader=False)
@@ -361,7 +357,7 @@ class Raft:
             return
         if self._leaderless_at is None:
             self._leaderless_at, self._is_suspecting = now, False
-        candidacy = self._candidacy = Candidacy(term, 0)
+        candidacy = self._candidacy = Candidacy(now, term, 0)
         ask = PreVote(term, self.log.last_index, self.log.last_term)
         out.send_after += [Send(name, ask) for name in self._voters.others]
         self._count(now, self._me, True, candidacy, out)
@@ -371,7 +367,7 @@ class Raft:
         term = self._promises.term + 1
         if term > EPOCH_MAX or not self._voters.may_vote(term):
             return
-        self._candidacy, self._leader = Candidacy(term, self._promises.next_batch), ""
+        self._candidacy, self._leader = Candidacy(now, term, self._promises.next_batch), ""
         self._set_deadline(now)
         if self._leaderless_at is None:
             self._leaderless_at = now
@@ -455,7 +451,7 @@ class Raft:
         leading.beat(now, out)
 
     def _lead(self, now: Time, leading: Leading, out: Effects) -> None:
-        if self._voters.others and now >= leading.lease + self._timeout:
+        if leading.is_lost(now):
             out.happened.append(Happened(Kind.PARTITION_SUSPECTED, self._me, self._promises.term, "no_quorum"))
             self._step_down(now, "quorum", out)
             return

@@ -41,11 +41,13 @@ class Voters:
 class Candidacy:
     """`term`: the one that is sought. `batch`: where the own vote stands, 0 for a pre-vote."""
 
-    def __init__(self, term: int, batch: int) -> None:
+    def __init__(self, now: Time, term: int, batch: int) -> None:
         self.term = term
         self.batch = batch
-        self.asked_at: Time = 0
-        """When the own vote became durable, and so the requests for the others' votes left."""
+        self.is_asked = batch == 0
+        """The own vote is durable, and so the others have been asked."""
+        self.asked_at = now
+        """When that was; until then, when it began."""
         self.grants: set[str] = set()
         self.refusals: set[str] = set()
 

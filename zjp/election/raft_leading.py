@@ -32,7 +32,8 @@ class Leading:
     `tail_batch`: the batch with the no-op."""
 
     def __init__(self, config: Config, log: Log, term: int, quorum: int, lease: Time, tail_batch: int) -> None:
-        self._config = config
+        self._timeout = config.timeout
+        self._interval = config.interval
         self._log = log
         self._term = term
         self._quorum = quorum
@@ -56,6 +57,24 @@ class Leading:
                 self._followers[name] = Follower(self._log.last_index + 1, is_voter)
         self._voters = [follower for follower in self._followers.values() if follower.is_voter]
 
+    def wake(self, office: Time | None) -> Time:
+        """The first of what it waits for. After every step, so without detours."""
+        wake = self.beat_at
+        if self._voters and self.lease + self._timeout < wake:
+            wake = self.lease + self._timeout
+        if self.heir and self.heir_until < wake:
+            wake = self.heir_until
+        return office if office is not None and office < wake else wake
+
+    def is_lost(self, now: Time) -> bool:
+        """No majority answered what was sent in the last timeout."""
+        return bool(self._voters) and now >= self.lease + self._timeout
+
+    def shift(self, lag: Time) -> None:
+        """This process stood still: nobody could be heard."""
+        self.lease += lag
+        self.heir_until += lag
+
     def forget(self, learner: str) -> None:
         """The connection to a non-voter is gone; it is added again when it is back."""
         self._followers.pop(learner, None)
@@ -66,7 +85,7 @@ class Leading:
         """A new round, to everyone; and the heir is asked again, for the first word may be lost."""
         self._round += 1
         self._sent_at.append(now)
-        self.beat_at = now + self._config.interval
+        self.beat_at = now + self._interval
         append, following = None, -1
         for name, follower in self._followers.items():
             if append is None or follower.next != following:
@@ -145,7 +164,7 @@ class Leading:
         to = to or self._best_heir()
         follower = self._followers.get(to)
         if follower is not None and follower.is_voter:
-            self.heir, self.heir_until = to, now + self._config.timeout
+            self.heir, self.heir_until = to, now + self._timeout
             self._call_heir(out)
 
     def _best_heir(self) -> str:

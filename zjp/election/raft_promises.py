@@ -73,6 +73,9 @@ class Promises:
     def take(self, message: Append) -> AppendReply | None:
         """Of the leader of this term. Nothing is cut but at a real conflict, and never what is committed. None: no leader says this."""
         log, prev, entries = self.log, message.prev_index, message.entries
+        if not entries and prev == log.last_index == log.commit and message.prev_term == log.last_term:
+            # A heartbeat to one that has everything, as nearly all are.
+            return AppendReply(self.term, message.round, True, prev)
         if not log.has(prev, message.prev_term):
             hint = log.last_at_or_below(prev, message.prev_term)
             return AppendReply(self.term, message.round, False, 0, hint, log.term_at(hint))

@@ -137,10 +137,12 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=223):
 
 
 class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=224):
-    """Grant me `epoch`; 0: would you grant me the next one?"""
+    """Grant me `epoch`; 0: would you grant me the next one? `is_takeover`: I have followed the coordinator for the hold-down and rank above
+    it, so its being heard is no reason to refuse."""
 
     epoch: Epoch
     priority: Priority
+    is_takeover: bool = False
 
 
 class Grant(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=225):

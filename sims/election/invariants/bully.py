@@ -3,6 +3,7 @@
     B1  one coordinator per epoch, and a majority of distinct voters granted it (itself included; of two nodes: the store)
     B2  a node grants an epoch to one claimant, and never one below what it has granted
     B3  a coordinator without acks of a majority for the timeout tries no duties and shows no leadership
+    B4  while a coordinator is heard nobody is granted anything, but one that ranks above it, when it was followed for the hold-down
     C4  a grant, and a claim's own grant, are durable before they are said
 
 "A majority" of two nodes would be both, so there the store is the witness: what it accepted counts as a vote.
@@ -12,14 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zjp.election.core import MS, Effects, Event, Role, Stall, View, Wake
-from zjp.wire.peers import Beat, BeatAck, Coordinator, Grant, Promise, Stored
+from zjp.election.core import MS, Effects, Event, Recv, Role, Stall, View, Wake
+from zjp.wire.peers import Beat, BeatAck, Claim, Coordinator, Grant, Promise, Stored
 
 from ..node import Node
 from .lease import Lease
 from .watch import Recorder, Violation, Watch
 
 LATE = 5 * MS
+HOLD_DOWN = 10
+"""Timeouts; a voter's count may lag by one."""
 
 
 class BullyDisk:
@@ -44,7 +47,7 @@ class BullyWatch(Watch):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
         self.on_leave = {Grant: self._grant_leaves, Beat: self._beat_leaves, Coordinator: self._coordinator_leaves}
-        self.on_hear = {Grant: self._hears_grant, BeatAck: self._hears_ack}
+        self.on_hear = {Grant: self._hears_grant, BeatAck: self._hears_ack, Beat: self._hears_beat, Coordinator: self._hears_beat}
         self.safe: dict[str, BullyDisk] = {}
         self.said: dict[str, BullyDisk] = {}
         self._durable: set[tuple[str, int, str]] = set()
@@ -53,11 +56,14 @@ class BullyWatch(Watch):
         self._grants: dict[tuple[str, int], set[str]] = {}
         self._leads: dict[int, str] = {}
         self._leases: dict[str, Lease] = {}
+        self._followed: dict[str, tuple[str, int, int, int]] = {}
+        """Node -> (coordinator, epoch, since when, when it was heard last), by the node's clock."""
 
     def starts(self, node: Node) -> None:
         safe = self.safe.setdefault(node.name, BullyDisk())
         self.said[node.name] = BullyDisk(safe.epoch, safe.to)
         self._leases.pop(node.name, None)
+        self._followed.pop(node.name, None)
 
     def stops(self, node: Node, survived: Sequence[Stored]) -> None:
         self.synced(node, survived)
@@ -111,6 +117,31 @@ class BullyWatch(Watch):
         lease = self._leases.get(node.name)
         if lease is not None and lease.epoch == message.epoch:
             lease.hears(source, message.round)
+
+    def _hears_beat(self, node: Node, local: int, source: str, message: Beat | Coordinator) -> None:
+        leader, epoch, since, _ = self._followed.get(node.name, ("", 0, 0, 0))
+        if (source, message.epoch) == (leader, epoch) and node.view.leader == leader:
+            self._followed[node.name] = leader, epoch, since, local
+        elif message.epoch >= node.view.epoch:
+            self._followed[node.name] = source, message.epoch, local, local
+
+    def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
+        """A grant is judged when it is decided; it may leave later."""
+        if type(event) is Recv and type(event.message) is Claim and event.message.epoch and out.persist is not None:
+            for send in out.send_after:
+                if type(send.message) is Grant and send.message.is_granted:
+                    self._check_faithful(node, local, event.src)
+        super().stepped(node, local, event, out)
+
+    def _check_faithful(self, node: Node, local: int, src: str) -> None:
+        leader, epoch, since, heard = self._followed.get(node.name, ("", 0, 0, 0))
+        before = node.view
+        if before.leader != leader or before.epoch != epoch or not leader or leader == src or local - heard >= node.config.timeout:
+            return
+        rank = self.cluster.by_name[leader].priority
+        is_stable = local - since >= (HOLD_DOWN - 1) * node.config.timeout
+        if not is_stable or self.cluster.by_name[src].priority < rank:
+            raise Violation("B4", f"{node.name} grants {src} an epoch, though it heard {leader}, followed for {(local - since) // MS} ms")
 
     def is_elected(self, node: Node, epoch: int) -> bool:
         others = self._grants.get((node.name, epoch), set())

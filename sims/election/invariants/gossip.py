@@ -11,22 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zjp.election.core import Effects, Event, Health, Kind, Recv, Role, View
-from zjp.wire.peers import (
-    Ack,
-    Alive,
-    Dead,
-    EpochSeen,
-    PeerMessage,
-    PingPeer,
-    PingReq,
-    Reserved,
-    Rumour,
-    Stored,
-    Suspect,
-    Sync,
-    SyncReply,
-)
+from zjp.election.core import Deed, Effects, Event, Health, Kind, Recv, Role, StoreOp, View
+from zjp.wire.peers import Ack, Alive, Dead, EpochSeen, PeerMessage, PingPeer, PingReq, Reserved, Rumour, Stored, Suspect, Sync, SyncReply
 
 from ..node import Node
 from .watch import Recorder, Violation, Watch
@@ -57,6 +43,10 @@ class GossipWatch(Watch):
         self.safe: dict[str, GossipDisk] = {}
         self.said: dict[str, GossipDisk] = {}
         self.used: dict[str, int] = {}
+        self._spoke: set[str] = set()
+        """Who has spoken in its present life."""
+        self._written: dict[str, int] = {}
+        """As `used`, since the folder was emptied last."""
         self._words: dict[tuple[str, str], int] = {}
         self._accused: dict[tuple[str, str], int] = {}
         """(teller, member) -> the incarnation it told last: of the member's own word, of an accusation."""
@@ -68,6 +58,7 @@ class GossipWatch(Watch):
     def starts(self, node: Node) -> None:
         safe = self.safe.setdefault(node.name, GossipDisk())
         self.said[node.name] = GossipDisk(safe.reserved, safe.epoch)
+        self._spoke.discard(node.name)
         for table in (self._words, self._accused, self._pings, self._suspected):
             for key in [key for key in table if key[0] == node.name]:
                 del table[key]  # type: ignore[attr-defined]
@@ -77,6 +68,7 @@ class GossipWatch(Watch):
 
     def wiped(self, node: Node) -> None:
         self.safe[node.name] = GossipDisk()
+        self._written.pop(node.name, None)
 
     def hands_over(self, node: Node, records: Sequence[Stored]) -> None:
         for record in records:
@@ -108,7 +100,21 @@ class GossipWatch(Watch):
                 self._check(node, rumour)
         super().stepped(node, local, event, out)
 
+    def is_elected(self, node: Node, epoch: int) -> bool:
+        """Nobody votes here."""
+        return False
+
+    def asks(self, node: Node, op: StoreOp) -> None:
+        super().asks(node, op)
+        if op.deed is Deed.INSTALL and self.safe[node.name].epoch < op.epoch:
+            raise Violation("C4", f"{node.name} asks for epoch {op.epoch}, and a crash now would forget it")
+
     def _speaks(self, node: Node, incarnation: int) -> None:
+        if node.name not in self._spoke:
+            self._spoke.add(node.name)
+            if incarnation <= self._written.get(node.name, -1):
+                raise Violation("G1", f"{node.name} begins a life with incarnation {incarnation}, which it has used in an earlier one")
+        self._written[node.name] = max(incarnation, self._written.get(node.name, -1))
         if incarnation > self.used.get(node.name, -1):
             self.used[node.name] = incarnation
             if incarnation >= self.safe[node.name].reserved:

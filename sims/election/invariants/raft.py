@@ -5,6 +5,7 @@
     R3   two logs that share (index, term) share all before it               the caller's own term when it is the first to say so
     R4   leaders have all that is committed; voters refuse a shorter log   R9   one sender of Append per term
     R5   one entry per committed index                                  R10  no vote or pre-vote while the leader is heard, no
+    RL3  when all is calm, all have one log, committed up to the entry of the leader's term; one that was emptied too
     RL2  a leader without acks of a majority stands down                     campaign without a majority of pre-votes
 
 An emptied disk takes its copy of committed entries with it. Those that then are on too few disks to be in every majority are no longer
@@ -42,6 +43,7 @@ class RaftWatch(Watch):
         """Terms of the committed entries, from index 1 on."""
         self._guarded = 0
         """How many of them later leaders must have."""
+        self._emptied: list[tuple[str, RaftDisk]] = []
         self._cast: dict[tuple[str, int], str] = {}
         self._durable_votes: set[tuple[str, int, str]] = set()
         self._leads: dict[int, str] = {}
@@ -49,8 +51,8 @@ class RaftWatch(Watch):
         self._pre_votes: dict[tuple[str, int], set[str]] = {}
         self._term_before: dict[str, int] = {}
         """The term of a node before it decided on the last request for its vote."""
-        self._heard: dict[str, tuple[int, int, str]] = {}
-        """Node -> (term, local time, leader) of the last Append of its own term."""
+        self._heard: dict[str, tuple[int, int, str, int]] = {}
+        """Node -> (term, local time, leader, round) of the last Append of its own term."""
         self._leases: dict[str, Lease] = {}
 
     # ── lives and disks ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,6 +69,7 @@ class RaftWatch(Watch):
         self.synced(node, survived)
 
     def wiped(self, node: Node) -> None:
+        self._emptied.append((node.name, self.safe[node.name]))
         self.safe[node.name] = RaftDisk()
         while self._guarded and self._holders(self._guarded, self._committed[self._guarded - 1]) < self.quorum:
             self._guarded -= 1
@@ -148,7 +151,7 @@ class RaftWatch(Watch):
         if (asked.last_term, asked.last_index) < (last_term, last_index):
             ends = asked.last_index, asked.last_term
             raise Violation("R4", f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}")
-        term, at, leader = self._heard.get(node.name, (0, 0, ""))
+        term, at, leader, _ = self._heard.get(node.name, (0, 0, "", 0))
         is_sticky = leader != event.src and (type(asked) is PreVote or not asked.is_transfer)
         if is_sticky and term and term == self._term_before.get(node.name) and local - at < node.config.timeout and node.view.leader:
             ago = (local - at) // MS
@@ -181,7 +184,7 @@ class RaftWatch(Watch):
         if terms[top - 1] != message.term and self._leads.get(terms[top - 1]) != node.name:
             # A leader that was elected again may have committed it in its own former term, and not have told anyone.
             raise Violation("R7", f"{node.name} leads {message.term} and commits {top}, an entry of {terms[top - 1]}, by counting")
-        holders = self._holders(top, terms[top - 1])
+        holders = self._holders(top, terms[top - 1]) + self._lost_holders(top, terms[top - 1])
         if holders < self.quorum:
             raise Violation("R7", f"{node.name} commits {top}, which is durable on {holders} of {self.cluster.shape.count}")
         if terms[: self._guarded] != self._committed[: self._guarded]:
@@ -191,6 +194,11 @@ class RaftWatch(Watch):
 
     def _holders(self, index: int, term: int) -> int:
         return sum(1 for disk in self.safe.values() if disk.term_at(index) == term)
+
+    def _lost_holders(self, index: int, term: int) -> int:
+        """Those that acknowledged it and were emptied since: the leader cannot know."""
+        lost = {name for name, disk in self._emptied if disk.term_at(index) == term and self.safe[name].term_at(index) != term}
+        return len(lost)
 
     def _ack_leaves(self, node: Node, _: int, to: str, message: AppendReply) -> None:
         safe = self.safe[node.name]
@@ -208,8 +216,10 @@ class RaftWatch(Watch):
     # ── what is heard ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hears_append(self, node: Node, local: int, source: str, message: Append) -> None:
-        if message.term >= self.said[node.name].term:
-            self._heard[node.name] = message.term, local, source
+        """A late copy of an older round is no sign of life."""
+        term, _, _, number = self._heard.get(node.name, (0, 0, "", 0))
+        if message.term >= self.said[node.name].term and (message.term > term or message.round > number):
+            self._heard[node.name] = message.term, local, source, message.round
 
     def _hears_ack(self, node: Node, local: int, source: str, message: AppendReply) -> None:
         lease = self._leases.get(node.name)
@@ -250,6 +260,15 @@ class RaftWatch(Watch):
             raise Violation("R1", f"{node.name} leads {term} by {len(votes)} votes of others")
         if self.said[node.name].terms[: self._guarded] != self._committed[: self._guarded]:
             raise Violation("R4", f"{node.name} leads {term} without all of the {self._guarded} committed entries")
+
+    def lags(self, nodes: Sequence[Node]) -> str:
+        """RL3, asked when all is calm: what keeps these from having one log, committed up to an entry of the leader's term; empty: nothing."""
+        logs = [self.safe[node.name].terms for node in nodes]
+        if any(log != logs[0] for log in logs):
+            return f"logs of lengths {', '.join(str(len(log)) for log in logs)} are not the same"
+        if not logs[0] or self._committed != logs[0] or logs[0][-1] != nodes[0].view.epoch:
+            return f"{len(self._committed)} of {len(logs[0])} entries are committed, the last one of term {logs[0][-1] if logs[0] else 0}"
+        return ""
 
     def acted(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
         lease = self._leases.get(node.name)

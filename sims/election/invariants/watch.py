@@ -2,6 +2,7 @@
 
     C1  at most one life is accepted as leader per token          C2  tokens that the store accepts never fall; duties neither
     C2b who believes to be in office has been accepted by the store, in that epoch
+    C3  the epoch that a node shows never falls in one life (what it has on its disk never does; see the algorithms' files)
     C6  a fire time is enqueued at most once; C7 a delayed job is promoted at most once, not early; C8 only ended leases lapse
 """
 
@@ -104,6 +105,8 @@ class Watch:
         """Compare what the node shows with what it showed before."""
         before, view = node.view, node.core.view()
         node.view = view
+        if view.epoch < before.epoch:
+            raise Violation("C3", f"{node.name} shows epoch {view.epoch} after {before.epoch}")
         if node.is_wiped and view.role is not Role.LEARNER:
             node.is_wiped = False
         if view.is_in_office and self.accepted.get(view.epoch) != node.config.owner:
