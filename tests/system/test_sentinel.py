@@ -2,7 +2,8 @@
 
 The level is `disk-1s`, so what was acknowledged in the moment of the deed may be lost: a primary sends its answer and what its replica
 is to have as two writes, and may end between them. Stopped at 400 moments under this load it had acknowledged, 10 times, one request that
-its replica never got; at level `replica`, 0 times of 400. The producer has one request under way, so that one is all that may be missing.
+its replica never got; at level `replica`, 0 times of 400 (tests/chaos/lost_tail.py). The producer has one request under way, so one is
+all that may be missing.
 """
 
 from __future__ import annotations
