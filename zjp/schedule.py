@@ -116,7 +116,9 @@ def tick_id(schedule: Schedule, tick_ms: int) -> bytes:
     Ticks of one schedule are a second or more apart. A schedule that is removed and made anew under its old name is another one.
     """
     identity = hashlib.blake2b(f"{schedule.created_ms}:{schedule.name}".encode(), digest_size=6).digest()
-    return id_prefix(tick_ms, int.from_bytes(identity, "big") & ((1 << 42) - 1)) + (tick_ms // 1000 & 0xFFFFFFFF).to_bytes(4, "big")
+    return id_prefix(tick_ms, int.from_bytes(identity, "big") & ((1 << 42) - 1)) + (
+        tick_ms // 1000 & 0xFFFFFFFF
+    ).to_bytes(4, "big")
 
 
 def tick_of(job_id: bytes) -> int:
@@ -141,7 +143,9 @@ def check_schedule(schedule: Schedule, limits: Limits) -> None:
         both = "both are set" if schedule.cron else "none of them is"
         raise InvalidJob(f"a schedule has a cron expression or an interval (every), {both}; give one of them")
     if schedule.every_ms and not EVERY_MS_MIN <= schedule.every_ms <= EVERY_MS_MAX:
-        raise InvalidJob(f"every is {schedule.every_ms} ms, it must be {EVERY_MS_MIN} (a second) to {EVERY_MS_MAX} (366 days)")
+        raise InvalidJob(
+            f"every is {schedule.every_ms} ms, it must be {EVERY_MS_MIN} (a second) to {EVERY_MS_MAX} (366 days)"
+        )
     for what, text, chars_max in (("cron", schedule.cron, CRON_CHARS_MAX), ("zone", schedule.zone, ZONE_CHARS_MAX)):
         if len(text) > chars_max:
             raise InvalidJob(f"{what} has {len(text)} characters, the limit is {chars_max}")
@@ -154,4 +158,6 @@ def _check_options(options: Options) -> None:
         if value:
             raise InvalidJob(f"{what} is for one job; a schedule makes many, each with an id and a time of its own")
     if len(options.tags) >= TAGS_MAX:
-        raise InvalidJob(f"there are {len(options.tags)} tags, the limit for a schedule is {TAGS_MAX - 1}: its name is one more")
+        raise InvalidJob(
+            f"there are {len(options.tags)} tags, the limit for a schedule is {TAGS_MAX - 1}: its name is one more"
+        )

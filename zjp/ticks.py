@@ -63,7 +63,9 @@ def due(schedule: Schedule, now_ms: int) -> Due | None:
     fired, has_more = ticks[:WRITE_MAX], len(ticks) > WRITE_MAX
     after_ms = fired[-1] if has_more else now_ms
     last = {"last_ms": fired[-1], "last_id": tick_id(schedule, fired[-1])} if fired else {}
-    return Due(tuple(fired), msgspec.structs.replace(schedule, next_ms=next_after(schedule, after_ms), **last), has_more)
+    return Due(
+        tuple(fired), msgspec.structs.replace(schedule, next_ms=next_after(schedule, after_ms), **last), has_more
+    )
 
 
 def _wanted(schedule: Schedule, now_ms: int) -> list[int]:
@@ -124,7 +126,8 @@ def _cron(expression: str, zone: ZoneInfo, after_ms: int) -> Iterator[int]:
     last_ms = after_ms
     for moment in CronSim(" ".join(fields), datetime.fromtimestamp((after_ms - shift_ms) // 1000, zone)):
         tick = round(moment.astimezone(UTC).timestamp()) * 1000 + shift_ms
-        if tick > last_ms:  # in the hour that comes twice it names the first one, which may be over; in the gap, its end again
+        # In the hour that comes twice it names the first one, which may be over; in the gap it names the gap's end more than once.
+        if tick > last_ms:
             last_ms = tick
             yield tick
 

@@ -71,6 +71,15 @@ def test_it_waits_for_the_end_of_another_where_the_store_is_shared() -> None:
     assert kinds(installed) == [Kind.LEADER_LOST, Kind.LEADER_ELECTED, Kind.FENCE_INSTALLED]
 
 
+def test_former_life_of_its_own_is_not_waited_for() -> None:
+    alone = core(is_elected=False)
+    (op,) = begun(alone, EpochSeen(9)).store
+    (again,) = alone.step(2, StoreReply(op, Installed(7, "a:3", SECOND))).store
+    assert (again.deed, again.epoch, again.is_elected) == (Deed.INSTALL, 10, True)
+    assert kinds(alone.step(3, StoreReply(again, Installed(10, "a:4", SECOND))))[-1] is Kind.FENCE_INSTALLED
+    assert alone.view().is_in_office
+
+
 def test_leader_that_finds_another_installed_is_out_of_office_at_once() -> None:
     alone = core()
     (op,) = begun(alone).store

@@ -21,7 +21,7 @@ from tests.redis import allowances, start_redis
 from zjp.errors import ConfigError, OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.store import Claim, Durability, Life, SubmitKind
+from zjp.queue.store import Claim, Document, DocumentKind, Durability, Life, SubmitKind
 from zjp.redis.address import Address, PlainConnection, connections, masked
 from zjp.redis.lane import Lane
 from zjp.redis.script import Script, names
@@ -441,6 +441,11 @@ async def test_full_server_refuses_submits_and_takes_all_else(server: RedisServe
     assert isinstance(record, Record)
     with pytest.raises(StoreFull):
         await store.requeue([record])
+    await store.claim_lead("node-1:1", 1, 5.0)
+    with pytest.raises(StoreFull):
+        await store.fire("node-1:1", 1, DocumentKind.SCHEDULE, Document("s", b"", 0), [producer.spec()])
+    assert list(await store.documents(DocumentKind.SCHEDULE)) == []
+    assert not (await store.reap_dead("node-1:1", 1, Life("node-2", 1), 3.0, 10)).was_reaped
     claim = await store.claim(20, ALL)
     assert len(claim.jobs) == 20
     jobs = claim.jobs
@@ -472,7 +477,7 @@ def test_every_script_names_what_it_uses() -> None:
     assert {"submit", "claim", "finish", "renew", "tend", "open"} <= set(names("zjp.queue"))
     for name in names("zjp.queue"):
         text = Script("zjp.queue", name, b"", has_flags=True).text
-        assert text.startswith("#!lua") == (name not in ("submit", "requeue"))
+        assert text.startswith("#!lua") == (name not in ("submit", "requeue", "fire"))
         for word in ("wake(", "tell(", "level_of(", "end_cancelled(", "give_back(", "clock("):
             if word in text:
                 assert f"function {word}" in text, (name, word)

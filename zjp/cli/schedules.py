@@ -39,20 +39,40 @@ def timing(function: Any) -> Any:
     """What `add` and `change` have in common."""
     for option in reversed(
         (
-            click.option("--cron", metavar="EXPRESSION", help="minute hour day month weekday; a second in front; or @daily ..."),
+            click.option(
+                "--cron", metavar="EXPRESSION", help="minute hour day month weekday; a second in front; or @daily ..."
+            ),
             click.option("--every", type=duration, metavar="DURATION", help="An interval instead, a second or more."),
             click.option("--zone", metavar="NAME", help="Time zone of the cron expression, as Europe/Berlin. [UTC]"),
             click.option(
-                "--catch-up", type=click.Choice([one.value for one in CatchUp]), help="Of ticks at which no node was there. [once]"
+                "--catch-up",
+                type=click.Choice([one.value for one in CatchUp]),
+                help="Of ticks at which no node was there. [once]",
             ),
             click.option("--payload", metavar="JSON", help="The arguments as one JSON object."),
-            click.option("--payload-file", type=click.File("rb"), metavar="FILE", help="The same from a file; - is standard input."),
+            click.option(
+                "--payload-file",
+                type=click.File("rb"),
+                metavar="FILE",
+                help="The same from a file; - is standard input.",
+            ),
             click.option("--queue", metavar="NAME", help="[default]"),
             click.option("--priority", type=click.IntRange(1, 10), metavar="1-10", help="10 runs first. [5]"),
-            click.option("--max-retries", type=click.IntRange(0, 1000), metavar="N", help="[the task's own, else MAX_RETRIES]"),
-            click.option("--timeout-job", type=duration, metavar="DURATION", help="Limit of one attempt. [the task's, else JOB_TIMEOUT]"),
-            click.option("--soft-timeout", type=duration, metavar="DURATION", help="An exception in the task after this."),
-            click.option("--unique-key", metavar="KEY", help="While a job with it is not finished, a tick makes no further one."),
+            click.option(
+                "--max-retries", type=click.IntRange(0, 1000), metavar="N", help="[the task's own, else MAX_RETRIES]"
+            ),
+            click.option(
+                "--timeout-job",
+                type=duration,
+                metavar="DURATION",
+                help="Limit of one attempt. [the task's, else JOB_TIMEOUT]",
+            ),
+            click.option(
+                "--soft-timeout", type=duration, metavar="DURATION", help="An exception in the task after this."
+            ),
+            click.option(
+                "--unique-key", metavar="KEY", help="While a job with it is not finished, a tick makes no further one."
+            ),
             click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be given several times."),
         )
     ):
@@ -102,7 +122,13 @@ def add(
 @connecting
 @caller
 def change(
-    asked: Caller, /, name: str, arguments: tuple[str, ...], payload: str | None, payload_file: IO[bytes] | None, **options: Any
+    asked: Caller,
+    /,
+    name: str,
+    arguments: tuple[str, ...],
+    payload: str | None,
+    payload_file: IO[bytes] | None,
+    **options: Any,
 ) -> None:
     """Change what is given, from the next tick on. KEY=VALUE and --payload replace the whole payload; a new timing counts from now."""
     told = _given(options)

@@ -45,6 +45,8 @@ def headline(stats: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "node", f"{stats['node']}, boot {stats['boot']}, version {stats['version']}, up {show.age(stats['uptime_s'])}"
     if stats["is_draining"]:
         yield "draining", "yes: it takes no new jobs"
+    leader = stats["leader"]
+    yield "leader", f"{leader['node'] or 'none'}{', this node' if leader['is_here'] else ''}, epoch {leader['epoch']}"
     yield "submitted", _total(metrics, "zjp_jobs_submitted_total")
     yield "finished", _total(metrics, "zjp_jobs_finished_total")
     yield "retries", _total(metrics, "zjp_retries_total")

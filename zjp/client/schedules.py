@@ -153,7 +153,9 @@ def _catch_up(given: str) -> CatchUp:
     try:
         return CatchUp(given)
     except ValueError:
-        raise InvalidJob(f"catch_up is {given!r}, it must be one of {', '.join(one.value for one in CatchUp)}") from None
+        raise InvalidJob(
+            f"catch_up is {given!r}, it must be one of {', '.join(one.value for one in CatchUp)}"
+        ) from None
 
 
 def read_one(outcome: Outcome) -> ScheduleFacts:
@@ -190,7 +192,9 @@ class Schedules(Generic[J]):
 
         Raises: InvalidJob, PayloadTooLarge, JobConflict (the name stands for another one).
         """
-        request = adding(name, type, payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options)
+        request = adding(
+            name, type, payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options
+        )
         return read_one(self._ask(request))
 
     def list(self) -> builtins.list[ScheduleFacts]:
@@ -212,7 +216,15 @@ class Schedules(Generic[J]):
     ) -> ScheduleFacts:  # fmt: skip
         """What is given becomes different, from the next tick on. A new timing counts from now. Raises: NotFound, InvalidJob."""
         request = changing(
-            name, type=type, payload=payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options
+            name,
+            type=type,
+            payload=payload,
+            cron=cron,
+            every=every,
+            zone=zone,
+            catch_up=catch_up,
+            paused=paused,
+            options=options,
         )
         return read_one(self._ask(request))
 
@@ -244,7 +256,9 @@ class AsyncSchedules(Generic[J]):
         zone: str = "UTC", catch_up: str = "once", paused: bool = False, **options: Unpack[ScheduleOptions],
     ) -> ScheduleFacts:  # fmt: skip
         """See Schedules.add."""
-        request = adding(name, type, payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options)
+        request = adding(
+            name, type, payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options
+        )
         return read_one(await self._ask(request))
 
     async def list(self) -> builtins.list[ScheduleFacts]:
@@ -266,7 +280,15 @@ class AsyncSchedules(Generic[J]):
     ) -> ScheduleFacts:  # fmt: skip
         """See Schedules.change."""
         request = changing(
-            name, type=type, payload=payload, cron=cron, every=every, zone=zone, catch_up=catch_up, paused=paused, options=options
+            name,
+            type=type,
+            payload=payload,
+            cron=cron,
+            every=every,
+            zone=zone,
+            catch_up=catch_up,
+            paused=paused,
+            options=options,
         )
         return read_one(await self._ask(request))
 

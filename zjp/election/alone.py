@@ -5,8 +5,8 @@
          └───────────────────────────────────────────────┘ its epoch is the floor
 
 With `is_elected` it takes the place of whoever is installed: right for a store that only this node can reach, where that can only be a
-former life of it. Without, it waits until the installed leadership has ended by the store's clock: so several such nodes on one store have
-one leader, and another when that one falls silent.
+former life of it. Without, it waits until the installed leadership has ended by the store's clock, unless it is that of a former life,
+which is surely over: so several such nodes on one store have one leader, and another when that one falls silent.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Alone:
         self._number = 0
         self._since: Time = 0
         self._leader = ""
+        """The owner last seen installed."""
         self._is_leaving = False
 
     def start(self, now: Time, records: Sequence[Stored]) -> Effects:
@@ -55,7 +56,12 @@ class Alone:
 
     def step(self, now: Time, event: Event) -> Effects:
         out = Effects()
-        if isinstance(event, Persisted) and event.number == self._number and not self._office.epoch and not self._is_leaving:
+        if (
+            isinstance(event, Persisted)
+            and event.number == self._number
+            and not self._office.epoch
+            and not self._is_leaving
+        ):
             self._office.seek(now, self._epoch, is_elected=self._is_elected, out=out)
         elif isinstance(event, Wake):
             self._office.tick(now, out)
@@ -68,20 +74,33 @@ class Alone:
         return out
 
     def _on_reply(self, now: Time, reply: StoreReply, out: Effects) -> None:
-        if reply.installed is not None:
-            self._note_leader(reply.installed.owner.rpartition(":")[0] if reply.installed.left else "", reply.installed.epoch, out)
+        there = reply.installed
+        if there is not None:
+            self._note_leader(there.owner if there.left else "", there.epoch, out)
         turn = self._office.on_reply(now, reply, out)
-        if turn is Turn.LOST and not self._is_leaving:
+        if self._is_leaving:
+            return
+        if turn is Turn.LOST:
             self._campaign(now, out)
+        elif (
+            there is not None
+            and self._office.epoch > there.epoch
+            and self._is_former_life(there.owner)
+            and not reply.op.is_elected
+        ):
+            self._office.seek(now, self._epoch, is_elected=True, out=out)
 
-    def _note_leader(self, leader: str, epoch: int, out: Effects) -> None:
-        if leader == self._leader:
+    def _is_former_life(self, owner: str) -> bool:
+        return _node_of(owner) == self._config.me and owner != self._config.owner
+
+    def _note_leader(self, owner: str, epoch: int, out: Effects) -> None:
+        if owner == self._leader:
             return
         if self._leader:
-            out.happened.append(Happened(Kind.LEADER_LOST, self._leader, epoch))
-        if leader:
-            out.happened.append(Happened(Kind.LEADER_ELECTED, leader, epoch))
-        self._leader = leader
+            out.happened.append(Happened(Kind.LEADER_LOST, _node_of(self._leader), epoch))
+        if owner:
+            out.happened.append(Happened(Kind.LEADER_ELECTED, _node_of(owner), epoch))
+        self._leader = owner
 
     def _campaign(self, now: Time, out: Effects) -> None:
         """No epoch is sought that a later life could seek again."""
@@ -94,7 +113,7 @@ class Alone:
         held = self._office.is_held
         return View(
             role=Role.LEADER if held else Role.CANDIDATE,
-            leader=self._config.me if held else self._leader,
+            leader=self._config.me if held else _node_of(self._leader),
             epoch=self._office.epoch or self._office.floor,
             is_in_office=held,
             has_quorum=True,
@@ -103,3 +122,7 @@ class Alone:
 
     def durable(self) -> Sequence[Stored]:
         return (EpochSeen(self._epoch),)
+
+
+def _node_of(owner: str) -> str:
+    return owner.rpartition(":")[0]

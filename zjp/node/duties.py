@@ -80,7 +80,13 @@ class Duties:
     """`dead`: lives that the mesh's quorum holds dead now."""
 
     def __init__(
-        self, office: Office, queue: QueueStore, records: RecordStore, stats: NodeStats, *, dead: Callable[[], Iterable[Life]] = tuple
+        self,
+        office: Office,
+        queue: QueueStore,
+        records: RecordStore,
+        stats: NodeStats,
+        *,
+        dead: Callable[[], Iterable[Life]] = tuple,
     ) -> None:
         self._office, self._queue, self._records, self._stats, self._dead = office, queue, records, stats, dead
         self._known: dict[str, tuple[int, Schedule]] = {}
@@ -142,7 +148,9 @@ class Duties:
     async def fire_due(self) -> float:
         schedules = await self._read()
         now_ms, now = self._queue.now_ms(), time.monotonic()
-        waiting = [one for one in schedules if one.next_ms and not one.is_paused and self._failed.get(one.name, 0.0) <= now]
+        waiting = [
+            one for one in schedules if one.next_ms and not one.is_paused and self._failed.get(one.name, 0.0) <= now
+        ]
         ready = [one for one in waiting if one.next_ms <= now_ms]
         for at in range(0, len(ready), FIRES_AT_ONCE):
             done = await asyncio.gather(*map(self._fire, ready[at : at + FIRES_AT_ONCE]), return_exceptions=True)
@@ -198,7 +206,14 @@ class Duties:
             self._stats.add("zjp_schedule_ticks_total", made)
             if fired.others:
                 why = fired.others[0].kind.value
-                event(log, logging.INFO, "schedule.tick_left_out", schedule=schedule.name, jobs=len(fired.others), reason=why)
+                event(
+                    log,
+                    logging.INFO,
+                    "schedule.tick_left_out",
+                    schedule=schedule.name,
+                    jobs=len(fired.others),
+                    reason=why,
+                )
         return fired.version
 
     async def _written(self, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:

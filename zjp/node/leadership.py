@@ -179,8 +179,18 @@ class Leadership:
     def _tell(self, happened: Happened) -> None:
         if happened.kind is Kind.LEADER_ELECTED:
             self._stats.add("election_leader_changes_total", 1, (self.algorithm,))
-        fields = {"node": happened.node, "epoch": happened.epoch, "why": happened.why, "took_ms": round(happened.took / 1e6)}
-        event(log, logging.INFO, f"cluster.{happened.kind.value}", **{name: value for name, value in fields.items() if value})
+        fields = {
+            "node": happened.node,
+            "epoch": happened.epoch,
+            "why": happened.why,
+            "took_ms": round(happened.took / 1e6),
+        }
+        event(
+            log,
+            logging.INFO,
+            f"cluster.{happened.kind.value}",
+            **{name: value for name, value in fields.items() if value},
+        )
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -37,7 +37,9 @@ class Schedules:
         made = begun(asked, self._queue.now_ms(), self._limits)
         documents = await self._queue.documents(_KIND)
         if len(documents) >= SCHEDULES_MAX and all(document.name != made.name for document in documents):
-            raise InvalidJob(f"there are {len(documents)} schedules, the limit is {SCHEDULES_MAX}; remove some, or submit with a delay")
+            raise InvalidJob(
+                f"there are {len(documents)} schedules, the limit is {SCHEDULES_MAX}; remove some, or submit with a delay"
+            )
         if not await self._queue.put_document(_KIND, made.name, _encode(made), 0):
             there, _ = await self._find(made.name)
             if not is_same_plan(there, made):
@@ -74,7 +76,9 @@ class Schedules:
     async def remove(self, name: str) -> bool:
         """Raises: Unavailable."""
         for _ in range(TRIES_MAX):
-            version = next((document.version for document in await self._queue.documents(_KIND) if document.name == name), 0)
+            version = next(
+                (document.version for document in await self._queue.documents(_KIND) if document.name == name), 0
+            )
             if not version:
                 return False
             if await self._queue.remove_document(_KIND, name, version):

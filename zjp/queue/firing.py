@@ -65,5 +65,9 @@ class FireOperation(SubmitOperation):
 def _live(db: Database, jobs: Sequence[StoredJob]) -> dict[bytes, Submitted]:
     """Those whose id stands in the file already."""
     parameters = among([job.spec.id for job in jobs])
-    found = {job_id for table in ("jobs", "later") for (job_id,) in db.execute(f"SELECT id FROM {table} WHERE id {AMONG}", parameters)}
+    found = {
+        job_id
+        for table in ("jobs", "later")
+        for (job_id,) in db.execute(f"SELECT id FROM {table} WHERE id {AMONG}", parameters)
+    }
     return {job_id: Submitted(job_id, SubmitKind.EXISTED) for job_id in found}

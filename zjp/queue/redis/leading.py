@@ -22,7 +22,9 @@ class Leading:
     ) -> None:  # fmt: skip
         self._ask, self._limits, self._note, self._tell = ask, limits, note, tell
 
-    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
+    async def fire(
+        self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]
+    ) -> Fired:
         arguments: list[Any] = [
             owner, epoch, kind.value, document.name, document.version, document.data, *self._limits, QUEUES_MAX, len(jobs),
         ]  # fmt: skip
