@@ -35,6 +35,10 @@ class Watch:
         self.epochs[name] = max((row.epoch for row in disk if isinstance(row, EpochSeen)), default=0)
         self._first[name] = self.told[name] + 1
 
+    def on_wipe(self, name: str) -> None:
+        """It may say again what it said before, until it hears of that."""
+        self.told[name] = 0
+
     def on_effects(self, name: str, config: Config, core: Core, out: Effects, durable: int) -> None:
         self._on_disk(name, out, durable)
         for send in out.send:
