@@ -203,8 +203,8 @@ class Swim:
 
     def _on_table(self, now: Time, src: str, message: Sync | SyncReply, out: Effects) -> None:
         is_answer = isinstance(message, SyncReply)
-        # What a newcomer learns from its first table, all others know: not to be passed on.
-        self._rumours.is_closed = is_answer and self._is_joining
+        # What a newcomer learns from its first table, all whom it knows by then know too: not to be passed on.
+        self._rumours.is_closed = is_answer and self._is_joining and self.roster.present_count == 1
         for row in message.table:
             self._claims.hear(now, self._softened(row, src), out)
         self._rumours.is_closed = False

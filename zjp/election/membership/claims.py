@@ -111,7 +111,9 @@ class Claims:
         self._rumours.spread(self._identity.word)
 
     def remind(self, now: Time, peer: Peer, out: Effects) -> None:
-        """Tell an accused, who seems not to know, what it must refute; not with each message."""
+        """Tell an accused, who seems not to know, what it must refute; not with each message. One that left is only late to fall silent."""
+        if peer.health is Health.LEFT:
+            return
         if peer.accused_at is None or now - peer.accused_at >= self._remind_every:
             peer.accused_at = now
             self._voice.gossip(peer.name, out)
