@@ -278,10 +278,8 @@ def _disturb(swarm: Swarm, luck: random.Random, name: str) -> None:
     elif what == "lose":
         swarm.loss = luck.random() * 0.5
     else:
-        swarm.step(
-            name,
-            {"leave": Leave(), "transfer": Transfer(), "stall": Stall(luck.randint(0, 3000) * MS)}.get(what, Leave()),
-        )
+        said: dict[str, Event] = {"transfer": Transfer(), "stall": Stall(luck.randint(0, 3000) * MS)}
+        swarm.step(name, said.get(what, Leave()))
 
 
 names = st.sampled_from([ME, "a", "b", "c", "z"])
