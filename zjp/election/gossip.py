@@ -22,7 +22,7 @@ heeded: rank decides. Nothing happens when nobody else may lead. One that leaves
 Fail-over: with N members, P = interval, L = lead_for, D = time until the dead leader is suspected, G = time until the best one hears of it
 
     no leader for at most  max(D + G + 2 P, L) + P + one answer of the store            (no messages lost, the store answers)
-    D <= P when the mesh tells of the lost connection, else 1.6 P + P on average and (2 N - 1) P + P at worst; G about 0.6 P
+    D <= 2 P when the mesh tells of the lost connection, else 1.6 P + P on average and (2 N - 1) P + P at worst; G about 0.6 P
 
 With the defaults (P = 500 ms, L = timeout = 2 s): 2 s to 3 s on average, at worst 4.8 s of three nodes. A suspicion is enough to choose
 another: its own span (at least `timeout`) decides when a member counts as dead, not who leads. `lead_for` below `timeout` gains nothing,
