@@ -1,8 +1,9 @@
-"""One Raft core alone: a test says what it hears, and sees what it answers. Its disk is instant unless it is held."""
+"""One Gossip core on its own: the test is the network, the disk and the store. Nothing is answered unless the test answers it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from zjp.election.core import (
     MS,
@@ -11,6 +12,7 @@ from zjp.election.core import (
     Effects,
     Event,
     Happened,
+    Health,
     Installed,
     Kind,
     Persisted,
@@ -21,177 +23,132 @@ from zjp.election.core import (
     Time,
     Wake,
 )
-from zjp.election.raft import Raft
-from zjp.wire.peers import (
-    Append,
-    AppendReply,
-    Entry,
-    LogTail,
-    PeerMessage,
-    PreVote,
-    PreVoteReply,
-    Stored,
-    Taught,
-    TermVote,
-    Vote,
-    VoteReply,
-)
+from zjp.election.gossip import Gossip
+from zjp.wire import peers
+from zjp.wire.peers import Alive, PeerMessage, PingPeer, Rumour, Stored
 
-T: Time = 500 * MS
-INTERVAL: Time = 100 * MS
-
-
-def terms(*numbers: int) -> list[Entry]:
-    """The log whose entries have these terms."""
-    return [Entry(index, term) for index, term in enumerate(numbers, start=1)]
+P = 500 * MS
+ME = "m"
+M = TypeVar("M", bound=PeerMessage)
 
 
 class Solo:
-    """Node `a`, with no wish for luck: its deadlines are T after they are set. `term`, `vote`, `entries`: what is on its disk."""
+    """Is called `m`, priority 0. `sent`, `ops`, `told`: all since they were last cleared. The disk is quick, unless `is_held`."""
 
     def __init__(
         self,
-        *,
-        voters: str = "abc",
-        term: int = 0,
-        vote: str = "",
-        entries: Sequence[Entry] = (),
-        records: Sequence[Stored] | None = None,
-        luck: float = 0.0,
+        *known: str,
+        voters: tuple[str, ...] = (),
+        expected: int = 3,
+        disk: Sequence[Stored] = (),
+        boot: int = 1,
+        uniform: Callable[[], float] = lambda: 0.0,
+        is_held: bool = False,
     ) -> None:
-        self.now: Time = 1000 * SECOND
-        self.disk: list[Stored] = (
-            [Taught(0), TermVote(term, vote), LogTail(0, list(entries))] if records is None else list(records)
-        )
-        self.is_held = False
-        self.waiting: list[Send] = []
-        self.newest = 0
-        self.wake: Time | None = None
-        self.happened: list[Happened] = []
-        self.asked: list[StoreOp] = []
-        self.config = Config("a", 1, tuple(voters), len(voters), 0, T, INTERVAL, 2 * SECOND)
-        self.core = Raft(self.config, lambda: luck)
-        self.said: list[Send] = []
-        self._take(self.core.start(self.now, self.disk))
+        self.now: Time = 1 * SECOND
+        self.sent: list[Send] = []
+        self.after: list[Send] = []
+        self.ops: list[StoreOp] = []
+        self.told: list[Happened] = []
+        self.disk = list(disk)
+        self.number = 0
+        self.is_held = is_held
+        self.wake_at: Time | None = None
+        config = Config(ME, boot, voters, expected, 0, 4 * P, P, 4 * P)
+        self.core = Gossip(config, uniform)
+        self._take(self.core.start(self.now, list(disk)))
+        self.know(*known)
 
-    # ── what a test does ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what happens to it ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def hears(self, src: str, message: PeerMessage) -> list[PeerMessage]:
-        """What it answers `src`."""
-        return [send.message for send in self.does(Recv(src, message)) if send.to == src]
+    def step(self, event: Event) -> Effects:
+        out = self.core.step(self.now, event)
+        self._take(out)
+        return out
 
-    def does(self, event: Event) -> list[Send]:
-        """What it says."""
-        self.said = []
-        self._take(self.core.step(self.now, event))
-        return self.said
+    def hear(self, src: str, message: PeerMessage) -> Effects:
+        return self.step(Recv(src, message))
 
-    def wakes(self, later: Time | None = None) -> list[Send]:
-        """When it wants to, or so much later."""
-        self.now = max(self.now, self.wake or 0) if later is None else self.now + later
-        return self.does(Wake())
+    def rumour(self, *rumours: Rumour, src: str = "a", incarnation: int = 1) -> None:
+        """From a member that tells nothing new of itself."""
+        self.hear(src, peers.Gossip(incarnation, 0, "", list(rumours)))
 
-    def persists(self) -> list[Send]:
-        """The held disk has synced."""
-        self.said, self.waiting = self.waiting, []
-        self._take(self.core.step(self.now, Persisted(self.newest)))
-        return self.said
+    def know(self, *names: str, incarnation: int = 1, priority: int = 0) -> None:
+        """Tables of nodes that come, each with nothing but itself in it."""
+        for name in names:
+            self.hear(name, peers.SyncReply(incarnation, 0, "", [Alive(name, incarnation, priority)]))
 
-    def is_refused(self, epoch: int, owner: str = "x:1") -> list[Send]:
-        """The store answers the last question: another is there."""
-        return self.does(StoreReply(self.asked[-1], Installed(epoch, owner, 2 * SECOND)))
+    def wake(self) -> None:
+        assert self.wake_at is not None
+        self.now = max(self.now, self.wake_at)
+        self.step(Wake())
 
-    def dies(self) -> Solo:
-        """Another life on the same disk."""
-        return Solo(voters="".join(self.config.voters), records=self.disk)
+    def run(self, span: Time, *answering: str) -> None:
+        """Let time pass. Pings to those who are `answering` are answered at once, the others stay silent."""
+        end = self.now + span
+        seen = len(self.sent)
+        while True:
+            while seen < len(self.sent):
+                send = self.sent[seen]
+                seen += 1
+                if isinstance(send.message, PingPeer) and send.to in answering:
+                    self.answer(send)
+            if self.wake_at is None or self.wake_at > end:
+                self.now = end
+                return
+            self.wake()
 
-    # ── how it gets somewhere ────────────────────────────────────────────────────────────────────────────────────────────────────
+    def answer(self, ping: Send, incarnation: int = 1) -> None:
+        assert isinstance(ping.message, PingPeer)
+        self.hear(ping.to, peers.Ack(ping.message.seq, ping.to, incarnation, 0, "", []))
 
-    def pre_campaigns(self) -> Solo:
-        self.wakes()
-        return self
+    def suspects(self, name: str) -> None:
+        """By its own doing: nobody answers until it has pinged this one in vain."""
+        while self.health(name) is not Health.SUSPECT:
+            self.wake()
 
-    def campaigns(self) -> Solo:
-        """It asked all others for votes in its next term."""
-        self.pre_campaigns()
-        term = self.term
-        for voter in self.config.voters[1:]:
-            self.hears(voter, PreVoteReply(term, term + 1, True))
-            if self.term > term:
-                return self
-        raise AssertionError("no campaign")
+    def persist(self) -> None:
+        """All that was written is on the disk now."""
+        self.sent += self.after
+        self.after.clear()
+        self.step(Persisted(self.number))
 
-    def leads(self) -> Solo:
-        """By the votes of the fewest others."""
-        self.campaigns()
-        for voter in self.config.voters[1 : len(self.config.voters) // 2 + 1]:
-            self.hears(voter, VoteReply(self.term, True))
-        assert self.role == "leader"
-        return self
+    def answer_store(self, epoch: int | None = None, owner: str = "", left: Time = 4 * P) -> Effects:
+        """The newest question, with what is installed then; without arguments: it was done as asked."""
+        op = self.ops[-1]
+        return self.step(StoreReply(op, Installed(op.epoch if epoch is None else epoch, owner or op.owner, left)))
 
-    def follows(self, leader: str = "b", term: int = 1) -> Solo:
-        self.hears(leader, beat(term, self.core.log.last_index, self.core.log.last_term))
-        assert self.core.view().leader == leader
-        return self
+    # ── what can be seen ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    # ── what is to be seen ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def health(self, name: str) -> Health | None:
+        member = self.core.view().members.get(name)
+        return member.health if member else None
+
+    def messages(self, kind: type[M], to: str = "") -> list[M]:
+        return [send.message for send in self.sent if isinstance(send.message, kind) and to in ("", send.to)]
+
+    def pings(self, to: str = "") -> list[Send]:
+        return [send for send in self.sent if isinstance(send.message, PingPeer) and to in ("", send.to)]
+
+    def kinds(self) -> list[Kind]:
+        return [happened.kind for happened in self.told]
 
     @property
-    def term(self) -> int:
-        return self.core.view().epoch
+    def incarnation(self) -> int:
+        """As a ping is answered with it."""
+        self.hear("asker", PingPeer(1, ME, 1, 0, "", []))
+        return self.messages(peers.Ack, "asker")[-1].incarnation
 
-    @property
-    def role(self) -> str:
-        return self.core.view().role.value
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def terms(self) -> list[int]:
-        """Of the log's entries."""
-        return [self.core.log.term_at(index) for index in range(1, self.core.log.last_index + 1)]
-
-    def why(self, kind: Kind) -> list[str]:
-        return [happened.why for happened in self.happened if happened.kind is kind]
-
-    def _take(self, effects: Effects) -> None:
-        self.wake = effects.wake
-        self.happened += effects.happened
-        self.asked += effects.store
-        self.said += effects.send
-        if effects.persist is not None:
-            self.newest = effects.persist.number
-            if not self.is_held:
-                self.disk += effects.persist.records
-        if self.is_held:
-            self.waiting += effects.send_after
-            return
-        self.said += effects.send_after
-        if effects.persist is not None:
-            self._take(self.core.step(self.now, Persisted(self.newest)))
-
-
-def beat(
-    term: int,
-    prev_index: int = 0,
-    prev_term: int = 0,
-    *,
-    entries: Sequence[Entry] = (),
-    commit: int = 0,
-    number: int = 1,
-) -> Append:
-    return Append(term, prev_index, prev_term, commit, number, list(entries))
-
-
-def ok(term: int, match: int, number: int = 1) -> AppendReply:
-    return AppendReply(term, number, True, match)
-
-
-def of(kind: type, sends: Sequence[Send]) -> list[Send]:
-    return [send for send in sends if isinstance(send.message, kind)]
-
-
-def asks(term: int, last_index: int = 0, last_term: int = 0, *, is_transfer: bool = False) -> Vote:
-    return Vote(term, last_index, last_term, is_transfer)
-
-
-def pre_asks(term: int, last_index: int = 0, last_term: int = 0) -> PreVote:
-    return PreVote(term, last_index, last_term)
+    def _take(self, out: Effects) -> None:
+        self.sent += out.send
+        self.after += out.send_after
+        self.ops += out.store
+        self.told += out.happened
+        self.wake_at = out.wake
+        if out.persist is not None:
+            self.number = out.persist.number
+            self.disk += out.persist.records
+        if not self.is_held and (out.persist is not None or self.after):
+            self.persist()

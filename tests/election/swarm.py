@@ -1,4 +1,4 @@
-"""A seeded world for many cores at once: virtual time, a network that delays, loses and doubles, a disk and a store for all. It checks each step.
+"""A seeded world for many cores at once: virtual time, a network that delays, loses and doubles, a disk each and one store.
 
 `bench.py` moves nothing by itself; here everything moves, from one seed. What must always hold is looked at after every step (`Watch`).
 """

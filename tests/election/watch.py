@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 from tests.election.bench import Store
 from zjp.election.core import Config, Core, Deed, Effects, Health
@@ -35,14 +36,17 @@ class Watch:
         self.epochs[name] = max((row.epoch for row in disk if isinstance(row, EpochSeen)), default=0)
         self._first[name] = self.told[name] + 1
 
+    def on_wipe(self, name: str) -> None:
+        """It may say again what it said before, until it hears of that."""
+        self.told[name] = 0
+
     def on_effects(self, name: str, config: Config, core: Core, out: Effects, durable: int) -> None:
         self._on_disk(name, out, durable)
         for send in out.send:
-            incarnation = send.message.incarnation
+            message: Any = send.message
+            incarnation: int = message.incarnation
             assert incarnation < self.reserved[name], f"C4: {name} tells incarnation {incarnation}, not reserved"
-            assert getattr(send.message, "max_epoch", 0) <= self.epochs[name], (
-                f"C4: {name} tells an epoch not on its disk"
-            )
+            assert getattr(message, "max_epoch", 0) <= self.epochs[name], f"C4: {name} tells an epoch not on its disk"
         for send in (*out.send, *out.send_after):
             self._on_said(name, send.message)
         for op in out.store:
@@ -71,11 +75,11 @@ class Watch:
                 assert record.epoch > self.epochs[name], f"C3: {name} writes a lower epoch"
                 self.epochs[name] = record.epoch
 
-    def _on_said(self, name: str, message: object) -> None:
-        incarnation: int = message.incarnation  # type: ignore[attr-defined]
+    def _on_said(self, name: str, message: Any) -> None:
+        incarnation: int = message.incarnation
         assert incarnation >= self._first[name], f"G1: {name} tells incarnation {incarnation} of a former life"
         self.told[name] = max(self.told[name], incarnation)
-        table: list[Rumour] = message.table if isinstance(message, (Sync, SyncReply)) else message.rumours  # type: ignore[attr-defined]
+        table: list[Rumour] = message.table if isinstance(message, (Sync, SyncReply)) else message.rumours
         for rumour in table:
             if isinstance(rumour, Alive):
                 if rumour.node == name:

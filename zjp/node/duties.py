@@ -273,7 +273,7 @@ class Duties:
         counts = await self._queue.counts()
         figures = {
             "at_ms": self._queue.now_ms(), "leader": self._office.owner, "epoch": self._office.epoch,
-            "queues": [msgspec.structs.asdict(count) for count in counts], "tasks": sorted(await self._queue.served()),
+            "queues": [msgspec.structs.asdict(count) for count in counts],
         }  # fmt: skip
         known = {document.name: document.version for document in await self._queue.documents(DocumentKind.CLUSTER)}
         await self._written(DocumentKind.CLUSTER, Document(FIGURES, _encode(figures), known.get(FIGURES, 0)), ())
