@@ -37,8 +37,8 @@ class NodeStats:
         self._counters.set("zjp_build_info", 1, (__version__, platform.python_version()))
         self.known_types: Collection[str] = ()
 
-    def add(self, name: str, amount: float = 1) -> None:
-        self._counters.add(name, amount)
+    def add(self, name: str, amount: float = 1, labels: tuple[str, ...] = ()) -> None:
+        self._counters.add(name, amount, labels)
 
     def submitted(self, created: int, repeated: int) -> None:
         self._counters.add("zjp_jobs_submitted_total", created)

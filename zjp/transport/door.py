@@ -25,7 +25,6 @@ from .probe import self_test
 from .pump import Pump, set_limits, set_tcp_limits
 from .zap import Guard
 
-
 SOCKETS_MAX = 4096
 """In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
 
@@ -132,7 +131,7 @@ class Door:
         """With CURVE: the message, and in `_caller` who proved to have sent it; the bare routing id when its key is not welcome."""
         assert self.guard is not None
         first = socket.recv(zmq.NOBLOCK, copy=False)
-        frames = [first.bytes, *socket.recv_multipart(zmq.NOBLOCK)]
+        frames = [first.bytes, *(socket.recv_multipart(zmq.NOBLOCK) if first.more else [])]
         holder = self.guard.holder(str(first.get("User-Id")))
         if holder is None:
             self.guard.refuse("revoked key")
