@@ -34,6 +34,7 @@ NOT_SETTINGS = {"NO_COLOR", "EX_CONFIG", "PYTHON_VERSION"}
 SETTINGS_THROUGH = {
     "worker_processes": "process_count",
     "records_ttl_s": "records_ttl_effective_s",
+    "curve_dir": "curve_folder",
 }
 """Settings that are read through a property which knows their default."""
 NOT_METRICS = {"zjp_data"}

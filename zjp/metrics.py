@@ -77,6 +77,7 @@ _ROWS = (
     Metric(
         "zjp_wire_errors_total", _C, (), "Messages refused because they were no message of this protocol or cluster."
     ),
+    Metric("zjp_connections_refused_total", _C, ("reason",), "Handshakes, and messages of revoked keys, that CURVE refused."),
     Metric("zjp_replies_dropped_total", _C, (), "Replies to clients that were gone."),
     Metric("zjp_internal_errors_total", _C, (), "Errors of zjp itself; the log has each with its traceback."),
     Metric("zjp_records_backlog", _G, (), "Finished jobs that wait for the records."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from zjp.cli import checks
 from zjp.cli.checks import NOTE, OK, WRONG
 from zjp.config import Settings
 from zjp.errors import NodeUnreachable, WireError
+from zjp.transport.curve import Holder, KeyRole, authorize, make_folder, make_pair, write_pair
 from zjp.wire.messages import Durability, Pong
 
 pytestmark = pytest.mark.covers("cli:doctor")
@@ -41,7 +43,7 @@ def test_a_healthy_machine_has_nothing_wrong(zjp: Run) -> None:
     findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
     assert told.exit_code == 0, findings
     assert set(findings) == {"settings", "python", "sqlite", "data folder", "disk space", "store", "sockets", "open files", "clock",
-                             "application", "node"}  # fmt: skip
+                             "keys", "application", "node"}  # fmt: skip
     assert findings["application"]["state"] == NOTE
     assert "--app module:app" in findings["application"]["advice"]
 
@@ -206,3 +208,18 @@ def test_a_node_of_another_cluster_is_told() -> None:
     assert finding.state == WRONG
     assert "belongs to 'b'" in finding.found
     assert "CLUSTER_NAME" in finding.advice
+
+
+def test_keys_are_looked_over(tmp_path: Path) -> None:
+    assert checks.keys(Settings()).state == OK
+    assert checks.keys(Settings(zmq_allow_plain=True)).state == NOTE
+    on = Settings(data_dir=tmp_path, curve_enabled=True, node_id="n1")
+    assert "zjp keys node makes the node's key" in checks.keys(on).advice
+    make_folder(on.curve_folder)
+    write_pair(on.curve_folder / "node.key", make_pair("n1"))
+    assert "nobody else may connect" in checks.keys(on).found
+    authorize(on.curve_folder / "authorized", Holder("web", KeyRole.PRODUCER, make_pair("web").public))
+    assert checks.keys(on).state == OK
+    assert "the key is of node n1, NODE_ID is n2" in checks.keys(dataclasses.replace(on, node_id="n2")).found
+    (on.curve_folder / "node.key").chmod(0o644)
+    assert "chmod 0600" in checks.keys(on).found

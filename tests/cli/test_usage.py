@@ -29,7 +29,7 @@ def test_help_names_every_verb_in_one_line_each(zjp: Run) -> None:
     assert lines == list(VERBS)
 
 
-@pytest.mark.parametrize("verb", ["keys", "users", "token", "top"])
+@pytest.mark.parametrize("verb", ["users", "token", "top"])
 def test_verbs_of_later_versions_are_not_there(zjp: Run, verb: str) -> None:
     told = zjp(verb)
     assert told.exit_code == 2

@@ -11,7 +11,11 @@ import pytest
 
 from tests.system.running import DidNotStart, RunningNode, run_zjp
 from zjp import Client
+from zjp.config import Settings
 from zjp.errors import NodeUnreachable, NotAllowed, ZjpError
+from zjp.node.node import Node
+from zjp.transport.probe import DoorIsOpen
+from zjp.transport.zap import Guard
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:curve")]
 
@@ -79,6 +83,25 @@ def test_a_node_without_a_key_does_not_start_and_says_how_to_make_one(tmp_path: 
     node = RunningNode(tmp_path, node_id="n1", curve_enabled=True, curve_dir=tmp_path / "keys")
     with pytest.raises(DidNotStart, match="make one: zjp keys node --name n1") as told:
         node.start()
+    assert told.value.exit_code == 78
+
+
+class OpenNode(Node):
+    """A node whose key check lets everybody in, as a fault of ours or of a library might."""
+
+    def _make_guard(self) -> Guard | None:
+        guard = super()._make_guard()
+        assert guard is not None
+        everybody = guard.holder(guard.pair.public.hex())
+        guard._judge = lambda request: (everybody, "")  # type: ignore[method-assign]
+        return guard
+
+
+async def test_a_node_whose_door_is_open_does_not_start(tmp_path: Path) -> None:
+    zjp(tmp_path, "node")
+    node = OpenNode(Settings(data_dir=tmp_path / "data", node_id="n1", zmq_bind="tcp://127.0.0.1:*", curve_enabled=True))
+    with pytest.raises(DoorIsOpen, match="let somebody in with a key that nobody authorized") as told:
+        await node.start()
     assert told.value.exit_code == 78
 
 

@@ -11,7 +11,8 @@ import zmq
 
 from zjp.transport.curve import Holder, KeyPair, KeyRole, make_pair, protect_client
 from zjp.transport.door import Caller, Door
-from zjp.transport.mesh import Me, Mesh
+from zjp.transport.envelope import Me
+from zjp.transport.mesh import Mesh
 from zjp.transport.zap import Guard
 from zjp.wire.codec import encode_peer
 from zjp.wire.greeting import MeshMessage, PeerEnvelope, RefusalKind

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Settings
-from ..errors import NodeUnreachable, ZjpError
+from ..errors import ConfigError, NodeUnreachable, ZjpError
 from ..wire.messages import Pong
 from .show import clean, size
 
@@ -243,6 +243,28 @@ def _port(settings: Settings) -> Finding:
     return Finding("node", OK, f"none is running; {settings.zmq_bind} is free for one")
 
 
+def keys(settings: Settings) -> Finding:
+    if not settings.curve_enabled:
+        if settings.zmq_allow_plain:
+            why = "ZMQ_ALLOW_PLAIN=true: whoever reaches ZMQ_BIND may do all"
+            return Finding("keys", NOTE, why, "make keys with zjp keys, then set CURVE_ENABLED=true")
+        return Finding("keys", OK, "CURVE is off: only this machine can reach the node")
+    from ..transport.curve import AUTHORIZED, NODE_KEY, read_authorized, read_pair
+
+    folder = settings.curve_folder
+    try:
+        name = read_pair(folder / NODE_KEY).name
+        authorized = read_authorized(folder / AUTHORIZED)
+    except ConfigError as fault:
+        return Finding("keys", WRONG, str(fault), "zjp keys node makes the node's key; zjp keys list shows who may connect")
+    if settings.node_id not in (None, name):
+        why = f"the key is of node {name}, NODE_ID is {settings.node_id}"
+        return Finding("keys", WRONG, why, "make one for this node: zjp keys node, or set NODE_ID")
+    if not authorized:
+        return Finding("keys", NOTE, f"node {name} has a key, and nobody else may connect", "zjp keys authorize FILE --role producer")
+    return Finding("keys", OK, f"node {name}, {len(authorized)} authorized in {folder / AUTHORIZED}")
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     python_version,
     sqlite_version,
@@ -252,6 +274,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     temporary_folder,
     open_files,
     clock,
+    keys,
     application,
 )
 """All that need no node, in the order they are shown."""

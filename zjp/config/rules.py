@@ -44,7 +44,7 @@ def _exposed(settings: Settings, origins: Mapping[str, str]) -> str | None:
         return None
     return (
         f"{_shown(settings, 'ZMQ_BIND')}: not a loopback address and CURVE is off, so whoever reaches it can submit jobs "
-        f"(set by {origins['ZMQ_BIND']}; accepted: a loopback address, or set ZMQ_ALLOW_PLAIN=true)"
+        f"(set by {origins['ZMQ_BIND']}; accepted: a loopback address, CURVE_ENABLED=true, or ZMQ_ALLOW_PLAIN=true)"
     )
 
 

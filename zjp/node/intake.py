@@ -83,6 +83,8 @@ class Intake:
         """By key, sender and number."""
         self._under_way_bytes = 0
         self.door = Door(self._on_frames, self._on_full, guard)
+        if guard is not None:
+            guard.on_refused = lambda reason: stats.add("zjp_connections_refused_total", 1, (reason,))
         self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
             m.Submit: self._submit,
             m.Get: self._get,

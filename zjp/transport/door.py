@@ -131,7 +131,7 @@ class Door:
         """With CURVE: the message, and in `_caller` who proved to have sent it; the bare routing id when its key is not welcome."""
         assert self.guard is not None
         first = socket.recv(zmq.NOBLOCK, copy=False)
-        frames = [first.bytes, *socket.recv_multipart(zmq.NOBLOCK)]
+        frames = [first.bytes, *(socket.recv_multipart(zmq.NOBLOCK) if first.more else [])]
         holder = self.guard.holder(str(first.get("User-Id")))
         if holder is None:
             self.guard.refuse("revoked key")

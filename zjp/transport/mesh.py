@@ -4,7 +4,7 @@
 
 What a node says travels by its own DEALER to the other's door, never back through a door, so where a message goes is decided by the key of
 the one that answers there, and not by a routing id that anybody may choose; only Welcome and Refused go back, on the connection that
-brought the Hello. With CURVE a message counts as its sender's when the key that it came with is authorized as a node of that name.
+brought the Hello. Whose a message is, is told by its key (envelope.py).
 
 Joining: each address in CLUSTER_SEEDS is dialled, and dialled again for ever; a node that says Hello is dialled back at the address it
 names; whom the others have met is learned from Welcome and Members, and dialled too. Seeds are never given up: two halves of a mesh that
@@ -29,25 +29,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..errors import WireError
 from ..log import event
-from ..wire.codec import decode_peer, decode_peer_envelope, encode_peer
 from ..wire.greeting import (
     MEMBERS_MAX,
     Bye,
     Hello,
     Member,
     Members,
-    MeshMessage,
     PeerEnvelope,
     RefusalKind,
     Refused,
     Welcome,
 )
-from ..wire.messages import PROTOCOL_VERSION
 from ..wire.peers import PeerMessage
-from .curve import KeyRole
 from .door import Caller, Door
+from .envelope import Envelopes, Me
 from .line import PAUSE_MAX_S, Line
 from .roster import Met, Peer, Roster
 
@@ -60,19 +56,6 @@ FORGET_S = 3600.0
 REFUSALS = {Met.TWIN: RefusalKind.TWIN, Met.FULL: RefusalKind.FULL}
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Me:
-    """What this node tells of itself. `address`: where the others reach its door (ZMQ_ADVERTISE)."""
-
-    node: str
-    boot: int
-    home: str
-    cluster: str
-    address: str
-    algorithm: str
-    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +84,8 @@ class Mesh:
         on_met: Callable[[str, int, bool], None],
         on_refused: Callable[[RefusalKind, str], None] = lambda kind, reason: None,
     ) -> None:
-        self.dropped: Counter[str] = Counter()
         self.unsent_count = 0
+        self._envelopes = Envelopes(me, door.guard)
         self._me, self._door, self._seeds = me, door, tuple(dict.fromkeys(seeds))
         self._on_message, self._on_met, self._on_refused = on_message, on_met, on_refused
         self._roster = Roster()
@@ -110,10 +93,14 @@ class Mesh:
         """By address."""
         self._line_of: dict[str, Line] = {}
         """By node: the line on which it welcomed us."""
-        self._seq = 0
         self._told = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Messages that did not count, by reason."""
+        return self._envelopes.dropped
 
     def start(self) -> None:
         self._is_open = True
@@ -123,9 +110,12 @@ class Mesh:
         self._plan_round()
 
     def send(self, to: str, message: PeerMessage) -> bool:
-        """False: `to` is not connected, or does not read; nothing was sent. True does not say that it arrives."""
+        """False: `to` is not connected, or does not read; nothing was sent. True does not say that it arrives.
+
+        Raises: WireError when it is over the limit.
+        """
         line = self._line_of.get(to)
-        if line is not None and line.send(self._frames(to, message)):
+        if line is not None and line.send(self._envelopes.write(to, message)):
             return True
         self.unsent_count += 1
         return False
@@ -139,7 +129,7 @@ class Mesh:
     def recheck_keys(self) -> None:
         """After the guard read its table again: who is no node any more is left at once."""
         for line in list(self._lines.values()):
-            if line.is_welcomed and not self._is_key_of(line.server, line.node):
+            if line.is_welcomed and not self._envelopes.is_key_of(line.server, line.node):
                 line.hang_up("its key was revoked", pause_s=PAUSE_MAX_S)
 
     def close(self) -> None:
@@ -151,7 +141,7 @@ class Mesh:
         if self._timer is not None:
             self._timer.cancel()
         for node, line in self._line_of.items():
-            line.send(self._frames(node, Bye()))
+            line.send(self._envelopes.write(node, Bye()))
         for line in self._lines.values():
             line.close()
         self._lines.clear()
@@ -161,16 +151,16 @@ class Mesh:
 
     def _on_frames(self, caller: Caller, frames: list[bytes]) -> None:
         key = b"" if caller.holder is None else caller.holder.public
-        read = self._read(frames, key)
+        read = self._envelopes.read(frames, key)
         if read is None:
             return
         envelope, message = read
         if isinstance(message, Hello):
             self._on_hello(caller, envelope, message)
         elif not envelope.to:
-            self._drop("to", envelope.sender)
+            self._envelopes.drop("to", envelope.sender)
         elif isinstance(message, Welcome | Refused):
-            self._drop("stranger", envelope.sender)  # these come on the line that said Hello
+            self._envelopes.drop("stranger", envelope.sender)  # these come on the line that said Hello
         else:
             self._on_said(envelope, message)
 
@@ -178,7 +168,7 @@ class Mesh:
         peer = self._roster.peers.get(envelope.sender)
         reason = _fault(peer, envelope)
         if peer is None or reason:
-            self._drop(reason, envelope.sender)
+            self._envelopes.drop(reason, envelope.sender)
             return
         peer.heard_at = self._now()
         if isinstance(message, Members):
@@ -194,18 +184,18 @@ class Mesh:
                 caller, envelope.sender, self._welcome()
             )  # our own seed is ourselves: the line will see that by the name
             return
-        refusal = self._refusal(envelope.sender, hello.algorithm)
+        refusal = self._refusal(hello.algorithm)
         met = Met.TWIN if envelope.sender == self._me.node else Met.OLD
         if refusal is None and envelope.sender != self._me.node:
             met = self._introduce(envelope, hello)
         kind = refusal or REFUSALS.get(met)
         if kind is not None:
-            self._drop(kind.value, envelope.sender)
+            self._envelopes.drop(kind.value, envelope.sender)
             self._answer(caller, envelope.sender, Refused(kind, self._reason(kind, envelope.sender, hello.algorithm)))
         elif met is Met.OLD:
-            self._drop("boot", envelope.sender)
+            self._envelopes.drop("boot", envelope.sender)
         elif not self._roster.peers[envelope.sender].window.is_new(envelope.seq):
-            self._drop("duplicate", envelope.sender)
+            self._envelopes.drop("duplicate", envelope.sender)
         else:
             self._answer(caller, envelope.sender, self._welcome())
             self._dial(hello.address, envelope.sender, is_known=True)
@@ -231,7 +221,7 @@ class Mesh:
 
     def on_up(self, line: Line) -> None:
         me = self._me
-        line.send(self._frames(line.node, Hello(me.home, me.address, me.priority, me.algorithm)))
+        line.send(self._envelopes.write(line.node, Hello(me.home, me.address, me.priority, me.algorithm)))
 
     def on_down(self, line: Line, fault: str) -> None:
         event(log, logging.INFO, "mesh.line_down", address=line.address, node=line.node, reason=fault)
@@ -242,7 +232,7 @@ class Mesh:
                 spare.open()
 
     def on_reply(self, line: Line, frames: list[bytes]) -> None:
-        read = self._read(frames, line.server)
+        read = self._envelopes.read(frames, line.server)
         if read is None:
             return
         envelope, message = read
@@ -255,19 +245,19 @@ class Mesh:
             line.hang_up(message.reason, pause_s=PAUSE_MAX_S)
             self._on_refused(message.kind, message.reason)
         else:
-            self._drop("stranger", envelope.sender)
+            self._envelopes.drop("stranger", envelope.sender)
 
     def _on_welcome(self, line: Line, envelope: PeerEnvelope, welcome: Welcome) -> None:
         if envelope.sender == self._me.node:
             self._on_own_name(line, welcome)
             return
-        if self._refusal(envelope.sender, welcome.algorithm) is not None:
-            self._drop("algorithm", envelope.sender)
+        if self._refusal(welcome.algorithm) is not None:
+            self._envelopes.drop("algorithm", envelope.sender)
             line.hang_up("it runs another ELECTION_ALGORITHM", pause_s=PAUSE_MAX_S)
             return
         met = self._introduce(envelope, welcome)
         if met not in (Met.NEW, Met.AGAIN, Met.REBORN):
-            self._drop("boot" if met is Met.OLD else met.value, envelope.sender)
+            self._envelopes.drop("boot" if met is Met.OLD else met.value, envelope.sender)
             line.hang_up(f"the node there is {met.value}", pause_s=PAUSE_MAX_S)
             return
         self._roster.peers[envelope.sender].window.is_new(envelope.seq)
@@ -292,39 +282,6 @@ class Mesh:
 
     # ── who may be met ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, frames: list[bytes], key: bytes) -> tuple[PeerEnvelope, MeshMessage] | None:
-        """None: it was dropped, and counted."""
-        try:
-            envelope = decode_peer_envelope(frames)
-        except WireError as fault:
-            self._drop("size" if "the limit" in str(fault) else "shape", "")
-            return None
-        reason = self._origin_fault(envelope, key)
-        if reason:
-            self._drop(reason, envelope.sender)
-            return None
-        try:
-            return envelope, decode_peer(frames[2])
-        except WireError:
-            self._drop("body", envelope.sender)
-            return None
-
-    def _origin_fault(self, envelope: PeerEnvelope, key: bytes) -> str:
-        if envelope.version != PROTOCOL_VERSION:
-            return "version"
-        if envelope.cluster != self._me.cluster:
-            return "cluster"
-        if envelope.to not in ("", self._me.node):
-            return "to"
-        return "" if self._is_key_of(key, envelope.sender) else "key"
-
-    def _is_key_of(self, key: bytes, node: str) -> bool:
-        guard = self._door.guard
-        if guard is None:
-            return True
-        holder = guard.holder(key.hex())
-        return holder is not None and holder.role is KeyRole.NODE and holder.name == node
-
     def _introduce(self, envelope: PeerEnvelope, facts: Hello | Welcome) -> Met:
         met = self._roster.introduce(envelope.sender, envelope.boot, facts, self._now())
         line = self._line_of.get(envelope.sender)
@@ -332,7 +289,7 @@ class Mesh:
             line.hang_up("it was started again", pause_s=0.0)  # what we had was a connection to its former life
         return met
 
-    def _refusal(self, node: str, algorithm: str) -> RefusalKind | None:
+    def _refusal(self, algorithm: str) -> RefusalKind | None:
         """Before it is met at all."""
         return None if algorithm == self._me.algorithm else RefusalKind.ALGORITHM
 
@@ -365,7 +322,7 @@ class Mesh:
             node,
             is_seed=is_seed,
             pair=None if guard is None else guard.pair,
-            keys=self._keys_of,
+            keys=self._envelopes.keys_of,
         )
         line.open()
 
@@ -373,12 +330,6 @@ class Mesh:
         if len(self._lines) >= MEMBERS_MAX + len(self._seeds):
             return False
         return is_known or sum(not one.is_welcomed for one in self._lines.values()) < LEARNED_MAX
-
-    def _keys_of(self, node: str) -> Sequence[bytes]:
-        guard = self._door.guard
-        if guard is None:
-            return ()
-        return guard.keys_of(node) if node else [guard.pair.public, *guard.node_keys()]
 
     def _forget_line(self, line: Line) -> None:
         line.close()
@@ -408,7 +359,7 @@ class Mesh:
         if names:
             self._told += 1
             node = names[self._told % len(names)]
-            self._line_of[node].send(self._frames(node, Members(self._roster.members())))
+            self._line_of[node].send(self._envelopes.write(node, Members(self._roster.members())))
         self._plan_round()
 
     def _make_known(self, new: str) -> None:
@@ -416,24 +367,14 @@ class Mesh:
         peer = self._roster.peers[new]
         news = Members([Member(peer.node, peer.boot, peer.address)])
         for node, line in self._line_of.items():
-            line.send(self._frames(node, Members(self._roster.members()) if node == new else news))
+            line.send(self._envelopes.write(node, Members(self._roster.members()) if node == new else news))
 
     def _welcome(self) -> Welcome:
         me = self._me
         return Welcome(me.home, me.address, me.priority, me.algorithm, self._roster.members())
 
     def _answer(self, caller: Caller, to: str, message: Welcome | Refused) -> None:
-        self._door.send(caller, self._frames(to, message))
-
-    def _frames(self, to: str, message: MeshMessage) -> list[bytes]:
-        self._seq += 1
-        return encode_peer(
-            PeerEnvelope(PROTOCOL_VERSION, self._me.cluster, self._me.node, self._me.boot, self._seq, to), message
-        )
-
-    def _drop(self, reason: str, sender: str) -> None:
-        self.dropped[reason] += 1
-        event(log, logging.WARNING, "mesh.dropped", reason=reason, sender=sender)
+        self._door.send(caller, self._envelopes.write(to, message))
 
     @staticmethod
     def _now() -> float:

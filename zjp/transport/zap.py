@@ -51,6 +51,7 @@ class Guard:
     def __init__(self, pair: KeyPair, read: Callable[[], Authorized]) -> None:
         self.pair = pair
         self.refused: Counter[str] = Counter()
+        self.on_refused: Callable[[str], None] = lambda reason: None
         self._read = read
         self._pump: Pump | None = None
         self.reload()
@@ -99,6 +100,7 @@ class Guard:
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] += 1
+        self.on_refused(reason)
         event(log, logging.WARNING, "curve.refused", reason=reason)
 
     # ── the handler ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
