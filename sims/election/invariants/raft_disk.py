@@ -66,7 +66,10 @@ class RaftDisk:
             if entry.index != len(self.terms) + 1:
                 raise Violation("E3", f"{name} writes entry {entry.index} at {len(self.terms) + 1}")
             if chain.setdefault((entry.index, entry.term), (before, entry.data)) != (before, entry.data):
-                raise Violation("R3", f"{name} writes entry {entry.index} of {entry.term} after {before}; elsewhere it follows another")
+                raise Violation(
+                    "R3",
+                    f"{name} writes entry {entry.index} of {entry.term} after {before}; elsewhere it follows another",
+                )
             self.terms.append(entry.term)
             before = entry.term
         if before > self.term:
