@@ -12,8 +12,10 @@ from .planted import Planted
 
 
 def _raft() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"raft-{name}", "raft", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"raft-{name}", "raft", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "vote-not-written",
@@ -135,8 +137,8 @@ def _raft() -> Iterator[Planted]:
     yield bug(
         "own-entry-counts-before-fsync",
         "raft_leading.py",
-        "if number >= self._tail_batch and not self._own_match:",
-        "if not self._own_match:",
+        "self._own_match = 0",
+        "self._own_match = log.last_index + 1",
         "R7",
         profile="disks",
     )
@@ -146,7 +148,8 @@ def _raft() -> Iterator[Planted]:
         "self.lease = self._sent_at[number - self._lease_round - 1]",
         "self.lease = self._sent_at[-1]",
         "RL2",
-        profile="lossy",
+        profile="chaos",
+        nodes=3,
     )
     yield bug(
         "lease-by-too-few",
@@ -158,9 +161,9 @@ def _raft() -> Iterator[Planted]:
     )
     yield bug(
         "no-check-quorum",
-        "raft.py",
-        "if leading.is_lost(now):",
-        "if now < 0:",
+        "raft_leading.py",
+        "self.lease = self._sent_at[number - self._lease_round - 1]",
+        "self.lease = self._sent_at[number - self._lease_round - 1] + (1 << 60)",
         "RL2",
         profile="cuts",
     )
@@ -184,8 +187,10 @@ def _raft() -> Iterator[Planted]:
 
 
 def _bully() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"bully-{name}", "bully", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"bully-{name}", "bully", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "grant-before-fsync",
@@ -295,8 +300,10 @@ def _bully() -> Iterator[Planted]:
 
 
 def _gossip() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"gossip-{name}", "gossip", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"gossip-{name}", "gossip", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "incarnation-not-raised-by-dead",
