@@ -234,11 +234,11 @@ def _bully() -> Iterator[Planted]:
         profile="cuts",
     )
     yield bug(
-        "own-grant-before-fsync",
+        "claim-before-fsync",
         "campaign.py",
-        "return self._grant_myself() if self._batch <= self._ballot.durable else Outcome.NOTHING",
-        "return self._grant_myself()",
-        "B1",
+        "out.send_after += [Send(peer, claim) for peer in self._others if peer not in self._granted]",
+        "out.send += [Send(peer, claim) for peer in self._others if peer not in self._granted]",
+        "C4",
         profile="disks",
     )
     yield bug(
@@ -247,7 +247,8 @@ def _bully() -> Iterator[Planted]:
         "self._acked[voter] = sent_at",
         "self._acked[voter] = self._sent[self._round]",
         "B3",
-        profile="lossy",
+        profile="chaos",
+        nodes=3,
     )
     yield bug(
         "lease-by-one-answer",
@@ -259,9 +260,9 @@ def _bully() -> Iterator[Planted]:
     )
     yield bug(
         "leads-without-quorum",
-        "bully.py",
-        "if now >= self._lease.stop_at():",
-        "if now < 0:",
+        "lease.py",
+        "end = self._quorum_at + self._timeout",
+        "end = self._quorum_at + 1000 * self._timeout",
         "B3",
         profile="cuts",
     )
@@ -279,7 +280,7 @@ def _bully() -> Iterator[Planted]:
         "return is_stable and roster.outranks(src, reign.leader)",
         "return is_stable",
         "B4",
-        profile="cuts",
+        profile="omission",
     )
     yield bug(
         "never-takes-over",

@@ -46,7 +46,12 @@ class BullyWatch(Watch):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.on_leave = {Grant: self._grant_leaves, Beat: self._beat_leaves, Coordinator: self._coordinator_leaves}
+        self.on_leave = {
+            Grant: self._grant_leaves,
+            Beat: self._beat_leaves,
+            Coordinator: self._coordinator_leaves,
+            Claim: self._claim_leaves,
+        }
         self.on_hear = {
             Grant: self._hears_grant,
             BeatAck: self._hears_ack,
@@ -106,6 +111,10 @@ class BullyWatch(Watch):
         self._highest[node.name] = epoch
         if (node.name, epoch, to) not in self._durable:
             raise Violation("C4", f"{node.name} grants {epoch} to {to}, and a crash now would forget it")
+
+    def _claim_leaves(self, node: Node, _: int, to: str, message: Claim) -> None:
+        if message.epoch and (node.name, message.epoch, node.name) not in self._durable:
+            raise Violation("C4", f"{node.name} claims {message.epoch}, and a crash now would forget its own promise")
 
     def _beat_leaves(self, node: Node, _: int, to: str, message: Beat) -> None:
         self._leader(node, message.epoch)

@@ -55,6 +55,7 @@ class RaftWatch(Watch):
         """Terms of the committed entries, from index 1 on."""
         self._guarded = 0
         """How many of them later leaders must have."""
+        self._were_emptied: set[str] = set()
         self._emptied: list[tuple[str, RaftDisk]] = []
         self._cast: dict[tuple[str, int], str] = {}
         self._durable_votes: set[tuple[str, int, str]] = set()
@@ -81,6 +82,7 @@ class RaftWatch(Watch):
         self.synced(node, survived)
 
     def wiped(self, node: Node) -> None:
+        self._were_emptied.add(node.name)
         self._emptied.append((node.name, self.safe[node.name]))
         self.safe[node.name] = RaftDisk()
         while self._guarded and self._holders(self._guarded, self._committed[self._guarded - 1]) < self.quorum:
@@ -149,6 +151,11 @@ class RaftWatch(Watch):
         term = message.term
         if self._cast.setdefault((node.name, term), to) != to:
             raise Violation("R6", f"{node.name} votes for {to} in {term}, but voted for {self._cast[node.name, term]}")
+        if node.name in self._were_emptied and self.safe[node.name].taught < 0:
+            raise Violation(
+                "R6",
+                f"{node.name} was emptied and votes for {to} in {term} before it was taught what it may have promised",
+            )
         if (node.name, term, to) not in self._durable_votes:
             raise Violation("C4", f"{node.name} votes for {to} in {term}, and a crash now would forget it")
 
