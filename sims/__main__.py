@@ -35,8 +35,12 @@ def of_a_case(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=5, show_default=True),
         click.option("--seed", type=int, default=1, show_default=True),
         click.option("--profile", type=click.Choice(list(PROFILES)), default="chaos", show_default=True),
-        click.option("--faults", default="", metavar="N,N,...", help="Only these of the schedule, by number; none: no fault."),
-        click.option("--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run a core with this planted bug."),
+        click.option(
+            "--faults", default="", metavar="N,N,...", help="Only these of the schedule, by number; none: no fault."
+        ),
+        click.option(
+            "--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run a core with this planted bug."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -90,14 +94,22 @@ def shrink_command(svg: Path | None, **chosen: Any) -> None:
 
 
 @main.command("fuzz")
-@click.option("--algorithm", "algorithms", type=click.Choice(ALGORITHMS), multiple=True, help="May be given again; default: all.")
+@click.option(
+    "--algorithm", "algorithms", type=click.Choice(ALGORITHMS), multiple=True, help="May be given again; default: all."
+)
 @click.option("--seeds", type=click.IntRange(1), default=120, show_default=True, help="So many per algorithm.")
 @click.option("--first", type=int, default=0, show_default=True, help="The first seed.")
 @click.option("--nodes", type=click.IntRange(0, NODES_MAX), default=0, help="0: 3, 5 and 7 by seed.")
 @click.option("--profile", type=click.Choice(["mix", *PROFILES]), default="mix", show_default=True)
 @click.option("--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run cores with this planted bug.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; default: one per core.")
-@click.option("--svg", "folder", type=click.Path(path_type=Path), default=Path("."), help="Folder for the pictures of failing runs.")
+@click.option(
+    "--svg",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("."),
+    help="Folder for the pictures of failing runs.",
+)
 def fuzz_command(
     algorithms: tuple[str, ...],
     seeds: int,
@@ -119,14 +131,22 @@ def fuzz_command(
             if result.invariant:
                 failed += 1
                 report(run(result.case), folder / f"failed-{algorithm}-{result.case.seed}.svg")
-        click.echo(f"{algorithm}: {len(results)} seeds, {sum(result.steps for result in results)} events, {failed} failed in all")
+        click.echo(
+            f"{algorithm}: {len(results)} seeds, {sum(result.steps for result in results)} events, {failed} failed in all"
+        )
     sys.exit(1 if failed else 0)
 
 
 @main.command("mutants")
 @click.option("--list", "is_list", is_flag=True, help="Only name them.")
 @click.option("--name", "names", multiple=True, type=click.Choice(sorted(PLANTED)), help="Only these.")
-@click.option("--search", "seeds", type=click.IntRange(0), default=0, help="Look for the first of so many seeds that catches each.")
+@click.option(
+    "--search",
+    "seeds",
+    type=click.IntRange(0),
+    default=0,
+    help="Look for the first of so many seeds that catches each.",
+)
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; default: one per core.")
 def mutants_command(is_list: bool, names: tuple[str, ...], seeds: int, workers: int | None) -> None:
     """Planted bugs: prove that each is caught on its kept seed, where the right core passes."""
@@ -158,7 +178,9 @@ def show(outcome: Outcome, *, quiet: bool) -> None:
             click.echo(line)
     case = outcome.case
     click.echo(f"{case.algorithm}, {case.nodes} nodes, seed {case.seed}, {case.profile}: {verdict(outcome)}")
-    click.echo(f"{outcome.at / 1e9:.3f} s simulated, {outcome.steps} events, {outcome.sent} messages, trace {outcome.digest}")
+    click.echo(
+        f"{outcome.at / 1e9:.3f} s simulated, {outcome.steps} events, {outcome.sent} messages, trace {outcome.digest}"
+    )
     if not outcome.is_well:
         click.echo(case.command())
         sys.exit(1)
@@ -169,7 +191,9 @@ def report(outcome: Outcome, svg: Path | None) -> None:
     click.echo(f"{verdict(outcome)}\n  {outcome.case.command()}")
     least = shrink(outcome)
     faults = least.case.schedule()
-    click.echo(f"shrunk from {len(outcome.case.schedule())} faults to {len(faults)}: {verdict(least)}\n  {least.case.command()}")
+    click.echo(
+        f"shrunk from {len(outcome.case.schedule())} faults to {len(faults)}: {verdict(least)}\n  {least.case.command()}"
+    )
     for fault in faults:
         click.echo(f"    {fault.at / 1e9:9.3f} s  {fault.text(least.trace.names)}")
     if svg is not None:

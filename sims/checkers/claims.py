@@ -38,7 +38,9 @@ def _acts_after_loss(case: Case, effect: Effect, excuses: Excuses) -> Iterator[s
     # A lease is no mutual exclusion: a paused holder may act late, and the sink cannot know of a claim that has not spoken to it.
     # Without a fault nobody should act for a job that was given to another.
     later = [lease for lease in case.leases if lease.fence > effect.fence and lease.t < effect.t]
-    if not later or any(lease.fence == effect.fence and excuses.is_claim_lost(lease, effect.t) for lease in case.leases):
+    if not later or any(
+        lease.fence == effect.fence and excuses.is_claim_lost(lease, effect.t) for lease in case.leases
+    ):
         return  # its holder was hit, or silent for a whole lease and has not heard yet
     runs = [run for run in case.runs if run.fence == effect.fence]
     if not any(excuses.run_was_hit(run, run.t, effect.t) for run in runs):

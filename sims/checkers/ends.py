@@ -171,7 +171,9 @@ def _sure_failures(case: Case, excuses: Excuses) -> list[int]:
 def _was_refused_with_cause(case: Case, fence: int, excuses: Excuses) -> bool:
     """Its claim was lost before its report came, so nothing was spent."""
     refused_at = [end.t for end in case.claim_ends if end.fence == fence and end.type == "fail"]
-    return bool(refused_at) and any(lease.fence == fence and excuses.is_claim_lost(lease, refused_at[-1]) for lease in case.leases)
+    return bool(refused_at) and any(
+        lease.fence == fence and excuses.is_claim_lost(lease, refused_at[-1]) for lease in case.leases
+    )
 
 
 def _within_limit(case: Case, failures: list[int], max_retries: int) -> Iterator[str]:

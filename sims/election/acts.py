@@ -58,7 +58,8 @@ def _crash(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
 
 
 def _wipe(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
-    """Bully does not claim to survive it (bully.py), so there it is a crash. Not before the last one that was emptied knows again what it may have promised: the cores say so, and no algorithm could do more."""
+    """Not before the last one that was emptied knows again what it may have promised: the cores say so, and no algorithm could do more.
+    Bully does not claim to survive it at all, so there it is a crash."""
     is_covered = cluster.shape.algorithm != "bully"
     if is_covered and not any(node.is_wiped and node is not nodes[0] for node in cluster.nodes):
         cluster.wipe(nodes[0])
@@ -145,7 +146,13 @@ def _slow_node(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
 
 def _set_quality(cluster: Cluster, quality: Quality, indexes: range | list[int]) -> None:
     count = cluster.shape.count
-    pairs = [pair for index in indexes for other in range(count) for pair in ((index, other), (other, index)) if other != index]
+    pairs = [
+        pair
+        for index in indexes
+        for other in range(count)
+        for pair in ((index, other), (other, index))
+        if other != index
+    ]
     cluster.links.set_quality(quality, pairs)
 
 
@@ -212,4 +219,3 @@ ACTS = {
     "store-away": Act(_store_away, _store_back),
     "store-cut": Act(_store_cut, _store_mend),
 }
-

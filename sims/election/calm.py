@@ -2,7 +2,7 @@
 
     RL1  Raft: all of the core follow one leader in office within 10 T, and it is not lost for the next 20 T
     RL3  ... and all of the core have one log, committed up to the leader's term
-    BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: at most two leaders on the way there, none lost afterwards
+    BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: at most two leaders until then
     GL1  Gossip: all follow one leader in office within the time that suspicion, dead contact and an old leadership may take
     GL2  ... and all of the core hold just the core alive
     C6   schedules are fired again
@@ -126,15 +126,24 @@ class Calm:
             if not node.is_up or view.leader != first.leader or view.epoch != first.epoch:
                 return None
         leader = self.cluster.by_name.get(first.leader)
-        return (first.leader, first.epoch) if leader in self.core and leader is not None and leader.view.is_in_office else None
+        return (
+            (first.leader, first.epoch)
+            if leader in self.core and leader is not None and leader.view.is_in_office
+            else None
+        )
 
     def _stays(self, agreed: tuple[str, int] | None) -> None:
         shape = self.cluster.shape
         name = {"raft": "RL1", "bully": "BL1"}.get(shape.algorithm, "GL1")
         if self._settled is None:
             if agreed is None:
-                seen = ", ".join(f"{node.name} {node.view.role.value} {node.view.epoch} of {node.view.leader or 'nobody'}" for node in self.core)
-                raise Violation(name, f"no leader whom all follow {settle_within(shape) // MS} ms after the healing: {seen}")
+                seen = ", ".join(
+                    f"{node.name} {node.view.role.value} {node.view.epoch} of {node.view.leader or 'nobody'}"
+                    for node in self.core
+                )
+                raise Violation(
+                    name, f"no leader whom all follow {settle_within(shape) // MS} ms after the healing: {seen}"
+                )
             self._settled = agreed
             self._check_rank(agreed[0])
         elif agreed != self._settled:
@@ -164,9 +173,13 @@ class Calm:
     def _check_views(self) -> None:
         names = {node.name for node in self.core}
         for node in self.core:
-            alive = {name for name, member in node.core.view().members.items() if member.health is Health.ALIVE} | {node.name}
+            alive = {name for name, member in node.core.view().members.items() if member.health is Health.ALIVE} | {
+                node.name
+            }
             if alive != names:
-                raise Violation("GL2", f"{node.name} holds {', '.join(sorted(alive))} alive; alive are {', '.join(sorted(names))}")
+                raise Violation(
+                    "GL2", f"{node.name} holds {', '.join(sorted(alive))} alive; alive are {', '.join(sorted(names))}"
+                )
 
 
 class Steady:
@@ -182,7 +195,9 @@ class Steady:
         now = (leader.name, leader.view.epoch) if leader is not None else None
         if now is None or (self._leader is not None and now != self._leader):
             seen = f"{now[0]} leads {now[1]}" if now else "nobody leads"
-            raise Violation("RL1", f"with links missing {seen}" + (f", before it was {self._leader}" if self._leader else ""))
+            raise Violation(
+                "RL1", f"with links missing {seen}" + (f", before it was {self._leader}" if self._leader else "")
+            )
         self._leader = now
         if self.cluster.now < self._until:
             self.cluster.at(self.cluster.now + LOOK_EVERY, self._look)

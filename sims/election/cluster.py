@@ -216,7 +216,9 @@ class Cluster:
             self.watch.leaves(node, send.to, send.message)
             peer = self.by_name.get(send.to)
             if peer is None or peer is node:
-                raise Violation("E1", f"{node.name} sends {type(send.message).__name__} to {send.to!r}, which is no peer")
+                raise Violation(
+                    "E1", f"{node.name} sends {type(send.message).__name__} to {send.to!r}, which is no peer"
+                )
             event = Recv(node.name, send.message)
             self.sent += 1
             for delay in self.links.delays(source, peer.index):
@@ -282,7 +284,9 @@ class Cluster:
 
     def _sync(self, node: Node) -> None:
         node.is_writing = True
-        self.at(self.now + self._draw("disk", node.fsync_low, node.fsync_high), self._synced, node, node.boot, node.handed)
+        self.at(
+            self.now + self._draw("disk", node.fsync_low, node.fsync_high), self._synced, node, node.boot, node.handed
+        )
 
     def _synced(self, node: Node, boot: int, number: int) -> None:
         if node.boot != boot or not node.is_up:
@@ -309,7 +313,11 @@ class Cluster:
             (self._cut_store.add if is_cut else self._cut_store.discard)(index)
 
     def _reaches_store(self, node: Node) -> bool:
-        return not self.store.is_away and node.index not in self._cut_store and self._streams["store"].random() >= self.store_loss
+        return (
+            not self.store.is_away
+            and node.index not in self._cut_store
+            and self._streams["store"].random() >= self.store_loss
+        )
 
     def _ask(self, node: Node, op: StoreOp) -> None:
         self.watch.asks(node, op)
@@ -364,10 +372,20 @@ class Cluster:
 
     def _greet(self, one: Node, other: Node) -> None:
         if one is not other and one.is_up and other.is_up and self.links.is_joined(one.index, other.index):
-            self.at(self.now + self._draw("mesh", MS, 10 * MS), self._meet, min(one.index, other.index), max(one.index, other.index))
+            self.at(
+                self.now + self._draw("mesh", MS, 10 * MS),
+                self._meet,
+                min(one.index, other.index),
+                max(one.index, other.index),
+            )
 
     def _meet(self, one: int, other: int) -> None:
-        if (one, other) not in self._met and self.nodes[one].is_up and self.nodes[other].is_up and self.links.is_joined(one, other):
+        if (
+            (one, other) not in self._met
+            and self.nodes[one].is_up
+            and self.nodes[other].is_up
+            and self.links.is_joined(one, other)
+        ):
             self._met.add((one, other))
             self._hint(one, other, is_up=True)
 

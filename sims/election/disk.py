@@ -1,8 +1,8 @@
 """A node's folder: records that are durable, and batches that are not yet. A crash decides what becomes of the latter.
 
-    lost   nothing of the unsynced suffix is there
-    torn   it breaks off somewhere: the records before the break are there, the broken one and all after it are not
-    kept   all of it is there, though no one was told so
+lost   nothing of the unsynced suffix is there
+torn   it breaks off somewhere: the records before the break are there, the broken one and all after it are not
+kept   all of it is there, though no one was told so
 """
 
 from __future__ import annotations

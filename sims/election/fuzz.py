@@ -21,7 +21,13 @@ class Result(NamedTuple):
 def cases(algorithm: str, seeds: range, *, nodes: int = 0, profile: str = "mix", planted: str = "") -> list[Case]:
     """`nodes` 0: 3, 5 and now and then 7 by seed. `mix`: the profiles in turn."""
     return [
-        Case(algorithm, nodes or (5, 3, 5, 7, 5)[seed % 5], seed, MIX[seed % len(MIX)] if profile == "mix" else profile, planted=planted)
+        Case(
+            algorithm,
+            nodes or (5, 3, 5, 7, 5)[seed % 5],
+            seed,
+            MIX[seed % len(MIX)] if profile == "mix" else profile,
+            planted=planted,
+        )
         for seed in seeds
     ]
 

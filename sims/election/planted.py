@@ -47,7 +47,9 @@ class Planted:
         lines = (FOLDER / "election" / self.file).read_text().splitlines(keepends=True)
         places = [number for number, line in enumerate(lines) if line.strip() == self.old]
         if len(places) != 1:
-            raise ValueError(f"{self.name}: the line {self.old!r} is in election/{self.file} {len(places)} times, not once")
+            raise ValueError(
+                f"{self.name}: the line {self.old!r} is in election/{self.file} {len(places)} times, not once"
+            )
         line = lines[places[0]]
         lines[places[0]] = line[: len(line) - len(line.lstrip())] + self.new + "\n"
         return "".join(lines)
@@ -86,13 +88,20 @@ class _Finder(MetaPathFinder):
     def __init__(self, prefix: str, file: Path, source: str) -> None:
         self._prefix, self._file, self._source = prefix, file, source
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if not fullname.startswith(self._prefix + "."):
             return None
         found = PathFinder.find_spec(fullname, path, target)
         if found is None or found.origin != str(self._file):
             return found
-        return spec_from_loader(fullname, _OneLine(self._file, self._source), origin=found.origin, is_package=found.submodule_search_locations is not None)
+        return spec_from_loader(
+            fullname,
+            _OneLine(self._file, self._source),
+            origin=found.origin,
+            is_package=found.submodule_search_locations is not None,
+        )
 
 
 def _load(bug: Planted) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The planted bugs: one line each, and the invariant that must catch it. What they are of: votes, logs, leases, grants, incarnations, tokens.
+"""The planted bugs: one line each, and the invariant that must catch it. In votes, logs, leases, grants, incarnations, tokens.
 
 `python -m sims mutants` proves each on its kept seed; `--search 500` looks for another one when a core has changed. A line that is not
 there any more fails a test: plant the bug where the thought has moved to.
@@ -12,8 +12,10 @@ from .planted import Planted
 
 
 def _raft() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"raft-{name}", "raft", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"raft-{name}", "raft", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "vote-not-written",
@@ -22,6 +24,7 @@ def _raft() -> Iterator[Planted]:
         "pass",
         "C4",
         "R6",
+        profile="calm",
     )
     yield bug(
         "reply-before-fsync",
@@ -30,6 +33,7 @@ def _raft() -> Iterator[Planted]:
         "out.send.append(Send(src, VoteReply(self._promises.term, is_granted)))",
         "C4",
         "R6",
+        profile="calm",
     )
     yield bug(
         "second-vote-in-a-term",
@@ -37,6 +41,7 @@ def _raft() -> Iterator[Planted]:
         'return self._promises.vote in ("", src) and self._may_support(message)',
         "return self._may_support(message)",
         "R6",
+        profile="cuts",
     )
     yield bug(
         "doubled-vote-counts-twice",
@@ -45,14 +50,7 @@ def _raft() -> Iterator[Planted]:
         '(candidacy.grants if is_granted else candidacy.refusals).add(f"{voter} {len(candidacy.grants)}")',
         "R1",
         "R10",
-    )
-    yield bug(
-        "own-vote-counts-before-fsync",
-        "raft.py",
-        "elif (candidacy := self._candidacy) is not None and not candidacy.is_asked and candidacy.batch <= event.number:",
-        "elif (candidacy := self._candidacy) is not None and not candidacy.is_asked:",
-        "R1",
-        "C4",
+        profile="lossy",
     )
     yield bug(
         "pre-vote-without-log-check",
@@ -60,6 +58,7 @@ def _raft() -> Iterator[Planted]:
         "return message.term > self._promises.term and self._may_support(message)",
         "return message.term > self._promises.term and self.may_vote(message.term)",
         "R4",
+        profile="chaos",
     )
     yield bug(
         "vote-without-log-check",
@@ -67,6 +66,7 @@ def _raft() -> Iterator[Planted]:
         "return self.may_vote(message.term) and self._promises.log.is_covered_by(message.last_index, message.last_term)",
         "return self.may_vote(message.term)",
         "R4",
+        profile="chaos",
     )
     yield bug(
         "longer-log-wins",
@@ -74,6 +74,7 @@ def _raft() -> Iterator[Planted]:
         "return last_term > self.last_term or (last_term == self.last_term and last_index >= self.last_index)",
         "return last_index >= self.last_index",
         "R4",
+        profile="disks",
     )
     yield bug(
         "no-stickiness",
@@ -81,6 +82,7 @@ def _raft() -> Iterator[Planted]:
         'return self._leader not in ("", src) and now < self._heard_at + self._timeout',
         "return False",
         "R10",
+        profile="omission",
     )
     yield bug(
         "no-pre-vote",
@@ -88,6 +90,7 @@ def _raft() -> Iterator[Planted]:
         "candidacy = self._candidacy = Candidacy(now, term, 0)",
         "return self._campaign(now, out, is_transfer=False)",
         "R10",
+        profile="calm",
     )
     yield bug(
         "commits-old-terms-by-counting",
@@ -95,6 +98,7 @@ def _raft() -> Iterator[Planted]:
         "if self._log.term_at(index) == self._term:",
         "if index:",
         "R7",
+        profile="disks",
     )
     yield bug(
         "commits-with-too-few",
@@ -102,6 +106,7 @@ def _raft() -> Iterator[Planted]:
         "index = matches[self._quorum - 1]",
         "index = matches[self._quorum - 2]",
         "R7",
+        profile="calm",
     )
     yield bug(
         "no-no-op",
@@ -109,6 +114,7 @@ def _raft() -> Iterator[Planted]:
         "self._promises.append()",
         "pass",
         "RL3",
+        profile="calm",
     )
     yield bug(
         "conflict-not-seen",
@@ -116,6 +122,7 @@ def _raft() -> Iterator[Planted]:
         "if not self.has(entry.index, entry.term):",
         "if entry.index > self.last_index:",
         "R3",
+        profile="disks",
     )
     yield bug(
         "cuts-without-conflict",
@@ -125,13 +132,15 @@ def _raft() -> Iterator[Planted]:
         "R3",
         "R4",
         "C4",
+        profile="lossy",
     )
     yield bug(
         "own-entry-counts-before-fsync",
         "raft_leading.py",
-        "if number >= self._tail_batch and not self._own_match:",
-        "if not self._own_match:",
+        "self._own_match = 0",
+        "self._own_match = log.last_index + 1",
         "R7",
+        profile="disks",
     )
     yield bug(
         "late-answer-renews-lease",
@@ -139,6 +148,8 @@ def _raft() -> Iterator[Planted]:
         "self.lease = self._sent_at[number - self._lease_round - 1]",
         "self.lease = self._sent_at[-1]",
         "RL2",
+        profile="chaos",
+        nodes=3,
     )
     yield bug(
         "lease-by-too-few",
@@ -146,13 +157,15 @@ def _raft() -> Iterator[Planted]:
         "if follower.is_voter and number > self._lease_round and 1 + self._answered(number) >= self._quorum:",
         "if follower.is_voter and number > self._lease_round and 2 + self._answered(number) >= self._quorum:",
         "RL2",
+        profile="cuts",
     )
     yield bug(
         "no-check-quorum",
-        "raft.py",
-        "if leading.is_lost(now):",
-        "if now < 0:",
+        "raft_leading.py",
+        "self.lease = self._sent_at[number - self._lease_round - 1]",
+        "self.lease = self._sent_at[number - self._lease_round - 1] + (1 << 60)",
         "RL2",
+        profile="cuts",
     )
     yield bug(
         "emptied-voter-votes",
@@ -161,6 +174,7 @@ def _raft() -> Iterator[Planted]:
         "elif not self._voters.has_me:",
         "R6",
         "R4",
+        profile="disks",
     )
     yield bug(
         "duty-without-token",
@@ -168,12 +182,15 @@ def _raft() -> Iterator[Planted]:
         "is_in_office = self._leading is not None and self._office.is_held",
         "is_in_office = self._leading is not None",
         "C2b",
+        profile="calm",
     )
 
 
 def _bully() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"bully-{name}", "bully", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"bully-{name}", "bully", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "grant-before-fsync",
@@ -181,6 +198,7 @@ def _bully() -> Iterator[Planted]:
         "out.send_after.append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))",
         "out.send.append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))",
         "C4",
+        profile="calm",
     )
     yield bug(
         "promise-not-written",
@@ -189,6 +207,7 @@ def _bully() -> Iterator[Planted]:
         "pass",
         "C4",
         "B1",
+        profile="calm",
     )
     yield bug(
         "lower-coordinator-accepted",
@@ -196,6 +215,7 @@ def _bully() -> Iterator[Planted]:
         "if epoch < self.epoch:",
         "if epoch > self.epoch + 1000:",
         "C3",
+        profile="cuts",
     )
     yield bug(
         "without-a-quorum",
@@ -203,6 +223,7 @@ def _bully() -> Iterator[Planted]:
         "return Outcome.WON if len(self._granted) >= self.quorum else Outcome.NOTHING",
         "return Outcome.WON if len(self._granted) >= 2 else Outcome.NOTHING",
         "B1",
+        profile="cuts",
     )
     yield bug(
         "two-grants-in-an-epoch",
@@ -210,13 +231,15 @@ def _bully() -> Iterator[Planted]:
         "if (claim.epoch, src) == (ballot.promised, ballot.promised_to):",
         "if claim.epoch == ballot.promised:",
         "B2",
+        profile="cuts",
     )
     yield bug(
-        "own-grant-before-fsync",
+        "claim-before-fsync",
         "campaign.py",
-        "return self._grant_myself() if self._batch <= self._ballot.durable else Outcome.NOTHING",
-        "return self._grant_myself()",
-        "B1",
+        "out.send_after += [Send(peer, claim) for peer in self._others if peer not in self._granted]",
+        "out.send += [Send(peer, claim) for peer in self._others if peer not in self._granted]",
+        "C4",
+        profile="disks",
     )
     yield bug(
         "late-answer-renews-lease",
@@ -224,6 +247,8 @@ def _bully() -> Iterator[Planted]:
         "self._acked[voter] = sent_at",
         "self._acked[voter] = self._sent[self._round]",
         "B3",
+        profile="chaos",
+        nodes=3,
     )
     yield bug(
         "lease-by-one-answer",
@@ -231,13 +256,15 @@ def _bully() -> Iterator[Planted]:
         "nth = sorted(self._acked.values(), reverse=True)[self._others - 1]",
         "nth = max(self._acked.values())",
         "B3",
+        profile="cuts",
     )
     yield bug(
         "leads-without-quorum",
-        "bully.py",
-        "if now >= self._lease.stop_at():",
-        "if now < 0:",
+        "lease.py",
+        "end = self._quorum_at + self._timeout",
+        "end = self._quorum_at + 1000 * self._timeout",
         "B3",
+        profile="cuts",
     )
     yield bug(
         "no-hold-down-at-the-voters",
@@ -245,6 +272,7 @@ def _bully() -> Iterator[Planted]:
         "is_stable = now - reign.since >= config.timeout * (HOLD_DOWN - HOLD_DOWN_SLACK)",
         "is_stable = True",
         "B4",
+        profile="lan",
     )
     yield bug(
         "unfaithful",
@@ -252,6 +280,7 @@ def _bully() -> Iterator[Planted]:
         "return is_stable and roster.outranks(src, reign.leader)",
         "return is_stable",
         "B4",
+        profile="omission",
     )
     yield bug(
         "never-takes-over",
@@ -259,6 +288,7 @@ def _bully() -> Iterator[Planted]:
         'campaign.rest(max(now, reign.since + self._hold_down), "hold_down")',
         "pass",
         "BL1",
+        profile="lan",
     )
     yield bug(
         "duty-without-token",
@@ -266,12 +296,15 @@ def _bully() -> Iterator[Planted]:
         "is_in_office = has_lease and self._office.is_held",
         "is_in_office = has_lease",
         "C2b",
+        profile="calm",
     )
 
 
 def _gossip() -> Iterator[Planted]:
-    def bug(name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix") -> Planted:
-        return Planted(f"gossip-{name}", "gossip", file, old, new, invariants, seed, profile)
+    def bug(
+        name: str, file: str, old: str, new: str, *invariants: str, seed: int = 0, profile: str = "mix", nodes: int = 5
+    ) -> Planted:
+        return Planted(f"gossip-{name}", "gossip", file, old, new, invariants, seed, profile, nodes)
 
     yield bug(
         "incarnation-not-raised-by-dead",
@@ -280,6 +313,7 @@ def _gossip() -> Iterator[Planted]:
         "peer.accusation, peer.suspicion, peer.accused_at = rumour, None, None",
         "G4",
         "G2",
+        profile="chaos",
     )
     yield bug(
         "refutes-in-the-same-incarnation",
@@ -289,6 +323,7 @@ def _gossip() -> Iterator[Planted]:
         "G1",
         "GL2",
         "GL1",
+        profile="lan",
     )
     yield bug(
         "never-refutes",
@@ -297,6 +332,7 @@ def _gossip() -> Iterator[Planted]:
         "if above > JUMP_MAX or above <= 0:",
         "GL2",
         "GL1",
+        profile="lossy",
     )
     yield bug(
         "dead-never-contacted",
@@ -305,6 +341,7 @@ def _gossip() -> Iterator[Planted]:
         "name = None",
         "GL2",
         "GL1",
+        profile="cuts",
     )
     yield bug(
         "accuses-a-later-incarnation",
@@ -312,6 +349,7 @@ def _gossip() -> Iterator[Planted]:
         "self._hear_suspect(now, peer, Suspect(peer.name, peer.incarnation, self._me), out)",
         "self._hear_suspect(now, peer, Suspect(peer.name, peer.incarnation + 1, self._me), out)",
         "G1",
+        profile="lossy",
     )
     yield bug(
         "replayed-ack-acquits",
@@ -319,6 +357,7 @@ def _gossip() -> Iterator[Planted]:
         "if peer.suspicion is not None and seq > peer.suspicion.after:",
         "if peer.suspicion is not None:",
         "G4",
+        profile="lossy",
     )
     yield bug(
         "any-word-acquits",
@@ -326,6 +365,7 @@ def _gossip() -> Iterator[Planted]:
         "if incarnation > peer.incarnation:",
         "if incarnation >= peer.incarnation:",
         "G4",
+        profile="lossy",
     )
     yield bug(
         "incarnation-before-fsync",
@@ -333,6 +373,7 @@ def _gossip() -> Iterator[Planted]:
         "if not self._identity.is_reserved:",
         "if not self._identity:",
         "C4",
+        profile="calm",
     )
     yield bug(
         "low-incarnation-after-restart",
@@ -340,6 +381,7 @@ def _gossip() -> Iterator[Planted]:
         "self.rise(self._asked, self.word.priority)",
         "self.rise(0, self.word.priority)",
         "G1",
+        profile="lan",
     )
     yield bug(
         "epoch-not-written-before-it-is-sought",
@@ -347,6 +389,7 @@ def _gossip() -> Iterator[Planted]:
         "self._sought = (epoch, self._heard.claim(epoch))",
         "self._sought = (epoch, self._heard.claim(epoch) - 1)",
         "C4",
+        profile="calm",
     )
     yield bug(
         "leads-without-a-quorum",
@@ -354,6 +397,7 @@ def _gossip() -> Iterator[Planted]:
         "is_quorate = self._roster.fit_count >= self._config.quorum",
         "is_quorate = self._roster.fit_count >= 1",
         "G5",
+        profile="cuts",
     )
     yield bug(
         "token-from-the-clock",
@@ -361,6 +405,7 @@ def _gossip() -> Iterator[Planted]:
         "epoch = max(self._office.floor, self._heard.highest) + 1",
         "epoch = self._next_try",
         "GL1",
+        profile="calm",
     )
     yield bug(
         "another-owner-in-the-office",
@@ -369,6 +414,7 @@ def _gossip() -> Iterator[Planted]:
         "if there.epoch > self.epoch:",
         "G5",
         "C2b",
+        profile="cuts",
     )
     yield bug(
         "pretends-to-be-elected",
@@ -376,6 +422,7 @@ def _gossip() -> Iterator[Planted]:
         "elected = deed is Deed.INSTALL and self._is_elected",
         "elected = deed is Deed.INSTALL",
         "C1",
+        profile="calm",
     )
 
 

@@ -26,7 +26,17 @@ TOKENS = 70
 COLOURS = {Role.LEADER: "#2a6fb0", Role.CANDIDATE: "#e8a33d", Role.FOLLOWER: "#d5dde5", Role.LEARNER: "#b9a3d0"}
 RED, INK, GREY = "#c8372d", "#222", "#777"
 OF_ONE_NODE = ("crash", "wipe", "pause", "leave", "slow-disk", "slow-node", "clock-rate", "clock-step", "transfer")
-SIGNS = {"crash": "✕", "wipe": "∅", "pause": "‖", "leave": "↓", "slow-disk": "◍", "slow-node": "…", "clock-rate": "◷", "clock-step": "»", "transfer": "⇄"}
+SIGNS = {
+    "crash": "✕",
+    "wipe": "∅",
+    "pause": "‖",
+    "leave": "↓",
+    "slow-disk": "◍",
+    "slow-node": "…",
+    "clock-rate": "◷",
+    "clock-step": "»",
+    "transfer": "⇄",
+}
 MEANING = (
     ("✕", "crash"),
     ("∅", "folder emptied"),
@@ -59,7 +69,11 @@ class _Picture:
         self.end = max(outcome.at, 1)
         self.names = self.trace.names
         self.lanes = _lanes(self.trace, self.end)
-        self.bars = [(line.fault, line) for line in self.trace.lines if isinstance(line, Broken) and line.begins and line.fault.kind not in OF_ONE_NODE]
+        self.bars = [
+            (line.fault, line)
+            for line in self.trace.lines
+            if isinstance(line, Broken) and line.begins and line.fault.kind not in OF_ONE_NODE
+        ]
         self.rows = _rows([fault for fault, _ in self.bars])
         self.top_of_lanes = 84
         self.top_of_bars = self.top_of_lanes + len(self.names) * (LANE + GAP) + 14
@@ -71,7 +85,8 @@ class _Picture:
         return LEFT + (WIDTH - LEFT - RIGHT) * min(at, self.end) / self.end
 
     def parts(self) -> Iterator[str]:
-        yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" font-family="sans-serif" font-size="11" fill="{INK}">'
+        box = f'viewBox="0 0 {WIDTH} {self.height}"'
+        yield f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="11" fill="{INK}">'
         yield _PATTERNS
         yield f'<rect width="{WIDTH}" height="{self.height}" fill="#fff"/>'
         yield from self._title()
@@ -89,8 +104,18 @@ class _Picture:
     def _title(self) -> Iterator[str]:
         case = self.outcome.case
         planted = f", planted bug {case.planted}" if case.planted else ""
-        yield _text(LEFT, 20, f"{case.algorithm}, {case.nodes} nodes, seed {case.seed}, profile {case.profile}{planted}", size=15, weight="bold")
-        verdict = f"{self.outcome.invariant} at {self.outcome.at / SECOND:.3f} s: {self.outcome.text}" if self.outcome.invariant else "all invariants held"
+        yield _text(
+            LEFT,
+            20,
+            f"{case.algorithm}, {case.nodes} nodes, seed {case.seed}, profile {case.profile}{planted}",
+            size=15,
+            weight="bold",
+        )
+        verdict = (
+            f"{self.outcome.invariant} at {self.outcome.at / SECOND:.3f} s: {self.outcome.text}"
+            if self.outcome.invariant
+            else "all invariants held"
+        )
         yield _text(LEFT, 38, verdict[:190], fill=RED if self.outcome.invariant else GREY)
 
     def _axis(self) -> Iterator[str]:
@@ -131,19 +156,31 @@ class _Picture:
         for line in self.trace.lines:
             if isinstance(line, Broken) and line.begins and line.fault.kind in OF_ONE_NODE:
                 for node in line.nodes:
-                    yield f"<g><title>{escape(line.fault.text(self.names))}</title>{_text(self.x(line.at), self._top(node) + 1, SIGNS[line.fault.kind], anchor='middle', size=13, fill=RED)}</g>"
+                    yield self._sign(line, node)
+
+    def _sign(self, line: Broken, node: int) -> str:
+        sign = _text(self.x(line.at), self._top(node) + 5, SIGNS[line.fault.kind], anchor="middle", size=13, fill=RED)
+        return f"<g><title>{escape(line.fault.text(self.names))}</title>{sign}</g>"
 
     def _bars(self) -> Iterator[str]:
         if self.bars:
             yield _text(LEFT - 8, self.top_of_bars + 10, "cuts, net", anchor="end")
         for (fault, line), row in zip(self.bars, self.rows, strict=True):
             left, top = self.x(fault.at), self.top_of_bars + row * (BAR + 3)
-            width = max(self.x(fault.until) - left, 1)
+            until = min(fault.until, self.trace.healed_at or fault.until)
+            width = max(self.x(until) - left, 1)
             fill = "url(#oneway)" if fault.kind == "one-way" else "#dadada"
             yield _rect(left, top, width, BAR, fill, fault.text(self.names))
-            label = f"{fault.kind}{' ' + fault.word if fault.kind == 'one-way' else ''}{''.join(' ' + self.names[node] for node in line.nodes)}"
-            if width > 5.5 * len(label):
-                yield _text(left + 3, top + 10, label, size=10)
+            words = [
+                fault.kind,
+                fault.word if fault.kind == "one-way" else "",
+                *(self.names[node] for node in line.nodes),
+            ]
+            label = " ".join(filter(None, words))
+            if width > 5.5 * len(label) + 6:
+                if fault.kind == "one-way":
+                    yield _rect(left + 2, top + 1, 5.2 * len(label) + 4, BAR - 2, "#fff")
+                yield _text(left + 4, top + 10, label, size=10)
 
     def _tokens(self) -> Iterator[str]:
         marks = [line for line in self.trace.lines if isinstance(line, Mark)]
@@ -166,9 +203,11 @@ class _Picture:
     def _token_mark(self, mark: Mark, y: float) -> str:
         x = self.x(mark.at)
         if mark.kind == "duty":
-            return f'<line x1="{x:.1f}" y1="{self.bottom - 5}" x2="{x:.1f}" y2="{self.bottom}" stroke="{COLOURS[Role.LEADER]}" stroke-width="0.7"/>'
+            ends = f'y1="{self.bottom - 5}" x2="{x:.1f}" y2="{self.bottom}"'
+            return f'<line x1="{x:.1f}" {ends} stroke="{COLOURS[Role.LEADER]}" stroke-width="0.7"/>'
         what = f"{self.names[mark.node]}: {'install' if mark.kind == 'refused' else 'duty'} with token {mark.epoch} refused"
-        return f'<g><title>{what}</title><path d="M{x - 3:.1f},{y - 3:.1f}l6,6m0,-6l-6,6" stroke="{RED}" stroke-width="1.4"/></g>'
+        cross = f'<path d="M{x - 3:.1f},{y - 3:.1f}l6,6m0,-6l-6,6" stroke="{RED}" stroke-width="1.4"/>'
+        return f"<g><title>{what}</title>{cross}</g>"
 
     def _moments(self) -> Iterator[str]:
         if self.trace.healed_at:
@@ -186,7 +225,14 @@ class _Picture:
             yield _rect(x, y - 10, 14, 12, COLOURS[role])
             yield _text(x + 18, y, role.value)
             x += 24 + 7 * len(role.value) + 10
-        for fill, text in (("#9cc3e6", "leads, not in office yet"), ("url(#paused)", "paused"), (RED, "nobody in office"), ("#dadada", "cut, loss"), ("url(#oneway)", "one-way cut")):
+        for fill, text in (
+            ("#9cc3e6", "leads, not in office yet"),
+            ("url(#paused)", "paused"),
+            (RED, "nobody in office"),
+            ("#dadada", "cut, loss"),
+            ("url(#oneway)", "one-way cut"),
+        ):
+            yield _rect(x, y - 10, 14, 12, COLOURS[Role.FOLLOWER])
             yield _rect(x, y - 10, 14, 12, fill)
             yield _text(x + 18, y, text)
             x += 24 + 6 * len(text) + 10
@@ -214,7 +260,12 @@ def _lanes(trace: Trace, end: int) -> list[list[Span]]:
 
 def _leaderless(lanes: list[list[Span]], end: int) -> list[tuple[int, int]]:
     """Where no lane has a span in office."""
-    offices = sorted((span.since, span.until) for lane in lanes for span in lane if span.state.is_in_office and not span.state.is_paused)
+    offices = sorted(
+        (span.since, span.until)
+        for lane in lanes
+        for span in lane
+        if span.state.is_in_office and not span.state.is_paused
+    )
     gaps, at = [], 0
     for since, until in offices:
         if since > at:

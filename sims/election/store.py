@@ -20,7 +20,19 @@ LEASE = 3 * SECOND
 class Store:
     """`epoch`, `owner`, `until`: the key `lead`. Everything it took is kept in lists for the invariants and the picture."""
 
-    __slots__ = ("clock", "epoch", "fired", "is_away", "lapsed", "leases", "next_fire", "next_job", "owner", "promoted", "until")
+    __slots__ = (
+        "clock",
+        "epoch",
+        "fired",
+        "is_away",
+        "lapsed",
+        "leases",
+        "next_fire",
+        "next_job",
+        "owner",
+        "promoted",
+        "until",
+    )
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

@@ -117,12 +117,17 @@ class Trace:
             columns[line.node] = line.text()
             return "".join(f"{column:<{COLUMN}}" for column in columns)
         if isinstance(line, Broken):
-            met = "".join(f" {self.names[node]}" for node in line.nodes)
-            return f"--- {line.fault.text(self.names) if line.begins else f'#{line.fault.number} ends'}{' ->' + met if line.begins and met else ''}"
+            return self._fault(line)
         blank = " " * (COLUMN * len(self.names))
         if isinstance(line, Said):
             return f"{blank}{self.names[line.node]} {line.text}"
         return None if line.kind == "duty" else f"{blank}{self.names[line.node]} store: {line.kind} {line.epoch}"
+
+    def _fault(self, line: Broken) -> str:
+        if not line.begins:
+            return f"--- #{line.fault.number} ends"
+        met = "".join(f" {self.names[node]}" for node in line.nodes)
+        return f"--- {line.fault.text(self.names)}{' ->' + met if met else ''}"
 
     def digest(self, *more: str) -> str:
         """Of all lines, duties too."""

@@ -80,7 +80,10 @@ class WithoutPreVotes(RaftWatch):
 
 
 def test_the_same_links_missing_move_it_again_and_again_without_pre_votes() -> None:
-    broken = [run(Case("raft", 5, seed, "omission", planted="raft-no-pre-vote"), watched_by=WithoutPreVotes) for seed in range(10)]
+    broken = [
+        run(Case("raft", 5, seed, "omission", planted="raft-no-pre-vote"), watched_by=WithoutPreVotes)
+        for seed in range(10)
+    ]
     assert "RL1" in [outcome.invariant for outcome in broken]
 
 
@@ -96,7 +99,17 @@ def test_a_toy_core_that_does_right_passes_and_one_that_splits_is_caught_shrunk_
 
 
 def test_a_failing_run_is_replayed_by_the_command_that_it_prints() -> None:
-    arguments = ["run", "--algorithm", "raft", "--seed", "1", "--profile", "lan", "--planted", "raft-duty-without-token"]
+    arguments = [
+        "run",
+        "--algorithm",
+        "raft",
+        "--seed",
+        "1",
+        "--profile",
+        "lan",
+        "--planted",
+        "raft-duty-without-token",
+    ]
     first = CliRunner().invoke(main, arguments)
     assert first.exit_code == 1
     command = first.output.splitlines()[-1].removeprefix("python -m sims ").split()

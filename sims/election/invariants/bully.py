@@ -46,8 +46,18 @@ class BullyWatch(Watch):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.on_leave = {Grant: self._grant_leaves, Beat: self._beat_leaves, Coordinator: self._coordinator_leaves}
-        self.on_hear = {Grant: self._hears_grant, BeatAck: self._hears_ack, Beat: self._hears_beat, Coordinator: self._hears_beat}
+        self.on_leave = {
+            Grant: self._grant_leaves,
+            Beat: self._beat_leaves,
+            Coordinator: self._coordinator_leaves,
+            Claim: self._claim_leaves,
+        }
+        self.on_hear = {
+            Grant: self._hears_grant,
+            BeatAck: self._hears_ack,
+            Beat: self._hears_beat,
+            Coordinator: self._hears_beat,
+        }
         self.safe: dict[str, BullyDisk] = {}
         self.said: dict[str, BullyDisk] = {}
         self._durable: set[tuple[str, int, str]] = set()
@@ -93,12 +103,18 @@ class BullyWatch(Watch):
             return
         epoch = message.epoch
         if self._cast.setdefault((node.name, epoch), to) != to:
-            raise Violation("B2", f"{node.name} grants {epoch} to {to}, but granted it to {self._cast[node.name, epoch]}")
+            raise Violation(
+                "B2", f"{node.name} grants {epoch} to {to}, but granted it to {self._cast[node.name, epoch]}"
+            )
         if epoch < self._highest.get(node.name, 0):
             raise Violation("B2", f"{node.name} grants {epoch} after {self._highest[node.name]}")
         self._highest[node.name] = epoch
         if (node.name, epoch, to) not in self._durable:
             raise Violation("C4", f"{node.name} grants {epoch} to {to}, and a crash now would forget it")
+
+    def _claim_leaves(self, node: Node, _: int, to: str, message: Claim) -> None:
+        if message.epoch and (node.name, message.epoch, node.name) not in self._durable:
+            raise Violation("C4", f"{node.name} claims {message.epoch}, and a crash now would forget its own promise")
 
     def _beat_leaves(self, node: Node, _: int, to: str, message: Beat) -> None:
         self._leader(node, message.epoch)
@@ -136,12 +152,21 @@ class BullyWatch(Watch):
     def _check_faithful(self, node: Node, local: int, src: str) -> None:
         leader, epoch, since, heard = self._followed.get(node.name, ("", 0, 0, 0))
         before = node.view
-        if before.leader != leader or before.epoch != epoch or not leader or leader == src or local - heard >= node.config.timeout:
+        if (
+            before.leader != leader
+            or before.epoch != epoch
+            or not leader
+            or leader == src
+            or local - heard >= node.config.timeout
+        ):
             return
         rank = self.cluster.by_name[leader].priority
         is_stable = local - since >= (HOLD_DOWN - 1) * node.config.timeout
         if not is_stable or self.cluster.by_name[src].priority < rank:
-            raise Violation("B4", f"{node.name} grants {src} an epoch, though it heard {leader}, followed for {(local - since) // MS} ms")
+            raise Violation(
+                "B4",
+                f"{node.name} grants {src} an epoch, though it heard {leader}, followed for {(local - since) // MS} ms",
+            )
 
     def is_elected(self, node: Node, epoch: int) -> bool:
         others = self._grants.get((node.name, epoch), set())
@@ -159,7 +184,9 @@ class BullyWatch(Watch):
         self._leads[epoch] = node.name
         if not self.is_elected(node, epoch) and not self._is_witnessed(node, epoch):
             heard = sorted(self._grants.get((node.name, epoch), set()))
-            raise Violation("B1", f"{node.name} leads {epoch} by grants of {', '.join(heard) or 'nobody'} and its own promise")
+            raise Violation(
+                "B1", f"{node.name} leads {epoch} by grants of {', '.join(heard) or 'nobody'} and its own promise"
+            )
 
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         if view.role is not Role.LEADER:
@@ -183,4 +210,6 @@ class BullyWatch(Watch):
         if lease is None or self.cluster.shape.count == 2:
             return
         if lease.age(local) > node.config.timeout + node.config.interval + LATE:
-            raise Violation("B3", f"{node.name} leads {lease.epoch}, unanswered by a majority for {lease.age(local) // MS} ms")
+            raise Violation(
+                "B3", f"{node.name} leads {lease.epoch}, unanswered by a majority for {lease.age(local) // MS} ms"
+            )

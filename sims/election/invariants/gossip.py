@@ -1,10 +1,10 @@
 """Gossip's invariants, from the rumours that leave a node, what its disk holds and what it shows.
 
-    G1  nobody speaks of an incarnation that its node has not used        C4  a node uses no incarnation that a crash would free again
-    G2  in one life what a node tells of a member never falls back to an older incarnation
-    G3  nobody calls itself suspect; dead only when it leaves
-    G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
-    G5  who leads sees a majority alive, and has the store's token
+G1  nobody speaks of an incarnation that its node has not used        C4  a node uses no incarnation that a crash would free again
+G2  in one life what a node tells of a member never falls back to an older incarnation
+G3  nobody calls itself suspect; dead only when it leaves
+G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
+G5  who leads sees a majority alive, and has the store's token
 """
 
 from __future__ import annotations
@@ -12,7 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zjp.election.core import Deed, Effects, Event, Health, Kind, Recv, Role, StoreOp, View
-from zjp.wire.peers import Ack, Alive, Dead, EpochSeen, PeerMessage, PingPeer, PingReq, Reserved, Rumour, Stored, Suspect, Sync, SyncReply
+from zjp.wire.peers import (
+    Ack,
+    Alive,
+    Dead,
+    EpochSeen,
+    PeerMessage,
+    PingPeer,
+    PingReq,
+    Reserved,
+    Rumour,
+    Stored,
+    Suspect,
+    Sync,
+    SyncReply,
+)
 
 from ..node import Node
 from .watch import Recorder, Violation, Watch
@@ -83,7 +97,9 @@ class GossipWatch(Watch):
         for record in records:
             again.take(node.name, record)
         if again.reserved < safe.reserved or again.epoch < safe.epoch:
-            raise Violation("C3", f"{node.name} rewrites its file and loses incarnation {safe.reserved} or epoch {safe.epoch}")
+            raise Violation(
+                "C3", f"{node.name} rewrites its file and loses incarnation {safe.reserved} or epoch {safe.epoch}"
+            )
 
     # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,12 +129,18 @@ class GossipWatch(Watch):
         if node.name not in self._spoke:
             self._spoke.add(node.name)
             if incarnation <= self._written.get(node.name, -1):
-                raise Violation("G1", f"{node.name} begins a life with incarnation {incarnation}, which it has used in an earlier one")
+                raise Violation(
+                    "G1",
+                    f"{node.name} begins a life with incarnation {incarnation}, which it has used in an earlier one",
+                )
         self._written[node.name] = max(incarnation, self._written.get(node.name, -1))
         if incarnation > self.used.get(node.name, -1):
             self.used[node.name] = incarnation
             if incarnation >= self.safe[node.name].reserved:
-                raise Violation("C4", f"{node.name} uses incarnation {incarnation}; {self.safe[node.name].reserved} are reserved durably")
+                raise Violation(
+                    "C4",
+                    f"{node.name} uses incarnation {incarnation}; {self.safe[node.name].reserved} are reserved durably",
+                )
 
     def _check(self, node: Node, rumour: Rumour) -> None:
         about, incarnation = rumour.node, rumour.incarnation
@@ -127,12 +149,16 @@ class GossipWatch(Watch):
                 raise Violation("G3", f"{node.name} calls itself {type(rumour).__name__.lower()}")
             return
         if incarnation > self.used.get(about, incarnation):
-            raise Violation("G1", f"{node.name} speaks of {about} in incarnation {incarnation}, it has used {self.used[about]}")
+            raise Violation(
+                "G1", f"{node.name} speaks of {about} in incarnation {incarnation}, it has used {self.used[about]}"
+            )
         told = self._words if type(rumour) is Alive else self._accused
         before = told.get((node.name, about), 0)
         if incarnation < before:
             kind = type(rumour).__name__
-            raise Violation("G2", f"{node.name} tells {kind} of {about} in incarnation {incarnation}, before it was {before}")
+            raise Violation(
+                "G2", f"{node.name} tells {kind} of {about} in incarnation {incarnation}, before it was {before}"
+            )
         told[node.name, about] = incarnation
 
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,9 +192,14 @@ class GossipWatch(Watch):
         message = event.message
         ping = self._pings.get((node.name, message.seq)) if type(message) is Ack and message.target == about else None
         if ping is None:
-            raise Violation("G4", f"{node.name} holds {about} alive again in incarnation {heard}, and told of an accusation in {accused}")
+            raise Violation(
+                "G4",
+                f"{node.name} holds {about} alive again in incarnation {heard}, and told of an accusation in {accused}",
+            )
         if since is not None and ping[1] < since:
-            raise Violation("G4", f"{node.name} holds {about} alive again for an answer to a ping sent before it was suspected")
+            raise Violation(
+                "G4", f"{node.name} holds {about} alive again for an answer to a ping sent before it was suspected"
+            )
 
 
 def _incarnation_of(about: str, event: Recv) -> int:

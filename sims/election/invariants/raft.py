@@ -33,8 +33,20 @@ class RaftWatch(Watch):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.on_leave = {Append: self._append_leaves, AppendReply: self._ack_leaves, Vote: self._vote_leaves, VoteReply: self._grant_leaves}
-        self.on_hear = {Append: self._hears_append, AppendReply: self._hears_ack, Vote: self._hears_ask, PreVote: self._hears_ask, VoteReply: self._hears_grant, PreVoteReply: self._hears_pre_grant}
+        self.on_leave = {
+            Append: self._append_leaves,
+            AppendReply: self._ack_leaves,
+            Vote: self._vote_leaves,
+            VoteReply: self._grant_leaves,
+        }
+        self.on_hear = {
+            Append: self._hears_append,
+            AppendReply: self._hears_ack,
+            Vote: self._hears_ask,
+            PreVote: self._hears_ask,
+            VoteReply: self._hears_grant,
+            PreVoteReply: self._hears_pre_grant,
+        }
         self.said: dict[str, RaftDisk] = {}
         self.safe: dict[str, RaftDisk] = {}
         self._chain: dict[tuple[int, int], tuple[int, bytes]] = {}
@@ -43,6 +55,7 @@ class RaftWatch(Watch):
         """Terms of the committed entries, from index 1 on."""
         self._guarded = 0
         """How many of them later leaders must have."""
+        self._were_emptied: set[str] = set()
         self._emptied: list[tuple[str, RaftDisk]] = []
         self._cast: dict[tuple[str, int], str] = {}
         self._durable_votes: set[tuple[str, int, str]] = set()
@@ -69,6 +82,7 @@ class RaftWatch(Watch):
         self.synced(node, survived)
 
     def wiped(self, node: Node) -> None:
+        self._were_emptied.add(node.name)
         self._emptied.append((node.name, self.safe[node.name]))
         self.safe[node.name] = RaftDisk()
         while self._guarded and self._holders(self._guarded, self._committed[self._guarded - 1]) < self.quorum:
@@ -97,12 +111,20 @@ class RaftWatch(Watch):
     def _check_cut(self, node: Node, safe: RaftDisk, length: int) -> None:
         """Committed entries stay; what was acknowledged to the leader of a term stays in that term."""
         for index in range(safe.kept + 1, min(length, self._guarded) + 1):
-            if safe.was[index - safe.kept - 1] == self._committed[index - 1] and safe.term_at(index) != self._committed[index - 1]:
-                raise Violation("R4", f"{node.name} cuts entry {index}, which is committed in term {self._committed[index - 1]}")
+            if (
+                safe.was[index - safe.kept - 1] == self._committed[index - 1]
+                and safe.term_at(index) != self._committed[index - 1]
+            ):
+                raise Violation(
+                    "R4", f"{node.name} cuts entry {index}, which is committed in term {self._committed[index - 1]}"
+                )
         if safe.acked_term == safe.term and safe.kept < safe.acked:
             same = [safe.term_at(index) for index in range(safe.kept + 1, safe.acked + 1)]
             if same != safe.was[: safe.acked - safe.kept]:
-                raise Violation("R3", f"{node.name} cuts entry {safe.kept + 1}, but acknowledged {safe.acked} to the leader of {safe.term}")
+                raise Violation(
+                    "R3",
+                    f"{node.name} cuts entry {safe.kept + 1}, but acknowledged {safe.acked} to the leader of {safe.term}",
+                )
 
     def rewrites(self, node: Node, records: Sequence[Stored]) -> None:
         again = RaftDisk()
@@ -129,6 +151,11 @@ class RaftWatch(Watch):
         term = message.term
         if self._cast.setdefault((node.name, term), to) != to:
             raise Violation("R6", f"{node.name} votes for {to} in {term}, but voted for {self._cast[node.name, term]}")
+        if node.name in self._were_emptied and self.safe[node.name].taught < 0:
+            raise Violation(
+                "R6",
+                f"{node.name} was emptied and votes for {to} in {term} before it was taught what it may have promised",
+            )
         if (node.name, term, to) not in self._durable_votes:
             raise Violation("C4", f"{node.name} votes for {to} in {term}, and a crash now would forget it")
 
@@ -137,7 +164,9 @@ class RaftWatch(Watch):
         if out.send_after and type(asked := out.send_after[0].message) is Vote:
             ends = self.said[node.name].last
             if (asked.last_index, asked.last_term) != ends:
-                raise Violation("R4", f"{node.name} campaigns with {asked.last_index, asked.last_term}, its log ends at {ends}")
+                raise Violation(
+                    "R4", f"{node.name} campaigns with {asked.last_index, asked.last_term}, its log ends at {ends}"
+                )
         if type(event) is Recv and (type(event.message) is PreVote or type(event.message) is Vote):
             for send in (*out.send, *out.send_after):
                 if type(send.message) in (VoteReply, PreVoteReply) and send.message.is_granted:  # type: ignore[union-attr]
@@ -150,12 +179,23 @@ class RaftWatch(Watch):
         last_index, last_term = self.said[node.name].last
         if (asked.last_term, asked.last_index) < (last_term, last_index):
             ends = asked.last_index, asked.last_term
-            raise Violation("R4", f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}")
+            raise Violation(
+                "R4",
+                f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}",
+            )
         term, at, leader, _ = self._heard.get(node.name, (0, 0, "", 0))
         is_sticky = leader != event.src and (type(asked) is PreVote or not asked.is_transfer)
-        if is_sticky and term and term == self._term_before.get(node.name) and local - at < node.config.timeout and node.view.leader:
+        if (
+            is_sticky
+            and term
+            and term == self._term_before.get(node.name)
+            and local - at < node.config.timeout
+            and node.view.leader
+        ):
             ago = (local - at) // MS
-            raise Violation("R10", f"{node.name} grants a {kind} to {event.src} though it heard the leader of {term} {ago} ms ago")
+            raise Violation(
+                "R10", f"{node.name} grants a {kind} to {event.src} though it heard the leader of {term} {ago} ms ago"
+            )
 
     def _append_leaves(self, node: Node, _: int, to: str, message: Append) -> None:
         term, name = message.term, node.name
@@ -166,7 +206,9 @@ class RaftWatch(Watch):
         said = self.said[name]
         last = message.prev_index + len(message.entries)
         if last > len(said.terms) or message.commit > len(said.terms):
-            raise Violation("R7", f"{name} sends up to {last}, committed {message.commit}; its log ends at {len(said.terms)}")
+            raise Violation(
+                "R7", f"{name} sends up to {last}, committed {message.commit}; its log ends at {len(said.terms)}"
+            )
         if message.prev_index and said.terms[message.prev_index - 1] != message.prev_term:
             raise Violation("R3", f"{name} sends another log than it has at {message.prev_index}")
         for entry in message.entries:
@@ -183,10 +225,14 @@ class RaftWatch(Watch):
         top = message.commit
         if terms[top - 1] != message.term and self._leads.get(terms[top - 1]) != node.name:
             # A leader that was elected again may have committed it in its own former term, and not have told anyone.
-            raise Violation("R7", f"{node.name} leads {message.term} and commits {top}, an entry of {terms[top - 1]}, by counting")
+            raise Violation(
+                "R7", f"{node.name} leads {message.term} and commits {top}, an entry of {terms[top - 1]}, by counting"
+            )
         holders = self._holders(top, terms[top - 1]) + self._lost_holders(top, terms[top - 1])
         if holders < self.quorum:
-            raise Violation("R7", f"{node.name} commits {top}, which is durable on {holders} of {self.cluster.shape.count}")
+            raise Violation(
+                "R7", f"{node.name} commits {top}, which is durable on {holders} of {self.cluster.shape.count}"
+            )
         if terms[: self._guarded] != self._committed[: self._guarded]:
             raise Violation("R5", f"{node.name} commits another entry at or before {self._guarded}")
         self._committed = terms[:top]
@@ -197,7 +243,11 @@ class RaftWatch(Watch):
 
     def _lost_holders(self, index: int, term: int) -> int:
         """Those that acknowledged it and were emptied since: the leader cannot know."""
-        lost = {name for name, disk in self._emptied if disk.term_at(index) == term and self.safe[name].term_at(index) != term}
+        lost = {
+            name
+            for name, disk in self._emptied
+            if disk.term_at(index) == term and self.safe[name].term_at(index) != term
+        }
         return len(lost)
 
     def _ack_leaves(self, node: Node, _: int, to: str, message: AppendReply) -> None:
@@ -207,11 +257,20 @@ class RaftWatch(Watch):
         if not message.is_ok or message.term < safe.term:
             return
         if message.match > len(safe.terms):
-            raise Violation("C4", f"{node.name} acknowledges {message.match}, and a crash now would leave {len(safe.terms)}")
+            raise Violation(
+                "C4", f"{node.name} acknowledges {message.match}, and a crash now would leave {len(safe.terms)}"
+            )
         leads = self.said[to]
-        if message.match and leads.term == message.term and leads.term_at(message.match) != safe.terms[message.match - 1]:
+        if (
+            message.match
+            and leads.term == message.term
+            and leads.term_at(message.match) != safe.terms[message.match - 1]
+        ):
             raise Violation("R3", f"{node.name} acknowledges {message.match} to {to}, whose entry there is another")
-        safe.acked, safe.acked_term = max(message.match, safe.acked if safe.acked_term == message.term else 0), message.term
+        safe.acked, safe.acked_term = (
+            max(message.match, safe.acked if safe.acked_term == message.term else 0),
+            message.term,
+        )
 
     # ── what is heard ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,7 +321,7 @@ class RaftWatch(Watch):
             raise Violation("R4", f"{node.name} leads {term} without all of the {self._guarded} committed entries")
 
     def lags(self, nodes: Sequence[Node]) -> str:
-        """RL3, asked when all is calm: what keeps these from having one log, committed up to an entry of the leader's term; empty: nothing."""
+        """RL3, asked when all is calm: why these do not have one log that is committed up to the leader's term; empty: they do."""
         logs = [self.safe[node.name].terms for node in nodes]
         if any(log != logs[0] for log in logs):
             return f"logs of lengths {', '.join(str(len(log)) for log in logs)} are not the same"
@@ -277,4 +336,6 @@ class RaftWatch(Watch):
         if type(event) is Stall:
             lease.stalls(event.lag)
         elif type(event) is Wake and lease.age(local) > node.config.timeout + node.config.interval + LATE:
-            raise Violation("RL2", f"{node.name} leads {lease.epoch}, unanswered by a majority for {lease.age(local) // MS} ms")
+            raise Violation(
+                "RL2", f"{node.name} leads {lease.epoch}, unanswered by a majority for {lease.age(local) // MS} ms"
+            )

@@ -8,13 +8,13 @@ from .watch import Violation
 
 
 class RaftDisk:
-    """`terms`: of the entries from index 1 on. `kept`, `was`: how much of the log the last record left, and the terms it replaced.
-    `acked`: the highest index acknowledged to the leader of `acked_term`."""
+    """`taught`: in which term, -1: never. `terms`: of the entries from index 1 on. `kept`, `was`: how much of the log the last record left,
+    and the terms it replaced. `acked`: the highest index acknowledged to the leader of `acked_term`."""
 
     __slots__ = ("acked", "acked_term", "kept", "taught", "term", "terms", "vote", "was")
 
     def __init__(self) -> None:
-        self.term, self.vote, self.taught = 0, "", 0
+        self.term, self.vote, self.taught = 0, "", -1
         self.terms: list[int] = []
         self.kept = 0
         self.was: list[int] = []
@@ -66,7 +66,10 @@ class RaftDisk:
             if entry.index != len(self.terms) + 1:
                 raise Violation("E3", f"{name} writes entry {entry.index} at {len(self.terms) + 1}")
             if chain.setdefault((entry.index, entry.term), (before, entry.data)) != (before, entry.data):
-                raise Violation("R3", f"{name} writes entry {entry.index} of {entry.term} after {before}; elsewhere it follows another")
+                raise Violation(
+                    "R3",
+                    f"{name} writes entry {entry.index} of {entry.term} after {before}; elsewhere it follows another",
+                )
             self.terms.append(entry.term)
             before = entry.term
         if before > self.term:

@@ -1,9 +1,9 @@
 """The watch: told of each step of the cluster, it keeps what it needs and raises Violation. This one holds for every algorithm.
 
-    C1  at most one life is accepted as leader per token          C2  tokens that the store accepts never fall; duties neither
-    C2b who believes to be in office has been accepted by the store, in that epoch
-    C3  the epoch that a node shows never falls in one life (what it has on its disk never does; see the algorithms' files)
-    C6  a fire time is enqueued at most once; C7 a delayed job is promoted at most once, not early; C8 only ended leases lapse
+C1  at most one life is accepted as leader per token          C2  tokens that the store accepts never fall; duties neither
+C2b who believes to be in office has been accepted by the store, in that epoch
+C3  the epoch that a node shows never falls in one life (what it has on its disk never does; see the algorithms' files)
+C6  a fire time is enqueued at most once; C7 a delayed job is promoted at most once, not early; C8 only ended leases lapse
 """
 
 from __future__ import annotations
@@ -148,7 +148,9 @@ class Watch:
             raise Violation("C2", f"the store accepted token {store.epoch} after {self.top_token}")
         self.top_token = store.epoch
         if self.accepted.setdefault(store.epoch, store.owner) != store.owner:
-            raise Violation("C1", f"token {store.epoch} was accepted from {self.accepted[store.epoch]} and from {store.owner}")
+            raise Violation(
+                "C1", f"token {store.epoch} was accepted from {self.accepted[store.epoch]} and from {store.owner}"
+            )
         self.recorder.marked(node, "installed", op.epoch)
 
     def tries_duty(self, node: Node, local: int) -> None:
