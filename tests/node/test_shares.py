@@ -92,6 +92,7 @@ ARRIVES: dict[str, tuple[str, list[Callable[[Handed], Any]]]] = {
 SEEN_FROM_OUTSIDE = {
     "NODE_ID", "QUEUES", "SHUTDOWN_GRACE", "DATA_DIR", "REQUIRE_DURABILITY", "ZMQ_BIND", "ZMQ_ALLOW_PLAIN",
     "CLIENT_ADDRESS", "REDIS_ADDR", "REDIS_PASSWORD", "REDIS_DB", "RECORDS_MAX", "MONGODB_URI", "MONGODB_DATABASE", "MONGODB_TIMEOUT",
+    "CURVE_ENABLED", "CURVE_DIR", "CLIENT_KEY_FILE", "CLIENT_SERVER_KEY",
 }  # fmt: skip
 """The node itself acts on these: tests of their own say how."""
 
