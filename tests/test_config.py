@@ -24,13 +24,6 @@ ROOT = Path(__file__).parent.parent
 
 LATER_EXAMPLES = {
     "EVENTS_TTL": "1d",
-    "ZMQ_ADVERTISE": "tcp://10.0.0.1:5570",
-    "ELECTION_ALGORITHM": "raft",
-    "ELECTION_TIMEOUT": "10s",
-    "ELECTION_INTERVAL": "30s",
-    "CLUSTER_SEEDS": "tcp://10.0.0.1:5570",
-    "CLUSTER_SIZE": "3",
-    "NODE_PRIORITY": "1",
     "SERVER_HOST": "0.0.0.0",
     "SERVER_PORT": "80",
     "MAX_BODY": "2MiB",
@@ -180,8 +173,6 @@ def test_bad_value_cannot_forge_a_line_of_the_message() -> None:
 @pytest.mark.parametrize("name", LATER_EXAMPLES)
 def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_default(name: str) -> None:
     environ = {name: LATER_EXAMPLES[name]}
-    if name == "CLUSTER_SEEDS":
-        environ["REDIS_ADDR"] = "redis:6379"
     text = refusal(environ)
     shown = "***" if TABLE[name].secret else environ[name]
     assert f"{name}={shown}: not available in this version (set by environment {name};" in text
@@ -212,9 +203,42 @@ def test_records_stay_for_a_week_and_in_redis_for_a_day_unless_told_otherwise() 
     assert settings(RECORDS_TTL="0").records_ttl_effective_s == 0
 
 
-def test_seeds_without_a_common_queue_are_refused_by_name() -> None:
-    text = refusal({"CLUSTER_SEEDS": "tcp://10.0.0.1:5570"})
-    assert "nodes need a common queue: set REDIS_ADDR" in text
+@pytest.mark.covers("settings:CLUSTER_SEEDS", "settings:CLUSTER_SIZE")
+@pytest.mark.parametrize(("name", "value"), [("CLUSTER_SEEDS", "tcp://10.0.0.1:5570"), ("CLUSTER_SIZE", "3")])
+def test_nodes_without_a_common_queue_are_refused_by_name(name: str, value: str) -> None:
+    text = refusal({name: value})
+    assert f"{name}={value}: nodes need a common queue: set REDIS_ADDR" in text
+
+
+@pytest.mark.covers("settings:CLUSTER_SEEDS", "settings:CLUSTER_SIZE", "settings:NODE_PRIORITY")
+def test_voters_are_the_seeds_and_this_node_unless_a_number_is_given() -> None:
+    shared = {"REDIS_ADDR": "redis:6379"}
+    seeds = {"CLUSTER_SEEDS": "tcp://10.0.0.1:5570,tcp://10.0.0.2:5570"}
+    assert (settings(**shared).cluster_size_effective, settings(**shared).is_meshed) == (1, False)
+    assert (settings(**shared, **seeds).cluster_size_effective, settings(**shared, **seeds).is_meshed) == (3, True)
+    assert settings(**shared, **seeds, CLUSTER_SIZE="5").cluster_size_effective == 5
+    assert settings(**shared, CLUSTER_SIZE="3").is_meshed
+    assert settings(NODE_PRIORITY="7").node_priority == 7
+
+
+@pytest.mark.covers("settings:ELECTION_ALGORITHM", "settings:ELECTION_TIMEOUT", "settings:ELECTION_INTERVAL")
+def test_times_of_elections_go_by_the_algorithm_and_the_interval_is_a_quarter_of_the_timeout_at_most() -> None:
+    for algorithm, times in (("bully", (0.5, 0.1)), ("raft", (0.5, 0.1)), ("gossip", (2.0, 0.5))):
+        assert settings(ELECTION_ALGORITHM=algorithm).election_times_s == times
+    for algorithm, timeout, interval, times in (
+        ("bully", "10s", "30s", (10.0, 2.5)), ("raft", "5s", "2s", (5.0, 1.25)), ("gossip", "15s", "1s", (15.0, 1.0)),
+    ):  # fmt: skip
+        told = settings(ELECTION_ALGORITHM=algorithm, ELECTION_TIMEOUT=timeout, ELECTION_INTERVAL=interval)
+        assert told.election_times_s == times
+
+
+@pytest.mark.covers("settings:ZMQ_ADVERTISE")
+def test_a_node_that_others_must_dial_names_an_address_that_can_be_dialled() -> None:
+    shared = {"REDIS_ADDR": "redis:6379", "CLUSTER_SIZE": "3", "ZMQ_ALLOW_PLAIN": "true"}
+    text = refusal({**shared, "ZMQ_BIND": "tcp://0.0.0.0:5570"})
+    assert "ZMQ_BIND=tcp://0.0.0.0:5570: all interfaces is no address that other nodes can dial" in text
+    told = settings(**shared, ZMQ_BIND="tcp://0.0.0.0:5570", ZMQ_ADVERTISE="tcp://10.0.0.1:5570")
+    assert told.advertise_address == "tcp://10.0.0.1:5570"
 
 
 @pytest.mark.covers("settings:ZMQ_ALLOW_PLAIN")

@@ -35,6 +35,10 @@ SETTINGS_THROUGH = {
     "worker_processes": "process_count",
     "records_ttl_s": "records_ttl_effective_s",
     "curve_dir": "curve_folder",
+    "zmq_advertise": "advertise_address",
+    "cluster_size": "cluster_size_effective",
+    "election_timeout_s": "election_times_s",
+    "election_interval_s": "election_times_s",
 }
 """Settings that are read through a property which knows their default."""
 NOT_METRICS = {"zjp_data"}

@@ -265,6 +265,11 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def is_wildcard(address: str) -> bool:
+    """Whether the ZeroMQ address means all interfaces."""
+    return address.removeprefix("tcp://").rpartition(":")[0] in ("*", "0.0.0.0", "[::]", "::")
+
+
 def _within(value: _N, low: _N, high: _N, show: Callable[[_N], str] = str) -> _N:
     if value < low:
         raise ValueError(f"below {show(low)}")

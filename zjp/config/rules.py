@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from zjp.config.kinds import is_loopback
+from zjp.config.kinds import is_loopback, is_wildcard
 from zjp.config.table import TABLE, Settings
 
 _MIB = 1 << 20
@@ -27,6 +27,7 @@ def broken_rules(settings: Settings, origins: Mapping[str, str]) -> Iterable[str
     yield _forgotten(settings, origins)
     yield _too_large(settings, origins)
     yield _without_queue(settings, origins)
+    yield _unreachable(settings, origins)
 
 
 def _above(settings: Settings, origins: Mapping[str, str], name: str, limit: str, *, reason: str) -> str | None:
@@ -78,6 +79,18 @@ def _without_queue(settings: Settings, origins: Mapping[str, str]) -> str | None
         return None
     name = "CLUSTER_SEEDS" if settings.cluster_seeds else "CLUSTER_SIZE"
     return f"{_shown(settings, name)}: nodes need a common queue: set REDIS_ADDR (set by {origins[name]}; accepted: with REDIS_ADDR only)"
+
+
+def _unreachable(settings: Settings, origins: Mapping[str, str]) -> str | None:
+    """Others are told to dial it."""
+    address = settings.advertise_address
+    if not settings.is_meshed or not is_wildcard(address):
+        return None
+    name = "ZMQ_BIND" if settings.zmq_advertise is None else "ZMQ_ADVERTISE"
+    return (
+        f"{_shown(settings, name)}: all interfaces is no address that other nodes can dial (set by {origins[name]}; "
+        "accepted: with ZMQ_ADVERTISE=tcp://<name or address of this machine>:<port>)"
+    )
 
 
 def _shown(settings: Settings, name: str) -> str:

@@ -110,8 +110,10 @@ _cluster = _Group("Cluster and election")
 _http = _Group("HTTP API", later=True)
 _metrics = _Group("Metrics and tracing", later=True)
 
-ELECTION_TIMES_S = {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
-"""Timeout and interval."""
+ELECTION_DEFAULTS_S: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
+)
+"""Algorithm -> (timeout, interval) when the settings are unset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,6 @@ class Settings:
         None,
         "Address at which others reach the node.",
         default_text="same as ZMQ_BIND",
-        later=True,
     )
     zmq_allow_plain: bool = _network.row(
         "ZMQ_ALLOW_PLAIN",
@@ -395,7 +396,7 @@ class Settings:
     @property
     def election_times_s(self) -> tuple[float, float]:
         """(ELECTION_TIMEOUT, ELECTION_INTERVAL) or their defaults, which go by the algorithm; the interval is a quarter of it at most."""
-        timeout_s, interval_s = ELECTION_TIMES_S[self.election_algorithm]
+        timeout_s, interval_s = ELECTION_DEFAULTS_S[self.election_algorithm]
         timeout_s = self.election_timeout_s or timeout_s
         return timeout_s, min(self.election_interval_s or interval_s, timeout_s / 4)
 
@@ -425,19 +426,14 @@ def _table() -> dict[str, Setting]:
 TABLE: Mapping[str, Setting] = MappingProxyType(_table())
 """NAME -> row, in the order of the docs."""
 
-ELECTION_DEFAULTS_S: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
-)
-"""Algorithm -> (timeout, interval) when the settings are unset."""
-
 DERIVED: Mapping[str, Callable[[Settings], Any]] = MappingProxyType(
     {
         "WORKER_PROCESSES": lambda settings: settings.process_count,
         "ZMQ_ADVERTISE": lambda settings: settings.advertise_address,
         "CURVE_DIR": lambda settings: settings.curve_folder,
-        "CLUSTER_SIZE": lambda settings: len(settings.cluster_seeds or ()) + 1,
-        "ELECTION_TIMEOUT": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][0],
-        "ELECTION_INTERVAL": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][1],
+        "CLUSTER_SIZE": lambda settings: settings.cluster_size_effective,
+        "ELECTION_TIMEOUT": lambda settings: settings.election_times_s[0],
+        "ELECTION_INTERVAL": lambda settings: settings.election_times_s[1],
     }
 )
 """What an unset setting amounts to, where it follows from the others."""

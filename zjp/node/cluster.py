@@ -28,7 +28,8 @@ from ..errors import Unavailable
 from ..log import event
 from ..queue.store import DocumentKind, Lead, Life, QueueStore
 from ..transport.door import Door
-from ..transport.mesh import Me, Mesh, PeerState
+from ..transport.envelope import Me
+from ..transport.mesh import Mesh, PeerState
 from ..wire.peers import PeerMessage
 from .election_log import ElectionLog
 from .hardstate import DataDir
