@@ -9,7 +9,8 @@ timeouts, so in that case only what is told after that counts.
 
 A new cluster: everyone says 0. A majority, itself among them, that knows of no election is enough, so that it starts with a voter missing.
 (Wrong only when the missing ones led a cluster in which all of this majority are new or were emptied; the store's epoch heals that.)
-Two folders must not be emptied at a time, the second not before the first one's voter votes again.
+Two folders must not be emptied at a time, the second not before the first one's voter votes again. The price: a voter that starts for the
+first time after the others have elected is no help until enough of them have told it, of three both.
 """
 
 from __future__ import annotations
