@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.election.bench import Bench, Flying
 from zjp.election.core import MS, SECOND, Role, Time, View
-from zjp.wire.peers import PeerMessage, Stored
+from zjp.wire.peers import PeerMessage, Promise, Stored
 
 TIMEOUT = 500 * MS
 INTERVAL = 100 * MS
@@ -13,10 +13,11 @@ ABC = {"a": 1, "b": 2, "c": 3}
 
 
 def bench(nodes: dict[str, int], *, voters: tuple[str, ...] | None = None, first: str = "") -> Bench:
-    """Started and greeted. `first`: who has the best luck; empty: all have the same."""
+    """Started and greeted, with folders that are not empty. `first`: who has the best luck; empty: all have the same."""
     made = Bench("bully", nodes, voters=voters)
     favour(made, first)
-    for name in made.nodes:
+    for name, node in made.nodes.items():
+        node.disk = [Promise(0, "")]
         made.start(name)
     greet(made)
     return made
@@ -72,4 +73,4 @@ def happened(made: Bench, text: str) -> int:
 
 
 def disk(made: Bench, name: str) -> list[Stored]:
-    return made.nodes[name].disk
+    return [record for record in made.nodes[name].disk if record != Promise(0, "")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.election.bench import Bench
+from tests.election.bench import Bench, Flying
 from tests.election.bully_cluster import (
     ABC,
     INTERVAL,
@@ -42,6 +42,32 @@ def test_silence_of_the_coordinator_for_a_timeout_and_some_luck_starts_an_electi
     assert happened(made, "a ! election_started") == 0
     made.tick(INTERVAL)
     assert happened(made, "a ! election_started") == 1
+
+
+def test_a_late_copy_of_a_beat_is_no_sign_of_life() -> None:
+    made = led()
+    run(made, SECOND)
+    made.crash("c")
+    for _ in range(6):
+        run(made, INTERVAL)
+        for name in ("a", "b"):
+            made._deliver(Flying("c", name, Beat(1, 4)))
+            made._deliver(Flying("c", name, Coordinator(1, 3)))
+    run(made, INTERVAL)
+    assert leaders(made) == ["b"]
+
+
+def test_a_late_copy_of_a_beat_brings_no_dead_coordinator_back() -> None:
+    made = led()
+    run(made, SECOND)
+    made.crash("c")
+    made.crash("b")
+    run(made, TIMEOUT + INTERVAL)
+    hear(made, "a", "c", Beat(1, 4))
+    hear(made, "a", "c", Coordinator(1, 3))
+    assert view(made, "a").leader == ""
+    hear(made, "a", "c", Beat(1, 99))
+    assert view(made, "a").leader == "c"
 
 
 def test_a_node_asks_those_that_rank_above_it_and_are_not_held_dead() -> None:

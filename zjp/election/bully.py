@@ -48,8 +48,9 @@ installed leadership has ended, by its renewals' running out or by resigning. Wh
     - One epoch, one coordinator: who leads in e by the store has promised e to itself, so no majority of two can grant e to the other.
 
 **Else.** One voter leads at once. A node that is no voter follows and is never counted; the coordinator beats for it too. A voter whose
-folder was emptied has forgotten its promises and could help a second coordinator into an epoch; the store accepts only one of them. Epochs
-more than EPOCH_JUMP_MAX above the own are not believed, except the store's.
+folder is empty may have made promises in a former life: it listens for a timeout, and votes when the store has told it the installed
+epoch. (What was granted and neither installed nor beaten for it cannot know; the store accepts but one of two in an epoch.) Epochs more
+than EPOCH_JUMP_MAX above the own are not believed, except the store's.
 
 Why a node did something is one of these words: start, silence, retry, asked, bullied, resigned, transfer, hold_down, store (an election
 began); rejected, no_quorum, no_coordinator, no_such_target (failed); silence, resigned, quorum, higher_epoch, handover, store, transfer,
@@ -87,7 +88,7 @@ from .core import (
 from .judge import HOLD_DOWN, Verdict, judge
 from .lease import Lease
 from .office import Office, Turn
-from .reign import News, Reign
+from .reign import News, Reign, earliest
 from .roster import Roster
 
 
@@ -104,7 +105,7 @@ class Bully:
         self._office = Office(config)
         self._lease = Lease(config, self._campaign.quorum, self._office if self._campaign.is_pair else None)
         self._others = self._roster.others
-        self._is_voter = config.me in config.voters
+        self._is_voter = False
         self._hold_down = config.timeout * HOLD_DOWN
         self._now: Time = 0
         self._beat_at: Time = 0
@@ -130,10 +131,14 @@ class Bully:
         self._now = now
         self._ballot.load(records)
         self._roster.start(now)
+        is_voter = self._me in self._config.voters
+        self._is_voter = is_voter and (len(records) > 0 or not self._others)
         if self._is_voter and not self._others:
             self._begin(now, "start", out)
         elif self._is_voter:
             self._campaign.rest(now + self._campaign.patience(), "start")
+        elif is_voter:
+            self._office.look(now + self._config.timeout)
         return self._closed(out)
 
     def step(self, now: Time, event: Event) -> Effects:
@@ -172,15 +177,10 @@ class Bully:
     def _wake_at(self) -> Time | None:
         if self._is_gone:
             return None
-        campaign = self._campaign
-        wake = campaign.deadline
+        campaign, at = self._campaign, None
         if self._reign.leader:
             at = min(self._beat_at, self._lease.stop_at()) if self._is_leading else self._reign.silence_at
-            wake = at if wake is None or at < wake else wake
-        for time in (campaign.repeat_at, self._office.wake, self._roster.wake):
-            if time is not None and (wake is None or time < wake):
-                wake = time
-        return wake
+        return earliest(at, campaign.deadline, campaign.repeat_at, self._office.wake, self._roster.wake)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -258,7 +258,6 @@ class Bully:
     # ── an election ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, now: Time, why: str, out: Effects, *, is_direct: bool = False) -> None:
-        """With a living leader this is a takeover."""
         outcome = self._campaign.begin(now, self._reign, why, out, is_direct=is_direct)
         self._take(now, outcome, out)
 
@@ -269,8 +268,6 @@ class Bully:
             self._win(now, "elected", out)
         elif outcome is Outcome.DUE:
             self._begin(now, campaign.why, out)
-        elif outcome is Outcome.VAIN:
-            self._begin(now, "retry", out)
         elif outcome is Outcome.ALONE:
             campaign.seek(now)
             self._office.seek(now, self._ballot.promised, is_elected=False, out=out)
@@ -280,16 +277,14 @@ class Bully:
 
     def _win(self, now: Time, why: str, out: Effects) -> None:
         """`why`: elected, or witness when the store was the second of two."""
-        campaign = self._campaign
         self._ballot.burn()
         epoch = self._ballot.promised
         self._reign.begin(now, self._me, epoch)
-        campaign.failures, campaign.favoured = 0, ""
-        campaign.rest(None, "")
+        self._campaign.reset()
         self._beat_at = now + self._config.interval
         self._lease.begin(now)
         self._roster.refresh(now)
-        out.happened.append(Happened(Kind.LEADER_ELECTED, self._me, epoch, why, now - campaign.started_at))
+        out.happened.append(Happened(Kind.LEADER_ELECTED, self._me, epoch, why, now - self._campaign.started_at))
         self._say(Coordinator(epoch, self._config.priority), out)
         if why == "elected":
             self._office.seek(now, epoch, is_elected=True, out=out)
@@ -325,8 +320,6 @@ class Bully:
     def _on_grant(self, now: Time, src: str, message: Grant, out: Effects) -> None:
         if self._ballot.hear(message.promised):
             self._take(now, self._campaign.on_grant(now, src, message, out), out)
-
-    # ── granting ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_claim(self, now: Time, src: str, message: Claim, out: Effects) -> None:
         if not self._is_voter or not self._ballot.hear(message.epoch):
@@ -376,30 +369,27 @@ class Bully:
 
     def _accepts(self, now: Time, src: str, epoch: int, round: int, out: Effects) -> bool:
         """`src` leads in `epoch`; follow it unless this is old news."""
-        news = self._reign.news(src, epoch)
-        if news is News.SAME:
-            self._reign.hear(now, self._campaign.patience())
-            return True
-        if not self._ballot.hear(epoch):
+        news = self._reign.news(src, epoch, round)
+        if news is not News.SAME and not self._ballot.hear(epoch):
             return False
         if news is News.NEW:
             self._follow(now, src, epoch, out)
+        if news in (News.SAME, News.NEW):
+            self._reign.hear(now, round, self._campaign.patience())
             return True
         if news is News.OLD:
             out.send.append(Send(src, BeatAck(self._reign.epoch, round)))
         return False
 
     def _follow(self, now: Time, src: str, epoch: int, out: Effects) -> None:
-        reign, campaign = self._reign, self._campaign
+        reign = self._reign
         if self._is_leading:
             is_planned = (self._ballot.promised, self._ballot.promised_to) == (epoch, src)
             self._step_down(now, "handover" if is_planned else "higher_epoch", out)
         self._office.drop()
         why = "back" if epoch == reign.epoch else "elected"
         reign.begin(now, src, epoch)
-        reign.hear(now, campaign.patience())
-        campaign.failures, campaign.favoured = 0, ""
-        campaign.rest(None, "")
+        self._campaign.reset()
         self._ballot.learn(epoch)
         self._plan_takeover(now)
         out.happened.append(Happened(Kind.LEADER_ELECTED, src, epoch, why))
@@ -481,7 +471,9 @@ class Bully:
 
     def _on_store(self, now: Time, event: StoreReply, out: Effects) -> None:
         turn = self._office.on_reply(now, event, out)
-        if turn is Turn.LOST:
+        if turn is Turn.LOOKED:
+            self._become_voter(now, out)
+        elif turn is Turn.LOST:
             self._ballot.learn(self._office.floor)
             if self._is_leading:
                 self._step_down(now, "store", out)
@@ -490,7 +482,15 @@ class Bully:
         elif self._campaign.stage is Stage.SEEKING and self._office.is_held and now < self._office.until:
             self._win(now, "witness", out)
 
-    # ── small things ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _become_voter(self, now: Time, out: Effects) -> None:
+        """The folder was empty, as in a new cluster; what this node has promised in a former life is not above what the store has seen."""
+        if self._office.floor:
+            out.happened.append(Happened(Kind.MEMBER_REPLACED, self._me, self._office.floor))
+            self._ballot.learn(self._office.floor)
+        self._is_voter = True
+        deadline = None if self._reign.leader else now + self._campaign.luck(self._config.interval)
+        self._campaign.rest(deadline, "start")
+        self._plan_takeover(now)
 
     def _say(self, message: PeerMessage, out: Effects) -> None:
         out.send += [Send(peer, message) for peer in (*self._others, *self._roster.learners)]

@@ -46,8 +46,6 @@ class Outcome(Enum):
     NOTHING = "nothing"
     DUE = "due"
     """The time to begin has come."""
-    VAIN = "vain"
-    """Nobody became the coordinator that was waited for."""
     WON = "won"
     ALONE = "alone"
     """One of two, with its own grant and no word from the other."""
@@ -95,6 +93,11 @@ class Campaign:
         self._enter(Stage.REST, deadline)
         self.why = why
 
+    def reset(self) -> None:
+        """There is a leader."""
+        self.failures, self.favoured = 0, ""
+        self.rest(None, "")
+
     def wait(self, deadline: Time, favoured: str = "") -> None:
         self._enter(Stage.WAITING, deadline)
         self.favoured = favoured
@@ -125,7 +128,8 @@ class Campaign:
             self.failures += not self.favoured
             self.favoured = ""
             out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._ballot.top, "no_coordinator"))
-            return Outcome.VAIN
+            self.why = "retry"
+            return Outcome.DUE
         if self.stage is Stage.ASKING:
             for peer in self._asked:
                 if self._roster.outranks(peer, self._me):

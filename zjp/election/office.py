@@ -25,6 +25,8 @@ class Turn(Enum):
     SAME = "same"
     HELD = "held"
     """Installed just now."""
+    LOOKED = "looked"
+    """`floor` is what is installed, to one that only asked."""
     LOST = "lost"
     """Refused, or another is there now. `floor` is the installed epoch."""
 
@@ -40,11 +42,18 @@ class Office:
         self.epoch = 0
         """Sought or held; 0: none."""
         self.is_held = False
+        self._is_elected = False
         self.floor = 0
         """The highest epoch that the store was seen to have installed."""
         self.until: Time = 0
         """By this node's clock: the store keeps what is held at least so long, counted from when it was asked."""
         self.wake: Time | None = None
+        self.is_looking = False
+
+    def look(self, at: Time) -> None:
+        """Ask, from `at` on, what is installed, until the store says it: then `floor` is that and `is_looking` false. It is asked to
+        install epoch 0, which is above none, so that nothing changes there. Not while something is sought or held."""
+        self.is_looking, self.wake = True, at
 
     def seek(self, now: Time, epoch: int, *, is_elected: bool, out: Effects) -> None:
         self.drop()
@@ -66,6 +75,10 @@ class Office:
         if there is None:
             return Turn.SAME
         self.floor = max(self.floor, there.epoch)
+        if self.is_looking:
+            self.is_looking = False
+            self.drop()
+            return Turn.LOOKED
         if there.epoch < self.epoch:
             # Not installed yet: one without votes waits for the former leader's end. Or not any more: the store lost its last writes.
             self.is_held = False
@@ -88,7 +101,9 @@ class Office:
         self.drop()
 
     def drop(self) -> None:
-        """Not mine any more. What the store says to earlier questions is no matter now."""
+        """Not mine any more. What the store says to earlier questions is no matter now, but to a look."""
+        if self.is_looking:
+            return
         self.epoch, self.is_held, self.until, self.wake = 0, False, 0, None
         self._asked.clear()
 

@@ -20,7 +20,7 @@ class News(Enum):
     OLD = "old"
     """A higher epoch is known: tell it."""
     LATE = "late"
-    """From before its resignation, or another's in an epoch that has a leader: no matter."""
+    """A copy of what was heard, from before a resignation, or another's in an epoch that has a leader: no matter."""
 
 
 class Reign:
@@ -37,20 +37,26 @@ class Reign:
         """When it is held dead."""
         self.since: Time = 0
         """When this node began to follow, or to lead."""
+        self._round = -1
+        """The highest round heard in this epoch: a copy that comes late is no sign of life."""
 
-    def news(self, src: str, epoch: int) -> News:
+    def news(self, src: str, epoch: int, round: int) -> News:
         if epoch == self.epoch and src == self.leader:
             return News.SAME
         if epoch < self.epoch:
             return News.OLD
-        return News.LATE if epoch <= self.ended or (epoch == self.epoch and self.leader) else News.NEW
+        is_late = epoch <= self.ended or (epoch == self.epoch and (self.leader != "" or round <= self._round))
+        return News.LATE if is_late else News.NEW
 
     def begin(self, now: Time, leader: str, epoch: int) -> None:
-        self.leader, self.epoch, self.since, self.heard_at = leader, epoch, now, now
+        self._round = self._round if epoch == self.epoch else -1
+        self.leader, self.epoch, self.since = leader, epoch, now
 
-    def hear(self, now: Time, patience: Time) -> None:
-        self.heard_at = now
-        self.silence_at = now + patience
+    def hear(self, now: Time, round: int, patience: Time) -> None:
+        if round > self._round:
+            self._round = round
+            self.heard_at = now
+            self.silence_at = now + patience
 
     def end(self, *, is_over: bool) -> None:
         """`is_over`: for good, in this epoch; else it may come back."""
@@ -60,7 +66,8 @@ class Reign:
 
     def learn(self, epoch: int) -> None:
         """Somebody leads in this epoch, or did. Only without a leader."""
-        self.epoch = max(self.epoch, epoch)
+        if epoch > self.epoch:
+            self.epoch, self._round = epoch, -1
 
     def is_heard(self, now: Time) -> bool:
         return self.leader != "" and now < self.heard_at + self._timeout
@@ -70,3 +77,12 @@ class Reign:
         self.heard_at = min(now, self.heard_at + lag)
         self.since = min(now, self.since + lag)
         self.silence_at = min(self.silence_at + lag, max(self.silence_at, now + self._timeout))
+
+
+def earliest(*times: Time | None) -> Time | None:
+    """None: there is nothing to wait for."""
+    found = None
+    for time in times:
+        if time is not None and (found is None or time < found):
+            found = time
+    return found

@@ -161,7 +161,7 @@ class Coordinator(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=22
 
 
 class Resign(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=227):
-    """I lead no more; `to`: who should follow (empty: whoever ranks highest)."""
+    """I lead no more; `to`: who should follow (empty: whoever ranks highest). Epoch 0: I lead nothing, and leave."""
 
     epoch: Epoch
     to: str = ""
