@@ -75,14 +75,6 @@ def _raft() -> Iterator[Planted]:
         seed=0,
     )
     yield bug(
-        "longer-log-wins",
-        "raft_log.py",
-        "return last_term > self.last_term or (last_term == self.last_term and last_index >= self.last_index)",
-        "return last_index >= self.last_index",
-        "R4",
-        profile="disks",
-    )
-    yield bug(
         "no-stickiness",
         "raft.py",
         'return self._leader not in ("", src) and now < self._heard_at + self._timeout',

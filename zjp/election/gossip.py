@@ -22,7 +22,7 @@ heeded: rank decides. Nothing happens when nobody else may lead. One that leaves
 Fail-over: with N members, P = interval, L = lead_for, D = time until the dead leader is suspected, G = time until the best one hears of it
 
     no leader for at most  max(D + G + 2 P, L) + P + one answer of the store            (no messages lost, the store answers)
-    D <= P when the mesh tells of the lost connection, else 1.6 P + P on average and (2 N - 1) P + P at worst; G about 0.6 P
+    D <= 2 P when the mesh tells of the lost connection, else 1.6 P + P on average and (2 N - 1) P + P at worst; G about 0.6 P
 
 With the defaults (P = 500 ms, L = timeout = 2 s): 2 s to 3 s on average, at worst 4.8 s of three nodes. A suspicion is enough to choose
 another: its own span (at least `timeout`) decides when a member counts as dead, not who leads. `lead_for` below `timeout` gains nothing,
@@ -30,7 +30,8 @@ above it the store is what one waits for; it must be longer than some renewals, 
 leaves is followed within P. With `expected` = 1 nobody is waited for: the first question goes to the store at once.
 
 why of leader_lost: higher_epoch, resigned, fenced, quorum, outranked, transfer, leave, dead. Of election_failed: outranked, quorum,
-fenced. Of member_refuted, member_joined: word, ack; of member_dead: unanswered (here), told."""
+fenced. Of member_refuted, member_joined: word, ack; of member_dead: unanswered (here), told.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +73,9 @@ HOLD_DOWN: Time = 10 * SECOND
 STABLE_PERIODS = 2
 """So long the choice must not have changed: most of what is on its way has then arrived."""
 TRANSFER_PERIODS = 3
+"""One more than STABLE_PERIODS, so that all see the next one as stable when the leader resigns."""
 PASSED_OVER: Time = 30 * HOLD_DOWN
+"""Each further chance of one that does not lead costs a time without a leader."""
 SILENT_PERIODS = 4
 """A candidate that is the best waits so much longer than HOLD_DOWN for the leader's stepping back before it asks all the same."""
 NEVER: Time = 1 << 62
@@ -228,9 +231,9 @@ class Gossip:
     def _survey(self, now: Time, out: Effects) -> None:
         """Who should lead, and does it?"""
         self._look_at = NEVER
-        self._observe(now, out)
         if self._is_leaving:
             return
+        self._observe(now, out)
         if self._office.is_held:
             self._reign(now, out)
         elif self._office.epoch or self._sought is not None:

@@ -2,7 +2,8 @@
 
 A higher epoch counts, once the disk has it: no node tells, or seeks, an epoch that a crash would make it forget, or the cluster could
 come to it twice after the store has lost its last writes. In the same epoch only the leader's own word counts: it says that it leads, or,
-by naming nobody, that it does so no more."""
+by naming nobody, that it does so no more.
+"""
 
 from __future__ import annotations
 

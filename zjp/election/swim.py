@@ -92,15 +92,6 @@ class Swim:
             voice=self.voice,
         )
 
-    @property
-    def score(self) -> int:
-        """Local health: 0 is well, 7 is worst."""
-        return self._health.score
-
-    @property
-    def incarnation(self) -> int:
-        return self._identity.incarnation
-
     def on_durable(self) -> None:
         self._identity.on_durable()
 

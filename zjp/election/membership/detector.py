@@ -5,7 +5,8 @@
                       └─ end of the period without any answer ─► it is suspected
 
 Those who are asked say at 80 % of the rest that they had no answer either. Who does not even say that makes this node doubt itself: for
-each its local health worsens, and with it the period grows, up to eight times."""
+each its local health worsens, and with it the period grows, up to eight times.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ buddy rule), so that it can refute it at once; what room is left is for rumours.
 
 from __future__ import annotations
 
-from ...wire.peers import Ack, Gossip, Nack, PeerMessage, PingPeer, PingReq, Rumour, Rumours, Sync, SyncReply
+from ...wire.peers import Ack, Gossip, Nack, PeerMessage, PingPeer, PingReq, Rumours, Sync, SyncReply
 from ..core import Effects, Send
 from .identity import Identity
 from .roster import Roster
@@ -37,10 +37,10 @@ class Voice:
         self._say(to, Gossip(self._identity.incarnation, *self.told, self._rumours_for(to)), out)
 
     def sync(self, to: str, is_join: bool, out: Effects) -> None:
-        self._say(to, Sync(self._identity.incarnation, is_join, *self.told, self._table_for(to)), out)
+        self._say(to, Sync(self._identity.incarnation, is_join, *self.told, self._roster.table()), out)
 
     def sync_reply(self, to: str, out: Effects) -> None:
-        self._say(to, SyncReply(self._identity.incarnation, *self.told, self._table_for(to)), out)
+        self._say(to, SyncReply(self._identity.incarnation, *self.told, self._roster.table()), out)
 
     def _rumours_for(self, to: str) -> Rumours:
         peer = self._roster.get(to)
@@ -48,9 +48,6 @@ class Voice:
         if accusation is None and not self._rumours.tier_of:
             return []
         return self._rumours.take(retransmit_limit(self._roster.present_count), accusation)
-
-    def _table_for(self, to: str) -> list[Rumour]:
-        return self._roster.table()
 
     def _say(self, to: str, message: PeerMessage, out: Effects) -> None:
         out.send.append(Send(to, message))
