@@ -206,6 +206,7 @@ ACTS = {
     "leave": Act(_leave, _start),
     "transfer": Act(_transfer, _nothing),
     "split": Act(_cut, _mend),
+    "long-split": Act(_cut, _mend),
     "isolate": Act(_cut, _mend),
     "one-way": Act(_cut, _mend),
     "bridge": Act(_cut, _mend),

@@ -51,7 +51,7 @@ class Profile:
 
 
 _CRASHES = (("crash", 6), ("pause", 3), ("leave", 1), ("transfer", 2))
-_CUTS = (("split", 4), ("isolate", 3), ("one-way", 3), ("bridge", 1), ("flap", 1))
+_CUTS = (("split", 4), ("isolate", 3), ("one-way", 3), ("bridge", 1), ("flap", 1), ("long-split", 1))
 _REST = (
     ("slow-disk", 1),
     ("clock-rate", 1),
@@ -150,6 +150,11 @@ def _split(rng: random.Random, number: int, at: int, kind: str, count: int) -> F
     return Fault(number, at, at + _length(rng, 300 * MS, 12 * SECOND), kind, _some(rng, count), 0, "both")
 
 
+def _long_split(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
+    """Longer than anyone is spoken to who is held dead."""
+    return Fault(number, at, at + _length(rng, 18 * SECOND, 30 * SECOND), kind, _some(rng, count), 0, "both")
+
+
 def _isolate(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
     return Fault(number, at, at + _length(rng, 300 * MS, 12 * SECOND), kind, _one(rng, count), 0, "both")
 
@@ -204,6 +209,7 @@ _DRAW: dict[str, Callable[[random.Random, int, int, str, int], Fault]] = {
     "leave": _leave,
     "transfer": _moment,
     "split": _split,
+    "long-split": _long_split,
     "isolate": _isolate,
     "one-way": _one_way,
     "bridge": _bridge,

@@ -25,6 +25,7 @@ def _raft() -> Iterator[Planted]:
         "C4",
         "R6",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "reply-before-fsync",
@@ -34,6 +35,7 @@ def _raft() -> Iterator[Planted]:
         "C4",
         "R6",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "second-vote-in-a-term",
@@ -42,6 +44,7 @@ def _raft() -> Iterator[Planted]:
         "return self._may_support(message)",
         "R6",
         profile="cuts",
+        seed=9,
     )
     yield bug(
         "doubled-vote-counts-twice",
@@ -51,6 +54,7 @@ def _raft() -> Iterator[Planted]:
         "R1",
         "R10",
         profile="lossy",
+        seed=1,
     )
     yield bug(
         "pre-vote-without-log-check",
@@ -59,6 +63,7 @@ def _raft() -> Iterator[Planted]:
         "return message.term > self._promises.term and self.may_vote(message.term)",
         "R4",
         profile="chaos",
+        seed=0,
     )
     yield bug(
         "vote-without-log-check",
@@ -67,14 +72,7 @@ def _raft() -> Iterator[Planted]:
         "return self.may_vote(message.term)",
         "R4",
         profile="chaos",
-    )
-    yield bug(
-        "longer-log-wins",
-        "raft_log.py",
-        "return last_term > self.last_term or (last_term == self.last_term and last_index >= self.last_index)",
-        "return last_index >= self.last_index",
-        "R4",
-        profile="disks",
+        seed=0,
     )
     yield bug(
         "no-stickiness",
@@ -83,6 +81,7 @@ def _raft() -> Iterator[Planted]:
         "return False",
         "R10",
         profile="omission",
+        seed=0,
     )
     yield bug(
         "no-pre-vote",
@@ -91,6 +90,7 @@ def _raft() -> Iterator[Planted]:
         "return self._campaign(now, out, is_transfer=False)",
         "R10",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "commits-old-terms-by-counting",
@@ -106,7 +106,8 @@ def _raft() -> Iterator[Planted]:
         "index = matches[self._quorum - 1]",
         "index = matches[self._quorum - 2]",
         "R7",
-        profile="calm",
+        profile="chaos",
+        seed=0,
     )
     yield bug(
         "no-no-op",
@@ -115,6 +116,7 @@ def _raft() -> Iterator[Planted]:
         "pass",
         "RL3",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "conflict-not-seen",
@@ -133,6 +135,7 @@ def _raft() -> Iterator[Planted]:
         "R4",
         "C4",
         profile="lossy",
+        seed=0,
     )
     yield bug(
         "own-entry-counts-before-fsync",
@@ -141,6 +144,7 @@ def _raft() -> Iterator[Planted]:
         "self._own_match = log.last_index + 1",
         "R7",
         profile="disks",
+        seed=5,
     )
     yield bug(
         "late-answer-renews-lease",
@@ -150,6 +154,7 @@ def _raft() -> Iterator[Planted]:
         "RL2",
         profile="chaos",
         nodes=3,
+        seed=8,
     )
     yield bug(
         "lease-by-too-few",
@@ -158,6 +163,7 @@ def _raft() -> Iterator[Planted]:
         "if follower.is_voter and number > self._lease_round and 2 + self._answered(number) >= self._quorum:",
         "RL2",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "no-check-quorum",
@@ -166,6 +172,7 @@ def _raft() -> Iterator[Planted]:
         "self.lease = self._sent_at[number - self._lease_round - 1] + (1 << 60)",
         "RL2",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "emptied-voter-votes",
@@ -175,6 +182,7 @@ def _raft() -> Iterator[Planted]:
         "R6",
         "R4",
         profile="disks",
+        seed=1,
     )
     yield bug(
         "duty-without-token",
@@ -183,6 +191,7 @@ def _raft() -> Iterator[Planted]:
         "is_in_office = self._leading is not None",
         "C2b",
         profile="calm",
+        seed=0,
     )
 
 
@@ -199,6 +208,7 @@ def _bully() -> Iterator[Planted]:
         "out.send.append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))",
         "C4",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "promise-not-written",
@@ -208,6 +218,7 @@ def _bully() -> Iterator[Planted]:
         "C4",
         "B1",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "lower-coordinator-accepted",
@@ -215,7 +226,8 @@ def _bully() -> Iterator[Planted]:
         "if epoch < self.epoch:",
         "if epoch > self.epoch + 1000:",
         "C3",
-        profile="cuts",
+        profile="chaos",
+        seed=0,
     )
     yield bug(
         "without-a-quorum",
@@ -224,6 +236,7 @@ def _bully() -> Iterator[Planted]:
         "return Outcome.WON if len(self._granted) >= 2 else Outcome.NOTHING",
         "B1",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "two-grants-in-an-epoch",
@@ -232,6 +245,7 @@ def _bully() -> Iterator[Planted]:
         "if claim.epoch == ballot.promised:",
         "B2",
         profile="cuts",
+        seed=3,
     )
     yield bug(
         "claim-before-fsync",
@@ -240,6 +254,7 @@ def _bully() -> Iterator[Planted]:
         "out.send += [Send(peer, claim) for peer in self._others if peer not in self._granted]",
         "C4",
         profile="disks",
+        seed=0,
     )
     yield bug(
         "late-answer-renews-lease",
@@ -257,6 +272,7 @@ def _bully() -> Iterator[Planted]:
         "nth = max(self._acked.values())",
         "B3",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "leads-without-quorum",
@@ -265,6 +281,7 @@ def _bully() -> Iterator[Planted]:
         "end = self._quorum_at + 1000 * self._timeout",
         "B3",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "no-hold-down-at-the-voters",
@@ -273,6 +290,7 @@ def _bully() -> Iterator[Planted]:
         "is_stable = True",
         "B4",
         profile="lan",
+        seed=6,
     )
     yield bug(
         "unfaithful",
@@ -289,6 +307,7 @@ def _bully() -> Iterator[Planted]:
         "pass",
         "BL1",
         profile="lan",
+        seed=0,
     )
     yield bug(
         "duty-without-token",
@@ -297,6 +316,7 @@ def _bully() -> Iterator[Planted]:
         "is_in_office = has_lease",
         "C2b",
         profile="calm",
+        seed=0,
     )
 
 
@@ -314,6 +334,7 @@ def _gossip() -> Iterator[Planted]:
         "G4",
         "G2",
         profile="chaos",
+        seed=0,
     )
     yield bug(
         "refutes-in-the-same-incarnation",
@@ -324,6 +345,7 @@ def _gossip() -> Iterator[Planted]:
         "GL2",
         "GL1",
         profile="lan",
+        seed=3,
     )
     yield bug(
         "never-refutes",
@@ -333,6 +355,7 @@ def _gossip() -> Iterator[Planted]:
         "GL2",
         "GL1",
         profile="lossy",
+        seed=1,
     )
     yield bug(
         "dead-never-contacted",
@@ -342,6 +365,7 @@ def _gossip() -> Iterator[Planted]:
         "GL2",
         "GL1",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "accuses-a-later-incarnation",
@@ -350,6 +374,7 @@ def _gossip() -> Iterator[Planted]:
         "self._hear_suspect(now, peer, Suspect(peer.name, peer.incarnation + 1, self._me), out)",
         "G1",
         profile="lossy",
+        seed=0,
     )
     yield bug(
         "replayed-ack-acquits",
@@ -358,6 +383,7 @@ def _gossip() -> Iterator[Planted]:
         "if peer.suspicion is not None:",
         "G4",
         profile="lossy",
+        seed=1,
     )
     yield bug(
         "any-word-acquits",
@@ -366,6 +392,7 @@ def _gossip() -> Iterator[Planted]:
         "if incarnation >= peer.incarnation:",
         "G4",
         profile="lossy",
+        seed=0,
     )
     yield bug(
         "incarnation-before-fsync",
@@ -374,6 +401,7 @@ def _gossip() -> Iterator[Planted]:
         "if not self._identity:",
         "C4",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "low-incarnation-after-restart",
@@ -382,6 +410,7 @@ def _gossip() -> Iterator[Planted]:
         "self.rise(0, self.word.priority)",
         "G1",
         profile="lan",
+        seed=0,
     )
     yield bug(
         "epoch-not-written-before-it-is-sought",
@@ -389,7 +418,8 @@ def _gossip() -> Iterator[Planted]:
         "self._sought = (epoch, self._heard.claim(epoch))",
         "self._sought = (epoch, self._heard.claim(epoch) - 1)",
         "C4",
-        profile="calm",
+        profile="disks",
+        seed=3,
     )
     yield bug(
         "leads-without-a-quorum",
@@ -398,6 +428,7 @@ def _gossip() -> Iterator[Planted]:
         "is_quorate = self._roster.fit_count >= 1",
         "G5",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "token-from-the-clock",
@@ -406,6 +437,7 @@ def _gossip() -> Iterator[Planted]:
         "epoch = self._next_try",
         "GL1",
         profile="calm",
+        seed=0,
     )
     yield bug(
         "another-owner-in-the-office",
@@ -415,6 +447,7 @@ def _gossip() -> Iterator[Planted]:
         "G5",
         "C2b",
         profile="cuts",
+        seed=0,
     )
     yield bug(
         "pretends-to-be-elected",
@@ -423,6 +456,7 @@ def _gossip() -> Iterator[Planted]:
         "elected = deed is Deed.INSTALL",
         "C1",
         profile="calm",
+        seed=0,
     )
 
 
