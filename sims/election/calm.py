@@ -128,7 +128,7 @@ class Calm:
         leader = self.cluster.by_name.get(first.leader)
         return (
             (first.leader, first.epoch)
-            if leader in self.core and leader is not None and leader.view.is_in_office
+            if leader is not None and leader in self.core and leader.view.is_in_office
             else None
         )
 

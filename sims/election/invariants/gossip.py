@@ -10,6 +10,7 @@ G5  who leads sees a majority alive, and has the store's token
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zjp.election.core import Deed, Effects, Event, Health, Kind, Recv, Role, StoreOp, View
 from zjp.wire.peers import (
@@ -73,9 +74,10 @@ class GossipWatch(Watch):
         safe = self.safe.setdefault(node.name, GossipDisk())
         self.said[node.name] = GossipDisk(safe.reserved, safe.epoch)
         self._spoke.discard(node.name)
-        for table in (self._words, self._accused, self._pings, self._suspected):
+        tables: tuple[dict[Any, Any], ...] = (self._words, self._accused, self._pings, self._suspected)
+        for table in tables:
             for key in [key for key in table if key[0] == node.name]:
-                del table[key]  # type: ignore[attr-defined]
+                del table[key]
 
     def stops(self, node: Node, survived: Sequence[Stored]) -> None:
         self.synced(node, survived)
