@@ -68,16 +68,18 @@ def drop(_: Send) -> None:
 
 
 class Leadership:
-    """`start`, then `stop`. `on_change`: called when `is_in_office`, `epoch` or the leader may have changed."""
+    """`start`, then `stop`. `on_change`: called when `is_in_office`, `epoch` or the leader may have changed; `on_happened`: with all that
+    the core tells. `stall`: a timer that is later than this is told in the log; as long as the others wait for a silent leader."""
 
     def __init__(
         self, core: Core, election_log: ElectionLog, store: QueueStore, stats: NodeStats, *, owner: str, algorithm: str,
-        send: Callable[[Send], None] = drop, on_change: Callable[[], None] = lambda: None, now: Callable[[], Time] = time.monotonic_ns,
+        send: Callable[[Send], None] = drop, on_change: Callable[[], None] = lambda: None,
+        on_happened: Callable[[Happened], None] = lambda _: None, stall: Time = SECOND, now: Callable[[], Time] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._core, self._log, self._store, self._stats = core, election_log, store, stats
         self.owner, self.algorithm = owner, algorithm
         self.on_change = on_change
-        self._send, self._now = send, now
+        self._send, self._now, self._on_happened, self._stall = send, now, on_happened, stall
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._writes: deque[tuple[Batch, Sequence[Stored] | None]] = deque()
@@ -191,6 +193,7 @@ class Leadership:
             f"cluster.{happened.kind.value}",
             **{name: value for name, value in fields.items() if value},
         )
+        self._on_happened(happened)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,6 +213,8 @@ class Leadership:
         self._timer = None
         late = self._now() - wake
         if late > STALL_S * SECOND:
+            if late > self._stall:
+                event(log, logging.WARNING, "election.stalled", late_ms=round(late / 1e6), reason="this process did not run for so long")
             self.feed(Stall(late))
         self.feed(Wake())
 
