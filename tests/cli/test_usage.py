@@ -29,7 +29,7 @@ def test_help_names_every_verb_in_one_line_each(zjp: Run) -> None:
     assert lines == list(VERBS)
 
 
-@pytest.mark.parametrize("verb", ["keys", "users", "token", "top"])
+@pytest.mark.parametrize("verb", ["users", "token", "top"])
 def test_verbs_of_later_versions_are_not_there(zjp: Run, verb: str) -> None:
     told = zjp(verb)
     assert told.exit_code == 2
@@ -42,7 +42,7 @@ def test_every_reading_command_has_json() -> None:
         *(_below("jobs", name) for name in ("list", "show", "cancel", "retry", "promote", "wait")),
         *(_below("queues", name) for name in ("list", "purge")),
         *(_below("schedules", name) for name in ("add", "change", "list", "show", "pause", "resume", "run", "remove")),
-        _below("cluster", "leader"),
+        *(_below("cluster", name) for name in ("nodes", "leader", "health", "history", "watch")),
     ]
     assert [command.name for command in reading if command and "--json" not in _options(command)] == []
 

@@ -1,8 +1,8 @@
 """What a user sees of the cluster through this node, and what an operator may do to it: the answers, and the figures for metrics.
 
 Nodes are told as this one sees them: the core's word on a member's health where it has one, else the mesh's (who can be reached is alive,
-who cannot is suspect: a lost connection proves nothing). Who acts asks the node in question: the leader for a transfer, the node itself for a
-drain; another one refuses and says where to ask.
+who cannot is suspect: a lost connection proves nothing). Who acts asks the node in question: the leader for a transfer, the node itself for
+a drain; another one refuses and says where to ask.
 """
 
 from __future__ import annotations

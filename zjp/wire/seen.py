@@ -31,7 +31,7 @@ class ClusterNode(msgspec.Struct, array_like=True, frozen=True):
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
     """Something that happened to the leadership, as one node saw it. `node`: whom it is about. `why`: the cause, where there is one to
-    tell. `took_ms`: of the election, told by the one that won it. `leaderless_ms`: how long the node that tells this knew no leader before."""
+    tell. `took_ms`: of the election, told by who won it. `leaderless_ms`: how long the node that tells this knew no leader before."""
 
     at_ms: int
     kind: str
@@ -68,8 +68,8 @@ class DrainNode(msgspec.Struct, array_like=True, frozen=True, tag=23):
 
 class ClusterReply(msgspec.Struct, array_like=True, frozen=True, tag=44):
     """`node`: who answers. `nodes`: by name. `leader`, `epoch`: as in LeaderReply. `voters`: by name; empty where votes are not named
-    (gossip, a node without a mesh) or not yet. `quorum`: so many must agree on a leader; 0: the store alone decides. `is_draining`: the one that
-    answers takes no jobs."""
+    (gossip, a node without a mesh) or not yet. `quorum`: so many must agree on a leader; 0: the store alone decides. `is_draining`:
+    the one that answers takes no jobs."""
 
     node: str
     nodes: Annotated[list[ClusterNode], msgspec.Meta(max_length=2 * MEMBERS_MAX)]
