@@ -399,6 +399,11 @@ class Settings:
         return timeout_s, min(self.election_interval_s or interval_s, timeout_s / 4)
 
     @property
+    def is_interval_lowered(self) -> bool:
+        """Whether ELECTION_INTERVAL was set above a quarter of the timeout."""
+        return self.election_interval_s is not None and self.election_interval_s > self.election_times_s[1]
+
+    @property
     def records_ttl_effective_s(self) -> float:
         """RECORDS_TTL, or its default, which is shorter where the records are kept in Redis' memory."""
         if self.records_ttl_s is not None:
@@ -424,19 +429,14 @@ def _table() -> dict[str, Setting]:
 TABLE: Mapping[str, Setting] = MappingProxyType(_table())
 """NAME -> row, in the order of the docs."""
 
-ELECTION_DEFAULTS_S: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
-)
-"""Algorithm -> (timeout, interval) when the settings are unset."""
-
 DERIVED: Mapping[str, Callable[[Settings], Any]] = MappingProxyType(
     {
         "WORKER_PROCESSES": lambda settings: settings.process_count,
         "ZMQ_ADVERTISE": lambda settings: settings.advertise_address,
         "CURVE_DIR": lambda settings: settings.curve_folder,
         "CLUSTER_SIZE": lambda settings: len(settings.cluster_seeds or ()) + 1,
-        "ELECTION_TIMEOUT": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][0],
-        "ELECTION_INTERVAL": lambda settings: ELECTION_DEFAULTS_S[settings.election_algorithm][1],
+        "ELECTION_TIMEOUT": lambda settings: settings.election_times_s[0],
+        "ELECTION_INTERVAL": lambda settings: settings.election_times_s[1],
     }
 )
 """What an unset setting amounts to, where it follows from the others."""

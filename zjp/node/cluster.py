@@ -64,7 +64,9 @@ class Cluster:
 
     async def start(self) -> None:
         """Raises: ConfigError."""
-        if not self._settings.is_meshed:
+        if self._settings.is_meshed:
+            self._warn_of_interval()
+        else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
             self._leadership = self._led(core, drop)
             await self._leadership.start()
@@ -203,6 +205,15 @@ class Cluster:
             self._data.node_id, self._data.boot, voters, len(voters) or settings.cluster_size_effective, settings.node_priority,
             timeout=round(timeout_s * SECOND), interval=round(interval_s * SECOND), lead_for=round(lead_for_s * SECOND),
         )  # fmt: skip
+
+    def _warn_of_interval(self) -> None:
+        settings = self._settings
+        if settings.is_interval_lowered:
+            timeout_s, interval_s = settings.election_times_s
+            event(
+                log, logging.WARNING, "cluster.interval_lowered", ELECTION_INTERVAL_s=settings.election_interval_s, used_s=interval_s,
+                timeout_s=timeout_s, reason="a silent leader is told by several beats that do not come: a quarter of ELECTION_TIMEOUT",
+            )  # fmt: skip
 
     def _led(self, core: Core, send: Callable[[Send], None]) -> Leadership:
         return Leadership(
