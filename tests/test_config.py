@@ -363,7 +363,7 @@ def test_interval_above_a_quarter_of_the_timeout_is_lowered_and_both_are_shown()
     assert (rows["ELECTION_TIMEOUT"], rows["ELECTION_INTERVAL"]) == ("10s", "30s, lowered to 2500ms")
     assert loaded.settings.is_interval_lowered
     short = load({}, {"ELECTION_TIMEOUT": "100ms"})
-    assert dict((name, value) for name, value, _ in effective(short))["ELECTION_INTERVAL"] == "25ms"
+    assert {name: value for name, value, _ in effective(short)}["ELECTION_INTERVAL"] == "25ms"
     assert not short.settings.is_interval_lowered  # nobody asked for more
     assert not settings(ELECTION_TIMEOUT="4s", ELECTION_INTERVAL="1s").is_interval_lowered
 

@@ -142,7 +142,7 @@ def watch(asked: Caller, every: float) -> None:
 @caller
 @click.pass_context
 def transfer(ctx: click.Context, asked: Caller, node: str) -> None:
-    """Hand the leadership to NODE, or to whoever is best. Exit code 1 when nobody else leads 10 s later."""
+    """Hand the leadership to NODE, or to whoever is best (with gossip always). Exit code 1 when it leads not 10 s later."""
     with asked.client() as client:
         reply = client.cluster()
     if not reply.leader:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -35,6 +34,8 @@ from .chronicle import Chronicle
 from .election_log import ElectionLog
 from .hardstate import DataDir
 from .leadership import Leadership, alone, drop
+from .ring import FILE as RING_FILE
+from .ring import Ring
 from .stats import NodeStats
 
 VOTERS = "voters"
@@ -68,7 +69,7 @@ class Cluster:
             self._warn_of_interval()
         else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
-            self._leadership = self._led(core, drop)
+            self._leadership = self._led(core, drop, None)
             await self._leadership.start()
 
     def join(self, door: Door, address: str) -> None:
@@ -98,6 +99,11 @@ class Cluster:
         """At once, as a process that dies would."""
         if self._leadership is not None:
             self._leadership.halt()
+
+    def dump(self) -> None:
+        """What the core was fed lately, into a file in DATA_DIR."""
+        if self._leadership is not None:
+            self._leadership.dump()
 
     def keys_changed(self) -> None:
         if self._mesh is not None:
@@ -154,9 +160,10 @@ class Cluster:
     async def _form(self) -> None:
         try:
             voters = () if self.algorithm == "gossip" else await self._voters()
-            core = make_core(self.algorithm, self._config(voters), random.random)
+            config = self._config(voters)
+            ring = Ring(self.algorithm, config, self._data.path / RING_FILE)
             self.voters = frozenset(voters)
-            leadership = self._led(core, self._send)
+            leadership = self._led(make_core(self.algorithm, config, ring.uniform), self._send, ring)
             await leadership.start()
             self._leadership = leadership
             for peer in self.peers():
@@ -215,10 +222,11 @@ class Cluster:
                 timeout_s=timeout_s, reason="a silent leader is told by several beats that do not come: a quarter of ELECTION_TIMEOUT",
             )  # fmt: skip
 
-    def _led(self, core: Core, send: Callable[[Send], None]) -> Leadership:
+    def _led(self, core: Core, send: Callable[[Send], None], ring: Ring | None) -> Leadership:
         return Leadership(
             core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, send=send,
             on_change=self._changed, on_happened=self._chronicle.told, stall=round(self._settings.election_times_s[0] * SECOND),
+            ring=ring,
         )  # fmt: skip
 
     def _log(self) -> ElectionLog:

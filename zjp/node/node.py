@@ -323,6 +323,11 @@ class Node:
         if hasattr(self, "pool"):
             self.pool.log_as(level, format)
 
+    def dump_election(self) -> None:
+        """On SIGUSR1."""
+        if hasattr(self, "cluster"):
+            self.cluster.dump()
+
     def state(self) -> dict[str, object]:
         """For the log, on SIGUSR1."""
         if not hasattr(self, "intake"):

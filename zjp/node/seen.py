@@ -97,6 +97,8 @@ class Seen:
     def _check_heir(self, to: str, view: View) -> None:
         """Raises: NotFound, WrongState."""
         voters = self._cluster.voters
+        if self._cluster.algorithm == "gossip":
+            raise WrongState("with gossip the best ranked of the others leads; name no node, or give that one a higher NODE_PRIORITY")
         if to not in view.members and to not in voters:
             raise NotFound(f"no node {to!r} in this cluster; `zjp cluster nodes` lists them")
         if voters and to not in voters:
