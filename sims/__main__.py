@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from zjp.node.ring import read_recording
+
 from .election.faults import PROFILES
 from .election.fuzz import Result, cases, fuzz
 from .election.planted_bugs import PLANTED
@@ -20,6 +22,7 @@ from .election.plot import draw_svg
 from .election.proving import Proof, prove_kept, search
 from .election.run import ALGORITHMS, Case, Outcome, run
 from .election.shrink import shrink
+from .ring import replayed
 
 NODES_MAX = 100
 
@@ -63,8 +66,13 @@ def run_command(quiet: bool, **chosen: Any) -> None:
 @main.command("replay")
 @of_a_case
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw it into this file too.")
-def replay_command(svg: Path | None, **chosen: Any) -> None:
-    """Run a seed again that failed, and print each transition."""
+@click.option("--ring", type=click.Path(path_type=Path, exists=True), help="Instead: what a real node recorded, election-ring.msgpack.")
+def replay_command(svg: Path | None, ring: Path | None, **chosen: Any) -> None:
+    """Run a seed again that failed, or what a node recorded, and print each transition."""
+    if ring is not None:
+        for line in replayed(read_recording(ring)):
+            click.echo(line)
+        return
     outcome = run(case_of(**chosen))
     if svg is not None:
         svg.write_text(draw_svg(outcome))

@@ -23,7 +23,6 @@ from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 ROOT = Path(__file__).parent.parent
 
 LATER_EXAMPLES = {
-    "EVENTS_TTL": "1d",
     "SERVER_HOST": "0.0.0.0",
     "SERVER_PORT": "80",
     "MAX_BODY": "2MiB",
@@ -388,6 +387,23 @@ def test_effective_settings_show_derived_values_origins_and_no_secrets() -> None
     assert rows["ELECTION_TIMEOUT"] == ("500ms", "default")
     assert rows["LEASE_DURATION"] == ("15s", "default")
     assert TABLE["JWT_SECRET"].show("hunter2") == "***"
+
+
+@pytest.mark.covers("cluster:seen")
+def test_interval_above_a_quarter_of_the_timeout_is_lowered_and_both_are_shown() -> None:
+    loaded = load({}, {"ELECTION_TIMEOUT": "10s", "ELECTION_INTERVAL": "30s"})
+    rows = {name: value for name, value, _ in effective(loaded)}
+    assert (rows["ELECTION_TIMEOUT"], rows["ELECTION_INTERVAL"]) == ("10s", "30s, lowered to 2500ms")
+    assert loaded.settings.is_interval_lowered
+    short = load({}, {"ELECTION_TIMEOUT": "100ms"})
+    assert {name: value for name, value, _ in effective(short)}["ELECTION_INTERVAL"] == "25ms"
+    assert not short.settings.is_interval_lowered  # nobody asked for more
+    assert not settings(ELECTION_TIMEOUT="4s", ELECTION_INTERVAL="1s").is_interval_lowered
+
+
+@pytest.mark.covers("settings:EVENTS_TTL")
+def test_events_stay_for_90_days_unless_told_otherwise() -> None:
+    assert (settings().events_ttl_s, settings(EVENTS_TTL="1d").events_ttl_s) == (90 * 86400, 86400)
 
 
 def test_children_inherit_everything_but_our_secrets() -> None:

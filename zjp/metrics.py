@@ -47,6 +47,9 @@ WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.
 STORE_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """From a round trip to the two seconds after which a store counts as down."""
 
+ELECTION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""From one round trip to several rounds that failed."""
+
 _C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 
 _ROWS = (
@@ -70,6 +73,10 @@ _ROWS = (
     Metric("election_leader_changes_total", _C, ("algorithm",), "Leaders that this node saw come."),
     Metric("zjp_election_term", _G, (), "The epoch of the leadership, as far as this node knows."),
     Metric("zjp_is_leader", _G, (), "1 while this node does the leader's duties."),
+    Metric("zjp_members", _G, ("status",), "Nodes of the cluster as this one sees them."),
+    Metric("zjp_election_duration_seconds", _H, (), "Elections that this node won, from the first step to the last.", ELECTION_BOUNDS_S),
+    Metric("zjp_leaderless_seconds_total", _C, (), "How long this node knew of no leader."),
+    Metric("zjp_peer_drops_total", _C, ("why",), "Messages between nodes that were refused, or could not be sent."),
     Metric("zjp_schedule_ticks_total", _C, (), "Jobs that this node made for schedules, as the leader."),
     Metric("zjp_store_seconds", _H, ("operation",), "Time of one operation of the queue store.", STORE_BOUNDS_S),
     Metric("zjp_submits_repeated_total", _C, (), "Submitted jobs that existed already, or whose unique key was held."),

@@ -42,7 +42,7 @@ def test_every_reading_command_has_json() -> None:
         *(_below("jobs", name) for name in ("list", "show", "cancel", "retry", "promote", "wait")),
         *(_below("queues", name) for name in ("list", "purge")),
         *(_below("schedules", name) for name in ("add", "change", "list", "show", "pause", "resume", "run", "remove")),
-        _below("cluster", "leader"),
+        *(_below("cluster", name) for name in ("nodes", "leader", "health", "history", "watch")),
     ]
     assert [command.name for command in reading if command and "--json" not in _options(command)] == []
 

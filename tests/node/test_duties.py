@@ -46,10 +46,13 @@ class Records:
     """`SQLiteRecordStore`'s prune, counted."""
 
     def __init__(self) -> None:
-        self.left = [5_000, 3]
+        self.left, self.left_events = [5_000, 3], [5_000, 2]
 
     async def prune(self, limit: int) -> int:
         return self.left.pop(0)
+
+    async def prune_events(self, limit: int) -> int:
+        return self.left_events.pop(0)
 
 
 def duties_of(office: Office, store: QueueStore, dead: Callable[[], Sequence[Life]] = tuple) -> Duties:
@@ -272,7 +275,7 @@ async def test_old_records_are_removed_by_the_installed_leader_only(store: Queue
     office, duties = await leader(store, 1)
     records: Records = duties._records  # type: ignore[assignment]
     await duties.prune()
-    assert records.left == []
+    assert records.left == records.left_events == []
     records.left = [1]
     await leader(store, 2, "b:1")
     with pytest.raises(Refused):

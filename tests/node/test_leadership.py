@@ -152,13 +152,16 @@ async def test_only_the_last_wake_asked_for_comes(store: SQLiteQueueStore, tmp_p
     await leadership.stop()
 
 
-async def test_wake_that_is_long_overdue_is_told_as_a_stall_first(store: SQLiteQueueStore, tmp_path: Path) -> None:
+async def test_wake_that_is_long_overdue_is_told_as_a_stall_first(
+    store: SQLiteQueueStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     core = Scripted(lambda _: None)
     core.first = Effects(wake=0)  # long ago by any monotonic clock
     leadership = driven(core, store, tmp_path)
     await leadership.start()
     await until(lambda: Wake() in core.heard)
     assert isinstance(core.heard[0], Stall)
+    assert [line.message for line in caplog.records] == ["election.stalled"]
     await leadership.stop()
 
 

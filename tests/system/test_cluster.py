@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +17,10 @@ import pytest
 
 from scripts.redis_server import RedisServer
 from tests.redis import start_redis
-from tests.system.running import RunningNode
+from tests.system.running import ROOT, RunningNode, run_zjp
 from zjp import Client
 from zjp.wire.messages import LeaderReply
+from zjp.wire.seen import Change, ClusterReply
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:joined")]
 
@@ -123,3 +127,71 @@ def test_minority_has_no_leader_and_does_its_jobs(three: ThreeNodes) -> None:
     with three.nodes[leader.node].client() as client:
         first(lambda: True if not client.leader().is_in_office else None, (FAIL_OVER_S[three._algorithm] + 2.0) * CI_FACTOR)
         works(client)
+
+
+# ── what a user sees ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole(client: Client) -> ClusterReply | None:
+    """Once all three are alive and met."""
+    reply = client.cluster()
+    return reply if [(one.node, one.health, one.is_up) for one in reply.nodes] == [(name, "alive", True) for name in "abc"] else None
+
+
+def replay(node: RunningNode) -> str:
+    """What the recorded ring of a node gives when it is fed to a fresh core."""
+    ring = node.data_dir / "election-ring.msgpack"
+    os.kill(node.pid, signal.SIGUSR1)
+    first(lambda: True if node.events("election.dumped") else None, FORM_S * CI_FACTOR)
+    done = subprocess.run(
+        [sys.executable, "-m", "sims", "replay", "--ring", str(ring)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def elected(client: Client, node: str) -> Change | None:
+    return next((one for one in client.history() if (one.kind, one.node) == ("leader_elected", node)), None)
+
+
+@pytest.mark.covers("cluster:seen")
+def test_nodes_are_told_with_roles_and_the_leadership_goes_where_an_operator_wants_it(three: ThreeNodes) -> None:
+    leader = first(lambda: three.agreed({"a", "b", "c"}), FORM_S * CI_FACTOR)
+    heir = min({"a", "b", "c"} - {leader.node})
+    other = max({"a", "b", "c"} - {leader.node})
+    with three.nodes[other].client() as client:
+        told = first(lambda: whole(client), FORM_S * CI_FACTOR)
+        assert (told.node, told.leader, told.quorum, told.has_quorum) == (other, leader.node, 2, True)
+        assert told.voters == ([] if three._algorithm == "gossip" else ["a", "b", "c"])
+        assert {one.node: one.address for one in told.nodes} == {name: node.address for name, node in three.nodes.items()}
+        assert {one.node for one in told.nodes if one.role == "leader"} == {leader.node}
+        transfer = ("--address", three.nodes[other].address, "cluster", "transfer")  # finds its way to the leader
+        if three._algorithm == "gossip":
+            refused = run_zjp(*transfer, heir)
+            assert (refused.code, "name no node" in refused.err) == (1, True), refused
+        done = run_zjp(*transfer, *([] if three._algorithm == "gossip" else [heir]))
+        assert (done.code, "leads in epoch" in done.err) == (0, True), done
+        new = first(lambda: three.agreed({"a", "b", "c"}, leader.epoch), FORM_S * CI_FACTOR)
+        assert new.node != leader.node if three._algorithm == "gossip" else new.node == heir
+        heir = new.node
+        assert first(lambda: elected(client, heir), 5.0).epoch == new.epoch
+        series = {name: metric["series"] for name, metric in client.stats()["metrics"].items()}
+        assert {one["labels"][0]: one["value"] for one in series["zjp_members"]} == {"alive": 3, "suspect": 0, "dead": 0, "left": 0}
+        assert series["zjp_leaderless_seconds_total"][0]["value"] > 0
+    assert "leader_elected" in replay(three.nodes[heir])
+    three.nodes[other].restart()
+    with three.nodes[other].client() as client:
+        assert first(lambda: elected(client, heir), FORM_S * CI_FACTOR).epoch == new.epoch  # from the records: its own life is younger
+
+
+@pytest.mark.covers("cluster:seen")
+def test_drained_leader_hands_over_and_its_loss_is_seen_as_ill_health(three: ThreeNodes) -> None:
+    leader = first(lambda: three.agreed({"a", "b", "c"}), FORM_S * CI_FACTOR)
+    other = min({"a", "b", "c"} - {leader.node})
+    with three.nodes[other].client() as client:
+        first(lambda: whole(client), FORM_S * CI_FACTOR)
+        assert run_zjp("--address", three.nodes[other].address, "cluster", "drain", leader.node).code == 0
+        first(lambda: three.agreed({"a", "b", "c"}, leader.epoch), FORM_S * CI_FACTOR)
+        three.nodes[leader.node].kill()
+        first(lambda: None if whole(client) else True, FORM_S * CI_FACTOR)
+    ill = run_zjp("--address", three.nodes[other].address, "cluster", "health")
+    assert (ill.code, f"{leader.node} is " in ill.out) == (1, True), ill

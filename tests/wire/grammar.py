@@ -18,7 +18,7 @@ import msgspec
 
 from tests.wire.build import UNIONS
 from zjp import errors, job, schedule
-from zjp.wire import codec, messages
+from zjp.wire import codec, messages, seen
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wire.md"
 
@@ -33,6 +33,8 @@ SHAPES: dict[type, str] = {
     schedule.ScheduleChange: "ScheduleChange",
     messages.Submitted: "Submitted",
     messages.QueueCount: "QueueCount",
+    seen.ClusterNode: "ClusterNode",
+    seen.Change: "Change",
     messages.Envelope: "Envelope",
 }
 """What clients meet inside messages; the worker's side names its own classes."""

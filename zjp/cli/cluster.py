@@ -1,22 +1,60 @@
-"""`zjp cluster`: who leads."""
+"""`zjp cluster`: who is in it, who leads and led, and what an operator does about it.
+
+Everything told is the view of the one node that answers. What only the leader, or only the node itself, can do is asked there: its address
+is looked up through the node that can be reached.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from ..errors import NotFound, Unavailable
 from ..job_json import time_json, unpacked
 from ..wire.messages import LeaderReply
+from ..wire.seen import HISTORY_MAX, Change, ClusterNode, ClusterReply
 from . import show
-from .options import Caller, caller, connecting, reading
+from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, duration, reading
+
+if TYPE_CHECKING:
+    from ..client.blocking import Client
+
+WATCH_S = 0.5
+LOOK_S = 0.1
+TRANSFER_S = 10.0
+HEALTH_COLOURS = {"suspect": "yellow", "dead": "red", "left": "yellow"}
+NODE_COLUMNS = ("node", "role", "health", "since", "boot", "priority", "up", "address")
+CHANGE_COLUMNS = ("ago", "what", "node", "epoch", "why", "took", "leaderless")
 
 
-@click.group("cluster", short_help="Show who leads.")
+@click.group("cluster", short_help="Show the nodes and the leader, hand over, drain.")
 def command() -> None:
-    """Look at the cluster. One node alone is a cluster of one."""
+    """Look at the cluster as one node sees it, hand the leadership over, drain a node. One node alone is a cluster of one."""
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@command.command("nodes")
+@reading
+@connecting
+@caller
+def nodes(asked: Caller) -> None:
+    """List the nodes with role and health, as the node that answers sees them."""
+    with asked.client() as client:
+        reply = client.cluster()
+    if asked.as_json:
+        show.as_json(cluster_json(reply))
+        return
+    show.table(
+        NODE_COLUMNS, map(node_row, reply.nodes), colour=[HEALTH_COLOURS.get(node.health) for node in reply.nodes]
+    )
+    show.talk(f"as {reply.node} sees it")
 
 
 @command.command("leader")
@@ -33,6 +71,198 @@ def leader(ctx: click.Context, asked: Caller) -> None:
     else:
         show.pairs(_facts(reply))
     ctx.exit(0 if reply.node else 1)
+
+
+@command.command("health")
+@reading
+@connecting
+@caller
+@click.pass_context
+def health(ctx: click.Context, asked: Caller) -> None:
+    """Say whether there is a leader, a majority, and nobody missing. Exit code 1 when something is wrong."""
+    with asked.client() as client:
+        reply = client.cluster()
+    faults = faults_of(reply)
+    if asked.as_json:
+        show.as_json({"ok": not faults, "faults": faults, **cluster_json(reply)})
+    else:
+        alive = sum(node.health == "alive" for node in reply.nodes)
+        show.pairs(
+            [("leader", f"{reply.leader} in epoch {reply.epoch}" if reply.leader else "none"), ("alive", f"{alive} of {len(reply.nodes)}")]
+        )
+        for fault in faults:
+            click.secho(fault, fg="red")
+        if not faults:
+            click.secho("all well", fg="green")
+    ctx.exit(1 if faults else 0)
+
+
+@command.command("history")
+@click.option("--limit", type=click.IntRange(1, HISTORY_MAX), default=20, show_default=True, help="So many of the latest.")
+@reading
+@connecting
+@caller
+def history(asked: Caller, limit: int) -> None:
+    """List elections and what came of them, newest first: when, whom, why, how long they took, how long nobody led."""
+    with asked.client() as client:
+        changes = client.history(limit)
+    if asked.as_json:
+        show.as_json([change_json(change) for change in changes])
+    else:
+        show.table(CHANGE_COLUMNS, map(_change_row, changes))
+
+
+@command.command("watch")
+@click.option("--every", type=duration, default=WATCH_S, metavar="DURATION", help=f"Look so often. [{WATCH_S:g}s]")
+@reading
+@connecting
+@caller
+def watch(asked: Caller, every: float) -> None:
+    """Print a line for each change of leader, role or health, until Ctrl-C (exit code 130). With --json one object a line."""
+    write: Callable[[str, str], None] = _as_json_line if asked.as_json else _as_line
+    before: dict[str, str] = {}
+    with asked.client() as client:
+        while True:
+            now = _picture(client, before)
+            for subject, state in now.items():
+                if before.get(subject) != state:
+                    write(subject, state)
+            for subject in before.keys() - now.keys():
+                write(subject, "gone")
+            before = now
+            time.sleep(every)
+
+
+# ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@command.command("transfer")
+@click.argument("node", metavar="[NODE]", default="")
+@connecting
+@caller
+@click.pass_context
+def transfer(ctx: click.Context, asked: Caller, node: str) -> None:
+    """Hand the leadership to NODE, or to whoever is best (with gossip always). Exit code 1 when it leads not 10 s later."""
+    with asked.client() as client:
+        reply = client.cluster()
+    if not reply.leader:
+        show.talk(f"nobody leads as far as {reply.node} knows; there is nothing to hand over")
+        ctx.exit(1)
+    if node == reply.leader:
+        show.talk(f"{node} leads already")
+        return
+    with _client_at(asked, reply, reply.leader) as client:
+        client.transfer(node)
+        after = _leader_after(client, reply.leader, node)
+    if after is None:
+        show.talk(f"asked {reply.leader}, but within {TRANSFER_S:g} s nobody else has come; `zjp cluster history` may say why")
+        ctx.exit(1)
+    show.talk(f"{after.leader} leads in epoch {after.epoch}; before it {reply.leader} in {reply.epoch}")
+    ctx.exit(0 if node in ("", after.leader) else 1)
+
+
+@command.command("drain")
+@click.argument("node", metavar="NODE")
+@click.option("--undo", is_flag=True, help="Let it take jobs again.")
+@connecting
+@caller
+def drain(asked: Caller, node: str, undo: bool) -> None:
+    """Let NODE take and start no more jobs, finish what runs, and hand over the leadership; it stays up. Its restart ends that too."""
+    with asked.client() as client:
+        reply = client.cluster()
+    with _client_at(asked, reply, node) as client:
+        held = client.drain(node, not undo)
+    if undo:
+        show.talk(f"{node} takes jobs again")
+    else:
+        show.talk(f"{node} drains: {held} jobs run to their end; `zjp cluster drain {node} --undo` goes on")
+
+
+def _client_at(asked: Caller, reply: ClusterReply, name: str) -> Client:
+    """Raises: NotFound, Unavailable."""
+    found = next((node for node in reply.nodes if node.node == name), None)
+    if found is None:
+        raise NotFound(f"no node {name!r} in this cluster as {reply.node} sees it; `zjp cluster nodes` lists them")
+    if name == reply.node:
+        return asked.client()
+    if not found.address:
+        raise Unavailable(f"{reply.node} does not know the address of {name}; ask {name} itself with --address")
+    settings = asked.loaded.settings
+    return client_of(settings, (found.address,), asked.cluster, timeout_s=asked.timeout_s or REQUEST_LIMIT_S)
+
+
+def _leader_after(client: Client, before: str, wanted: str) -> ClusterReply | None:
+    """Once another one leads; the wanted one, if it comes in time."""
+    end, found = time.monotonic() + TRANSFER_S, None
+    while time.monotonic() < end:
+        reply = client.cluster()
+        if reply.leader not in ("", before):
+            found = reply
+            if wanted in ("", reply.leader):
+                break
+        time.sleep(LOOK_S)
+    return found
+
+
+# ── how it looks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def node_row(node: ClusterNode) -> tuple[object, ...]:
+    up = "yes" if node.is_up else "no"
+    return (
+        node.node, node.role, node.health, show.ago(node.since_ms), node.boot or "-", node.priority, up, node.address or "-",
+    )  # fmt: skip
+
+
+def cluster_json(reply: ClusterReply) -> dict[str, Any]:
+    told = msgspec.structs.asdict(reply)
+    listed = [msgspec.structs.asdict(node) for node in told.pop("nodes")]
+    for node in listed:
+        node["since"] = time_json(node.pop("since_ms"))
+    return {**told, "leader": reply.leader or None, "nodes": listed}
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    told = msgspec.structs.asdict(change)
+    return {"at": time_json(told.pop("at_ms")), **told}
+
+
+def _change_row(change: Change) -> tuple[object, ...]:
+    took, leaderless = (show.age(ms / 1000) if ms else "-" for ms in (change.took_ms, change.leaderless_ms))
+    return show.ago(change.at_ms), change.kind, change.node or "-", change.epoch or "-", change.why or "-", took, leaderless
+
+
+def faults_of(reply: ClusterReply) -> list[str]:
+    """What an operator should look at, a sentence each."""
+    faults = [f"{node.node} is {node.health}" for node in reply.nodes if node.health in ("suspect", "dead")]
+    if not reply.leader:
+        faults.insert(0, "nobody leads: schedules do not fire, jobs go on")
+    elif not reply.has_quorum:
+        faults.insert(0, f"{reply.node} hears of no majority ({reply.quorum} are needed)")
+    if reply.is_draining:
+        faults.append(f"{reply.node} is draining")
+    return faults
+
+
+def _picture(client: Client, before: dict[str, str]) -> dict[str, str]:
+    """What there is to see, by what it is about. Raises: Unavailable, TimeoutError when there is no answer at first."""
+    try:
+        reply = client.cluster()
+    except (Unavailable, TimeoutError):
+        if not before:
+            raise
+        return {**before, "node": "does not answer"}
+    led = f"{reply.leader} in epoch {reply.epoch}" if reply.leader else "nobody"
+    return {"node": f"{reply.node} answers", "leader": led, **{f"node {one.node}": f"{one.role}, {one.health}" for one in reply.nodes}}
+
+
+def _as_line(subject: str, state: str) -> None:
+    click.echo(show.clean(f"{datetime.now().astimezone():%H:%M:%S}  {subject}: {state}"))
+
+
+def _as_json_line(subject: str, state: str) -> None:
+    at_ms = int(datetime.now(UTC).timestamp() * 1000)
+    click.echo(msgspec.json.encode({"at": time_json(at_ms), "subject": subject, "state": state}).decode())
 
 
 def leader_json(reply: LeaderReply) -> dict[str, Any]:

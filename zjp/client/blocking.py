@@ -19,6 +19,7 @@ from typing import Any, Protocol, Unpack, overload
 from ..errors import ZjpError
 from ..job import JobSpec, JobState, JobView
 from ..wire import messages as m
+from ..wire.seen import AskCluster, AskHistory, Change, ClusterReply, DrainNode, History, Transfer
 from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
@@ -322,6 +323,22 @@ class Client:
     def leader(self) -> m.LeaderReply:
         """Who leads, as far as the node that answers knows."""
         return expect(m.LeaderReply, self._ask(m.AskLeader()))
+
+    def cluster(self) -> ClusterReply:
+        """Every node, as the one that answers sees it; who leads, and how many must agree on that."""
+        return expect(ClusterReply, self._ask(AskCluster()))
+
+    def history(self, limit: int = 50) -> list[Change]:
+        """What happened to the leadership as the answering node saw it, newest first, at most 500."""
+        return expect(History, self._ask(AskHistory(limit))).changes
+
+    def transfer(self, to: str = "") -> None:
+        """Hand the leadership to this node, or to whoever is best. Only the leader can; returns when it has begun."""
+        expect(m.Done, self._ask(Transfer(to)))
+
+    def drain(self, node: str, is_draining: bool = True) -> int:
+        """The node takes and claims no more jobs, and finishes what runs; only the node of this name does it. Returns how many it holds."""
+        return expect(m.Done, self._ask(DrainNode(node, is_draining))).count
 
     def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""

@@ -95,6 +95,8 @@ def _shown(setting: Setting, settings: Settings) -> str:
     value = getattr(settings, setting.field)
     if value is None and setting.name in DERIVED:
         value = DERIVED[setting.name](settings)
+    if setting.name == "ELECTION_INTERVAL" and settings.is_interval_lowered:
+        return f"{setting.show(value)}, lowered to {setting.show(settings.election_times_s[1])}"
     return setting.show(value)
 
 

@@ -314,8 +314,7 @@ class Settings:
         "EVENTS_TTL",
         Duration(0, 100 * _YEAR_S),
         "90d",
-        "How long audit, election and statistics events are kept.",
-        later=True,
+        "How long audit, election and statistics events are kept (0: for ever).",
     )
 
     election_algorithm: str = _cluster.row(
@@ -399,6 +398,11 @@ class Settings:
         timeout_s, interval_s = ELECTION_DEFAULTS_S[self.election_algorithm]
         timeout_s = self.election_timeout_s or timeout_s
         return timeout_s, min(self.election_interval_s or interval_s, timeout_s / 4)
+
+    @property
+    def is_interval_lowered(self) -> bool:
+        """Whether ELECTION_INTERVAL was set above a quarter of the timeout."""
+        return self.election_interval_s is not None and self.election_interval_s > self.election_times_s[1]
 
     @property
     def records_ttl_effective_s(self) -> float:

@@ -2,7 +2,7 @@
 
 Every setting is a flag (`--worker-count 4`). Signals: TERM or INT drain, a second one hands back and stops now; QUIT stops at once and
 leaves the hand-back to the next start; HUP reads the log level (for the workers too) and the authorized keys again; USR1
-writes tasks and state to the log, whatever its level.
+writes tasks and state to the log, whatever its level, and what the election was fed lately to DATA_DIR/election-ring.msgpack.
 """
 
 from __future__ import annotations
@@ -175,6 +175,7 @@ class Signals:
         tasks = asyncio.all_tasks()
         shown = [repr(task)[:DUMP_CHARS_MAX] for task in islice(tasks, DUMP_TASKS_MAX)]
         answer(log, "dump.state", **self._node.state(), tasks_count=len(tasks), tasks=shown)
+        self._node.dump_election()
         faulthandler.dump_traceback(all_threads=True)
 
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from ..config import Settings
-from ..election.core import SECOND, Config, Health, Met, Recv, Role, Send, Transfer, View
+from ..election.core import SECOND, Config, Core, Health, Met, Recv, Role, Send, Transfer, View
 from ..election.make import make_core
 from ..errors import Unavailable
 from ..log import event
@@ -31,9 +31,12 @@ from ..transport.door import Door
 from ..transport.envelope import Me
 from ..transport.mesh import Mesh, PeerState
 from ..wire.peers import PeerMessage
+from .chronicle import Chronicle
 from .election_log import ElectionLog
 from .hardstate import DataDir
-from .leadership import Leadership, alone
+from .leadership import Leadership, alone, drop
+from .ring import FILE as RING_FILE
+from .ring import Ring
 from .stats import NodeStats
 
 VOTERS = "voters"
@@ -50,22 +53,24 @@ log = logging.getLogger(__name__)
 class Cluster:
     """`start`, `join` once the door is bound, then `stop`. To duties it is the office. `on_change`: see Leadership."""
 
-    def __init__(self, settings: Settings, data: DataDir, queue: QueueStore, stats: NodeStats) -> None:
-        self._settings, self._data, self._queue, self._stats = settings, data, queue, stats
+    def __init__(self, settings: Settings, data: DataDir, queue: QueueStore, stats: NodeStats, chronicle: Chronicle) -> None:
+        self._settings, self._data, self._queue, self._stats, self._chronicle = settings, data, queue, stats, chronicle
         self.owner = f"{data.node_id}:{data.boot}"
         self.algorithm = settings.election_algorithm if settings.is_meshed else "alone"
         self.on_change: Callable[[], None] = lambda: None
+        self.voters: frozenset[str] = frozenset()
+        """By name, once they are settled; none where nobody names them."""
         self._leadership: Leadership | None = None
         self._mesh: Mesh | None = None
         self._forming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises: ConfigError."""
-        if not self._settings.is_meshed:
+        if self._settings.is_meshed:
+            self._warn_of_interval()
+        else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
-            self._leadership = Leadership(
-                core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, on_change=self._changed,
-            )  # fmt: skip
+            self._leadership = self._led(core, drop, None)
             await self._leadership.start()
 
     def join(self, door: Door, address: str) -> None:
@@ -96,6 +101,11 @@ class Cluster:
         if self._leadership is not None:
             self._leadership.halt()
 
+    def dump(self) -> None:
+        """What the core was fed lately, into a file in DATA_DIR."""
+        if self._leadership is not None:
+            self._leadership.dump()
+
     def keys_changed(self) -> None:
         if self._mesh is not None:
             self._mesh.recheck_keys()
@@ -113,6 +123,17 @@ class Cluster:
     @property
     def is_in_office(self) -> bool:
         return self._leadership is not None and self._leadership.is_in_office
+
+    @property
+    def quorum(self) -> int:
+        """So many must agree on a leader; 0: the store alone decides."""
+        return (len(self.voters) or self._settings.cluster_size_effective) // 2 + 1 if self._settings.is_meshed else 0
+
+    def drops(self) -> Counter[str]:
+        """What the mesh did not take, or could not send, since the start: why -> how many."""
+        if self._mesh is None:
+            return Counter()
+        return self._mesh.dropped + Counter(unsent=self._mesh.unsent_count)
 
     def refused(self, lead: Lead) -> None:
         if self._leadership is not None:
@@ -140,16 +161,15 @@ class Cluster:
     async def _form(self) -> None:
         try:
             voters = () if self.algorithm == "gossip" else await self._voters()
-            core = make_core(self.algorithm, self._config(voters), random.random)
-            leadership = Leadership(
-                core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm,
-                send=self._send, on_change=self._changed,
-            )  # fmt: skip
+            config = self._config(voters)
+            ring = Ring(self.algorithm, config, self._data.path / RING_FILE)
+            self.voters = frozenset(voters)
+            leadership = self._led(make_core(self.algorithm, config, ring.uniform), self._send, ring)
             await leadership.start()
             self._leadership = leadership
             for peer in self.peers():
                 if peer.is_up:
-                    self._on_met(peer.node, peer.priority, True)
+                    self._feed_met(peer.node, peer.priority, True)
         except Exception:
             log.exception("cluster.not_formed")
             self._stats.add("zjp_internal_errors_total")
@@ -194,6 +214,22 @@ class Cluster:
             timeout=round(timeout_s * SECOND), interval=round(interval_s * SECOND), lead_for=round(lead_for_s * SECOND),
         )  # fmt: skip
 
+    def _warn_of_interval(self) -> None:
+        settings = self._settings
+        if settings.is_interval_lowered:
+            timeout_s, interval_s = settings.election_times_s
+            event(
+                log, logging.WARNING, "cluster.interval_lowered", ELECTION_INTERVAL_s=settings.election_interval_s, used_s=interval_s,
+                timeout_s=timeout_s, reason="a silent leader is told by several beats that do not come: a quarter of ELECTION_TIMEOUT",
+            )  # fmt: skip
+
+    def _led(self, core: Core, send: Callable[[Send], None], ring: Ring | None) -> Leadership:
+        return Leadership(
+            core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, send=send,
+            on_change=self._changed, on_happened=self._chronicle.told, stall=round(self._settings.election_times_s[0] * SECOND),
+            ring=ring,
+        )  # fmt: skip
+
     def _log(self) -> ElectionLog:
         """One per algorithm: what was promised under one says nothing under another."""
         return ElectionLog(self._data.path / f"election-{self.algorithm}.log")
@@ -209,8 +245,13 @@ class Cluster:
             self._leadership.feed(Recv(src, message))
 
     def _on_met(self, peer: str, priority: int, is_up: bool) -> None:
+        self._chronicle.met(peer, is_up)
+        self._feed_met(peer, priority, is_up)
+
+    def _feed_met(self, peer: str, priority: int, is_up: bool) -> None:
         if self._leadership is not None:
             self._leadership.feed(Met(peer, priority, is_up))
 
     def _changed(self) -> None:
+        self._chronicle.leader_is(self.view.leader)
         self.on_change()

@@ -3,7 +3,7 @@
     schedules    fire the ticks that are due; asleep until the next one, or until a schedule may have changed
     the due      make delayed jobs ready at their time. Every node does that as it claims, but one whose workers are all busy claims nothing
     the dead     end the lives of nodes that the mesh's quorum holds dead, when the store has not heard of them either
-    records      remove those that are older than RECORDS_TTL
+    records      remove those that are older than RECORDS_TTL, and events older than EVENTS_TTL
     figures      the sizes of all queues, for whoever asks any node
 
 Nothing here decides who leads: `office` tells whether to try, and each write is judged by the store, which refuses it when another is
@@ -259,6 +259,10 @@ class Duties:
         while pruned >= PRUNE_MAX:
             await self._confirm()
             pruned = await self._records.prune(PRUNE_MAX)
+        pruned = PRUNE_MAX
+        while pruned >= PRUNE_MAX:
+            await self._confirm()
+            pruned = await self._records.prune_events(PRUNE_MAX)
         return PRUNE_EVERY_S
 
     async def _confirm(self) -> None:

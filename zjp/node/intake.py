@@ -17,7 +17,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from .. import __version__
 from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireError, ZjpError
@@ -55,7 +56,7 @@ class Asked:
 
 
 class Intake:
-    """`ask_stats` answers with the whole table as msgpack."""
+    """`ask_stats` answers with the whole table as msgpack. `more`: who answers the requests about the cluster."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Intake:
         schedules: Schedules,
         ask_leader: Callable[[], Awaitable[m.LeaderReply]],
         guard: Guard | None = None,
+        more: Mapping[type, Callable[..., Awaitable[m.Reply]]] = MappingProxyType({}),
     ) -> None:
         self.is_draining = False
         self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
@@ -105,6 +107,7 @@ class Intake:
             m.RemoveSchedule: self._remove_schedule,
             m.RunSchedule: self._run_schedule,
             m.AskLeader: self._leader,
+            **more,
         }
 
     def bind(self, address: str) -> str:

@@ -47,6 +47,7 @@ from ..log import event
 from ..queue.store import Lead, QueueStore
 from ..wire.peers import Stored
 from .election_log import ElectionLog
+from .ring import Ring
 from .stats import NodeStats
 
 STALL_S = 0.25
@@ -68,16 +69,20 @@ def drop(_: Send) -> None:
 
 
 class Leadership:
-    """`start`, then `stop`. `on_change`: called when `is_in_office`, `epoch` or the leader may have changed."""
+    """`start`, then `stop`. `on_change`: called when `is_in_office`, `epoch` or the leader may have changed; `on_happened`: with all that
+    the core tells. `stall`: a timer that is later than this is told in the log; as long as the others wait for a silent leader."""
 
     def __init__(
         self, core: Core, election_log: ElectionLog, store: QueueStore, stats: NodeStats, *, owner: str, algorithm: str,
-        send: Callable[[Send], None] = drop, on_change: Callable[[], None] = lambda: None, now: Callable[[], Time] = time.monotonic_ns,
+        send: Callable[[Send], None] = drop, on_change: Callable[[], None] = lambda: None,
+        on_happened: Callable[[Happened], None] = lambda _: None, stall: Time = SECOND, ring: Ring | None = None,
+        now: Callable[[], Time] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._core, self._log, self._store, self._stats = core, election_log, store, stats
         self.owner, self.algorithm = owner, algorithm
         self.on_change = on_change
-        self._send, self._now = send, now
+        self._send, self._now, self._on_happened, self._stall = send, now, on_happened, stall
+        self._ring = ring
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._writes: deque[tuple[Batch, Sequence[Stored] | None]] = deque()
@@ -98,7 +103,10 @@ class Leadership:
         """Raises: ConfigError when the file is damaged, OSError."""
         records = await asyncio.to_thread(self._log.open)
         self._is_running = True
-        self._carry_out(self._core.start(self._now(), records))
+        now = self._now()
+        if self._ring is not None:
+            self._ring.started(now, records)
+        self._carry_out(self._core.start(now, records))
 
     async def stop(self) -> None:
         """Resign, so that the next one need not wait for the end of the lease."""
@@ -150,9 +158,29 @@ class Leadership:
         self._is_stepping = True
         try:
             while self._events and self._is_running:
-                self._carry_out(self._core.step(self._now(), self._events.popleft()))
+                self._step(self._events.popleft())
+        except Exception:
+            self.dump()
+            raise
         finally:
             self._is_stepping = False
+
+    def _step(self, happened: Event) -> None:
+        now = self._now()
+        if self._ring is not None:
+            self._ring.fed(now, happened)
+        self._carry_out(self._core.step(now, happened))
+
+    def dump(self) -> None:
+        """What the core was fed lately, into a file for a replay."""
+        if self._ring is None:
+            return
+        try:
+            path = self._ring.dump()
+        except OSError as fault:
+            event(log, logging.ERROR, "election.not_dumped", reason=str(fault))
+        else:
+            event(log, logging.WARNING, "election.dumped", path=str(path))
 
     def _carry_out(self, effects: Effects) -> None:
         if effects.persist is not None:
@@ -191,6 +219,7 @@ class Leadership:
             f"cluster.{happened.kind.value}",
             **{name: value for name, value in fields.items() if value},
         )
+        self._on_happened(happened)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,6 +239,8 @@ class Leadership:
         self._timer = None
         late = self._now() - wake
         if late > STALL_S * SECOND:
+            if late > self._stall:
+                event(log, logging.WARNING, "election.stalled", late_ms=round(late / 1e6), reason="this process did not run for so long")
             self.feed(Stall(late))
         self.feed(Wake())
 
@@ -287,6 +318,7 @@ class Leadership:
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
             log.error("election.failed", exc_info=bug)
+            self.dump()
             self._stats.add("zjp_internal_errors_total")
 
 

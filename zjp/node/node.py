@@ -23,11 +23,13 @@ from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import TURN_S, DocumentKind, Life
 from ..records.outbox import OutboxDrain
+from ..transport.mesh import PeerState
 from ..transport.probe import DoorIsOpen
 from ..transport.zap import Guard, open_guard
 from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
+from .chronicle import Chronicle
 from .cluster import Cluster
 from .dispatch import Dispatch
 from .duties import FIGURES, Duties
@@ -36,6 +38,7 @@ from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
 from .schedules import Schedules
+from .seen import Seen
 from .shares import costs, limits, pool_settings, renew_s
 from .stats import NodeStats
 from .stores import check_durability, make_queue, make_records
@@ -128,11 +131,31 @@ class Node:
 
     async def _start_leadership(self) -> None:
         """Before the workers, whose application may take its time: schedules wait for nobody. Raises: ConfigError."""
-        self.cluster = Cluster(self.settings, self._data, self.queue, self.stats)
+        self.chronicle = Chronicle(self._data.node_id, self.records, self.stats)
+        self.cluster = Cluster(self.settings, self._data, self.queue, self.stats, self.chronicle)
+        self.seen = Seen(
+            self._me, self.cluster, self.chronicle, drain=self._set_draining, is_draining=lambda: self.intake.is_draining
+        )
         self.duties = Duties(self.cluster, self.queue, self.records, self.stats, dead=self.cluster.dead)
         self.cluster.on_change = self.duties.wake
         self.duties.start()
+        self.chronicle.start()
         await self.cluster.start()
+
+    def _me(self) -> PeerState:
+        data, settings = self._data, self.settings
+        return PeerState(data.node_id, data.boot, settings.zmq_advertise or self.address, settings.node_priority, True)
+
+    def _set_draining(self, is_draining: bool) -> int:
+        """At an operator's word, and back again. How many jobs the node holds."""
+        self.intake.is_draining = is_draining
+        self.dispatch.is_claiming = not is_draining and self.settings.app is not None
+        event(log, logging.INFO, "node.drained" if is_draining else "node.resumed", held=len(self.pool.held))
+        if is_draining:
+            self.pool.recall()
+            self.cluster.transfer("")
+        self.dispatch.wake()
+        return len(self.pool.held)
 
     async def _ask_leader(self) -> LeaderReply:
         documents = await self.queue.documents(DocumentKind.CLUSTER)
@@ -203,6 +226,7 @@ class Node:
             tasks=lambda: sorted(self.dispatch.tasks),
             schedules=Schedules(self.queue, limits(settings), self.duties.schedules_changed),
             ask_leader=self._ask_leader,
+            more=self.seen.answers,
             guard=self._guard,
         )
         self.address = self.intake.bind(settings.zmq_bind)
@@ -239,6 +263,7 @@ class Node:
             self._records_count = await self.records.count()
         except Unavailable:
             pass  # as last known: the rest is worth telling
+        self.seen.count(self.stats)
         return self.stats.table(
             counts=counts,
             workers=self.pool.states(),
@@ -298,6 +323,11 @@ class Node:
         if hasattr(self, "pool"):
             self.pool.log_as(level, format)
 
+    def dump_election(self) -> None:
+        """On SIGUSR1."""
+        if hasattr(self, "cluster"):
+            self.cluster.dump()
+
     def state(self) -> dict[str, object]:
         """For the log, on SIGUSR1."""
         if not hasattr(self, "intake"):
@@ -315,6 +345,7 @@ class Node:
         """Duties first, so that none of their writes is refused for it."""
         await self.duties.stop()
         await self.cluster.stop()
+        await self.chronicle.stop()
 
     async def _close_stores(self) -> None:
         for task in self._housekeeping:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -108,6 +108,12 @@ class NodeStats:
 
     def _shown(self, task: str) -> str:
         return task if task in self.known_types else UNKNOWN
+
+    def election_took(self, seconds: float) -> None:
+        self._counters.observe_many("zjp_election_duration_seconds", (seconds,))
+
+    def members(self, by_status: Mapping[str, int]) -> None:
+        self._counters.replace("zjp_members", {(status,): count for status, count in by_status.items()})
 
     def store_took(self, operation: str, seconds: float) -> None:
         self._counters.observe_many("zjp_store_seconds", (seconds,), (operation,))

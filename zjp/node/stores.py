@@ -30,8 +30,9 @@ def make_records(
         from ..records.mongo import MongoRecordStore
 
         return MongoRecordStore(
-            settings.mongodb_uri, database=settings.mongodb_database, ttl_s=ttl_s, timeout_s=settings.mongodb_timeout_s
-        )
+            settings.mongodb_uri, database=settings.mongodb_database, ttl_s=ttl_s, timeout_s=settings.mongodb_timeout_s,
+            events_ttl_s=settings.events_ttl_s,
+        )  # fmt: skip
     if settings.redis_addr is not None:
         from ..records.redis import RedisRecordStore
 
@@ -41,9 +42,10 @@ def make_records(
             password=settings.redis_password,
             db=settings.redis_db,
             ttl_s=ttl_s,
+            events_ttl_s=settings.events_ttl_s,
             count_max=settings.records_max,
         )
-    return embedded(folder / "records.db", ttl_s=ttl_s)
+    return embedded(folder / "records.db", ttl_s=ttl_s, events_ttl_s=settings.events_ttl_s)
 
 
 def make_queue(

@@ -20,6 +20,7 @@ import msgspec
 
 from ..job import BATCH_MAX, JobFault, JobFilter, JobSpec, JobView, StoredJob
 from ..schedule import SCHEDULES_MAX, Schedule, ScheduleChange
+from .seen import AskCluster, AskHistory, ClusterReply, DrainNode, History, Transfer
 
 PROTOCOL_VERSION = 1
 
@@ -409,8 +410,11 @@ class Progress(msgspec.Struct, array_like=True, frozen=True, tag=101):
 Request = (
     Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
     | AddSchedule | ListSchedules | ChangeSchedule | RemoveSchedule | RunSchedule | AskLeader
+    | AskCluster | AskHistory | Transfer | DrainNode
 )  # fmt: skip
-Reply = SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure | Schedules | LeaderReply
+Reply = (
+    SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure | Schedules | LeaderReply | ClusterReply | History
+)  # fmt: skip
 ToWorker = Run | Recall | StopJobs | StopWorker | SetLog
 FromWorker = Ready | NotReady | Results | Returned | Progress
 
@@ -443,4 +447,8 @@ LEAST_ROLE: dict[type, Role] = {
     RemoveSchedule: Role.ADMIN,
     RunSchedule: Role.ADMIN,
     AskLeader: Role.WORKER,
+    AskCluster: Role.WORKER,
+    AskHistory: Role.WORKER,
+    Transfer: Role.ADMIN,
+    DrainNode: Role.ADMIN,
 }

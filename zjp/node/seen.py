@@ -1,0 +1,143 @@
+"""What a user sees of the cluster through this node, and what an operator may do to it: the answers, and the figures for metrics.
+
+Nodes are told as this one sees them: the core's word on a member's health where it has one, else the mesh's (who can be reached is alive,
+who cannot is suspect: a lost connection proves nothing). Who acts asks the node in question: the leader for a transfer, the node itself for
+a drain; another one refuses and says where to ask.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+from ..election.core import MS, Health, Member, Role, View
+from ..errors import NotFound, WireError, WrongState
+from ..log import event
+from ..transport.mesh import PeerState
+from ..wire import messages as m
+from ..wire.seen import HISTORY_MAX, AskCluster, AskHistory, ClusterNode, ClusterReply, DrainNode, History, Transfer
+from .chronicle import Chronicle
+from .cluster import Cluster
+from .stats import NodeStats
+
+log = logging.getLogger(__name__)
+
+
+class Seen:
+    """`me`: this node. `drain(is_draining)`: do so; how many jobs it holds. `is_draining`: whether it does."""
+
+    def __init__(
+        self,
+        me: Callable[[], PeerState],
+        cluster: Cluster,
+        chronicle: Chronicle,
+        *,
+        drain: Callable[[bool], int],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._me, self._cluster, self._chronicle = me, cluster, chronicle
+        self._drain, self._is_draining = drain, is_draining
+        self._drops_counted: Counter[str] = Counter()
+
+    @property
+    def answers(self) -> Mapping[type, Callable[..., Awaitable[m.Reply]]]:
+        return {AskCluster: self.cluster, AskHistory: self.history, Transfer: self.transfer, DrainNode: self.drain}
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def nodes(self) -> list[ClusterNode]:
+        me, cluster = self._me(), self._cluster
+        view = cluster.view
+        peers = {peer.node: peer for peer in cluster.peers()} | {me.node: me}
+        names = {*peers, *view.members, *cluster.voters} | ({view.leader} if view.leader else set())
+        ahead_ms = time.time_ns() // MS - time.monotonic_ns() // MS
+        return [_node(name, peers.get(name), view, cluster.voters, me.node, ahead_ms) for name in sorted(names)]
+
+    async def cluster(self, _: AskCluster) -> m.Reply:
+        cluster, view = self._cluster, self._cluster.view
+        return ClusterReply(
+            self._me().node, self.nodes(), view.leader, view.epoch, cluster.algorithm, cluster.quorum, sorted(cluster.voters),
+            view.has_quorum, cluster.is_in_office, self._is_draining(),
+        )  # fmt: skip
+
+    async def history(self, request: AskHistory) -> m.Reply:
+        if not 1 <= request.limit <= HISTORY_MAX:
+            raise WireError(f"limit is {request.limit}, it must be 1 to {HISTORY_MAX}")
+        return History(self._me().node, await self._chronicle.history(request.limit))
+
+    def count(self, stats: NodeStats) -> None:
+        """Bring the metrics about the cluster up to now."""
+        self._chronicle.count()
+        healths = Counter(node.health for node in self.nodes())
+        stats.members({health.value: healths[health.value] for health in Health})
+        drops = self._cluster.drops()
+        for why, count in (drops - self._drops_counted).items():
+            stats.add("zjp_peer_drops_total", count, (why,))
+        self._drops_counted = drops
+
+    # ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def transfer(self, request: Transfer) -> m.Reply:
+        me, view, to = self._me().node, self._cluster.view, request.to
+        if self._cluster.algorithm == "alone":
+            raise WrongState(f"{me} has no mesh to hand the leadership over by; set CLUSTER_SEEDS on the nodes")
+        if view.role is not Role.LEADER:
+            raise WrongState(f"{me} does not lead, {view.leader or 'nobody'} does as far as it knows; ask the leader")
+        if to == me:
+            return m.Done()
+        if to:
+            self._check_heir(to, view)
+        event(log, logging.INFO, "cluster.transfer_asked", to=to)
+        self._chronicle.did("transfer", to)
+        self._cluster.transfer(to)
+        return m.Done(1)
+
+    def _check_heir(self, to: str, view: View) -> None:
+        """Raises: NotFound, WrongState."""
+        voters = self._cluster.voters
+        if self._cluster.algorithm == "gossip":
+            raise WrongState("with gossip the best ranked of the others leads; name no node, or give that one a higher NODE_PRIORITY")
+        if to not in view.members and to not in voters:
+            raise NotFound(f"no node {to!r} in this cluster; `zjp cluster nodes` lists them")
+        if voters and to not in voters:
+            raise WrongState(f"{to} is no voter and cannot lead; the voters are {', '.join(sorted(voters))}")
+        member = view.members.get(to)
+        if member is not None and member.health in (Health.DEAD, Health.LEFT):
+            raise WrongState(
+                f"{to} is {member.health.value} as far as the leader knows; hand over to one that is alive"
+            )
+
+    async def drain(self, request: DrainNode) -> m.Reply:
+        me = self._me().node
+        if request.node != me:
+            raise WrongState(f"this is {me}, only {request.node} itself can drain; ask it at its own address")
+        self._chronicle.did("drain" if request.is_draining else "resume", me)
+        return m.Done(self._drain(request.is_draining))
+
+
+def _node(name: str, peer: PeerState | None, view: View, voters: frozenset[str], me: str, ahead_ms: int) -> ClusterNode:
+    member = view.members.get(name)
+    is_up = name == me or (peer is not None and peer.is_up)
+    health = member.health if member is not None else Health.ALIVE if is_up else Health.SUSPECT
+    since_ms = member.since // MS + ahead_ms if member is not None and member.since else 0
+    return ClusterNode(
+        name, 0 if peer is None else peer.boot, "" if peer is None else peer.address, _role(name, view, voters, me),
+        health.value, since_ms, _priority(peer, member), is_up,
+    )  # fmt: skip
+
+
+def _role(name: str, view: View, voters: frozenset[str], me: str) -> str:
+    if name == me:
+        return view.role.value
+    if name == view.leader:
+        return Role.LEADER.value
+    role = Role.FOLLOWER if not voters or name in voters else Role.LEARNER
+    return role.value
+
+
+def _priority(peer: PeerState | None, member: Member | None) -> int:
+    if peer is not None:
+        return peer.priority
+    return 0 if member is None else member.priority
