@@ -105,18 +105,19 @@ class StageNode(RunningNode):
 
 
 class Stage:
-    """`network` None: all on loopback."""
+    """`network` None: all on loopback; `prefix`: in the one namespace that it leads into, which `client` does not reach."""
 
     def __init__(
-        self, folder: Path, redis: RedisServer, algorithm: str, count: int, network: Network | None = None, **settings: object
-    ) -> None:
+        self, folder: Path, redis: RedisServer, algorithm: str, count: int, network: Network | None = None, *,
+        prefix: Sequence[str] = (), **settings: object,
+    ) -> None:  # fmt: skip
         self.algorithm, self.network = algorithm, network
         self.store_url, self.cluster = redis.unix_url, CLUSTER
         self.names = [chr(ord("a") + number) for number in range(count)]
         self.acts: list[Act] = []
-        self._folder = folder
+        self._folder, self.prefix = folder, list(prefix)
         self._keys = {name: make_pair(name) for name in [*self.names, WATCHER]}
-        self._addresses = {name: self._address(number) for number, name in enumerate(self.names)}
+        self.addresses = {name: self._address(number) for number, name in enumerate(self.names)}
         self.nodes = {name: self._node(name, redis, settings) for name in self.names}
         self.watch = Watch({name: node.log_path for name, node in self.nodes.items()})
         self.witness = Witness(redis.socket)
@@ -213,7 +214,7 @@ class Stage:
     def client(self, timeout: float = 10.0) -> Iterator[Client]:
         """That knows all nodes."""
         servers = ",".join(self._keys[name].public.hex() for name in self.names)
-        addresses = list(self._addresses.values())
+        addresses = list(self.addresses.values())
         with Client(
             *addresses, cluster=CLUSTER, key_file=self._folder / f"{WATCHER}.key", server_key=servers, timeout=timeout
         ) as client:
@@ -233,16 +234,16 @@ class Stage:
         curve = folder / "keys"
         make_folder(curve)
         self._write_keys(curve, name)
-        seeds = ",".join(address for other, address in self._addresses.items() if other != name)
+        seeds = ",".join(address for other, address in self.addresses.items() if other != name)
         node = StageNode(
             folder, app=APP, **{
-                "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self._addresses[name],
+                "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self.addresses[name],
                 "cluster_seeds": seeds, "cluster_size": len(self.names), "election_algorithm": self.algorithm,
                 "curve_enabled": True, "curve_dir": curve, "worker_count": 1, "worker_processes": 1, "lease_duration": "3s",
                 **settings,
             }
         )  # fmt: skip
-        node.prefix = [] if self.network is None else self.network.command(self.names.index(name))
+        node.prefix = self.prefix if self.network is None else self.network.command(self.names.index(name))
         return node
 
     def _write_keys(self, folder: Path, name: str) -> None:
