@@ -1,4 +1,4 @@
-"""`python -m tests.cluster --algorithm all --kills 200 --zombies 200 [--report FILE]`: real nodes lose their leader, and what the judge says.
+"""`python -m tests.cluster --algorithm all --kills 200 --zombies 200 [--report FILE]`: real nodes lose their leader; the judge speaks.
 
 Linux and root for network namespaces; `--on-loopback` needs neither, and leaves the cuts and the loss out. Exit 0: all invariants held, all
 times within their limits. 1: not so; logs are kept. 2: the run itself failed, or this machine cannot do it.
@@ -48,7 +48,8 @@ def _run_one(algorithm: str, options: argparse.Namespace) -> Outcome:
     plan = Plan(algorithm=algorithm, losses=tuple(options.losses), **{name: getattr(options, name) for name in names})
     folder = Path(tempfile.mkdtemp(prefix=f"zjp-cluster-{algorithm}-"))
     outcome = run(plan, folder)
-    print("\n".join([f"\n{algorithm}: {report.verdict(outcome)}", *report.table(outcome.seen), *outcome.broken, *outcome.missed]), flush=True)
+    told = [f"\n{algorithm}: {report.verdict(outcome)}", *report.table(outcome.seen), *outcome.broken, *outcome.missed]
+    print("\n".join(told), flush=True)
     if outcome.is_good and not options.keep:
         shutil.rmtree(folder)
     else:

@@ -16,7 +16,7 @@ from tests.cluster.stage import Act, Stage
 from tests.cluster.watch import Agreed, Line, first
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.store import DocumentKind, Document, Life
+from zjp.queue.store import Document, DocumentKind, Life
 
 PROBE = "probe"
 BACK_S = 30.0
@@ -61,7 +61,8 @@ def stop_leader(stage: Stage, seen: Seen, stopped_s: float = 0.0) -> None:
         seen.faults.append(f"Z: the store took a write of {owner} in epoch {old.epoch}, which is over")
     first(lambda: _is_over(stage, old, back), BACK_S, f"{old.leader} learns that its epoch {old.epoch} is over")
     stage.agreed(within_s=BACK_S)
-    seen.refused_itself += any(line.event == "duty.refused" and line.node == old.leader and line.at >= back.at for line in stage.watch.lines)
+    own = [line for line in stage.watch.lines if line.node == old.leader and line.at >= back.at]
+    seen.refused_itself += any(line.event == "duty.refused" for line in own)
 
 
 def cut_leader(stage: Stage, seen: Seen, *, says: bool = True, hears: bool = True) -> None:

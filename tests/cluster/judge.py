@@ -14,6 +14,7 @@ Two nodes may both believe to lead for a moment, in different epochs: that is wh
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -61,7 +62,7 @@ def _one_leader_per_epoch(algorithm: str, lines: Sequence[Line], samples: Sequen
 
 
 def _store_rises(samples: Sequence[Sample]) -> Iterator[str]:
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in itertools.pairwise(samples):
         if after.epoch < before.epoch:
             yield f"C2: the store's epoch fell from {before.epoch} ({before.owner}) to {after.epoch} ({after.owner})"
 

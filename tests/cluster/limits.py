@@ -1,4 +1,4 @@
-"""How long things may take, in seconds, on a machine that does nothing else. From the cores' own docstrings and their settings' defaults."""
+"""How long things may take, in seconds, on a machine that does nothing else: what the cores say, with the settings' defaults."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ def markdown(outcomes: Sequence[Outcome], command: str, begun: str) -> str:
         "",
         f"`{command}`",
         "",
-        f"{begun}, commit {commit()}, {platform.system()} {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the",
-        f"end, Python {platform.python_version()}, pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}.",
+        f"{begun}, commit {commit()}, {platform.system()} {platform.release()}, {os.cpu_count()} cores,",
+        f"load {os.getloadavg()[0]:.1f} at the end, Python {platform.python_version()}, pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}.",
         "",
         "Seconds from the deed until every survivor has the new leader in its log and that leader is in office. The old leader's last",
         "heartbeat was up to one interval earlier (Bully, Raft 0.1 s; Gossip 0.5 s); the limits are checked with that added.",
@@ -35,7 +35,8 @@ def markdown(outcomes: Sequence[Outcome], command: str, begun: str) -> str:
 
 def _section(outcome: Outcome) -> Iterator[str]:
     plan = outcome.plan
-    yield f"## {plan.algorithm}, {plan.nodes} nodes, {'on loopback' if plan.on_loopback else 'each in a network namespace'}, CURVE, one Redis"
+    where = "on loopback" if plan.on_loopback else "each in a network namespace"
+    yield f"## {plan.algorithm}, {plan.nodes} nodes, {where}, CURVE, one Redis"
     yield ""
     yield from table(outcome.seen)
     yield ""

@@ -46,8 +46,9 @@ def pulled(stage: Stage, verb: str, name: str, *options: str) -> Iterator[list[s
     said: list[str] = []
     peers = ",".join(stage.addresses[other] for other in stage.but(name))
     node = str(stage.nodes[name].pid) if verb == "kill" else stage.addresses[name]
+    more = [] if verb in ("kill", "delay") else ["--peers", peers]
     process = subprocess.Popen(
-        [*stage.prefix, sys.executable, "-m", "sims.live", verb, node, *(["--peers", peers] if verb not in ("kill", "delay") else []), *options],
+        [*stage.prefix, sys.executable, "-m", "sims.live", verb, node, *more, *options],
         cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
