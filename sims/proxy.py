@@ -142,7 +142,8 @@ class FaultProxy:
         pipe = _Pipe((reader, writer), (upstream_reader, upstream_writer))
         self._pipes.add(pipe)
         try:
-            await pipe.run(self.up, self.down, self._rng)
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop`; the stream that called this would log it as an error
+                await pipe.run(self.up, self.down, self._rng)
         finally:
             pipe.reset()
             self._pipes.discard(pipe)

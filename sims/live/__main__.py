@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,8 @@ def main() -> None:
 
     NODE: its process id, or the address of its door (127.0.0.1:5570).
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(130))  # not by the default, which undoes nothing
 
 
 def of_a_node(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,8 +94,8 @@ def loss_command(node: str, for_s: float | None, peers: str, percent: int) -> No
 def delay_command(node: str, for_s: float | None, ms: float, jitter_ms: float) -> None:
     """Delay what reaches its door. Its connections are reset at the beginning and at the end."""
     target = found(node)
-    click.echo(f"{target.door} hears everything {ms:g} ms late, up to {ms + jitter_ms:g} ms")
-    refusing(lambda: asyncio.run(delay(target, ms / 1000, jitter_ms / 1000, for_s)))
+    told = f"{target.door} hears everything {ms:g} ms late, up to {ms + jitter_ms:g} ms"
+    refusing(lambda: asyncio.run(delay(target, ms / 1000, jitter_ms / 1000, for_s, lambda: click.echo(told))))
     click.echo("undone")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 
 from ..proxy import FaultProxy
 from .ports import Target
@@ -21,8 +22,8 @@ RESET_S = 0.5
 """Nodes beat more often than that, and a packet is what shows a connection to the rule that resets it."""
 
 
-async def delay(target: Target, delay_s: float, jitter_s: float, for_s: float | None) -> None:
-    """Until that long has passed, or it is cancelled. Raises: CannotRule."""
+async def delay(target: Target, delay_s: float, jitter_s: float, for_s: float | None, tell: Callable[[], None]) -> None:
+    """Until that long has passed, or a signal came. `tell` is called when it has begun. Raises: CannotRule."""
     door = target.door
     is_local = door.host.startswith("127.")
     host = "127.0.0.1" if door.host == "0.0.0.0" else door.host
@@ -30,15 +31,16 @@ async def delay(target: Target, delay_s: float, jitter_s: float, for_s: float | 
     async with FaultProxy(host, door.port, host="127.0.0.1" if is_local else "0.0.0.0", source=PROXY_SOURCE) as proxy:
         proxy.up.latency_s, proxy.up.jitter_s = delay_s, jitter_s
         others = f"ip saddr != {PROXY_SOURCE} tcp dport {door.port}"
-        lines = [f"add table {table}", f"add chain {table} reset {{ type filter hook input priority 0; }}"]
-        lines += [f"add rule {table} reset {others} reject with tcp reset"]
+        lines = [f"add table {table}", f"add chain {table} first {{ type filter hook input priority 0; }}"]
+        lines += [f"add rule {table} first {others} reject with tcp reset"]
         for hook in ("prerouting", "output"):
             lines += [f"add chain {table} {hook} {{ type nat hook {hook} priority -100; }}"]
             lines += [f"add rule {table} {hook} {others} redirect to :{proxy.address[1]}"]
         nft("; ".join(lines))
         try:
             await asyncio.sleep(RESET_S)
-            nft(f"flush chain {table} reset")
+            nft(f"flush chain {table} first")
+            tell()
             await until_told(for_s)
         finally:
             nft(f"delete table {table}")

@@ -60,7 +60,7 @@ def pulled(stage: Stage, verb: str, name: str, *options: str) -> Iterator[list[s
         assert process.returncode == 0, said
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert "zjp_live" not in run(*stage.prefix, "nft", "list", "tables")
 
 
