@@ -59,13 +59,15 @@ class FaultProxy:
     """Listens on a free port of loopback unless told otherwise. Methods are to be called in its event loop."""
 
     def __init__(
-        self, upstream_host: str, upstream_port: int, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+        self, upstream_host: str, upstream_port: int, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0, source: str = ""
     ) -> None:
+        """`source`: the address that connections to the upstream come from, where it matters."""
         self.up, self.down = Link(), Link()
         self.is_refusing = False
         self.accepted_count = 0
         self._upstream = (upstream_host, upstream_port)
         self._listen = (host, port)
+        self._source = (source, 0) if source else None
         self._rng = random.Random(seed)
         self._pipes: set[_Pipe] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +134,7 @@ class FaultProxy:
             _reset(writer)
             return
         try:
-            connecting = asyncio.open_connection(*self._upstream, limit=CHUNK_BYTES)
+            connecting = asyncio.open_connection(*self._upstream, limit=CHUNK_BYTES, local_addr=self._source)
             upstream_reader, upstream_writer = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError):
             _reset(writer)
@@ -140,7 +142,8 @@ class FaultProxy:
         pipe = _Pipe((reader, writer), (upstream_reader, upstream_writer))
         self._pipes.add(pipe)
         try:
-            await pipe.run(self.up, self.down, self._rng)
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop`; the stream that called this would log it as an error
+                await pipe.run(self.up, self.down, self._rng)
         finally:
             pipe.reset()
             self._pipes.discard(pipe)

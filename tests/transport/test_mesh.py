@@ -111,6 +111,19 @@ async def test_next_life_that_comes_before_the_old_one_was_missed_is_lost_and_me
         assert one.heard == []
 
 
+async def test_node_whose_door_was_open_before_it_listened_is_met_all_the_same() -> None:
+    """A Hello that nobody heard is said again, also when the other has said its own meanwhile."""
+    async with town() as here:
+        one = here.open("n1")
+        unheard: list[list[bytes]] = []
+        one.door.on_peer = lambda _, frames: unheard.append(frames)
+        two = here.open("n2", one)
+        await two.until(lambda _: bool(unheard))
+        one.door.on_peer = one.mesh._on_frames
+        one.mesh._dial(two.address, "", is_seed=True)
+        await here.all_meet(one, two)
+
+
 async def test_seed_that_is_not_there_yet_is_found_when_it_comes() -> None:
     async with town() as here:
         late = here.open("n1")

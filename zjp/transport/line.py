@@ -60,10 +60,10 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Dial now."""
-        self._stop_timer()
+        """Dial now, unless it is connected, or being connected."""
         if self._pumps is not None:
-            return
+            return  # and the wait for its Welcome goes on
+        self._stop_timer()
         keys = self._keys(self.node) if self._pair is not None else [b""]
         if not keys:
             self._failed("no key of that node is authorized here")
