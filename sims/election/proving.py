@@ -35,9 +35,9 @@ def prove_kept(bug: Planted) -> Proof:
 
 def search(bug: Planted, seeds: int, workers: int) -> Proof:
     """The first of `seeds` that catches it: in the bug's own profile, then in all of them in turn."""
+    other = ""
     for profile in dict.fromkeys((bug.profile, "mix")):
         todo = cases(bug.algorithm, range(seeds), nodes=bug.nodes, profile=profile, planted=bug.name)
-        other = ""
         for result in fuzz(todo, workers):
             case = result.case
             if (
