@@ -58,10 +58,8 @@ def _crash(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
 
 
 def _wipe(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
-    """Not before the last one that was emptied knows again what it may have promised: the cores say so, and no algorithm could do more.
-    Bully does not claim to survive it at all, so there it is a crash."""
-    is_covered = cluster.shape.algorithm != "bully"
-    if is_covered and not any(node.is_wiped and node is not nodes[0] for node in cluster.nodes):
+    """Not before the last one that was emptied knows again what it may have promised: the cores say so, and no algorithm could do more."""
+    if not any(node.is_wiped and node is not nodes[0] for node in cluster.nodes):
         cluster.wipe(nodes[0])
     else:
         cluster.crash(nodes[0])

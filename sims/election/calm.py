@@ -126,11 +126,9 @@ class Calm:
             if not node.is_up or view.leader != first.leader or view.epoch != first.epoch:
                 return None
         leader = self.cluster.by_name.get(first.leader)
-        return (
-            (first.leader, first.epoch)
-            if leader is not None and leader in self.core and leader.view.is_in_office
-            else None
-        )
+        if leader is None or leader not in self.core or not leader.view.is_in_office:
+            return None
+        return first.leader, first.epoch
 
     def _stays(self, agreed: tuple[str, int] | None) -> None:
         shape = self.cluster.shape

@@ -38,7 +38,6 @@ def search(bug: Planted, seeds: int, workers: int) -> Proof:
     other = ""
     for profile in dict.fromkeys((bug.profile, "mix")):
         todo = cases(bug.algorithm, range(seeds), nodes=bug.nodes, profile=profile, planted=bug.name)
-        other = ""
         for result in fuzz(todo, workers):
             case = result.case
             if (

@@ -62,6 +62,8 @@ class BullyWatch(Watch):
         self.said: dict[str, BullyDisk] = {}
         self._durable: set[tuple[str, int, str]] = set()
         self._cast: dict[tuple[str, int], str] = {}
+        self._forgotten: set[int] = set()
+        """Epochs that an emptied voter had granted; who leads in them is the store's to say."""
         self._highest: dict[str, int] = {}
         self._grants: dict[tuple[str, int], set[str]] = {}
         self._leads: dict[int, str] = {}
@@ -79,7 +81,14 @@ class BullyWatch(Watch):
         self.synced(node, survived)
 
     def wiped(self, node: Node) -> None:
+        """What it granted and nobody has led in yet, no core can know again; the store accepts but one of two in such an epoch (C1)."""
         self.safe[node.name] = BullyDisk()
+        mine = [epoch for name, epoch in self._cast if name == node.name]
+        forgotten = [epoch for epoch in mine if epoch not in self.accepted and epoch not in self._leads]
+        for epoch in forgotten:
+            del self._cast[node.name, epoch]
+        self._forgotten.update(forgotten)
+        self._highest[node.name] = max((epoch for epoch in mine if epoch not in forgotten), default=0)
 
     def hands_over(self, node: Node, records: Sequence[Stored]) -> None:
         for record in records:
@@ -179,7 +188,7 @@ class BullyWatch(Watch):
         former = self._leads.get(epoch)
         if former == node.name:
             return
-        if former is not None:
+        if former is not None and epoch not in self._forgotten:
             raise Violation("B1", f"{node.name} leads {epoch}, and so does {former}")
         self._leads[epoch] = node.name
         if not self.is_elected(node, epoch) and not self._is_witnessed(node, epoch):

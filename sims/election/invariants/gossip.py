@@ -10,7 +10,7 @@ G5  who leads sees a majority alive, and has the store's token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 from zjp.election.core import Deed, Effects, Event, Health, Kind, Recv, Role, StoreOp, View
 from zjp.wire.peers import (
@@ -31,6 +31,9 @@ from zjp.wire.peers import (
 
 from ..node import Node
 from .watch import Recorder, Violation, Watch
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class GossipDisk:
@@ -74,10 +77,8 @@ class GossipWatch(Watch):
         safe = self.safe.setdefault(node.name, GossipDisk())
         self.said[node.name] = GossipDisk(safe.reserved, safe.epoch)
         self._spoke.discard(node.name)
-        tables: tuple[dict[Any, Any], ...] = (self._words, self._accused, self._pings, self._suspected)
-        for table in tables:
-            for key in [key for key in table if key[0] == node.name]:
-                del table[key]
+        self._words, self._accused = _without(node.name, self._words), _without(node.name, self._accused)
+        self._pings, self._suspected = _without(node.name, self._pings), _without(node.name, self._suspected)
 
     def stops(self, node: Node, survived: Sequence[Stored]) -> None:
         self.synced(node, survived)
@@ -202,6 +203,11 @@ class GossipWatch(Watch):
             raise Violation(
                 "G4", f"{node.name} holds {about} alive again for an answer to a ping sent before it was suspected"
             )
+
+
+def _without(name: str, table: dict[tuple[str, Key], Value]) -> dict[tuple[str, Key], Value]:
+    """What others know; a life that begins knows nothing."""
+    return {key: value for key, value in table.items() if key[0] != name}
 
 
 def _incarnation_of(about: str, event: Recv) -> int:

@@ -184,7 +184,7 @@ class RaftWatch(Watch):
                 f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}",
             )
         term, at, leader, _ = self._heard.get(node.name, (0, 0, "", 0))
-        is_sticky = leader != event.src and (isinstance(asked, PreVote) or not asked.is_transfer)
+        is_sticky = leader != event.src and not (isinstance(asked, Vote) and asked.is_transfer)
         if (
             is_sticky
             and term

@@ -141,7 +141,7 @@ class Watch:
     def installs(self, node: Node, op: StoreOp, before: tuple[int, str]) -> None:
         store = self.cluster.store
         if (store.epoch, store.owner) == before:
-            if op.deed is Deed.INSTALL and before != (op.epoch, op.owner):
+            if op.deed is Deed.INSTALL and op.epoch and before != (op.epoch, op.owner):
                 self.recorder.marked(node, "refused", op.epoch)
             return
         if store.epoch < self.top_token:
