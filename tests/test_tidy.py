@@ -34,6 +34,9 @@ NOT_SETTINGS = {"NO_COLOR", "EX_CONFIG", "PYTHON_VERSION"}
 SETTINGS_THROUGH = {
     "worker_processes": "process_count",
     "records_ttl_s": "records_ttl_effective_s",
+    "curve_dir": "curve_folder",
+    "election_timeout_s": "election_times_s",
+    "cluster_size": "cluster_size_effective",
 }
 """Settings that are read through a property which knows their default."""
 NOT_METRICS = {"zjp_data"}
