@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.election.bench import Bench
 from tests.election.raft_laws import Laws
-from tests.election.solo import Solo
+from tests.election.raft_solo import Solo
 from zjp.election.core import EPOCH_MAX, MS, SECOND, Event, Leave, Met, Persisted, Recv, Stall, Transfer, Wake
 from zjp.wire.peers import (
     Append,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.election.solo import Solo, T, asks, beat, of, ok, pre_asks, terms
+from tests.election.raft_solo import Solo, T, asks, beat, of, ok, pre_asks, terms
 from zjp.election.core import (
     EPOCH_MAX,
     Kind,

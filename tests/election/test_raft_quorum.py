@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.election.bench import Bench
-from tests.election.solo import INTERVAL, Solo, T, asks, beat, of, ok, pre_asks, terms
+from tests.election.raft_solo import INTERVAL, Solo, T, asks, beat, of, ok, pre_asks, terms
 from zjp.election.core import (
     EPOCH_JUMP_MAX,
     EPOCH_MAX,

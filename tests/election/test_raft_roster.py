@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.election.solo import INTERVAL, Solo, T, beat, of, ok
+from tests.election.raft_solo import INTERVAL, Solo, T, beat, of, ok
 from zjp.election.core import EPOCH_MAX, Kind, Met, Stall
 from zjp.election.raft_roster import DEAD_AFTER, FORGET_AFTER
 from zjp.wire.peers import Append, PreVote

@@ -66,6 +66,7 @@ ARRIVES: dict[str, tuple[str, list[Callable[[Handed], Any]]]] = {
     "CRASH_LIMIT": ("9", [lambda it: it.costs.crash_limit]),
     "CANCEL_GRACE": ("13s", [lambda it: it.pool.cancel_grace_s]),
     "RECORDS_TTL": ("3h", [lambda it: it.records["ttl_s"]]),
+    "EVENTS_TTL": ("5h", [lambda it: it.records["events_ttl_s"]]),
     "OUTBOX_MAX": ("77", [lambda it: it.queue["outbox_count_max"]]),
     "OUTBOX_MAX_BYTES": ("5MiB", [lambda it: it.queue["outbox_bytes_max"]]),
     "DISK_RESERVE": ("3MiB", [lambda it: it.queue["disk_reserve_bytes"]]),
