@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--follower-cut-s", type=float, default=default.follower_cut_s)
     parser.add_argument("--losses", type=int, nargs="*", default=list(default.losses), metavar="PERCENT")
     parser.add_argument("--lose-s", type=float, default=default.lose_s, help="how long each loss lasts; 0: none")
+    parser.add_argument("--load-s", type=float, default=default.load_s, help="kill leaders so long while jobs are submitted; 0: not")
+    parser.add_argument("--load-every-s", type=float, default=default.load_every_s)
     parser.add_argument("--on-loopback", action="store_true", help="no namespaces: kills and stops only")
     parser.add_argument("--report", type=Path, metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep the logs of a good run too")

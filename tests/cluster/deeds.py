@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.cluster.load import Load
 from tests.cluster.stage import Act, Stage
 from tests.cluster.watch import Agreed, Line, first
 from zjp.job import Record
@@ -20,6 +21,7 @@ from zjp.queue.store import Document, DocumentKind, Life
 
 PROBE = "probe"
 BACK_S = 30.0
+CALM_S = 60.0
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Seen:
     refused_by_store: int = 0
     refused_itself: int = 0
     changes: int = 0
+    jobs: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -78,9 +81,22 @@ def cut_leader(stage: Stage, seen: Seen, *, says: bool = True, hears: bool = Tru
     stage.agreed(above=old.epoch, within_s=BACK_S)
 
 
+def kill_leaders(stage: Stage, seen: Seen, load_s: float, every_s: float) -> None:
+    """Every so often, for so long, while jobs are submitted."""
+    until = time.time() + load_s
+    with Load(stage) as load:
+        while (begun := time.time()) < until:
+            kill_leader(stage, seen)
+            _pass(begun + every_s)
+    lost = load.lost()
+    seen.jobs = load.count
+    if lost or not load.count:
+        seen.faults.append(f"{len(lost)} of {load.count} acknowledged jobs did not complete, the first is {lost[:1]}")
+
+
 def cut_follower(stage: Stage, seen: Seen, cut_s: float) -> None:
     """For so long; back, it must have changed nothing."""
-    old = stage.agreed()
+    old = calm(stage)
     name = stage.but(old.leader)[0]
     act = stage.cut(name)
     try:
@@ -95,7 +111,7 @@ def cut_follower(stage: Stage, seen: Seen, cut_s: float) -> None:
 
 def lose(stage: Stage, seen: Seen, percent: int, lose_s: float) -> None:
     """Of all packets between nodes. `changes`: of the epoch in office meanwhile."""
-    stage.agreed()
+    calm(stage)
     act = stage.lose(percent)
     try:
         _pass(act.at + lose_s)
@@ -104,6 +120,17 @@ def lose(stage: Stage, seen: Seen, percent: int, lose_s: float) -> None:
     stage.agreed(within_s=BACK_S)
     seen.count += 1
     seen.changes += len({one.epoch for one in stage.watch.lines if one.event == "fence_installed" and act.at < one.at < healed.at})
+
+
+def calm(stage: Stage) -> Agreed:
+    """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over."""
+
+    def has_settled() -> Agreed | None:
+        agreed = stage.watch.agreed(stage.names)
+        is_last = stage.algorithm == "raft" or (agreed is not None and agreed.leader == stage.names[-1])
+        return agreed if is_last else None
+
+    return first(has_settled, CALM_S, f"{stage.algorithm}: the best ranked leads")
 
 
 def _succeeded(stage: Stage, seen: Seen, old: Agreed, act: Act) -> None:

@@ -4,7 +4,7 @@
          198.18.x.254       ├── veth ── namespace zjpPID-1   198.18.x.2      198.18.0.0/15 is the range for tests of networks (RFC 2544)
                             └── ...
 
-A packet is dropped where it arrives, by the address it comes from, so a cut may have a direction: `cut(0, 1)` silences what 0 says to 1.
+A packet is dropped where it arrives, by the address it comes from, so a cut may have a direction: who is not heard may still hear.
 TCP knows no direction: without acknowledgements the other way falls silent too, once its window is full. What is meant is the cable, not
 the connection. Redis is reached by its Unix socket, which belongs to no namespace, so no cut takes a node's store away.
 
@@ -25,6 +25,7 @@ PREFIX = "zjp"
 RUNS = 250
 COMMAND_LIMIT_S = 20.0
 NAMESPACES = Path("/run/netns")
+LINKS = Path("/sys/class/net")
 CUT_RULES = "add table inet cut; add chain inet cut in {{ type filter hook input priority 0; }}; flush chain inet cut in; {rules}"
 
 
@@ -65,23 +66,18 @@ class Network:
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def cut(self, src: int, dst: int) -> None:
-        """What `src` says does not reach `dst`."""
-        self._add(dst, f"ip saddr {self.address(src)} drop")
-
     def isolate(self, node: int, *, says: bool = True, hears: bool = True) -> None:
         """From all the other nodes; not from whoever looks from outside."""
-        for other in self._others(node):
-            if says:
-                self.cut(node, other)
-            if hears:
-                self.cut(other, node)
+        if hears:
+            self._add(node, [f"ip saddr {self.address(other)} drop" for other in self._others(node)])
+        for other in self._others(node) if says else ():
+            self._add(other, [f"ip saddr {self.address(node)} drop"])
 
     def lose(self, percent: int, nodes: Iterable[int] | None = None) -> None:
         """Of all packets that arrive from other nodes, so many in a hundred."""
         for node in range(self.count) if nodes is None else nodes:
-            for other in self._others(node):
-                self._add(node, f"ip saddr {self.address(other)} numgen random mod 100 < {percent} drop")
+            from_others = (f"ip saddr {self.address(other)}" for other in self._others(node))
+            self._add(node, [f"{words} numgen random mod 100 < {percent} drop" for words in from_others])
 
     def heal(self) -> None:
         for node in list(self._rules):
@@ -91,8 +87,9 @@ class Network:
     def _others(self, node: int) -> list[int]:
         return [other for other in range(self.count) if other != node]
 
-    def _add(self, node: int, rule: str) -> None:
-        self._rules.setdefault(node, []).append(rule)
+    def _add(self, node: int, rules: list[str]) -> None:
+        """In one step: each takes some milliseconds, which count as part of the fault."""
+        self._rules.setdefault(node, []).extend(rules)
         self._apply(node)
 
     def _apply(self, node: int) -> None:
@@ -119,7 +116,9 @@ class Network:
 
 
 def remove(name: str) -> None:
-    """Namespaces take their end of the pairs with them, and so the other end."""
+    """The pairs first: left to the end of their namespaces they would stay a while longer, and with them their names."""
+    for link in sorted(LINKS.glob(f"{name}v*")):
+        run("ip", "link", "del", link.name, may_fail=True)
     for space in sorted(NAMESPACES.glob(f"{name}-*")):
         run("ip", "netns", "del", space.name, may_fail=True)
     run("ip", "link", "del", name, may_fail=True)

@@ -13,7 +13,7 @@ from tests.cluster import judge
 from tests.cluster.deeds import Seen
 from tests.cluster.experiment import Outcome
 
-HEAD = ("deed", "times", "p50", "p99", "longest", "gave up after, longest", "refused by the store", "changes")
+HEAD = ("deed", "times", "p50", "p99", "longest", "gave up after, longest", "refused by the store", "changes", "jobs")
 
 
 def markdown(outcomes: Sequence[Outcome], command: str, begun: str) -> str:
@@ -58,7 +58,8 @@ def table(seen: Iterable[Seen]) -> Iterator[str]:
         took = [_seconds(judge.quantile(one.took, share)) for share in (0.5, 0.99, 1.0)]
         refused = f"{one.refused_by_store} of {one.count}" if one.kind == "stop" else ""
         left = _seconds(judge.quantile(one.left, 1.0))
-        yield "| " + " | ".join([one.kind, str(one.count), *took, left, refused, str(one.changes) if not one.took else ""]) + " |"
+        changes = "" if one.took else str(one.changes)
+        yield "| " + " | ".join([one.kind, str(one.count), *took, left, refused, changes, str(one.jobs or "")]) + " |"
 
 
 def verdict(outcome: Outcome) -> str:

@@ -129,3 +129,12 @@ def test_networks_are_removed_after_a_failure_and_after_a_killed_run() -> None:
     except KeyboardInterrupt:
         pass
     assert list(NAMESPACES.glob(f"zjp{os.getpid()}-*")) == []
+
+
+def test_networks_of_one_process_may_follow_one_another_at_once() -> None:
+    if missing := what_is_missing():
+        pytest.skip(missing)
+    for _ in range(3):
+        with Network(2) as network:
+            network.isolate(0)
+    assert not (NAMESPACES / network.namespace(0)).exists()
