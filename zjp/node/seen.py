@@ -99,7 +99,7 @@ class Seen:
         voters = self._cluster.voters
         if self._cluster.algorithm == "gossip":
             raise WrongState("with gossip the best ranked of the others leads; name no node, or give that one a higher NODE_PRIORITY")
-        if to not in view.members and to not in voters:
+        if to not in {node.node for node in self.nodes()}:
             raise NotFound(f"no node {to!r} in this cluster; `zjp cluster nodes` lists them")
         if voters and to not in voters:
             raise WrongState(f"{to} is no voter and cannot lead; the voters are {', '.join(sorted(voters))}")

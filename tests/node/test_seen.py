@@ -1,0 +1,102 @@
+"""What a node says of the cluster, and whom it refuses to hand the leadership to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.node.test_chronicle import Away, Clock, chronicle_of, figure
+from zjp.config import Settings
+from zjp.election.core import Health, Member, Role, View
+from zjp.errors import NotFound, WrongState
+from zjp.node.cluster import Cluster
+from zjp.node.hardstate import open_data_dir
+from zjp.node.seen import Seen
+from zjp.node.stats import NodeStats
+from zjp.transport.mesh import PeerState
+from zjp.wire.seen import AskCluster, ClusterReply, DrainNode, Transfer
+
+pytestmark = pytest.mark.covers("cluster:seen")
+
+ME = PeerState("a", 7, "tcp://127.0.0.1:1", 2, True)
+MEMBERS = {"a": Member(Health.ALIVE, 1, 2), "b": Member(Health.DEAD, 1)}
+
+
+class Joined:
+    """A cluster that is told what it knows: a leads, b is dead, c is met and learns, d is a voter that nobody has seen."""
+
+    algorithm, voters, quorum, is_in_office = "raft", frozenset("abd"), 2, True
+
+    def __init__(self, role: Role = Role.LEADER) -> None:
+        self.view = View(role, "a" if role is Role.LEADER else "b", 5, True, True, MEMBERS)
+        self.dropped: Counter[str] = Counter()
+        self.transferred: list[str] = []
+
+    def peers(self) -> list[PeerState]:
+        return [PeerState("b", 1, "tcp://127.0.0.1:2", 0, False), PeerState("c", 1, "tcp://127.0.0.1:3", 0, True)]
+
+    def drops(self) -> Counter[str]:
+        return Counter(self.dropped)
+
+    def transfer(self, to: str) -> None:
+        self.transferred.append(to)
+
+
+def seen_of(cluster: Any, stats: NodeStats | None = None) -> Seen:
+    kept = chronicle_of(Away(), Clock(), stats=stats)
+    return Seen(lambda: ME, cluster, kept, drain=lambda is_draining: 3 * is_draining, is_draining=lambda: False)
+
+
+async def test_nodes_are_those_met_those_the_core_knows_and_the_voters() -> None:
+    reply = await seen_of(Joined()).cluster(AskCluster())
+    assert isinstance(reply, ClusterReply)
+    assert [(one.node, one.boot, one.role, one.health, one.is_up) for one in reply.nodes] == [
+        ("a", 7, "leader", "alive", True), ("b", 1, "follower", "dead", False),
+        ("c", 1, "learner", "alive", True), ("d", 0, "follower", "suspect", False),
+    ]  # fmt: skip
+    assert (reply.node, reply.leader, reply.epoch, reply.quorum, reply.voters) == ("a", "a", 5, 2, ["a", "b", "d"])
+
+
+async def test_leadership_is_handed_only_by_the_leader_and_only_to_a_voter_that_lives() -> None:
+    cluster = Joined()
+    seen = seen_of(cluster)
+    for to, fault, text in (("x", NotFound, "no node 'x'"), ("b", WrongState, "b is dead"), ("c", WrongState, "c is no voter")):
+        with pytest.raises(fault, match=text):
+            await seen.transfer(Transfer(to))
+    await seen.transfer(Transfer("d"))
+    assert cluster.transferred == ["d"]
+    with pytest.raises(WrongState, match="a does not lead, b does"):
+        await seen_of(Joined(Role.FOLLOWER)).transfer(Transfer("d"))
+
+
+async def test_drain_is_for_the_node_that_is_asked() -> None:
+    with pytest.raises(WrongState, match="only b itself can drain"):
+        await seen_of(Joined()).drain(DrainNode("b"))
+    assert (await seen_of(Joined()).drain(DrainNode("a"))).count == 3  # type: ignore[union-attr]
+
+
+def test_metrics_tell_members_by_health_and_each_drop_once() -> None:
+    stats, cluster = NodeStats("a", 1), Joined()
+    seen = seen_of(cluster, stats)
+    for dropped in (2, 5):
+        cluster.dropped["boot"] = dropped
+        seen.count(stats)
+    assert figure(stats, "zjp_peer_drops_total") == [{"labels": ["boot"], "value": 5}]
+    assert {one["labels"][0]: one["value"] for one in figure(stats, "zjp_members")} == {"alive": 2, "suspect": 1, "dead": 1, "left": 0}
+
+
+@pytest.mark.parametrize(("interval_s", "warnings"), [(30.0, ["cluster.interval_lowered"]), (0.1, [])])
+async def test_interval_that_is_lowered_is_warned_of_once(
+    interval_s: float, warnings: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(cluster_size=3, election_interval_s=interval_s)
+    data = open_data_dir(tmp_path / "data", "a")
+    stats = NodeStats("a", 1)
+    cluster = Cluster(settings, data, None, stats, chronicle_of(Away(), Clock(), stats=stats))  # type: ignore[arg-type]
+    caplog.clear()
+    await cluster.start()
+    assert [line.message for line in caplog.records] == warnings
+    data.close(clean=True)
