@@ -81,8 +81,9 @@ class Watched:
 
     async def get(self, ids: Sequence[bytes]) -> Any:
         self.looks.append(list(ids))
+        found = await self._queue.get(ids)
         self.has_looked.set()
-        return await self._queue.get(ids)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
