@@ -138,12 +138,14 @@ def _changes(stage: Stage, since: float, until: float) -> int:
 
 
 def calm(stage: Stage) -> Agreed:
-    """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over."""
+    """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over; and with Gossip,
+    whose quorum is of those held alive, nobody doubts anybody because of what was done before."""
 
     def has_settled() -> Agreed | None:
         agreed = stage.watch.agreed(stage.names)
         is_last = stage.algorithm == "raft" or (agreed is not None and agreed.leader == stage.names[-1])
-        return agreed if is_last else None
+        is_calm = stage.algorithm != "gossip" or not any(one.doubted for one in stage.watch.said.values())
+        return agreed if is_last and is_calm else None
 
     return first(has_settled, CALM_S, f"{stage.algorithm}: the best ranked leads")
 
