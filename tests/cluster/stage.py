@@ -241,10 +241,9 @@ class Stage:
         node = StageNode(
             folder, app=APP, **{
                 "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self.addresses[name],
-                "zmq_advertise": self._doors[name],
                 "cluster_seeds": seeds, "cluster_size": len(self.names), "election_algorithm": self.algorithm,
                 "curve_enabled": True, "curve_dir": curve, "worker_count": 1, "worker_processes": 1, "lease_duration": "3s",
-                **settings,
+                **({} if self._doors is self.addresses else {"zmq_advertise": self._doors[name]}), **settings,
             }
         )  # fmt: skip
         node.prefix = self.prefix if self.network is None else self.network.command(self.names.index(name))
