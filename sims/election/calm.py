@@ -2,7 +2,7 @@
 
     RL1  Raft: all of the core follow one leader in office within 10 T, and it is not lost for the next 20 T
     RL3  ... and all of the core have one log, committed up to the leader's term
-    BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: at most two leaders until then
+    BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: whoever leads until then ranks below the next
     GL1  Gossip: all follow one leader in office within the time that suspicion, dead contact and an old leadership may take
     GL2  ... and all of the core hold just the core alive
     C6   schedules are fired again
@@ -154,8 +154,9 @@ class Calm:
         highest = max(self.core, key=lambda node: (node.priority, node.name))
         if leader != highest.name:
             raise Violation("BL1", f"{leader} leads, {highest.name} ranks higher and is well")
-        if len(self._leaders) > 2:
-            raise Violation("BL2", f"{len(self._leaders)} leaders after the healing: {self._leaders}")
+        ranks = [self.cluster.by_name[name].priority for name, _ in self._leaders]
+        if ranks != sorted(ranks):
+            raise Violation("BL2", f"a lower one took over after the healing: {self._leaders}")
 
     def _end(self) -> None:
         watch = self.cluster.watch

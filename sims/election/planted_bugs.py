@@ -244,6 +244,7 @@ def _bully() -> Iterator[Planted]:
         "if (claim.epoch, src) == (ballot.promised, ballot.promised_to):",
         "if claim.epoch == ballot.promised:",
         "B2",
+        "C4",
         profile="cuts",
         seed=3,
     )
@@ -264,6 +265,7 @@ def _bully() -> Iterator[Planted]:
         "B3",
         profile="chaos",
         nodes=3,
+        seed=47,
     )
     yield bug(
         "lease-by-one-answer",
