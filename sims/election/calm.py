@@ -2,7 +2,7 @@
 
     RL1  Raft: all of the core follow one leader in office within 10 T, and it is not lost for the next 20 T
     RL3  ... and all of the core have one log, committed up to the leader's term
-    BL1  Bully: the highest of the core leads within the hold-down and some T; BL2: whoever leads until then ranks below the next
+    BL1  Bully: the highest of the core leads within two hold-downs and 10 T; BL2: whoever leads until then ranks below the next
     GL1  Gossip: all follow one leader in office within the time that suspicion, dead contact and an old leadership may take
     GL2  ... and all of the core hold just the core alive
     C6   schedules are fired again
@@ -24,7 +24,8 @@ from .node import Node
 from .shape import Shape
 
 LOOK_EVERY = 50 * MS
-HOLD_DOWN = 5 * SECOND
+HOLD_DOWN = 10
+"""Of Bully, in timeouts. Twice: when several come back at once that do not know of each other yet, the second may win first."""
 GOSSIP_HOLD_DOWN = 10 * SECOND
 GOSSIP_CONTACT = 20
 """Periods between two questions to one that is held dead."""
@@ -37,7 +38,7 @@ def settle_within(shape: Shape) -> int:
     if shape.algorithm == "raft":
         return 10 * shape.timeout
     if shape.algorithm == "bully":
-        return HOLD_DOWN + 10 * shape.timeout
+        return (2 * HOLD_DOWN + 10) * shape.timeout
     return GOSSIP_HOLD_DOWN + 3 * GOSSIP_CONTACT * shape.interval + shape.lead_for
 
 

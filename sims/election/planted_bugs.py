@@ -297,10 +297,10 @@ def _bully() -> Iterator[Planted]:
     yield bug(
         "unfaithful",
         "judge.py",
-        "return is_stable and roster.outranks(src, reign.leader)",
-        "return is_stable",
+        "return Verdict.FAITHFUL",
+        "pass",
         "B4",
-        profile="omission",
+        profile="cuts",
     )
     yield bug(
         "never-takes-over",
