@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from zjp.election.core import MS, Transfer
@@ -130,6 +131,17 @@ def _flap(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
         cluster.at(at, _mend, cluster, fault, nodes)
 
 
+def _ambush(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    cluster.on_leader = partial(_spring, cluster, fault)
+
+
+def _spring(cluster: Cluster, fault: Fault, node: Node) -> None:
+    cluster.on_leader = None
+    if cluster.now < fault.until:
+        cluster.at(cluster.now + fault.amount, _cut, cluster, fault, [node])
+        cluster.at(cluster.now + fault.amount + fault.until - fault.at, _mend, cluster, fault, [node])
+
+
 def _spoil(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
     _set_quality(cluster, Quality(MS, 30 * MS, fault.amount / 100, 0.05, 0.05, 500 * MS), range(cluster.shape.count))
 
@@ -205,6 +217,7 @@ ACTS = {
     "transfer": Act(_transfer, _nothing),
     "split": Act(_cut, _mend),
     "long-split": Act(_cut, _mend),
+    "ambush": Act(_ambush, _nothing),
     "isolate": Act(_cut, _mend),
     "one-way": Act(_cut, _mend),
     "bridge": Act(_cut, _mend),

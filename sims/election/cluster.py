@@ -71,6 +71,8 @@ class Cluster:
         self.links = Links(shape.count, shape.quality, self._streams["network"].random)
         self.store = Store(Clock(1_700_000_000 * SECOND))
         self.store_loss = 0.0
+        self.on_leader: Callable[[Node], None] | None = None
+        """Called once somebody shows that it leads."""
         self.is_healed = False
         """Faults that have not ended yet do not end any more: they are over, or stay."""
         self.nodes = [self._make_node(index, seed) for index in range(shape.count)]

@@ -51,7 +51,7 @@ class Profile:
 
 
 _CRASHES = (("crash", 6), ("pause", 3), ("leave", 1), ("transfer", 2))
-_CUTS = (("split", 4), ("isolate", 3), ("one-way", 3), ("bridge", 1), ("flap", 1), ("long-split", 1))
+_CUTS = (("split", 4), ("isolate", 3), ("one-way", 3), ("bridge", 1), ("flap", 1), ("long-split", 1), ("ambush", 2))
 _REST = (
     ("slow-disk", 1),
     ("clock-rate", 1),
@@ -78,7 +78,7 @@ PROFILES = {
         "slow disks, crashes that lose or tear what was not synced, emptied folders",
         Quality(200_000, 3 * MS, 0.01),
         1 * SECOND,
-        (("crash", 8), ("slow-disk", 4), ("wipe", 3), ("transfer", 1), ("isolate", 1)),
+        (("crash", 8), ("slow-disk", 4), ("wipe", 3), ("transfer", 1), ("isolate", 1), ("ambush", 3)),
     ),
     "chaos": Profile("all of it", Quality(200_000, 10 * MS, 0.03, 0.03, 0.02, 500 * MS), 1 * SECOND, (*_CRASHES, *_CUTS, *_REST)),
     "omission": Profile("two nodes do not hear each other; then two halves only one node", Quality(200_000, 600_000), 0),
@@ -155,6 +155,19 @@ def _long_split(rng: random.Random, number: int, at: int, kind: str, count: int)
     return Fault(number, at, at + _length(rng, 18 * SECOND, 30 * SECOND), kind, _some(rng, count), 0, "both")
 
 
+def _ambush(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
+    """Whoever is elected next is cut off some moments later: when its first words are on their way."""
+    return Fault(
+        number,
+        at,
+        at + _length(rng, SECOND, 6 * SECOND),
+        kind,
+        (),
+        int(rng.random() ** 3 * 60 * MS),
+        rng.choice(("both", "out")),
+    )
+
+
 def _isolate(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
     return Fault(number, at, at + _length(rng, 300 * MS, 12 * SECOND), kind, _one(rng, count), 0, "both")
 
@@ -210,6 +223,7 @@ _DRAW: dict[str, Callable[[random.Random, int, int, str, int], Fault]] = {
     "transfer": _moment,
     "split": _split,
     "long-split": _long_split,
+    "ambush": _ambush,
     "isolate": _isolate,
     "one-way": _one_way,
     "bridge": _bridge,

@@ -44,7 +44,7 @@ def _raft() -> Iterator[Planted]:
         "return self._may_support(message)",
         "R6",
         profile="cuts",
-        seed=9,
+        seed=2,
     )
     yield bug(
         "doubled-vote-counts-twice",
@@ -144,7 +144,7 @@ def _raft() -> Iterator[Planted]:
         "self._own_match = log.last_index + 1",
         "R7",
         profile="disks",
-        seed=5,
+        seed=13,
     )
     yield bug(
         "late-answer-renews-lease",
@@ -154,7 +154,7 @@ def _raft() -> Iterator[Planted]:
         "RL2",
         profile="chaos",
         nodes=3,
-        seed=8,
+        seed=16,
     )
     yield bug(
         "lease-by-too-few",
@@ -227,7 +227,7 @@ def _bully() -> Iterator[Planted]:
         "if epoch > self.epoch + 1000:",
         "C3",
         profile="chaos",
-        seed=0,
+        seed=2,
     )
     yield bug(
         "without-a-quorum",
@@ -244,8 +244,9 @@ def _bully() -> Iterator[Planted]:
         "if (claim.epoch, src) == (ballot.promised, ballot.promised_to):",
         "if claim.epoch == ballot.promised:",
         "B2",
+        "C4",
         profile="cuts",
-        seed=3,
+        seed=0,
     )
     yield bug(
         "claim-before-fsync",
@@ -264,6 +265,7 @@ def _bully() -> Iterator[Planted]:
         "B3",
         profile="chaos",
         nodes=3,
+        seed=0,
     )
     yield bug(
         "lease-by-one-answer",
@@ -295,10 +297,11 @@ def _bully() -> Iterator[Planted]:
     yield bug(
         "unfaithful",
         "judge.py",
-        "return is_stable and roster.outranks(src, reign.leader)",
-        "return is_stable",
+        "return Verdict.FAITHFUL",
+        "pass",
         "B4",
-        profile="omission",
+        profile="cuts",
+        seed=1,
     )
     yield bug(
         "never-takes-over",
@@ -334,7 +337,7 @@ def _gossip() -> Iterator[Planted]:
         "G4",
         "G2",
         profile="chaos",
-        seed=0,
+        seed=3,
     )
     yield bug(
         "refutes-in-the-same-incarnation",
@@ -419,7 +422,7 @@ def _gossip() -> Iterator[Planted]:
         "self._sought = (epoch, self._heard.claim(epoch) - 1)",
         "C4",
         profile="disks",
-        seed=3,
+        seed=6,
     )
     yield bug(
         "leads-without-a-quorum",

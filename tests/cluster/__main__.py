@@ -24,6 +24,8 @@ from tests.cluster.stage import ALGORITHMS
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.delay_ms and not options.on_loopback:
+        _parser().error("--delay-ms needs --on-loopback")
     if not options.on_loopback and (missing := what_is_missing()):
         print(f"{missing}; or --on-loopback", file=sys.stderr)
         return 2
@@ -72,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lose-s", type=float, default=default.lose_s, help="how long each loss lasts; 0: none")
     parser.add_argument("--load-s", type=float, default=default.load_s, help="kill leaders so long while jobs are submitted; 0: not")
     parser.add_argument("--load-every-s", type=float, default=default.load_every_s)
+    parser.add_argument("--delay-ms", type=float, default=default.delay_ms, help="between nodes, by fault proxies; with --on-loopback")
+    parser.add_argument("--timeout-s", type=float, default=default.timeout_s, help="ELECTION_TIMEOUT; 0: the default")
+    parser.add_argument("--idle-s", type=float, default=default.idle_s, help="nothing is done for so long first")
     parser.add_argument("--on-loopback", action="store_true", help="no namespaces: kills and stops only")
     parser.add_argument("--report", type=Path, metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep the logs of a good run too")

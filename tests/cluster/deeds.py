@@ -109,6 +109,16 @@ def cut_follower(stage: Stage, seen: Seen, cut_s: float) -> None:
         seen.changes += 1
 
 
+def idle(stage: Stage, seen: Seen, idle_s: float) -> None:
+    """Nothing."""
+    calm(stage)
+    begun = time.time()
+    _pass(begun + idle_s)
+    stage.agreed(within_s=BACK_S)
+    seen.count += 1
+    seen.changes += _changes(stage, begun, begun + idle_s)
+
+
 def lose(stage: Stage, seen: Seen, percent: int, lose_s: float) -> None:
     """Of all packets between nodes. `changes`: of the epoch in office meanwhile."""
     calm(stage)
@@ -119,16 +129,23 @@ def lose(stage: Stage, seen: Seen, percent: int, lose_s: float) -> None:
         healed = stage.heal()
     stage.agreed(within_s=BACK_S)
     seen.count += 1
-    seen.changes += len({one.epoch for one in stage.watch.lines if one.event == "fence_installed" and act.at < one.at < healed.at})
+    seen.changes += _changes(stage, act.at, healed.at)
+
+
+def _changes(stage: Stage, since: float, until: float) -> int:
+    """Epochs that came into office."""
+    return len({one.epoch for one in stage.watch.lines if one.event == "fence_installed" and since < one.at < until})
 
 
 def calm(stage: Stage) -> Agreed:
-    """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over."""
+    """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over; and with Gossip,
+    whose quorum is of those held alive, nobody doubts anybody because of what was done before."""
 
     def has_settled() -> Agreed | None:
         agreed = stage.watch.agreed(stage.names)
         is_last = stage.algorithm == "raft" or (agreed is not None and agreed.leader == stage.names[-1])
-        return agreed if is_last else None
+        is_calm = stage.algorithm != "gossip" or not any(one.doubted for one in stage.watch.said.values())
+        return agreed if is_last and is_calm else None
 
     return first(has_settled, CALM_S, f"{stage.algorithm}: the best ranked leads")
 

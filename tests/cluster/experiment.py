@@ -11,6 +11,7 @@ from pathlib import Path
 from scripts.redis_server import RedisServer
 from tests.cluster import deeds, judge
 from tests.cluster.deeds import Seen
+from tests.cluster.late import LateDoors
 from tests.cluster.limits import CUT_EXTRA_S, FAIL_OVER_P50_S, FAIL_OVER_S, GIVE_UP_S, INTERVAL_S, LEADER_SHARE
 from tests.cluster.netns import Network
 from tests.cluster.stage import Act, Stage
@@ -19,6 +20,8 @@ from tests.cluster.watch import NotInTime
 CHANGES_MAX = {5: 0, 10: 1}
 """By percent of packets lost, in ten minutes."""
 
+LATE_P50 = 1.6
+"""In timeouts, when one is given: with delay."""
 MEDIAN_OF = 10
 """Of fewer a median says nothing."""
 
@@ -41,6 +44,12 @@ class Plan:
     load_s: float = 0.0
     """The leader killed again and again while jobs are submitted; 0: not."""
     load_every_s: float = 5.0
+    delay_ms: float = 0.0
+    """Of what one node says to another, and up to a fifth more; on loopback."""
+    timeout_s: float = 0.0
+    """ELECTION_TIMEOUT; 0: the default."""
+    idle_s: float = 0.0
+    """In which nothing is done and no leader may change."""
     on_loopback: bool = False
 
 
@@ -72,7 +81,11 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None] = print) -> Outcom
     with ExitStack() as stack:
         stack.callback(redis.stop)
         network = None if plan.on_loopback else stack.enter_context(Network(plan.nodes))
-        stage = stack.enter_context(Stage(folder, redis, plan.algorithm, plan.nodes, network))
+        late = LateDoors(plan.delay_ms / 1000, plan.delay_ms / 5000) if plan.delay_ms else None
+        if late is not None:
+            stack.callback(late.stop)
+        settings = {"election_timeout": f"{plan.timeout_s:g}s"} if plan.timeout_s else {}
+        stage = stack.enter_context(Stage(folder, redis, plan.algorithm, plan.nodes, network, late=late, **settings))
         try:
             stage.agreed()
             stage.schedule()
@@ -96,6 +109,7 @@ def _do(plan: Plan, stage: Stage, outcome: Outcome, tell: Callable[[str], None])
             if number % 10 == 9 or number == count - 1:
                 tell(f"{plan.algorithm}: {kind} {number + 1} of {count}")
 
+    often("idle", int(plan.idle_s > 0), lambda seen: deeds.idle(stage, seen, plan.idle_s))
     often("kill", plan.kills, lambda seen: deeds.kill_leader(stage, seen))
     often("stop", plan.zombies, lambda seen: deeds.stop_leader(stage, seen, plan.stopped_s if seen.count % 10 == 0 else 0.0))
     often("kill under load", int(plan.load_s > 0), lambda seen: deeds.kill_leaders(stage, seen, plan.load_s, plan.load_every_s))
@@ -138,6 +152,9 @@ def _slow(plan: Plan, seen: Seen) -> list[str]:
     """The limits are from the last heartbeat, which may have been an interval before the deed."""
     algorithm, faults = plan.algorithm, []
     extra_s = CUT_EXTRA_S if not seen.kind.startswith("kill") or not plan.on_loopback else 0.0
+    if plan.timeout_s:
+        took_s, limit_s = judge.quantile(seen.took, 0.5) + INTERVAL_S[algorithm], LATE_P50 * plan.timeout_s
+        return [f"{seen.kind}: p50 of fail-overs {took_s:.3f} s, the limit is {limit_s:g} s"] if took_s > limit_s else _changed(seen)
     for share, limits in ((0.5, FAIL_OVER_P50_S), (0.99, FAIL_OVER_S)):
         took_s, limit_s = judge.quantile(seen.took, share) + INTERVAL_S[algorithm], limits[algorithm] + extra_s
         if took_s > limit_s and (share > 0.5 or len(seen.took) >= MEDIAN_OF):
@@ -145,6 +162,13 @@ def _slow(plan: Plan, seen: Seen) -> list[str]:
     left_s, limit_s = judge.quantile(seen.left, 1.0), GIVE_UP_S[algorithm] + extra_s
     if left_s > limit_s:
         faults.append(f"{seen.kind}: a leader cut off gave up after {left_s:.3f} s, the limit is {limit_s:g} s")
+    return [*faults, *_changed(seen)]
+
+
+def _changed(seen: Seen) -> list[str]:
+    faults = []
+    if seen.kind == "idle" and seen.changes:
+        faults.append(f"{seen.changes} changes of leader while nothing was done")
     if seen.kind == "follower away" and seen.changes:
         faults.append(f"{seen.changes} of {seen.count} followers that came back changed the leader")
     percent = int(seen.kind.split()[1]) if seen.kind.startswith("loss") else 0

@@ -27,7 +27,8 @@ def markdown(outcomes: Sequence[Outcome], command: str, begun: str) -> str:
         f"pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}.",
         "",
         "Seconds from the deed until every survivor has the new leader in its log and that leader is in office. The old leader's last",
-        "heartbeat was up to one interval earlier (Bully, Raft 0.1 s; Gossip 0.5 s); the limits are checked with that added.",
+        "heartbeat was up to one interval earlier (Bully, Raft 0.1 s; Gossip 0.5 s); the limits are checked with that added. Refused: a",
+        "duty's write and a renewal, both in a stopped leader's name and epoch, tried when another led; then it went on.",
     ]
     for outcome in outcomes:
         lines += ["", *_section(outcome)]

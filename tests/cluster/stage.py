@@ -24,6 +24,7 @@ from types import TracebackType
 import redis as redis_py
 
 from scripts.redis_server import RedisServer
+from tests.cluster.late import LateDoors
 from tests.cluster.netns import Network
 from tests.cluster.watch import Agreed, Watch, first
 from tests.system.running import RunningNode
@@ -105,11 +106,12 @@ class StageNode(RunningNode):
 
 
 class Stage:
-    """`network` None: all on loopback; `prefix`: in the one namespace that it leads into, which `client` does not reach."""
+    """`network` None: all on loopback; `prefix`: in the one namespace that it leads into, which `client` does not reach.
+    `late`: nodes reach each other through these."""
 
     def __init__(
         self, folder: Path, redis: RedisServer, algorithm: str, count: int, network: Network | None = None, *,
-        prefix: Sequence[str] = (), **settings: object,
+        prefix: Sequence[str] = (), late: LateDoors | None = None, **settings: object,
     ) -> None:  # fmt: skip
         self.algorithm, self.network = algorithm, network
         self.store_url, self.cluster = redis.unix_url, CLUSTER
@@ -118,6 +120,7 @@ class Stage:
         self._folder, self.prefix = folder, list(prefix)
         self._keys = {name: make_pair(name) for name in [*self.names, WATCHER]}
         self.addresses = {name: self._address(number) for number, name in enumerate(self.names)}
+        self._doors = self.addresses if late is None else {name: late.before(address) for name, address in self.addresses.items()}
         self.nodes = {name: self._node(name, redis, settings) for name in self.names}
         self.watch = Watch({name: node.log_path for name, node in self.nodes.items()})
         self.witness = Witness(redis.socket)
@@ -234,13 +237,13 @@ class Stage:
         curve = folder / "keys"
         make_folder(curve)
         self._write_keys(curve, name)
-        seeds = ",".join(address for other, address in self.addresses.items() if other != name)
+        seeds = ",".join(address for other, address in self._doors.items() if other != name)
         node = StageNode(
             folder, app=APP, **{
                 "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self.addresses[name],
                 "cluster_seeds": seeds, "cluster_size": len(self.names), "election_algorithm": self.algorithm,
                 "curve_enabled": True, "curve_dir": curve, "worker_count": 1, "worker_processes": 1, "lease_duration": "3s",
-                **settings,
+                **({} if self._doors is self.addresses else {"zmq_advertise": self._doors[name]}), **settings,
             }
         )  # fmt: skip
         node.prefix = self.prefix if self.network is None else self.network.command(self.names.index(name))

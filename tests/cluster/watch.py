@@ -44,6 +44,8 @@ class Said:
     since: float = 0.0
     office: int = 0
     office_since: float = 0.0
+    doubted: set[str] = field(default_factory=set)
+    """Others whom it does not hold alive."""
 
     def take(self, line: Line) -> None:
         if line.event == "leader_elected":
@@ -58,6 +60,10 @@ class Said:
             self.office, self.office_since = line.epoch, line.at
         elif line.event == "fence_refused":
             self.office = 0
+        elif line.event in ("member_suspect", "member_dead", "member_left"):
+            self.doubted.add(line.about)
+        elif line.event in ("member_joined", "member_refuted"):
+            self.doubted.discard(line.about)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ class BullyWatch(Watch):
         self._grants: dict[tuple[str, int], set[str]] = {}
         self._leads: dict[int, str] = {}
         self._leases: dict[str, Lease] = {}
-        self._followed: dict[str, tuple[str, int, int, int]] = {}
-        """Node -> (coordinator, epoch, since when, when it was heard last), by the node's clock."""
+        self._followed: dict[str, tuple[str, int, int, int, int]] = {}
+        """Node -> (coordinator, epoch, since when, when it was heard last, its round), by the node's clock."""
 
     def starts(self, node: Node) -> None:
         safe = self.safe.setdefault(node.name, BullyDisk())
@@ -144,11 +144,15 @@ class BullyWatch(Watch):
             lease.hears(source, message.round)
 
     def _hears_beat(self, node: Node, local: int, source: str, message: Beat | Coordinator) -> None:
-        leader, epoch, since, _ = self._followed.get(node.name, ("", 0, 0, 0))
-        if (source, message.epoch) == (leader, epoch) and node.view.leader == leader:
-            self._followed[node.name] = leader, epoch, since, local
+        """A late copy of an older round is no sign of life."""
+        leader, epoch, since, _, last = self._followed.get(node.name, ("", 0, 0, 0, -1))
+        number = message.round if isinstance(message, Beat) else 0
+        if (source, message.epoch) == (leader, epoch):
+            if number > last:
+                since = since if node.view.leader == leader else local
+                self._followed[node.name] = leader, epoch, since, local, number
         elif message.epoch >= node.view.epoch:
-            self._followed[node.name] = source, message.epoch, local, local
+            self._followed[node.name] = source, message.epoch, local, local, number
 
     def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
         """A grant is judged when it is decided; it may leave later."""
@@ -159,7 +163,7 @@ class BullyWatch(Watch):
         super().stepped(node, local, event, out)
 
     def _check_faithful(self, node: Node, local: int, src: str) -> None:
-        leader, epoch, since, heard = self._followed.get(node.name, ("", 0, 0, 0))
+        leader, epoch, since, heard, _ = self._followed.get(node.name, ("", 0, 0, 0, -1))
         before = node.view
         if (
             before.leader != leader

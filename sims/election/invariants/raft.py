@@ -260,12 +260,10 @@ class RaftWatch(Watch):
             raise Violation(
                 "C4", f"{node.name} acknowledges {message.match}, and a crash now would leave {len(safe.terms)}"
             )
-        leads = self.said[to]
-        if (
-            message.match
-            and leads.term == message.term
-            and leads.term_at(message.match) != safe.terms[message.match - 1]
-        ):
+        leader = self._leases.get(to)
+        # One that crashed since may have lost what it had sent.
+        leads = leader is not None and leader.epoch == message.term
+        if leads and message.match and self.said[to].term_at(message.match) != safe.terms[message.match - 1]:
             raise Violation("R3", f"{node.name} acknowledges {message.match} to {to}, whose entry there is another")
         safe.acked, safe.acked_term = (
             max(message.match, safe.acked if safe.acked_term == message.term else 0),

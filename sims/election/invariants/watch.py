@@ -119,6 +119,8 @@ class Watch:
         ):
             self.changes(node, local, before, view)
             self.recorder.changed(node)
+            if view.role is Role.LEADER and before.role is not Role.LEADER and self.cluster.on_leader is not None:
+                self.cluster.on_leader(node)
 
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         """Role, leader, epoch or office are not what they were."""
