@@ -62,7 +62,7 @@ def leaders(made: Bench) -> list[str]:
 def hear(made: Bench, to: str, src: str, message: PeerMessage) -> list[tuple[str, PeerMessage]]:
     """What `to` says to that, and to whom, once its disk is done. Nothing else flies."""
     made.bag.clear()
-    made._deliver(Flying(src, to, message))
+    made.arrive(Flying(src, to, message))
     said = [(flying.to, flying.message) for flying in made.bag]
     made.bag.clear()
     return said

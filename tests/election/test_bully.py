@@ -51,8 +51,8 @@ def test_a_late_copy_of_a_beat_is_no_sign_of_life() -> None:
     for _ in range(6):
         run(made, INTERVAL)
         for name in ("a", "b"):
-            made._deliver(Flying("c", name, Beat(1, 4)))
-            made._deliver(Flying("c", name, Coordinator(1, 3)))
+            made.arrive(Flying("c", name, Beat(1, 4)))
+            made.arrive(Flying("c", name, Coordinator(1, 3)))
     run(made, INTERVAL)
     assert leaders(made) == ["b"]
 

@@ -191,12 +191,12 @@ def test_a_middle_node_with_a_majority_leads_although_a_higher_one_answers_it() 
 def test_one_whose_leaders_rank_is_unknown_asks_for_it_and_stays_below() -> None:
     made = Bench("bully", ABC)
     made.start("b")
-    made._deliver(Flying("c", "b", Beat(1, 1)))
+    made.arrive(Flying("c", "b", Beat(1, 1)))
     for round in range(2, 60):
         made.tick(INTERVAL)
-        made._deliver(Flying("c", "b", Beat(1, round)))
+        made.arrive(Flying("c", "b", Beat(1, round)))
     assert any(flying.message == Elect(2, 1) and flying.to == "c" for flying in made.bag)
-    made._deliver(Flying("c", "b", Coordinator(1, 3)))
+    made.arrive(Flying("c", "b", Coordinator(1, 3)))
     made.bag.clear()
     made.tick(200 * MS)
     assert made.bag == []

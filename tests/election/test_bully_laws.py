@@ -104,7 +104,7 @@ class Storm:
         if chance < 0.05 and len(bag) < 200:
             bag.append(flying)
         if chance < 0.95:
-            self.bench._deliver(flying)
+            self.bench.arrive(flying)
 
     def pass_time(self) -> None:
         self.bench.tick(self.luck.choice([1, 5, 15, 30]) * MS)
@@ -211,6 +211,6 @@ def test_no_message_in_any_state_raises(voters: tuple[str, ...], data: st.DataOb
         lapse: Time = data.draw(st.sampled_from([0, 0, 0, 100, 700, 2500])) * MS
         bench.tick(lapse, is_delivering=True)
         src, message = data.draw(NAMES), data.draw(MESSAGES)
-        bench._deliver(Flying(src or "a", "a", message))
+        bench.arrive(Flying(src or "a", "a", message))
         if data.draw(st.integers(0, 30)) == 0:
             bench.step("a", Leave())

@@ -61,7 +61,7 @@ def test_the_lease_counts_from_the_sending_and_late_answers_do_not_renew_it() ->
         run(made, 50 * MS)
         # The last round that was heard is answered again and again.
         for voter in ("a", "b"):
-            made._deliver(Flying(voter, "c", BeatAck(1, rounds[-1])))
+            made.arrive(Flying(voter, "c", BeatAck(1, rounds[-1])))
     assert made.now - since <= TIMEOUT + 50 * MS
 
 
