@@ -297,7 +297,8 @@ class RaftWatch(Watch):
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def is_elected(self, node: Node, epoch: int) -> bool:
-        return self._leads.get(epoch) == node.name
+        votes = len(self._votes.get((node.name, epoch), ())) + ((node.name, epoch, node.name) in self._durable_votes)
+        return votes >= self.quorum and self._leads.get(epoch, node.name) == node.name
 
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         if view.role is Role.LEADER:
