@@ -183,7 +183,7 @@ class Calm:
 
 
 class Steady:
-    """The omission profile: while links are missing, whoever leads 3 T after they went leads until they are back."""
+    """The omission profile: while links are missing, whoever leads 3 T after they went leads until they are back, and goes on then."""
 
     def __init__(self, cluster: Cluster, since: int, until: int) -> None:
         self.cluster, self._until = cluster, until

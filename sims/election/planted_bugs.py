@@ -93,14 +93,6 @@ def _raft() -> Iterator[Planted]:
         seed=0,
     )
     yield bug(
-        "commits-old-terms-by-counting",
-        "raft_leading.py",
-        "if self._log.term_at(index) == self._term:",
-        "if index:",
-        "R7",
-        profile="disks",
-    )
-    yield bug(
         "commits-with-too-few",
         "raft_leading.py",
         "index = matches[self._quorum - 1]",
@@ -124,7 +116,8 @@ def _raft() -> Iterator[Planted]:
         "if not self.has(entry.index, entry.term):",
         "if entry.index > self.last_index:",
         "R3",
-        profile="disks",
+        profile="chaos",
+        seed=198,
     )
     yield bug(
         "cuts-without-conflict",

@@ -116,7 +116,7 @@ def _play(cluster: Cluster, case: Case, trace: Trace) -> None:
     acts.plan(cluster, faults, trace.faulted)
     if case.profile == "omission" and case.algorithm == "raft":
         for fault in faults:
-            Steady(cluster, fault.at, fault.until)
+            Steady(cluster, fault.at, min(fault.until + 2 * SECOND, SAFETY_FOR))
     cluster.run(SAFETY_FOR)
     calm = Calm(cluster, case.seed)
     trace.healed_at = cluster.now

@@ -88,7 +88,7 @@ def test_the_same_links_missing_move_it_again_and_again_without_pre_votes() -> N
 
 
 def test_a_toy_core_that_does_right_passes_and_one_that_splits_is_caught_shrunk_and_drawn() -> None:
-    assert run(Case("gossip", 3, 1, "calm"), Toy, watched_by=Quiet).text == ""
+    assert run(Case("raft", 3, 1, "calm"), Toy, watched_by=Quiet).text == ""
     failed = run(Case("bully", 5, 2, "chaos"), Split, watched_by=Quiet)
     assert failed.invariant == "C2b"
     least = shrink(failed, lambda case: run(case, Split, watched_by=Quiet))

@@ -192,6 +192,7 @@ class Gossip:
             self._began = None
         elif turn is Turn.LOST:
             self._heard.see_installed(self._office.floor)
+            self._seen = -1
             if self._heard.leader == self._me:
                 self._heard.lose("fenced", out)
             else:

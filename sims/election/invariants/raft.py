@@ -297,7 +297,8 @@ class RaftWatch(Watch):
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def is_elected(self, node: Node, epoch: int) -> bool:
-        return self._leads.get(epoch) == node.name
+        votes = len(self._votes.get((node.name, epoch), ())) + ((node.name, epoch, node.name) in self._durable_votes)
+        return votes >= self.quorum and self._leads.get(epoch, node.name) == node.name
 
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         if view.role is Role.LEADER:
@@ -323,6 +324,8 @@ class RaftWatch(Watch):
         logs = [self.safe[node.name].terms for node in nodes]
         if any(log != logs[0] for log in logs):
             return f"logs of lengths {', '.join(str(len(log)) for log in logs)} are not the same"
+        if self.quorum == 1:
+            return ""
         if not logs[0] or self._committed != logs[0] or logs[0][-1] != nodes[0].view.epoch:
             return f"{len(self._committed)} of {len(logs[0])} entries are committed, the last one of term {logs[0][-1] if logs[0] else 0}"
         return ""
