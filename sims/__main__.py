@@ -66,7 +66,11 @@ def run_command(quiet: bool, **chosen: Any) -> None:
 @main.command("replay")
 @of_a_case
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw it into this file too.")
-@click.option("--ring", type=click.Path(path_type=Path, exists=True), help="Instead: what a real node recorded, election-ring.msgpack.")
+@click.option(
+    "--ring",
+    type=click.Path(path_type=Path, exists=True),
+    help="Instead: what a real node recorded, election-ring.msgpack.",
+)
 def replay_command(svg: Path | None, ring: Path | None, **chosen: Any) -> None:
     """Run a seed again that failed, or what a node recorded, and print each transition."""
     if ring is not None:
@@ -129,6 +133,7 @@ def fuzz_command(
     folder: Path,
 ) -> None:
     """Run many seeds; a failing one is shrunk, drawn, and printed as one command."""
+    folder.mkdir(parents=True, exist_ok=True)
     failed = 0
     chosen = (PLANTED[planted].algorithm,) if planted else algorithms or ALGORITHMS
     for algorithm in chosen:

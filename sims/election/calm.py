@@ -7,7 +7,8 @@
     GL2  ... and all of the core hold just the core alive
     C6   schedules are fired again
 
-Half connected nodes are Raft's to bear with (pre-vote); the other two never claimed to.
+Half connected nodes are Raft's to bear with (pre-vote); the other two never claimed to. Not where one of them and the node that it hears
+are a majority, as of three: if it leads, it rightly goes on, and whom it does not reach can neither follow nor replace it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ GOSSIP_CONTACT = 20
 """Periods between two questions to one that is held dead."""
 OMISSION_SETTLE = 3
 """T; a leader that stands by then must stand until the fault ends."""
+
+WITH_A_FRIEND = 2
+"""Voters that a half connected node has: the one that it hears, and itself."""
 
 
 def settle_within(shape: Shape) -> int:
@@ -66,6 +70,9 @@ class Calm:
         self._exclude()
         self._mend([node.index for node in self.core])
         for node in self.core:
+            if node.is_left:
+                # It says good-bye and would stop some moments from now, when nobody starts it again.
+                cluster.crash(node, "kept")
             cluster.resume(node)
             node.fsync_low, node.fsync_high = MS, 5 * MS
             cluster.set_rate(node, 1_000_000)
@@ -97,6 +104,8 @@ class Calm:
                 continue
             pairs = crossing([node.index], self.cluster.shape.count, outward=kind != "out", inward=kind != "in")
             friend = self._rng.choice(inside) if kind == "one" else -1
+            if self.cluster.shape.quorum <= WITH_A_FRIEND:
+                friend = -1
             self.cluster.links.cut([pair for pair in pairs if friend not in pair])
         self.cluster.links.cut(between(node.index for node in outside))
 

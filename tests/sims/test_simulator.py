@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +67,22 @@ def test_each_profile_makes_a_schedule_that_ends_with_the_faults() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_links_that_are_missing_for_long_do_not_move_a_raft_leader(seed: int) -> None:
     assert run(Case("raft", 5, seed, "omission")).text == ""
+
+
+def test_a_raft_leader_whom_a_majority_hears_is_not_half_connected_when_the_rest_shall_agree() -> None:
+    assert run(Case("raft", 3, 271, "calm")).text == ""
+
+
+def test_a_node_that_is_leaving_when_the_cluster_is_healed_is_started_again() -> None:
+    assert run(Case("bully", 3, 2336, "chaos", (52,))).text == ""
+
+
+def test_fuzz_makes_the_folder_for_its_pictures(tmp_path: Path) -> None:
+    arguments = "fuzz --algorithm raft --nodes 3 --profile lan --first 1 --seeds 1 --workers 1 --planted raft-duty-without-token --svg"
+    folder = tmp_path / "not" / "there"
+    done = CliRunner().invoke(main, [*arguments.split(), str(folder)])
+    assert done.exit_code == 1
+    assert [picture.name for picture in folder.iterdir()] == ["failed-raft-1.svg"]
 
 
 class WithoutPreVotes(RaftWatch):
