@@ -11,15 +11,17 @@ import pytest
 from tests.queue.making import SQLiteBench
 from tests.records.making import START_MS
 from zjp import AsyncClient, Client
-from zjp.errors import ConfigError, NodeUnreachable, NotAllowed, ZjpError
+from zjp.errors import ConfigError, NodeUnreachable, NotAllowed, NotFound, ZjpError
 from zjp.job import Limits
 from zjp.node.intake import Intake
 from zjp.node.jobs import Jobs
+from zjp.node.schedules import Schedules
 from zjp.node.stats import NodeStats
 from zjp.records.sqlite import SQLiteRecordStore
 from zjp.transport.curve import Holder, KeyPair, KeyRole, make_pair, write_pair
 from zjp.transport.zap import Guard
 from zjp.wire import messages as m
+from zjp.wire.seen import AskCluster, AskHistory, DrainNode, Transfer
 
 pytestmark = pytest.mark.covers("cluster:curve")
 
@@ -63,9 +65,14 @@ async def node(folder: Path) -> AsyncIterator[Node]:
     async def ask_stats() -> bytes:
         return b"\x80"
 
+    async def nothing_to_tell(*_: object) -> m.Reply:
+        raise NotFound("no cluster here")
+
     intake = Intake(
         node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=Jobs(queue, records), stats=NodeStats("n1", 1),
-        ask_stats=ask_stats, tasks=list, guard=made.guard,
+        ask_stats=ask_stats, tasks=list, guard=made.guard, schedules=Schedules(queue, Limits(), list),
+        ask_leader=nothing_to_tell,  # type: ignore[arg-type]
+        more=dict.fromkeys((AskCluster, AskHistory, Transfer, DrainNode), nothing_to_tell),
     )  # fmt: skip
     made.address = intake.bind("tcp://127.0.0.1:*")
     try:
@@ -90,6 +97,16 @@ DEEDS: dict[type, Callable[[AsyncClient], object]] = {
     m.Purge: lambda client: client.purge("default"),
     m.AskStats: lambda client: client.stats(),
     m.Ping: lambda client: client.ping(),
+    m.AddSchedule: lambda client: client.schedules.add("beat", "noop", every="1h"),
+    m.ListSchedules: lambda client: client.schedules.list(),
+    m.ChangeSchedule: lambda client: client.schedules.change("none", paused=True),
+    m.RemoveSchedule: lambda client: client.schedules.remove("none"),
+    m.RunSchedule: lambda client: client.schedules.run("none"),
+    m.AskLeader: lambda client: client.leader(),
+    AskCluster: lambda client: client.cluster(),
+    AskHistory: lambda client: client.history(),
+    Transfer: lambda client: client.transfer(),
+    DrainNode: lambda client: client.drain("n1"),
 }
 MAY = {"node": None, "observer": m.Role.WORKER, "producer": m.Role.USER, "admin": m.Role.ADMIN}
 
