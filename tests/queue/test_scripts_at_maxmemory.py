@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from scripts.redis_server import RedisServer
-from tests.queue.script_cases import CASES, Case, World
+from tests.queue.leader_cases import CASES
+from tests.queue.script_cases import Case, World
 from tests.redis import allowances
 from zjp.errors import StoreFull
 from zjp.redis.lane import OOM

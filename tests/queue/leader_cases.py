@@ -1,0 +1,62 @@
+"""The cases of scripts for what stands beside the jobs, and for what only the leader does. See script_cases.py."""
+
+from __future__ import annotations
+
+from tests.queue.making import ALL
+from tests.queue.script_cases import CASES, Deed, World, case
+from zjp.queue.store import Document, DocumentKind, Life
+
+__all__ = ["CASES"]
+"""All of them, these included."""
+
+
+@case("lead")
+async def a_new_leader(world: World) -> Deed:
+    return lambda: world.store.claim_lead("node-1", 1, 5.0)
+
+
+@case("lead")
+async def another_term(world: World) -> Deed:
+    await world.store.claim_lead("node-1", 1, 5.0)
+    return lambda: world.store.renew_lead("node-1", 1, 9.0)
+
+
+@case("lead")
+async def resigned(world: World) -> Deed:
+    await world.store.claim_lead("node-1", 1, 5.0)
+    return lambda: world.store.release_lead("node-1", 1)
+
+
+@case("document")
+async def a_first_version(world: World) -> Deed:
+    return lambda: world.store.put_document(DocumentKind.USER, "ada", b"data", 0)
+
+
+@case("document")
+async def a_next_version(world: World) -> Deed:
+    await world.store.put_document(DocumentKind.USER, "ada", b"data", 0)
+    return lambda: world.store.put_document(DocumentKind.USER, "ada", b"other", 1)
+
+
+@case("document")
+async def no_version_any_more(world: World) -> Deed:
+    await world.store.put_document(DocumentKind.USER, "ada", b"data", 0)
+    return lambda: world.store.remove_document(DocumentKind.USER, "ada", 1)
+
+
+@case("fire")
+async def a_tick_with_its_job(world: World) -> Deed:
+    await world.store.claim_lead("node-1", 1, 5.0)
+    await world.claim(1)  # idle, so that somebody is woken
+    specs = [*world.producer.specs(2, "new"), world.producer.spec(unique_key="u")]
+    return lambda: world.store.fire("node-1", 1, DocumentKind.SCHEDULE, Document("beat", b"data", 0), specs)
+
+
+@case("reap_dead")
+async def a_dead_nodes_jobs(world: World) -> Deed:
+    await world.store.claim_lead("node-1", 1, 60.0)
+    other = await world.bench.join("other")
+    await world.add(3)
+    await other.claim(2, ALL)
+    await world.pass_time(5, world.store)
+    return lambda: world.store.reap_dead("node-1", 1, Life("other", 1), 3.0, 10)
