@@ -96,7 +96,12 @@ class Calm:
         inside = [node.index for node in self.core]
         outside = [node for node in self.cluster.nodes if node not in self.core]
         self.cluster.links.mend(between(range(self.cluster.shape.count)))
-        kinds = ("dead", "cut", "out", "in", "one") if self.cluster.shape.algorithm == "raft" else ("dead", "cut")
+        kinds: tuple[str, ...] = (
+            ("dead", "cut", "out", "in", "one") if self.cluster.shape.algorithm == "raft" else ("dead", "cut")
+        )
+        if self.cluster.shape.quorum <= 2:
+            # With one friend it would be a majority, and might lead it.
+            kinds = kinds[:4]
         for node in outside:
             kind = self._rng.choice(kinds)
             if kind == "dead":

@@ -326,7 +326,8 @@ class RaftWatch(Watch):
             return f"logs of lengths {', '.join(str(len(log)) for log in logs)} are not the same"
         if self.quorum == 1:
             return ""
-        if not logs[0] or self._committed != logs[0] or logs[0][-1] != nodes[0].view.epoch:
+        is_whole = self._guarded == len(self._committed)
+        if not logs[0] or (is_whole and self._committed != logs[0]) or logs[0][-1] != nodes[0].view.epoch:
             return f"{len(self._committed)} of {len(logs[0])} entries are committed, the last one of term {logs[0][-1] if logs[0] else 0}"
         return ""
 
