@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from tests.cluster.load import Load
 from tests.cluster.stage import Act, Stage
-from tests.cluster.watch import Agreed, Line, first
+from tests.cluster.watch import Agreed, Line
+from tests.system.running import first
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Document, DocumentKind, Life

@@ -15,7 +15,7 @@ from tests.cluster.late import LateDoors
 from tests.cluster.limits import CUT_EXTRA_S, FAIL_OVER_P50_S, FAIL_OVER_S, GIVE_UP_S, INTERVAL_S, LEADER_SHARE
 from tests.cluster.netns import Network
 from tests.cluster.stage import Act, Stage
-from tests.cluster.watch import NotInTime
+from tests.system.running import NotInTime
 
 CHANGES_MAX = {5: 0, 10: 1}
 """By percent of packets lost, in ten minutes."""

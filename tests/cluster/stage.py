@@ -26,8 +26,8 @@ import redis as redis_py
 from scripts.redis_server import RedisServer
 from tests.cluster.late import LateDoors
 from tests.cluster.netns import Network
-from tests.cluster.watch import Agreed, Watch, first
-from tests.system.running import RunningNode
+from tests.cluster.watch import Agreed, Watch
+from tests.system.running import RunningNode, first
 from zjp import Client, Job
 from zjp.job import parse_id
 from zjp.schedule import tick_of

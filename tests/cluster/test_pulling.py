@@ -18,9 +18,8 @@ import pytest
 from sims.live import ports
 from tests.cluster.netns import Network, run, what_is_missing
 from tests.cluster.stage import Stage
-from tests.cluster.watch import first
 from tests.redis import start_redis
-from tests.system.running import ROOT, clean_environment
+from tests.system.running import ROOT, clean_environment, first
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:live"), pytest.mark.timeout(300)]
 

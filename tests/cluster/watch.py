@@ -7,19 +7,15 @@ that is stopped or cut off cannot answer, and its log says when it knew what.
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-LOOK_S = 0.01
 PREFIX = "cluster."
 ALSO = frozenset({"duty.refused", "node.started", "node.stopped"})
 
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +143,3 @@ class Watch:
             log.offset = file.tell()
         *whole, log.rest = data.split(b"\n")
         return [line for text in whole if (line := read_line(name, text)) is not None]
-
-
-class NotInTime(AssertionError):
-    """What was waited for did not come."""
-
-
-def first(claim: Callable[[], T | None], within_s: float, what: str) -> T:
-    """What `claim` says once it says something. Raises: NotInTime."""
-    end = time.monotonic() + within_s
-    tick = threading.Event()
-    while (said := claim()) is None:
-        if time.monotonic() > end:
-            raise NotInTime(f"{what}: not within {within_s:.1f} s")
-        tick.wait(LOOK_S)
-    return said

@@ -15,11 +15,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from zjp import Client
 from zjp.config import inherited_environment
@@ -30,6 +31,9 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 40.0
 PING_LIMIT_S = 0.5
 ANY_PORT = "tcp://127.0.0.1:*"
+LOOK_S = 0.01
+
+T = TypeVar("T")
 
 
 class DidNotStart(AssertionError):
@@ -196,6 +200,25 @@ class _Pause:
             raise DidNotStart(self._process.wait(self.EVERY_S), log())
         if time.monotonic() > deadline:
             raise DidNotStart(None, log())
+
+
+class NotInTime(AssertionError):
+    """What was waited for did not come."""
+
+
+def first(claim: Callable[[], T | None], within_s: float, what: str = "what was waited for") -> T:
+    """What `claim` says once it says something. Raises: NotInTime."""
+    end = time.monotonic() + within_s
+    tick = threading.Event()
+    while (said := claim()) is None:
+        if time.monotonic() > end:
+            raise NotInTime(f"{what}: not within {within_s:.1f} s")
+        tick.wait(LOOK_S)
+    return said
+
+
+def await_that(claim: Callable[[], Any], within_s: float = 20.0) -> None:
+    first(lambda: True if claim() else None, within_s)
 
 
 def run_zjp(*arguments: str, cwd: Path = ROOT, limit_s: float = 60.0, env: Mapping[str, str] | None = None, stdin: str = "") -> Ended:

@@ -7,17 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from scripts.redis_server import RedisServer
 from tests.redis import start_redis
-from tests.system.running import ROOT, RunningNode, run_zjp
+from tests.system.running import ROOT, RunningNode, first, run_zjp
 from zjp import Client
 from zjp.wire.messages import LeaderReply
 from zjp.wire.seen import Change, ClusterReply
@@ -30,17 +28,6 @@ FAIL_OVER_S = {"bully": 1.1, "raft": 1.1, "gossip": 4.8}
 FORM_S = 10.0
 PRIORITIES = {"a": 0, "b": 5, "c": 1}
 
-T = TypeVar("T")
-
-
-def first(claim: Callable[[], T | None], within_s: float) -> T:
-    """What `claim` says once it says something."""
-    end = time.monotonic() + within_s
-    tick = threading.Event()
-    while (said := claim()) is None:
-        assert time.monotonic() < end, f"not within {within_s} s"
-        tick.wait(0.02)
-    return said
 
 
 class ThreeNodes:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scripts.redis_server import RedisServer
 from tests.redis import start_redis
-from tests.system.running import RunningNode
+from tests.system.running import RunningNode, await_that
 from zjp import AsyncClient, Client
 from zjp.errors import InvalidJob, JobConflict, NotFound
 from zjp.job import JobState, parse_id
@@ -23,15 +21,8 @@ from zjp.schedule import tick_of
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:schedules", "cluster:duties")]
 
 APP = "tests.fakes:app"
+WITHIN_S = 30.0
 CI_FACTOR = 5 if os.environ.get("CI") else 1
-
-
-def await_that(claim: Callable[[], Any], within_s: float = 30.0) -> None:
-    end = time.monotonic() + within_s
-    tick = threading.Event()
-    while not claim():
-        assert time.monotonic() < end, f"not within {within_s} s"
-        tick.wait(0.02)
 
 
 def seconds_of(client: Client, name: str) -> list[int]:
@@ -69,13 +60,13 @@ def test_every_tick_runs_once_over_kills_of_the_node_and_what_was_missed_is_caug
         client.schedules.add("beat", "noop", every="1s", catch_up="all")
         client.schedules.add("seldom", "noop", every="1s", catch_up="once")
         for life in range(2):
-            await_that(has_run(client, "beat", 3 * (life + 1)))
+            await_that(has_run(client, "beat", 3 * (life + 1)), WITHIN_S)
             node.kill()
             down_until = time.time() + 2.5
-            await_that(lambda down_until=down_until: time.time() > down_until)
+            await_that(lambda down_until=down_until: time.time() > down_until, WITHIN_S)
             node.restart()
         before = len(seconds_of(client, "beat"))
-        await_that(has_run(client, "beat", before + 5))
+        await_that(has_run(client, "beat", before + 5), WITHIN_S)
         seconds = seconds_of(client, "beat")
         assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))
         made = list(client.jobs(tag="schedule:beat"))
@@ -87,9 +78,9 @@ def test_every_tick_runs_once_over_kills_of_the_node_and_what_was_missed_is_caug
 def test_clean_stop_hands_the_lead_on_and_loses_no_tick(node: RunningNode) -> None:
     with node.client() as client:
         client.schedules.add("beat", "noop", every="1s", catch_up="all")
-        await_that(has_run(client, "beat", 2))
+        await_that(has_run(client, "beat", 2), WITHIN_S)
         node.restart()
-        await_that(has_run(client, "beat", 6))
+        await_that(has_run(client, "beat", 6), WITHIN_S)
         seconds = seconds_of(client, "beat")
         assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))
 
@@ -166,13 +157,13 @@ def test_of_nodes_on_one_queue_one_leads_and_another_when_it_is_killed_and_no_ti
         assert [leader.is_in_office for leader in leaders].count(True) == 1
         assert {leader.node for leader in leaders} == {"one"}
         first.schedules.add("beat", "noop", every="1s", catch_up="all")
-        await_that(has_run(second, "beat", 2))
+        await_that(has_run(second, "beat", 2), WITHIN_S)
         for leading, other, asked in ((one, "two", second), (two, "one", first)):
             leading.kill()
             await_that(lambda asked=asked: asked.leader().is_in_office, 10.0 * CI_FACTOR)
             assert asked.leader().node == other
             before = len(seconds_of(asked, "beat"))
-            await_that(has_run(asked, "beat", before + 3))
+            await_that(has_run(asked, "beat", before + 3), WITHIN_S)
             leading.restart()
         seconds = seconds_of(first, "beat")
         assert seconds == list(range(seconds[0], seconds[0] + len(seconds)))

@@ -15,7 +15,7 @@ from scripts.mongo_server import MongoServer
 from scripts.redis_server import RedisServer
 from tests.records import wire_server
 from tests.redis import start_redis
-from tests.system.running import DidNotStart, RunningNode
+from tests.system.running import DidNotStart, RunningNode, await_that
 from zjp.errors import OutcomeUnknown, Unavailable, ZjpError
 from zjp.job import JobState
 
@@ -56,13 +56,6 @@ def node_on(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
     yield make
     for node in nodes:
         node.kill()
-
-
-def await_that(claim: Callable[[], Any], within_s: float = 20.0) -> None:
-    end = time.monotonic() + within_s
-    while not claim():
-        assert time.monotonic() < end, f"not within {within_s} s"
-        os.sched_yield()
 
 
 def nodes_of(jobs: Any) -> set[str]:

@@ -96,11 +96,6 @@ class Cluster:
         if self._mesh is not None:
             self._mesh.close()
 
-    def halt(self) -> None:
-        """At once, as a process that dies would."""
-        if self._leadership is not None:
-            self._leadership.halt()
-
     def dump(self) -> None:
         """What the core was fed lately, into a file in DATA_DIR."""
         if self._leadership is not None:
