@@ -20,6 +20,21 @@ import msgspec
 
 from ..job import BATCH_MAX, JobFault, JobFilter, JobSpec, JobView, StoredJob
 from ..schedule import SCHEDULES_MAX, Schedule, ScheduleChange
+from .desk import (
+    AskEvents,
+    AskFailures,
+    AskFeed,
+    AskNode,
+    AskUsers,
+    Events,
+    Failures,
+    Feed,
+    Note,
+    PutUser,
+    RemoveJobs,
+    RemoveUser,
+    Users,
+)
 from .seen import AskCluster, AskHistory, ClusterReply, DrainNode, History, Transfer
 
 PROTOCOL_VERSION = 1
@@ -38,13 +53,19 @@ JobIds = Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=IDS_MAX)]
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """First frame of every message between clients and nodes. `sender` and `boot` name the life of a node or the session of a client;
-    `seq` rises with every request of that sender, and a reply repeats it."""
+    `seq` rises with every request of that sender, and a reply repeats it.
+
+    Whoever may speak for others (the HTTP door: by the token `gate` that its node gave it, or by a key of role gateway) says for whom:
+    `user`, who may do what `role` may. From anybody else both are refused."""
 
     version: int
     cluster: str
     sender: str
     boot: int
     seq: int
+    gate: bytes = b""
+    user: str = ""
+    role: int = 0
 
 
 class Durability(str, Enum):
@@ -411,20 +432,23 @@ Request = (
     Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
     | AddSchedule | ListSchedules | ChangeSchedule | RemoveSchedule | RunSchedule | AskLeader
     | AskCluster | AskHistory | Transfer | DrainNode
+    | AskUsers | PutUser | RemoveUser | AskEvents | Note | AskFailures | AskFeed | RemoveJobs | AskNode
 )  # fmt: skip
 Reply = (
     SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure | Schedules | LeaderReply | ClusterReply | History
+    | Users | Events | Failures | Feed
 )  # fmt: skip
 ToWorker = Run | Recall | StopJobs | StopWorker | SetLog
 FromWorker = Ready | NotReady | Results | Returned | Progress
 
 
 class Role(IntEnum):
-    """Ordered: each may do what those below may. `worker` reads."""
+    """Ordered: each may do what those below may. `worker` reads; `gateway` is the HTTP door itself, when it speaks for nobody."""
 
     WORKER = 1
     USER = 2
     ADMIN = 3
+    GATEWAY = 4
 
 
 LEAST_ROLE: dict[type, Role] = {
@@ -451,4 +475,13 @@ LEAST_ROLE: dict[type, Role] = {
     AskHistory: Role.WORKER,
     Transfer: Role.ADMIN,
     DrainNode: Role.ADMIN,
+    AskUsers: Role.ADMIN,
+    PutUser: Role.ADMIN,
+    RemoveUser: Role.ADMIN,
+    AskEvents: Role.ADMIN,
+    Note: Role.GATEWAY,
+    AskFailures: Role.WORKER,
+    AskFeed: Role.WORKER,
+    RemoveJobs: Role.ADMIN,
+    AskNode: Role.WORKER,  # and what the request within needs
 }
