@@ -11,7 +11,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: ## all tests but the long forms
-	$(RUN) pytest -q
+	$(RUN) pytest -q -n 2 --dist worksteal
 
 lint: ## style, types and import contracts
 	$(RUN) ruff check .
