@@ -75,6 +75,11 @@ def test_each_profile_makes_a_schedule_that_ends_with_the_faults() -> None:
     assert set(MIX) <= set(PROFILES)
 
 
+def test_leader_of_an_earlier_term_owes_nothing_that_a_later_one_committed() -> None:
+    """Seed 942: a candidate is paused with its votes unread, another one leads a later term and commits, then the first one wakes."""
+    assert run(Case("raft", 5, 942, "chaos")).text == ""
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_links_that_are_missing_for_long_do_not_move_a_raft_leader(seed: int) -> None:
     assert run(Case("raft", 5, seed, "omission")).text == ""

@@ -15,6 +15,7 @@ asked of later leaders (R4): no algorithm could keep them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from zjp.election.core import MS, Effects, Event, Recv, Role, Stall, View, Wake
 from zjp.wire.peers import Append, AppendReply, PreVote, PreVoteReply, Stored, Vote, VoteReply
@@ -53,6 +54,8 @@ class RaftWatch(Watch):
         """(index, term) of an entry -> the term before it, and its data."""
         self._committed: list[int] = []
         """Terms of the committed entries, from index 1 on."""
+        self._commit_terms: list[int] = []
+        """In which term each of them was first said to be committed."""
         self._guarded = 0
         """How many of them later leaders must have."""
         self._were_emptied: set[str] = set()
@@ -236,6 +239,7 @@ class RaftWatch(Watch):
         if terms[: self._guarded] != self._committed[: self._guarded]:
             raise Violation("R5", f"{node.name} commits another entry at or before {self._guarded}")
         self._committed = terms[:top]
+        self._commit_terms[self._guarded :] = [message.term] * (top - self._guarded)
         self._guarded = top
 
     def _holders(self, index: int, term: int) -> int:
@@ -316,8 +320,10 @@ class RaftWatch(Watch):
         votes = self._votes.get((node.name, term), set())
         if len(votes) + 1 < self.quorum or (node.name, term, node.name) not in self._durable_votes:
             raise Violation("R1", f"{node.name} leads {term} by {len(votes)} votes of others")
-        if self.said[node.name].terms[: self._guarded] != self._committed[: self._guarded]:
-            raise Violation("R4", f"{node.name} leads {term} without all of the {self._guarded} committed entries")
+        # Only later leaders owe an entry: votes of an earlier term may be counted after a later one committed it.
+        owed = sum(1 for _ in takewhile(lambda committed_in: committed_in < term, self._commit_terms[: self._guarded]))
+        if self.said[node.name].terms[:owed] != self._committed[:owed]:
+            raise Violation("R4", f"{node.name} leads {term} without all of the {owed} entries committed before")
 
     def lags(self, nodes: Sequence[Node]) -> str:
         """RL3, asked when all is calm: why these do not have one log that is committed up to the leader's term; empty: they do."""
