@@ -76,7 +76,11 @@ class App:
         for route in routes:
             row = Row(route, route.body_max_bytes or desk.settings.max_body_bytes)
             by_path.setdefault(route.path, {})[route.method] = row
-        places = [StarletteRoute(path, Place(self, rows)) for path, rows in by_path.items()]
+        # Starlette takes the first that fits: what stands there word for word goes before what any word fits.
+        places = [
+            StarletteRoute(path, Place(self, by_path[path]))
+            for path in sorted(by_path, key=lambda path: path.count("{"))
+        ]
         self._router = Router(routes=places, redirect_slashes=False, default=self._nowhere)
         self._hot = HotPath(desk, answering, self._proxies)
 

@@ -18,7 +18,8 @@ from ..client.deeds import read_receipt, read_receipts
 from ..job import format_id
 from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
 from .answering import Answering, encode
-from .desk import Desk, ask, make_ids
+from .asking import ask, make_ids
+from .desk import Desk
 from .proxies import Proxies
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, is_left_unread, read_body
 from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_json, spec_of, specs_of

@@ -14,7 +14,8 @@ from ...job_json import job_json
 from ...wire import messages as m
 from ...wire.messages import Role
 from ..answering import encode, etag
-from ..desk import Desk, ask
+from ..asking import ask
+from ..desk import Desk
 from ..hot import BATCH_BODY_BYTES, Submits
 from ..shapes import ERRORS_OF_SUBMIT, Cursor, JobShape, Limit, MadeJob, Moment, PageOf, decode_cursor, encode_cursor
 from ..submitting import BatchAnswer, NewBatch, NewJob
