@@ -191,8 +191,9 @@ async def _until_gone(receive: Receive) -> None:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
+    no_parts: tuple[bytes, ...] = ()
+    for part in no_parts:
+        yield part
 
 
 def raw(headers: Mapping[str, str]) -> RawHeaders:

@@ -107,7 +107,7 @@ class App:
             row = row_of(rows, scope["method"])
             route, path = row.route, row.route.path
             caller = await self._caller(route, scope, headers)
-            query = decode_query(scope["query_string"], route.query)
+            query: Any = decode_query(scope["query_string"], route.query)
             body: Any = None
             if route.method not in ("GET", "HEAD"):
                 raw = await read_body(receive, headers, row.body_max_bytes)

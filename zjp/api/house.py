@@ -20,7 +20,7 @@ from typing import Any
 
 from ..client.asyncio import AsyncClient
 from ..config import Settings
-from ..config.kinds import is_loopback
+from ..config.kinds import is_loopback_host
 from ..errors import ConfigError, ZjpError
 from ..log import configure, event
 from .app import make_app
@@ -123,7 +123,7 @@ async def make_door(settings: Settings, client: AsyncClient) -> Authenticator:
     made = _optional("auth.door", "make_door", settings, client)
     if asyncio.iscoroutine(made):
         made = await made
-    door: Authenticator = made or OpenDoor(is_local=is_loopback(f"tcp://{settings.server_host}:0"))
+    door: Authenticator = made or OpenDoor(is_local=is_loopback_host(settings.server_host))
     return door
 
 

@@ -33,7 +33,7 @@ from typing import Any, cast
 
 from starlette.types import ASGIApp
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from ..errors import ConfigError
@@ -195,11 +195,11 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if self.cycle is not None:
+        if self._cycle_or_none() is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.cycle is None or self.transport.is_closing():
+        if self._cycle_or_none() is None or self.transport.is_closing():
             return
         super().on_message_complete()
         if self.phase is Phase.BODY:
@@ -255,11 +255,16 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(Problem(400, "Bad Request", "this is not HTTP/1.1 as RFC 9112 has it"))
 
+    def _cycle_or_none(self) -> RequestResponseCycle | None:
+        """uvicorn's types leave out that there is none before the first request."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
     def _refuse(self, problem: Problem) -> None:
         """Answer where nothing was answered yet, and close."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+        cycle = self._cycle_or_none()
+        if cycle is None or not cycle.response_started or cycle.response_complete:
             told = problems.tell(problem)
             head = [f"HTTP/1.1 {told.status} {problem.title}"]
             head += [f"{name}: {text}" for name, text in told.headers.items()]
@@ -300,11 +305,12 @@ class Listener:
         self.house = Tenants(config, self._limits)
         self.house.sweep()
         loop = asyncio.get_running_loop()
+        handshake_s = None if context is None else self._limits.header_s
         for one in self.sockets:
-            timeouts = {} if context is None else {"ssl_handshake_timeout": self._limits.header_s}
-            self._servers.append(
-                await loop.create_server(self.house.make, sock=one, ssl=context, backlog=BACKLOG, **timeouts)
+            server = await loop.create_server(
+                self.house.make, sock=one, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
             )
+            self._servers.append(server)
         self._sweeping = asyncio.ensure_future(self._sweep())
 
     async def _sweep(self) -> None:

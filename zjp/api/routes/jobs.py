@@ -100,7 +100,8 @@ async def result(call: Call[None, WaitQuery]) -> Answer:
     job_id = id_bytes(call.path["id"])
     view = await look(call.desk, call, job_id)
     if not view.status.is_final and call.query.wait:
-        view = await call.desk.unless_stopped(_end_of(call, job_id)) or view
+        latest: JobView | None = await call.desk.unless_stopped(_end_of(call, job_id))
+        view = latest or view
     told = job_json(view)
     return Answer(
         {name: told[name] for name in ("id", "status", "result", "error", "completed_at")},
