@@ -325,18 +325,9 @@ class ShortCycle:
     """One request that is served without ASGI: what of uvicorn's cycle its protocol looks at, and nothing more."""
 
     __slots__ = (
-        "body",
-        "connection",
-        "disconnected",
-        "keep_alive",
-        "message_event",
-        "more_body",
-        "response_complete",
-        "response_started",
-        "short",
-        "started",
-        "url",
-    )
+        "body", "connection", "disconnected", "keep_alive", "message_event", "more_body", "response_complete", "response_started", "short",
+        "started", "url",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, short: ShortWay, *, is_kept: bool) -> None:
         self.connection, self.short, self.url = connection, short, connection.url
@@ -392,12 +383,12 @@ class Listener:
     First the constructor (which binds), then `start`, in the end `stop`. `port`: as bound; `context`: for TLS.
     """
 
-    def __init__(self, host: str, port: int, setting: str, limits: Limits | None = None) -> None:
+    def __init__(self, host: str, port: int, setting: str, limits: Limits | None = None, sweep_s: float = SWEEP_S) -> None:
         """Raises: ConfigError naming the setting when the address cannot be had."""
         self.sockets = bind(host, port, setting)
         self.port = int(self.sockets[0].getsockname()[1])
         self.host = host
-        self._limits = limits or Limits()
+        self._limits, self._sweep_s = limits or Limits(), sweep_s
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.Task[None] | None = None
         self.house: Tenants | None = None
@@ -423,7 +414,7 @@ class Listener:
     async def _sweep(self) -> None:
         assert self.house is not None
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._sweep_s)
             self.house.sweep()
 
     async def stop(self) -> None:
