@@ -256,7 +256,12 @@ def is_loopback(address: str) -> bool:
     """Whether only this machine can reach the ZeroMQ address. A host name other than localhost counts as reachable."""
     if address.startswith("ipc://"):
         return True
-    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return is_loopback_host(address.removeprefix("tcp://").rpartition(":")[0])
+
+
+def is_loopback_host(host: str) -> bool:
+    """The same of a host name or IP address alone."""
+    host = host.strip("[]")
     if host.lower() == "localhost":
         return True
     try:

@@ -33,6 +33,7 @@ from zjp.config.kinds import (
     Size,
     Text,
     Whole,
+    is_loopback_host,
 )
 
 _DAY_S = 86400.0
@@ -381,6 +382,11 @@ class Settings:
     def curve_folder(self) -> Path:
         """CURVE_DIR, or the folder in DATA_DIR when it is unset."""
         return self.curve_dir or self.data_dir / "curve"
+
+    @property
+    def auth_effective(self) -> bool:
+        """Whether the HTTP API asks for a token: AUTH_ENABLED, or, when it is auto, whether others can reach the API."""
+        return self.auth_enabled == "true" or (self.auth_enabled == "auto" and not is_loopback_host(self.server_host))
 
     @property
     def is_meshed(self) -> bool:

@@ -1,0 +1,96 @@
+"""What every handler works at: the settings, the connection to the nodes, who is let in, and when to stop.
+
+A `Desk` is made once per process. The door (an `Authenticator`) says who a caller is; `voice` gives the client that speaks for that
+caller, so that the node sees the user's name and role and not the gateway's. Submits are the exception: they travel as the gateway itself
+(and share batches), after the role was checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..client.asyncio import AsyncClient
+from ..client.deeds import TIMEOUT_S, expect
+from ..config import Settings
+from ..wire import messages as m
+from .open_door import OpenDoor as OpenDoor
+from .table import Caller
+
+T = TypeVar("T")
+STATS_S = 0.5
+"""How old the numbers of a node may be before it is asked again, however many ask here."""
+MAPS_S = 1.0
+"""The same for what all nodes together tell."""
+
+
+class Authenticator(Protocol):
+    """Who is let in. `request_headers`: names in lower case; `address`: the peer's, or what a trusted proxy says it is."""
+
+    async def caller(self, request_headers: Mapping[str, str], method: str, address: str) -> Caller:
+        """Raises: Problem (401 who are you, 403 not from there, 415 not with that)."""
+        ...
+
+    def challenge(self) -> dict[str, str]:
+        """The headers of a 401."""
+        ...
+
+
+class Glance(Generic[T]):
+    """The latest answer to one question, shared by all who ask within `fresh_s`. A failure is told to those who waited for it, and not
+    kept."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], fresh_s: float) -> None:
+        self._ask, self._fresh_s = ask, fresh_s
+        self._asked_at = -1e9
+        self._answer: asyncio.Future[T] | None = None
+
+    async def __call__(self) -> T:
+        now = asyncio.get_running_loop().time()
+        answer = self._answer
+        is_old = now - self._asked_at > self._fresh_s
+        if answer is None or (answer.done() and (is_old or answer.cancelled() or answer.exception() is not None)):
+            self._asked_at = now
+            answer = self._answer = asyncio.ensure_future(self._ask())
+        return await asyncio.shield(answer)
+
+
+class Desk:
+    """`speaks_for_others`: the client has a gate token, or a key of role gateway; without it every request is the client's own."""
+
+    def __init__(
+        self, settings: Settings, client: AsyncClient, door: Authenticator, *, speaks_for_others: bool, node: str = ""
+    ) -> None:
+        self.settings, self.client, self.door = settings, client, door
+        self.speaks_for_others = speaks_for_others
+        self.node = node
+        """The node that started this process; empty: none did."""
+        self.stop = asyncio.Event()
+        self.stats: Glance[dict[str, Any]] = Glance(client.stats, STATS_S)
+
+    def voice(self, caller: Caller) -> AsyncClient:
+        """The client that speaks for the caller."""
+        if not self.speaks_for_others:
+            return self.client
+        return self.client.speaking_for(caller.name, caller.role)
+
+    async def unless_stopped(self, work: Awaitable[T]) -> T | None:
+        """What `work` gives; None, and `work` cancelled, when the process stops first."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self.stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+
+
+async def ask(client: AsyncClient, kind: type[T], request: m.Request, within_s: float = TIMEOUT_S) -> T:
+    """A request for which the client has no method of the form that is needed here: one page, one batch of a thousand."""
+    return expect(kind, await client._door.ask(request, within_s))
+
+
+def make_ids(client: AsyncClient, count: int) -> list[bytes]:
+    return client._door.make_ids(count)
