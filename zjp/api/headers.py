@@ -1,7 +1,8 @@
 """Headers that keep browsers from doing harm with what is served here. On every answer, whoever asks.
 
-No answer is taken for anything but its type, shown within another site's page, read by one, or kept in a cache; nothing of a page comes from
-elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS a browser asks by TLS for a year.
+No answer is taken for anything but its type, shown within another site's page, read by one, or kept in a cache; nothing of a page comes
+from elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS a browser asks by TLS for a
+year.
 
 Source: OWASP HTTP Headers Cheat Sheet; MDN Content-Security-Policy.
 """

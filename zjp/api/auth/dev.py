@@ -31,7 +31,13 @@ class Keeper(Protocol):
 
 def warn() -> None:
     names = ", ".join(name for name, _, _ in DEV_USERS)
-    event(log, logging.WARNING, "auth.dev_users", users=names, hint="AUTH_DEV_USERS is on: these have passwords that everybody knows")
+    event(
+        log,
+        logging.WARNING,
+        "auth.dev_users",
+        users=names,
+        hint="AUTH_DEV_USERS is on: these have passwords that everybody knows",
+    )
 
 
 async def keep(client: Keeper, hashing: Hashing, *, is_on: bool) -> None:
@@ -58,7 +64,13 @@ async def _keep(client: Keeper, hashing: Hashing, is_on: bool) -> None:
 
 def _tell_of_namesake(user: User) -> None:
     if not user.is_dev:
-        event(log, logging.WARNING, "auth.dev_user_kept", user=user.name, hint="somebody's own account has this name, it is left as it is")
+        event(
+            log,
+            logging.WARNING,
+            "auth.dev_user_kept",
+            user=user.name,
+            hint="somebody's own account has this name, it is left as it is",
+        )
 
 
 async def _make(client: Keeper, user: User) -> None:

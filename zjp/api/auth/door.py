@@ -1,7 +1,7 @@
 """The door while auth is on: who shows a token that counts comes in, by a bearer header or by a browser's cookie.
 
-    Authorization: Bearer TOKEN   ──►  signature, claims, time  ──►  not ended by log-out  ──►  the user is there, with this epoch  ──►  Caller
-    Cookie: zjp-PORT=TOKEN        ──►  unsafe methods: same origin, X-CSRF-Token  ──►  the same
+    Authorization: Bearer TOKEN  ──►  signature, claims, time ──► no log-out ──► the user is there, with this epoch  ──►  Caller
+    Cookie: zjp-PORT=TOKEN       ──►  unsafe methods: same origin, X-CSRF-Token ──► the same
 
 Of two the header counts. Whatever is wrong with a token, the answer is the same. A token that was read once is kept with what it says, for
 signatures cost more than the rest of a small request; time, log-out and user are looked at each time.
@@ -34,8 +34,8 @@ from .users import ROLES, Users
 if TYPE_CHECKING:
     from ...client.asyncio import AsyncClient
 
-READ_MAX = 4096
-"""Tokens kept with what they say: 2 MB."""
+READ_MAX = 1024
+"""Tokens kept with what they say: 1 MB."""
 REALM = 'Bearer realm="zjp"'
 
 
@@ -92,7 +92,10 @@ class TokenDoor:
 
     def refusal(self) -> Problem:
         return Problem(
-            401, "Unauthorized", "no valid token; POST /auth/login gives one, to be sent as Authorization: Bearer", headers=self.challenge()
+            401,
+            "Unauthorized",
+            "no valid token; POST /auth/login gives one, to be sent as Authorization: Bearer",
+            headers=self.challenge(),
         )
 
     def _claims(self, token: str) -> Claims:
@@ -146,7 +149,9 @@ def bearer_of(headers: Mapping[str, str]) -> str | None:
 def make_ring(settings: Settings) -> Ring:
     """Raises: ConfigError."""
     if settings.jwt_secret is None:
-        raise ConfigError("JWT_SECRET: auth is on and there is no secret to sign tokens with; make one with: openssl rand -base64 48")
+        raise ConfigError(
+            "JWT_SECRET: auth is on and there is no secret to sign tokens with; make one with: openssl rand -base64 48"
+        )
     return Ring(secret_keys(settings.jwt_secret), issuer=settings.jwt_issuer, audience=settings.jwt_audience)
 
 

@@ -58,7 +58,11 @@ class UserPage(PageOf):
 
 async def list_users(call: Call[None, UserQuery]) -> Answer:
     after = _after(call.query.cursor)
-    users = [user for user in sorted(await call.desk.voice(call.caller).users(), key=lambda user: user.name) if user.name > after]
+    users = [
+        user
+        for user in sorted(await call.desk.voice(call.caller).users(), key=lambda user: user.name)
+        if user.name > after
+    ]
     shown = users[: call.query.limit]
     cursor = encode_cursor(shown[-1].name.encode()) if len(users) > len(shown) else None
     return Answer(UserPage(items=[user_json(user) for user in shown], cursor=cursor))
@@ -71,7 +75,9 @@ async def show_user(call: Call[None, NoQuery]) -> Answer:
 async def add_user(call: Call[NewUser, NoQuery]) -> Answer:
     wanted = call.body
     if NAME.fullmatch(wanted.name) is None:
-        raise Problem(422, "Unprocessable Content", f"name: {wanted.name!r} is none; accepted: {NAME_ACCEPTED}", code="invalid")
+        raise Problem(
+            422, "Unprocessable Content", f"name: {wanted.name!r} is none; accepted: {NAME_ACCEPTED}", code="invalid"
+        )
     check_new_password(wanted.name, wanted.password)
     voice = call.desk.voice(call.caller)
     if await _named(voice, wanted.name) is not None:
