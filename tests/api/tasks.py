@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zjp import App, Context
-
 from tests import fakes
+from zjp import App, Context
 
 app = App()
 

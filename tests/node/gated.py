@@ -50,8 +50,7 @@ class Gated:
 @asynccontextmanager
 async def gated(folder: Path, *, is_auth_on: bool = False, **more: Any) -> AsyncIterator[Gated]:
     """`more`: further arguments of the Intake."""
-    folder.mkdir(exist_ok=True)
-    bench = SQLiteBench(folder)
+    bench = SQLiteBench(_made(folder))
     queue = await bench.open()
     records = SQLiteRecordStore(folder / "records.db", ttl_s=0, wall_ms=lambda: START_MS)
     await records.open()
@@ -77,3 +76,8 @@ async def gated(folder: Path, *, is_auth_on: bool = False, **more: Any) -> Async
         await intake.close(0)
         await records.close()
         await bench.close()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

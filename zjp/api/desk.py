@@ -8,21 +8,20 @@ caller, so that the node sees the user's name and role and not the gateway's. Su
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from ..client.asyncio import AsyncClient
-from ..client.deeds import TIMEOUT_S, expect
 from ..config import Settings
-from ..wire import messages as m
+from .cluster import Cluster
+from .glance import Glance
+from .live import Live
 from .open_door import OpenDoor as OpenDoor
 from .table import Caller
 
 T = TypeVar("T")
 STATS_S = 0.5
 """How old the numbers of a node may be before it is asked again, however many ask here."""
-MAPS_S = 1.0
-"""The same for what all nodes together tell."""
 
 
 class Authenticator(Protocol):
@@ -37,25 +36,6 @@ class Authenticator(Protocol):
         ...
 
 
-class Glance(Generic[T]):
-    """The latest answer to one question, shared by all who ask within `fresh_s`. A failure is told to those who waited for it, and not
-    kept."""
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], fresh_s: float) -> None:
-        self._ask, self._fresh_s = ask, fresh_s
-        self._asked_at = -1e9
-        self._answer: asyncio.Future[T] | None = None
-
-    async def __call__(self) -> T:
-        now = asyncio.get_running_loop().time()
-        answer = self._answer
-        is_old = now - self._asked_at > self._fresh_s
-        if answer is None or (answer.done() and (is_old or answer.cancelled() or answer.exception() is not None)):
-            self._asked_at = now
-            answer = self._answer = asyncio.ensure_future(self._ask())
-        return await asyncio.shield(answer)
-
-
 class Desk:
     """`speaks_for_others`: the client has a gate token, or a key of role gateway; without it every request is the client's own."""
 
@@ -68,6 +48,8 @@ class Desk:
         """The node that started this process; empty: none did."""
         self.stop = asyncio.Event()
         self.stats: Glance[dict[str, Any]] = Glance(client.stats, STATS_S)
+        self.cluster = Cluster(client, self.stats, self.stop)
+        self.live = Live(self.cluster, self.stop)
 
     def voice(self, caller: Caller) -> AsyncClient:
         """The client that speaks for the caller."""
@@ -85,12 +67,3 @@ class Desk:
             stop.cancel()
             if not task.done():
                 task.cancel()
-
-
-async def ask(client: AsyncClient, kind: type[T], request: m.Request, within_s: float = TIMEOUT_S) -> T:
-    """A request for which the client has no method of the form that is needed here: one page, one batch of a thousand."""
-    return expect(kind, await client._door.ask(request, within_s))
-
-
-def make_ids(client: AsyncClient, count: int) -> list[bytes]:
-    return client._door.make_ids(count)
