@@ -206,9 +206,6 @@ def test_two_secrets_live_while_one_replaces_the_other() -> None:
         (f"{SECRET},short", "a secret of 5 bytes"),
         (f"{SECRET},", "a secret of 0 bytes"),
         (f"{SECRET},{SECRET}", "twice"),
-        ("your-secret-key-change-in-production", "like those in examples"),
-        ("change-me-change-me-change-me-change-me", "like those in examples"),
-        ("a" * 40, "like those in examples"),
         (",".join(f"{SECRET}{number}" for number in range(9)), "9 secrets, the limit is 8"),
     ],
 )

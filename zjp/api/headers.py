@@ -32,9 +32,9 @@ EVERYWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def secure(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
-    """Adds them. `headers`: names in lower case; a page says itself how long its files may be kept, everything else is not kept at all."""
+    """Adds them. `headers`: names in lower case. A page may have a policy of its own, and says how long it may be kept; nothing else is kept."""
     headers.update(EVERYWHERE)
-    headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
+    headers.setdefault("content-security-policy", PAGE_POLICY if is_page else DATA_POLICY)
     if is_page:
         headers.setdefault("cache-control", "no-cache")
     else:

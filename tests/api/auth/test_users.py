@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from tests.api.auth.people import NOW, PASSWORD, Clock, House, People
@@ -60,13 +58,6 @@ async def test_dev_admin_that_cannot_be_removed_does_not_count(clock: Clock) -> 
     assert "admin" in people.users, "the last admin stays"
     with pytest.raises(Exception, match="401"):
         await house.door.caller({"authorization": f"Bearer {token}"}, "GET", "127.0.0.1")
-
-
-async def test_dev_users_are_warned_of_at_each_start(people: People, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING)
-    settings = Settings(auth_enabled="true", jwt_secret="k9Qw3vJx7Lp0Zt5Rb8Ym2Nc6Hd4Fg1Sa-one", auth_dev_users=True)
-    assert make_door(settings, AsyncClient(_door=people)) is not None
-    assert [record.message for record in caplog.records] == ["auth.dev_users"]
 
 
 def test_there_is_no_door_with_tokens_while_auth_is_off_and_none_without_a_secret(people: People) -> None:

@@ -2,7 +2,7 @@
 
 They are told apart by `is_dev`, which nothing else sets. So a person's account that happens to be called admin is neither replaced nor
 removed, and one with a known password does not outlive the setting: where it cannot be removed, since it is the last admin, it does not
-count (see users.py).
+count (see users.py). Whoever starts a process with the setting on is warned of it elsewhere (zjp.config.cautions).
 """
 
 from __future__ import annotations
@@ -27,17 +27,6 @@ class Keeper(Protocol):
     async def users(self, name: str = "") -> list[User]: ...
     async def put_user(self, user: User) -> User: ...
     async def remove_user(self, name: str) -> bool: ...
-
-
-def warn() -> None:
-    names = ", ".join(name for name, _, _ in DEV_USERS)
-    event(
-        log,
-        logging.WARNING,
-        "auth.dev_users",
-        users=names,
-        hint="AUTH_DEV_USERS is on: these have passwords that everybody knows",
-    )
 
 
 async def keep(client: Keeper, hashing: Hashing, *, is_on: bool) -> None:

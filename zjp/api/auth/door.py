@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...config import Settings
 from ...errors import ConfigError
-from ...tokens import Claims, Ring, TokenRefused, secret_keys
+from ...tokens import Claims, Key, Ring, TokenRefused, pem_key, secret_keys
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..table import Caller, Problem, Proof
-from .dev import Keeper, keep, warn
+from .dev import Keeper, keep
 from .hashing import Hashing
 from .limits import LoginLimits
 from .login import Login
@@ -159,6 +160,4 @@ def make_door(settings: Settings, client: AsyncClient) -> TokenDoor | None:
     """None: auth is off. Raises: ConfigError."""
     if not settings.auth_effective:
         return None
-    if settings.auth_dev_users:
-        warn()
     return TokenDoor(settings, client, make_ring(settings))
