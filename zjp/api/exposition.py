@@ -38,21 +38,37 @@ from prometheus_client.registry import Collector
 from ..errors import StoreUnavailable, ZjpError
 from ..metrics import TABLE, Counters, MetricKind, Teller
 
-HttpCounts = Counters
-"""What the HTTP process counts: `observe("zjp_http_requests_seconds", seconds, (method, route, status))`. `route` is the row's path with
-its parameters unnamed (`/api/v1/jobs/{id}`), or `other` where no row fits, so that nobody can make series by asking for paths."""
-
-ANSWER_S = 5.0
-"""For the node's answer. Prometheus gives a scrape 10 s by default, and a node needs up to 2 s to find its store away."""
+ANSWER_S = 8.0
+"""For the node's answer. Prometheus gives a scrape 10 s by default. Who asks should give up much sooner: see `scrape`."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
 _STARTED_AT = time.time()
 
 Rows = dict[str, dict[str, Any]]
 Series = dict[str, Any]
 
 
+class HttpCounts:
+    """The requests of this process, by method, route and status. Nobody can make series by asking for odd things: what fits no row of the
+    routes, and what is no method, is counted as `other`."""
+
+    def __init__(self) -> None:
+        self._counters = Counters()
+
+    def took(self, method: str, route: str, status: int, seconds: float) -> None:
+        """`route`: the row's path with its parameters unnamed (`/api/v1/jobs/{id}`), empty where no row fits. Of a stream: until it
+        began."""
+        labels = (method if method in METHODS else OTHER, route or OTHER, str(status))
+        self._counters.observe("zjp_http_requests_seconds", seconds, labels)
+
+    def rows(self) -> Rows:
+        """The others of a Counters are the node's to tell."""
+        return {name: row for name, row in self._counters.snapshot().items() if TABLE[name].teller is Teller.HTTP}
+
+
 async def scrape(ask: Callable[[], Awaitable[Mapping[str, Any]]], own: HttpCounts, accept: str) -> tuple[bytes, str]:
-    """Body and content type, whatever becomes of `ask` (AsyncClient.stats). Its client's own time limit should be below ANSWER_S, else
-    a store that is away looks like a node that does not answer."""
+    """Body and content type, whatever becomes of `ask` (AsyncClient.stats). It should give up by itself after 3 s: a client asks again
+    while the store is away, and says why it did so only at the end of its time."""
     try:
         async with asyncio.timeout(ANSWER_S):
             table = await ask()
@@ -95,9 +111,7 @@ def _read_off(table: Mapping[str, Any]) -> Iterator[tuple[str, list[Series]]]:
 
 
 def _own(own: HttpCounts, *, is_node_up: bool, is_store_up: bool) -> Rows:
-    """The rows of this process alone: the others, which every Counters has, are the node's to tell."""
-    rows = {name: row for name, row in own.snapshot().items() if TABLE[name].teller is Teller.HTTP}
-    return rows | {name: _row(name, series) for name, series in _looked_at(is_node_up, is_store_up)}
+    return own.rows() | {name: _row(name, series) for name, series in _looked_at(is_node_up, is_store_up)}
 
 
 def _looked_at(is_node_up: bool, is_store_up: bool) -> Iterator[tuple[str, list[Series]]]:
