@@ -75,14 +75,14 @@ CLUSTER = Board(
         Panel(
             "HTTP processes",
             Kind.LINES,
-            (Query(f"rate(zjp_http_cpu_seconds_total{{{IN_JOB}}}[{RATE}])", "{{instance}}"),),
+            (Query(f"rate(zjp_api_cpu_seconds_total{{{IN_JOB}}}[{RATE}])", "{{instance}}"),),
             "CPU: 1 is a whole core, and all that one HTTP process can use.",
             "percentunit",
         ),
         Panel(
             "HTTP processes: memory",
             Kind.LINES,
-            (Query(f"zjp_http_rss_bytes{{{IN_JOB}}}", "{{instance}}"),),
+            (Query(f"zjp_api_rss_bytes{{{IN_JOB}}}", "{{instance}}"),),
             "Resident.",
             "bytes",
         ),

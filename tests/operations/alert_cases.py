@@ -19,7 +19,7 @@ HEALTHY: Mapping[str, str] = {
     **{f"zjp_up{{{node}}}": f"1{EVER}" for node in NODES},
     **{f"zjp_store_up{{{node}}}": f"1{EVER}" for node in NODES},
     **{f"node_uptime_seconds{{{node}}}": f"5+5{EVER}" for node in NODES},
-    **{f"zjp_http_start_time_seconds{{{node}}}": f"100{EVER}" for node in NODES},
+    **{f"zjp_api_ends_total{{{node}}}": f"1{EVER}" for node in NODES},
     **{f"zjp_is_leader{{{node}}}": f"{int(node == A)}{EVER}" for node in NODES},
     **{f'zjp_members{{{node},status="alive"}}': f"2{EVER}" for node in NODES},
     **{
@@ -66,7 +66,7 @@ FIRES: Mapping[str, Case] = {
     "ZjpNodeSilent": Case({**NODE_2, f"up{{{B}}}": f"1{EVER}", f"zjp_up{{{B}}}": from_step(12, "1", "0")}, "1m35s"),
     "ZjpNodeGone": Case({**NODE_2, f'zjp_members{{{A},status="suspect"}}': from_step(12, "0", "1")}, "1m35s"),
     "ZjpNodeRestarting": Case({f"node_uptime_seconds{{{B}}}": f"5+5x9 5+5x9 5+5x9 5+5{EVER}"}, "4m"),
-    "ZjpHttpRestarting": Case({f"zjp_http_start_time_seconds{{{B}}}": f"100x9 150x9 200x9 250{EVER}"}, "4m"),
+    "ZjpApiRestarting": Case({f"zjp_api_ends_total{{{B}}}": f"1x9 2x9 3x9 4{EVER}"}, "4m"),
     "ZjpNoLeader": Case({f"zjp_is_leader{{{A}}}": from_step(12, "1", "0")}, "1m15s"),
     "ZjpTwoLeaders": Case({f"zjp_is_leader{{{B}}}": from_step(12, "0", "1")}, "1m35s"),
     "ZjpLeaderChanges": Case(
@@ -93,7 +93,7 @@ CALM: Mapping[str, Case] = {
     "ZjpNodeSilent": Case({f"zjp_up{{{B}}}": f"1x9 0x4 1{EVER}"}, "1m9s"),
     "ZjpNodeGone": Case({f'zjp_members{{{A},status="left"}}': f"1{EVER}"}, "5m"),
     "ZjpNodeRestarting": Case({f"node_uptime_seconds{{{B}}}": f"5+5x9 5+5x9 5+5{EVER}"}, "4m"),
-    "ZjpHttpRestarting": Case({f"zjp_http_start_time_seconds{{{B}}}": f"100x9 150x9 200{EVER}"}, "4m"),
+    "ZjpApiRestarting": Case({f"zjp_api_ends_total{{{B}}}": f"1x9 2{EVER}"}, "4m"),
     "ZjpNoLeader": Case(
         {f"zjp_is_leader{{{A}}}": from_step(12, "1", "0"), f"zjp_is_leader{{{B}}}": from_step(13, "0", "1")}, "1m15s"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.operations import exporter, prometheus
+from tests.operations import prometheus
 from tests.operations.prometheus import SHIPPED, RunningPrometheus
 from tests.redis import start_redis
 from tests.system.running import NotInTime, RunningNode, await_that, first
@@ -42,7 +43,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     nodes = {
         name: RunningNode(
             folder / name, app="tests.fakes:app", node_id=name, redis_addr=redis.url, worker_count=2, worker_processes=1,
-            election_algorithm="raft", cluster_size=len(NAMES),
+            election_algorithm="raft", cluster_size=len(NAMES), api_enabled=True, server_port=0, metrics_port=0,
         )
         for name in NAMES
     }  # fmt: skip
@@ -50,12 +51,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         seed = nodes[NAMES[0]].start()
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda name: nodes[name].start(cluster_seeds=seed.address), NAMES[1:]))
-        with (
-            exporter.exporting([node.address for node in nodes.values()]) as ports,
-            prometheus.running(
-                folder, {f"{name}:9090": f"127.0.0.1:{port}" for name, port in zip(NAMES, ports, strict=True)}
-            ) as server,
-        ):
+        targets = {f"{name}:9090": f"127.0.0.1:{api_port(node, 'metrics_port')}" for name, node in nodes.items()}
+        with prometheus.running(folder, targets) as server:
             yield Watched(nodes, server)
     finally:
         for node in nodes.values():
@@ -63,11 +60,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         redis.stop()
 
 
-def work(client: Client) -> None:
-    """A little of everything: jobs that end well, fail for good, are tried again, wait for their time."""
+def api_port(node: RunningNode, which: str) -> int:
+    """Of the process that the node starts beside itself, once it listens. `which`: port or metrics_port."""
+    return first(lambda: next((int(line[which]) for line in node.events("api.listening")), None), WITHIN_S)
+
+
+def work(client: Client, port: int) -> None:
+    """A little of everything: jobs that end well, fail for good, are tried again, wait for their time; and HTTP requests."""
     client.submit_many([*[("noop", {})] * 10, *[("fail_once_only", {})] * 2, *[("ask_discard", {})] * 2])
     client.submit_many([("ask_retry", {"delay": 60}), ("rest_ms", {"ms": 300})])
     client.submit("noop", delay=3600)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/stats", timeout=10) as answer:
+        answer.read()
 
 
 def panel_queries() -> dict[str, str]:
@@ -130,13 +134,21 @@ def test_every_query_of_dashboards_and_alerts_gives_data(watched: Watched) -> No
     left = panel_queries() | alert_queries() | guide_queries()
     assert len(left) > 90
 
+    looked_at: list[object] = []
+
     def all_give_data() -> bool:
-        work(client)
+        """Once per scrape at most."""
+        scraped = watched.prometheus.query("max(timestamp(up))")
+        if looked_at == scraped:
+            return False
+        looked_at[:] = scraped
+        work(client, port)
         for name, query in list(left.items()):
             if watched.prometheus.query(query):
                 del left[name]
         return not left
 
+    port = api_port(watched.nodes["node-2"], "port")
     with watched.nodes["node-2"].client() as client:
         try:
             await_that(all_give_data, WITHIN_S)
@@ -171,12 +183,14 @@ def test_prometheus_takes_all_rules_and_none_fires_in_a_healthy_cluster(watched:
 
 
 @pytest.mark.covers("metrics:alerts")
-def test_a_node_that_is_killed_is_missed_by_its_own_process_and_by_the_others(watched: Watched) -> None:
+def test_a_node_that_is_killed_is_missed_by_prometheus_and_by_the_others(watched: Watched) -> None:
     ask, node = watched.prometheus.query, watched.nodes["node-3"]
+    port = api_port(node, "metrics_port")
     await_that(lambda: ask("sum(zjp_up)") == [({}, 3.0)], WITHIN_S)
     node.kill()
+    await_that(lambda: ask('up{instance="node-3:9090"} == 0'), WITHIN_S)
     await_that(lambda: ask('max(sum by (instance) (zjp_members{status=~"suspect|dead"}))') == [({}, 1.0)], WITHIN_S)
-    node.start()
+    node.start(metrics_port=port)
     await_that(
         lambda: ask("sum(zjp_up)") == [({}, 3.0)] and ask('min(zjp_members{status="alive"})') == [({}, 3.0)], WITHIN_S
     )
