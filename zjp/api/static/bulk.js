@@ -13,7 +13,7 @@ const DEEDS = [
 ];
 
 export function bulkBar({ view, picked, filter, canFilter, clear }) {
-  const element = h("div", { class: "bulk", role: "group", "aria-label": "Deeds on many jobs" });
+  const element = h("div", { class: "bulk", role: "group", "aria-label": "Actions on many jobs" });
   let isAll = false;
 
   function draw() {

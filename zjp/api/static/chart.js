@@ -2,21 +2,23 @@
 import { h, s, show } from "./dom.js";
 import { atClock } from "./format.js";
 
-const WIDE = 640, HIGH = 190, LEFT = 44, RIGHT = 8, TOP = 10, BOTTOM = 22;
+const HIGH = 190, LEFT = 44, RIGHT = 8, TOP = 10, BOTTOM = 22;
 const SPAN_MIN_MS = 120_000; // A chart that has just begun shows two minutes, mostly empty, rather than two points far apart.
 
 /** `series`: [{ name, kind, of(sample) }]. draw(samples): each with `at` in ms, oldest first. */
 export function lineChart({ label, series, format }) {
-  const plot = s("svg", { class: "chart", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img" });
+  const plot = s("svg", { class: "chart", height: HIGH, role: "img" });
   const legend = h("div", { class: "legend" });
   let last = [];
   let scale = null;
+  let width = 0;
 
   function draw(samples) {
     last = samples;
-    scale = scaled(samples, series);
+    if (!width) return;
+    scale = scaled(samples, series, width);
     plot.setAttribute("aria-label", summary(label, samples, series, format));
-    show(plot, grid(scale, format), series.map((one) => lines(one, samples, scale)));
+    show(plot, grid(scale, format, width), series.map((one) => lines(one, samples, scale)));
     read(samples.at(-1));
   }
 
@@ -28,23 +30,24 @@ export function lineChart({ label, series, format }) {
   function point(event) {
     if (!scale || last.length === 0) return;
     const box = plot.getBoundingClientRect();
-    const at = scale.time(((event.clientX - box.left) / box.width) * WIDE);
+    const at = scale.time(event.clientX - box.left);
     const sample = last.reduce((best, one) => (Math.abs(one.at - at) < Math.abs(best.at - at) ? one : best));
     plot.querySelector(".hair")?.remove();
     plot.append(hair(sample, scale, series));
     read(sample);
   }
 
+  new ResizeObserver(() => { width = plot.clientWidth; draw(last); }).observe(plot); // Letters keep their size on every screen.
   plot.addEventListener("pointermove", point);
   plot.addEventListener("pointerleave", () => { plot.querySelector(".hair")?.remove(); read(last.at(-1)); });
   return { element: h("figure", { class: "chart-box" }, legend, plot), draw };
 }
 
-function scaled(samples, series) {
+function scaled(samples, series, wide) {
   const end = samples.at(-1)?.at ?? Date.now();
   const start = Math.min(samples[0]?.at ?? end, end - SPAN_MIN_MS);
   const top = roundUp(Math.max(1, ...samples.flatMap((one) => series.map((each) => each.of(one)))));
-  const width = WIDE - LEFT - RIGHT, height = HIGH - TOP - BOTTOM;
+  const width = wide - LEFT - RIGHT, height = HIGH - TOP - BOTTOM;
   return {
     start, end, top,
     x: (at) => LEFT + (width * (at - start)) / (end - start),
@@ -59,12 +62,12 @@ function roundUp(value) {
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
-function grid(scale, format) {
+function grid(scale, format, wide) {
   const marks = [0, 0.5, 1].map((share) => share * scale.top);
   const times = [scale.start, (scale.start + scale.end) / 2, scale.end];
   const anchors = ["start", "middle", "end"];
   return [
-    marks.map((value) => s("line", { class: "grid", x1: LEFT, x2: WIDE - RIGHT, y1: scale.y(value), y2: scale.y(value) })),
+    marks.map((value) => s("line", { class: "grid", x1: LEFT, x2: wide - RIGHT, y1: scale.y(value), y2: scale.y(value) })),
     marks.map((value) => s("text", { class: "tick", x: LEFT - 8, y: scale.y(value) + 4, "text-anchor": "end" }, format(value))),
     times.map((at, index) => s("text", { class: "tick", x: scale.x(at), y: HIGH - 4, "text-anchor": anchors[index] }, atClock(at).slice(0, 5))),
   ];

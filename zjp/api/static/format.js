@@ -53,8 +53,14 @@ export function ago(at, otherwise = "–") {
 function relative(at) {
   const seconds = (Date.now() - Date.parse(at)) / 1000;
   if (Math.abs(seconds) < 1.5) return "now";
-  const rough = Math.abs(seconds) < 60 ? `${Math.round(Math.abs(seconds))} s` : span(Math.abs(seconds));
+  const rough = roughly(Math.abs(seconds));
   return seconds > 0 ? `${rough} ago` : `in ${rough}`;
+}
+
+/** Nobody wants a list in which every second everything moves: seconds only within the first minute. */
+function roughly(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  return seconds < 3600 ? `${Math.floor(seconds / 60)} m` : span(seconds);
 }
 
 setInterval(() => {

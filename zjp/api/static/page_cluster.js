@@ -36,7 +36,7 @@ export function cluster(view) {
     lesson.draw(await get(path`/api/v1/election/algorithms/${election.algorithm}`, {}, signal));
   }, { kinds: ["leader"], everyMs: 15_000 });
 
-  return [head.element, h("div", { class: "columns wide-right" }, panel("Who is there", {}, map.element), panel("Leadership", {}, summary.element)),
+  return [head.element, h("div", { class: "columns even" }, panel("Who is there", {}, map.element), panel("Leadership", {}, summary.element)),
     panel("Nodes", {}, nodes.element), panel("Election history", { tools: [h("small", {}, "as this node saw it")] }, ribbon.element, history.element), lesson.element];
 }
 
@@ -69,7 +69,7 @@ function nodeColumns(view) {
     { title: "Priority", kind: "num", cell: (one) => number(one.priority) },
     { title: "Boot", kind: "num", cell: (one) => number(one.boot) },
     { title: "Version", cell: (one) => one.version || "–" },
-    may("admin") && { title: "Deeds", kind: "deeds", cell: (one) => deeds(view, one) },
+    may("admin") && { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },
   ].filter(Boolean);
 }
 

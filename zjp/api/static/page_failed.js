@@ -37,7 +37,7 @@ function drawGroup(view, group) {
       h("div", { class: "row" }, h("strong", { class: "figure" }, number(group.count)), may("user") && button("Run these again", () => again(view, group), { "data-key": `again ${group.type} ${group.error}` }))),
     h("p", { class: "error-line" }, group.message || "without a message"),
     h("p", { class: "note" }, "last ", ago(group.last_at), group.count > 1 && [", first ", ago(group.first_at)], " · newest: ",
-      group.ids.map((id, at) => [at > 0 && ", ", h("span", { class: "id" }, jobLink(id, shortId(id)))])));
+      group.jobs.map((id, at) => [at > 0 && ", ", h("span", { class: "id" }, jobLink(id, shortId(id)))])));
 }
 
 /** The API has no filter by error; so the jobs of the group are looked for and named. */

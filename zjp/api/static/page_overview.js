@@ -60,16 +60,22 @@ async function fresh(signal) {
 
 const hasJobs = async (signal) => (await get("/api/v1/jobs", { limit: 1 }, signal)).items.length > 0;
 
-const cardFigures = (stats) => ({ totals: stats.totals, done: stats.throughput, failed: stats.failures });
+function cardFigures({ totals, throughput, failures, queues, workers }) {
+  const oldest = Math.max(0, ...queues.map((queue) => (queue.paused ? 0 : queue.oldest_seconds)));
+  return { totals, done: throughput, failed: failures, notes: {
+    pending: totals.pending ? `oldest ${span(oldest)}` : "nothing waits", running: `${workers.busy} of ${workers.slots} slots here`,
+    retrying: "failed, run again", scheduled: "wait for their time" } };
+}
 
-function drawCards({ totals, done, failed }) {
+function drawCards({ totals, done, failed, notes }) {
   return [
-    ...STATES.map(([status, title]) => h("a", { class: `card is-${status}`, href: to(["jobs"], { status }), "data-key": status },
-      h("span", { class: "card-name" }, h("i", { class: `dot fill-${status}` }), title), h("span", { class: "figure" }, number(totals[status])))),
-    figure("Finished", "completed", rate(done["1m"]), `per second; 15 min: ${rate(done["15m"])}`),
-    figure("Failed", "failed", rate(failed["1m"]), `per second; 15 min: ${rate(failed["15m"])}`),
+    ...STATES.map(([status, title]) => figure(title, status, number(totals[status]), notes[status])),
+    figure("Finished", "completed", perSecond(done["1m"]), `15 min: ${rate(done["15m"])} /s`),
+    figure("Failed", "failed", perSecond(failed["1m"]), `15 min: ${rate(failed["15m"])} /s`),
   ];
 }
+
+const perSecond = (value) => [rate(value), h("small", {}, " /s")];
 
 const figure = (title, status, value, note) => h("a", { class: `card is-${status}`, href: to(["jobs"], { status }), "data-key": status },
   h("span", { class: "card-name" }, h("i", { class: `dot fill-${status}` }), title), h("span", { class: "figure" }, value), h("small", {}, note));

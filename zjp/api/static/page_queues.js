@@ -17,10 +17,10 @@ export function queues(view) {
     ...COUNTS.map(([state, title]) => ({ title, kind: "num", cell: (one) => (one[state] ? h("a", { href: to(["jobs"], { queue: one.queue, status: state }), "data-key": `${one.queue} ${state}` }, number(one[state])) : "0") })),
     { title: "Oldest waits", kind: "num", cell: (one) => (one.pending ? span(one.oldest_seconds) : "–") },
     { title: "Share", kind: "grow", cell: (one) => bar([[one.running, "running"], [one.pending, "pending"], [one.retrying, "retrying"], [one.scheduled, "scheduled"]]) },
-    may("admin") && { title: "Deeds", kind: "deeds", cell: (one) => deeds(view, one) },
+    may("admin") && { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },
   ].filter(Boolean) });
   view.keep(async (signal) => {
-    list.draw((await get("/api/v1/queues", { limit: 500 }, signal)).items);
+    list.draw((await get("/api/v1/queues", {}, signal)).items);
     view.hasContent = true;
   }, { kinds: ["stats"], everyMs: 5000 });
   return [heading("Queues", "Within a queue: by priority, then first in, first out"), list.element];

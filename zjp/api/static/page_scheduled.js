@@ -18,15 +18,14 @@ export function scheduled(view) {
     { title: "Name", kind: "main", cell: (one) => [h("a", { href: to(["jobs"], { tag: `schedule:${one.name}` }), "data-key": one.name }, one.name), h("small", {}, one.type)] },
     { title: "When", cell: (one) => [one.cron ? code(one.cron) : `every ${one.every}`, h("small", {}, one.cron ? one.zone : "", one.catch_up !== "once" && ` catch-up: ${one.catch_up}`)] },
     { title: "Next", cell: (one) => (one.paused ? badge("paused") : next(one)) },
-    { title: "Last", cell: (one) => (one.last_job ? jobLink(one.last_job, "last job") : "not yet"), },
-    { title: "Last run", cell: (one) => ago(one.last_at) },
-    may("admin") && { title: "Deeds", kind: "deeds", cell: (one) => deeds(view, one) },
+    { title: "Last", cell: (one) => (one.last_job ? jobLink(one.last_job, ago(one.last_at)) : ago(one.last_at, "not yet")) },
+    may("admin") && { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },
   ].filter(Boolean) });
   const delayed = jobTable("Jobs that wait for their time", { emptyText: () => empty("No delayed jobs.", "A submit with a delay or a time (", code("--delay 5m"), ") waits here.") });
   const retrying = jobTable("Jobs that wait for a retry", { emptyText: () => empty("No job waits for a retry.", "One that failed and has retries left does.") });
 
   view.keep(async (signal) => {
-    periodic.draw((await get("/api/v1/schedules", { limit: 500 }, signal)).items);
+    periodic.draw((await get("/api/v1/schedules", {}, signal)).items);
     view.hasContent = true;
   }, { everyMs: 5000 });
   const list = (status, shown) => view.keep(async (signal) => shown.draw((await get("/api/v1/jobs", { status, limit: DELAYED_SHOWN }, signal)).items), { kinds: ["jobs"], everyMs: 10_000 });

@@ -16,10 +16,10 @@ export function users(view) {
     { title: "Role", cell: (one) => badge(one.role, "plain") },
     { title: "Made", cell: (one) => ago(one.created_at) },
     { title: "Changed", kind: "grow", cell: (one) => ago(one.changed_at) },
-    { title: "Deeds", kind: "deeds", cell: (one) => deeds(view, one) },
+    { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },
   ] });
   view.keep(async (signal) => {
-    list.draw((await get("/api/v1/users", { limit: 500 }, signal)).items);
+    list.draw((await get("/api/v1/users", {}, signal)).items);
     view.hasContent = true;
   }, { everyMs: 15_000 });
   const note = me.auth ? "A new password or role ends the user's sessions" : "Nobody is asked to log in now: AUTH_ENABLED is off";

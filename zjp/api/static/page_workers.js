@@ -22,7 +22,7 @@ export function workers(view) {
     { title: "Started", cell: (one) => ago(one.started_at) },
   ] });
   view.keep(async (signal) => {
-    const { items } = await get("/api/v1/workers", { limit: 500 }, signal);
+    const { items } = await get("/api/v1/workers", {}, signal);
     list.draw(items);
     const [busy, slots] = ["busy", "slots"].map((name) => items.reduce((sum, one) => sum + one[name], 0));
     show(note, `${items.length} processes, ${busy} of ${slots} slots busy`);
