@@ -5,8 +5,8 @@ import { atClock } from "./format.js";
 const HIGH = 190, LEFT = 44, RIGHT = 8, TOP = 10, BOTTOM = 22;
 const SPAN_MIN_MS = 120_000; // A chart that has just begun shows two minutes, mostly empty, rather than two points far apart.
 
-/** `series`: [{ name, kind, of(sample) }]. draw(samples): each with `at` in ms, oldest first. */
-export function lineChart({ label, series, format }) {
+/** `series`: [{ name, kind, of(sample) }]; `least`: the top of the scale at least. draw(samples): each with `at` in ms, oldest first. */
+export function lineChart({ label, series, format, least = 1 }) {
   const plot = s("svg", { class: "chart", height: HIGH, role: "img" });
   const legend = h("div", { class: "legend" });
   let last = [];
@@ -16,7 +16,7 @@ export function lineChart({ label, series, format }) {
   function draw(samples) {
     last = samples;
     if (!width) return;
-    scale = scaled(samples, series, width);
+    scale = scaled(samples, series, width, least);
     plot.setAttribute("aria-label", summary(label, samples, series, format));
     show(plot, grid(scale, format, width), series.map((one) => lines(one, samples, scale)));
     read(samples.at(-1));
@@ -43,10 +43,10 @@ export function lineChart({ label, series, format }) {
   return { element: h("figure", { class: "chart-box" }, legend, plot), draw };
 }
 
-function scaled(samples, series, wide) {
+function scaled(samples, series, wide, least) {
   const end = samples.at(-1)?.at ?? Date.now();
   const start = Math.min(samples[0]?.at ?? end, end - SPAN_MIN_MS);
-  const top = roundUp(Math.max(1, ...samples.flatMap((one) => series.map((each) => each.of(one)))));
+  const top = roundUp(Math.max(least, ...samples.flatMap((one) => series.map((each) => each.of(one)))));
   const width = wide - LEFT - RIGHT, height = HIGH - TOP - BOTTOM;
   return {
     start, end, top,
@@ -56,10 +56,10 @@ function scaled(samples, series, wide) {
   };
 }
 
-/** 1, 2, 5 times a power of ten. */
+/** 1, 2, 4 times a power of ten: the half of it is round too. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 2, 4, 10].map((step) => step * power).find((step) => step >= value);
 }
 
 function grid(scale, format, wide) {
@@ -78,7 +78,9 @@ function lines(one, samples, scale) {
   const points = samples.map((sample) => `${scale.x(sample.at).toFixed(1)},${scale.y(one.of(sample)).toFixed(1)}`);
   const floor = scale.y(0);
   const area = `${scale.x(samples[0].at)},${floor} ${points.join(" ")} ${scale.x(samples.at(-1).at)},${floor}`;
-  return [s("polygon", { class: `area fill-${one.kind}`, points: area }), s("polyline", { class: `line line-${one.kind}`, points: points.join(" ") })];
+  const [x, y] = points.at(-1).split(",");
+  return [s("polygon", { class: `area fill-${one.kind}`, points: area }), s("polyline", { class: `line line-${one.kind}`, points: points.join(" ") }),
+    s("circle", { class: `fill-${one.kind}`, cx: x, cy: y, r: 3 })];
 }
 
 function hair(sample, scale, series) {

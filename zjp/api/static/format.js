@@ -40,7 +40,8 @@ export const between = (start, end) => (start ? (Date.parse(end ?? new Date().to
 
 export const atClock = (ms) => clock.format(ms);
 
-export const shortId = (id) => `…${id.slice(-8)}`;
+/** Of an id, the part that tells the time and the part that tells two of one moment apart. */
+export const shortId = (id) => `${id.slice(0, 8)}…${id.slice(-4)}`;
 
 /** `12 s ago`, `in 5 m`: the absolute time is in the title, and the text follows the clock. */
 export function ago(at, otherwise = "–") {

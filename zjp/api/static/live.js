@@ -63,7 +63,7 @@ export function seen(stats) {
   const at = Date.parse(stats.at);
   if (state.samples.length && at <= state.samples.at(-1).at) return;
   const { pending, retrying, running } = stats.totals;
-  state.samples.push({ at, done: stats.throughput["1m"], failed: stats.failures["1m"], waiting: pending + retrying, running });
+  state.samples.push({ at, done: stats.throughput["1m"], failed: stats.failures["1m"], waiting: pending, retrying, running });
   state.samples.splice(0, state.samples.length - SAMPLES_MAX);
   sessionStorage.setItem(STORED, JSON.stringify(state.samples));
 }

@@ -1,11 +1,10 @@
 // Logging in, and one's own password.
-import { patch } from "./api.js";
 import { field } from "./dialog.js";
 import { h, show } from "./dom.js";
 import { logo } from "./icons.js";
 import { facts, heading, panel } from "./parts.js";
 import { passwordField } from "./page_users.js";
-import { forget, me, signIn } from "./session.js";
+import { changePassword, me, signIn } from "./session.js";
 import { toast } from "./toast.js";
 
 export function login(view) {
@@ -19,13 +18,12 @@ export function login(view) {
 
 export function account(view) {
   const old = field({ name: "old_password", label: "Present password", kind: "password", required: true, autocomplete: "current-password" });
-  const form = working("Change the password", [old, passwordField("New password", "new_password")], async (values) => {
-    await patch("/auth/me", values);
-    toast("Changed: log in with the new password");
-    forget();
-    view.entered();
+  const form = working("Change the password", [old, passwordField("New password")], async (values) => {
+    await changePassword(values);
+    toast("The password was changed");
+    form.reset();
   });
-  return [heading("Account", "A new password ends all your sessions, this one too"),
+  return [heading("Account", "A new password ends all your other sessions"),
     panel("You", {}, facts([["Name", me.name || "nobody is asked for"], ["Role", me.role]])), me.auth && panel("Password", {}, form)];
 }
 

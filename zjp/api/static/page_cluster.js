@@ -10,6 +10,8 @@ import { may } from "./session.js";
 import { table } from "./table.js";
 import { toast } from "./toast.js";
 
+/** A node alone chooses nobody. */
+const LESSONS = ["bully", "raft", "gossip"];
 const HEALTH = { alive: "completed", suspect: "retrying", dead: "failed", left: "cancelled" };
 
 export function cluster(view) {
@@ -33,7 +35,7 @@ export function cluster(view) {
     const election = await get("/api/v1/election", {}, signal);
     ribbon.draw(election.history);
     history.draw(election.history);
-    lesson.draw(await get(path`/api/v1/election/algorithms/${election.algorithm}`, {}, signal));
+    if (LESSONS.includes(election.algorithm)) lesson.draw(await get(path`/api/v1/election/algorithms/${election.algorithm}`, {}, signal));
   }, { kinds: ["leader"], everyMs: 15_000 });
 
   return [head.element, h("div", { class: "columns even" }, panel("Who is there", {}, map.element), panel("Leadership", {}, summary.element)),
@@ -43,7 +45,7 @@ export function cluster(view) {
 function drawHead(view, { name, leader, node }) {
   return heading(`Cluster ${name}`, `As node ${node} sees it`, may("admin") && button("Hand over the leadership", () => confirm({
     title: "Hand over the leadership?", verb: "Hand it over", isDanger: false, text: `${leader || "The leader"} steps down, and the others choose. Jobs go on meanwhile; periodic ones wait a moment.`,
-    deed: async () => { await post("/api/v1/leader/step-down"); toast("The leadership is handed over"); view.refresh(); } }), { disabled: !leader }));
+    deed: async () => { await post("/api/v1/leader/step-down", {}); toast("The leadership is handed over"); view.refresh(); } }), { disabled: !leader }));
 }
 
 function drawSummary({ leader, epoch, algorithm, quorum, has_quorum: hasQuorum, voters, nodes }) {
@@ -51,7 +53,7 @@ function drawSummary({ leader, epoch, algorithm, quorum, has_quorum: hasQuorum, 
   return facts([
     ["Leader", leader || badge("none", "failed")],
     [algorithm === "raft" ? "Term" : "Epoch", epoch],
-    ["Algorithm", algorithm],
+    ["Algorithm", algorithm === "alone" ? "none: this node is alone" : algorithm],
     ["Nodes", `${alive} of ${nodes.length} alive`],
     ["Quorum", quorum ? [badge(hasQuorum ? "reached" : "not reached", hasQuorum ? "completed" : "failed"), ` ${quorum} must agree`] : "none needed: the store alone decides"],
     ["Voters", voters?.length ? voters.join(", ") : null],

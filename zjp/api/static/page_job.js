@@ -1,6 +1,6 @@
 // One job: where it stands, why it failed, what it got and gave, every attempt, and what can be done with it.
 import { get, path, post, remove } from "./api.js";
-import { attemptsView } from "./attempts.js";
+import { attemptsOf, attemptsView } from "./attempts.js";
 import { confirm } from "./dialog.js";
 import { h, region } from "./dom.js";
 import { ago, between, span } from "./format.js";
@@ -46,7 +46,7 @@ function drawJob(view, job, address) {
   return [head(view, job, address), job.error && fault(job.error, job.status), timing(job),
     h("div", { class: "columns" }, panel("Payload", { tools: [copier("Copy payload", () => JSON.stringify(job.payload, null, 2), "The payload")] }, jsonView(job.payload, "Payload")),
       panel("Result", {}, result(job))),
-    panel(`Attempts (${job.attempts.length})`, {}, attemptsView(job))];
+    panel(`Attempts (${attemptsOf(job).length})`, {}, attemptsView(job))];
 }
 
 function head(view, job, address) {
@@ -95,7 +95,7 @@ function timing(job) {
     ["Finished", job.completed_at && [ago(job.completed_at), job.started_at && ` in ${span(between(job.started_at, job.completed_at))}`]],
     ["Node", job.node_id],
     ["Worker", job.worker_id],
-    ["Retries", `${job.retry_count}${job.max_retries === null ? ", as many as the task allows" : ` of ${job.max_retries}`}`],
+    ["Retries", job.max_retries === null ? `${job.retry_count}; the task sets the limit` : `${job.retry_count} of ${job.max_retries}`],
     ["Time limit", job.timeout],
     ["Unique key", job.unique_key && code(job.unique_key)],
     ["Tags", job.tags.length > 0 && job.tags.map((tag) => [h("a", { class: "tag", href: to(["jobs"], { tag }) }, tag), " "])],

@@ -13,6 +13,7 @@ import { table } from "./table.js";
 const LIMIT = 50;
 const SHORT_PAGES_MAX = 10; // A filter looks at 10,000 jobs a request: so many requests before the page says how far it looked.
 export const STATUSES = ["pending", "scheduled", "running", "retrying", "cancelling", "completed", "failed", "cancelled"];
+const NARROW = 860; // As in parts.css.
 const FILTERS = ["status", "type", "queue", "tag", "created_after", "created_before"];
 /** Of these the API knows nothing; the page itself leaves the others out. */
 const OWN_FILTERS = ["error"];
@@ -28,13 +29,14 @@ export function jobs(view) {
   view.keep(async (signal) => {
     const page = await filled(query, signal);
     list.draw(page.items);
+    deeds.element.hidden = page.items.length === 0;
     show(pages, pageLinks(query, page));
     view.hasContent = true;
   }, isLive ? { kinds: ["jobs"], everyMs: 10_000 } : {});
 
   return [heading("Jobs", isLive ? "Live: in the order they will run, then finished ones, newest first" : "A later page, as it was when you came here",
     may("user") && button("Submit a job", () => submitDialog(view), { class: "primary" })),
-  filters(query), may("user") && deeds.element, list.element, pages];
+  filterBox(query), may("user") && deeds.element, list.element, pages];
 }
 
 const filterOf = (query) => Object.fromEntries(FILTERS.filter((name) => query[name]).map((name) => [name, query[name]]));
@@ -94,6 +96,12 @@ function nothing() {
   return Object.keys(location.hash.includes("?") ? { any: 1 } : {}).length
     ? empty("No job matches.", "Take a filter away, or ", h("a", { href: to(["jobs"]) }, "show all jobs"), ".")
     : empty("No jobs yet.", "Submit one with the button above, or on the command line: ", h("code", {}, "zjp submit TYPE key=value"), ".");
+}
+
+/** On a narrow screen it is closed while it filters nothing. */
+function filterBox(query) {
+  const isOpen = innerWidth > NARROW || Object.keys(query).length > 0;
+  return h("details", { class: "filter-box", open: isOpen }, h("summary", {}, "Filters"), filters(query));
 }
 
 function filters(query) {

@@ -19,8 +19,9 @@ export function overview(view) {
   const cards = region("div", { class: "cards" }, drawCards);
   const pace = lineChart({ label: "Jobs finished per second", format: rate, series: [
     { name: "finished /s", kind: "completed", of: (one) => one.done }, { name: "failed /s", kind: "failed", of: (one) => one.failed }] });
-  const depth = lineChart({ label: "Jobs waiting and running", format: number, series: [
-    { name: "waiting", kind: "pending", of: (one) => one.waiting }, { name: "running", kind: "running", of: (one) => one.running }] });
+  const depth = lineChart({ label: "Jobs waiting and running", format: number, least: 2, series: [
+    { name: "waiting", kind: "pending", of: (one) => one.waiting }, { name: "running", kind: "running", of: (one) => one.running },
+    { name: "retrying", kind: "retrying", of: (one) => one.retrying ?? 0 }] });
   const queues = region("div", {}, drawQueues);
   const node = region("div", {}, drawNode);
   const failed = region("div", {}, drawFailed);
@@ -85,8 +86,14 @@ function drawQueues(queues) {
   const whole = Math.max(1, ...queues.map(total));
   return h("ul", { class: "bars" }, queues.map((queue) => h("li", {},
     h("div", { class: "bars-head" }, h("a", { href: to(["jobs"], { queue: queue.queue }), "data-key": queue.queue }, queue.queue),
-      queue.paused && badge("paused"), h("span", {}, `${number(queue.pending + queue.retrying)} waiting, ${number(queue.running)} running`, queue.oldest_seconds >= 1 && `, oldest ${span(queue.oldest_seconds)}`)),
+      queue.paused && badge("paused"), h("span", {}, counts(queue))),
     bar([[queue.running, "running"], [queue.pending, "pending"], [queue.retrying, "retrying"], [queue.scheduled, "scheduled"]], whole))));
+}
+
+function counts(queue) {
+  const words = STATES.filter(([state]) => queue[state]).map(([state, title]) => `${number(queue[state])} ${title.toLowerCase()}`);
+  if (queue.oldest_seconds >= 1) words.push(`oldest ${span(queue.oldest_seconds)}`);
+  return words.join(", ") || "empty";
 }
 
 const total = (queue) => queue.pending + queue.scheduled + queue.retrying + queue.running;

@@ -19,7 +19,7 @@ export function users(view) {
     { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },
   ] });
   view.keep(async (signal) => {
-    list.draw((await get("/api/v1/users", {}, signal)).items);
+    list.draw((await get("/api/v1/users", { limit: 500 }, signal)).items);
     view.hasContent = true;
   }, { everyMs: 15_000 });
   const note = me.auth ? "A new password or role ends the user's sessions" : "Nobody is asked to log in now: AUTH_ENABLED is off";

@@ -1,5 +1,5 @@
 // Who uses this page, and what they may do. Roles only decide which buttons exist; the API decides what happens.
-import { get, post, setCsrf } from "./api.js";
+import { get, patch, post, setCsrf } from "./api.js";
 
 const RANK = { worker: 1, user: 2, admin: 3 };
 
@@ -19,6 +19,11 @@ export async function look() {
 export async function signIn(username, password) {
   become(await post("/auth/login?session=cookie", { username, password }));
   await look();
+}
+
+/** `values`: password, old_password. All sessions end; the answer begins a new one here. */
+export async function changePassword(values) {
+  become({ ...me, ...await patch("/auth/me", values) });
 }
 
 export async function signOut() {
