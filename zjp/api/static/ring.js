@@ -11,7 +11,7 @@ export function ring(nodes) {
   const places = centred(nodes.map((_, at) => spot(at, nodes.length)));
   const links = places.flatMap((one, at) => places.slice(at + 1).map((other, step) => [one, other, nodes[at], nodes[at + 1 + step]]));
   return s("svg", { class: "ring", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": described(nodes) },
-    links.map(([one, other, first, second]) => s("line", { x1: one.x, y1: one.y, x2: other.x, y2: other.y, class: isUp(first) && isUp(second) ? "link" : "link is-cut" })),
+    links.map(([one, other, first, second]) => s("line", { x1: one.x, y1: one.y, x2: other.x, y2: other.y, class: isUp(first) && isUp(second) ? "tie" : "tie is-cut" })),
     nodes.map((node, at) => drawn(node, places[at], nodes.length)));
 }
 
