@@ -59,6 +59,8 @@ function draw() {
   document.body.classList.toggle("is-login", page === LOGIN);
   document.title = page ? `${page.title} · zjp` : "zjp";
   show(main, view.fault, content(page));
+  if (view.isBusy) main.setAttribute("aria-busy", "true");
+  else main.removeAttribute("aria-busy");
   if (!isSame) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
 }
 

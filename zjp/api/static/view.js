@@ -12,6 +12,12 @@ export class View {
     this.signal = this.ending.signal;
     this.fault = h("div", { class: "fault", role: "alert", hidden: true });
     this.loads = [];
+    this.waiting = 0;
+  }
+
+  /** Is something of the page still loaded for the first time? */
+  get isBusy() {
+    return this.waiting > 0;
   }
 
   end() {
@@ -20,7 +26,13 @@ export class View {
 
   /** `load` runs now, then when one of the `kinds` of events is told and `cares(data)`, and every `everyMs`. */
   keep(load, { kinds = [], cares = () => true, everyMs = 0 } = {}) {
-    const run = paced(() => this.attempt(load));
+    let isFirst = true;
+    this.waiting += 1;
+    const run = paced(async () => {
+      await this.attempt(load);
+      if (isFirst) this.came();
+      isFirst = false;
+    });
     this.loads.push(run);
     for (const kind of kinds) on(kind, (data) => cares(data) && run(), this.signal);
     on("connection", (isUp) => isUp && run(), this.signal);
@@ -30,6 +42,11 @@ export class View {
     }
     run();
     return run;
+  }
+
+  came() {
+    this.waiting -= 1;
+    if (!this.isBusy && !this.signal.aborted) document.getElementById("main").removeAttribute("aria-busy");
   }
 
   /** All that the page shows, once more. */
