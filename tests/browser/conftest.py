@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 from tests.api.running import RunningApi, node_and_api
 from tests.browser.browsing import Visitor, chromium, chromium_path
 from tests.browser.jobs import fill
+from tests.system.running import RunningNode
 
 APP = "tests.browser.tasks:app"
 
@@ -23,13 +24,23 @@ def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def api(tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Iterator[RunningApi]:
+def pair(tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Iterator[tuple[RunningNode, RunningApi]]:
     chromium_path()
-    with node_and_api(tmp_path_factory.mktemp("browser"), APP) as (_, running):
-        with running.client() as http:
+    with node_and_api(tmp_path_factory.mktemp("browser"), APP) as both:
+        with both[1].client() as http:
             fill(http, hold)
-        yield running
+        yield both
         hold.touch()
+
+
+@pytest.fixture(scope="session")
+def node(pair: tuple[RunningNode, RunningApi]) -> RunningNode:
+    return pair[0]
+
+
+@pytest.fixture(scope="session")
+def api(pair: tuple[RunningNode, RunningApi]) -> RunningApi:
+    return pair[1]
 
 
 @pytest.fixture
