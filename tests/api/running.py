@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,21 +25,15 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class RunningApi:
     """`settings`: field name -> text, as the start message has them."""
 
     def __init__(self, folder: Path, address: str, *, gate: bytes = b"", **settings: str) -> None:
         self.log_path = folder / "api.log"
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port = self.metrics_port = 0
         self._settings = {
-            "server_port": str(self.port),
-            "metrics_port": str(self.metrics_port),
+            "server_port": "0",
+            "metrics_port": "0",
             "log_format": "json",
             "data_dir": str(folder / "api-data"),
             **settings,
@@ -71,6 +64,8 @@ class RunningApi:
             if time.monotonic() > end:
                 self.kill()
                 raise DidNotStart(None, self.log_text())
+        told = self.events("api.listening")[-1]
+        self.port, self.metrics_port = told["port"], told["metrics_port"]
         return self
 
     def tell(self, message: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ..client.asyncio import AsyncClient
 from ..client.deeds import expect
 from ..client.packing import unpack
 from ..errors import ZjpError
-from ..job import JobState, format_id
+from ..job import JobFilter, JobState, format_id
 from ..job_json import time_json
 from ..log import event
 from ..wire import messages as m
@@ -200,7 +200,7 @@ class Cluster:
 
     async def _running(self) -> dict[tuple[str, str], list[str]]:
         """Ids of running jobs, by node and worker."""
-        wanted = m.List(m.JobFilter(state=JobState.RUNNING), b"", RUNNING_SHOWN_MAX)
+        wanted = m.List(JobFilter(state=JobState.RUNNING), b"", RUNNING_SHOWN_MAX)
         page = await ask(self._client, m.Page, wanted)
         found: dict[tuple[str, str], list[str]] = {}
         for view in page.jobs:

@@ -59,13 +59,13 @@ class ResultShape(msgspec.Struct):
 
 
 async def submit(call: Call[NewJob, NoQuery]) -> Answer:
-    status, told, location = await Submits(call.desk).submit(call.body, call.headers)
-    return Answer(told, status, {"location": location})
+    status, body, location = await Submits(call.desk).submit(call.body, call.headers)
+    return Answer(body, status, {"location": location})
 
 
 async def submit_batch(call: Call[NewBatch, NoQuery]) -> Answer:
-    status, told, _ = await Submits(call.desk).submit_batch(call.body, call.headers)
-    return Answer(told, status)
+    status, body, _ = await Submits(call.desk).submit_batch(call.body, call.headers)
+    return Answer(body, status)
 
 
 async def get(call: Call[None, NoQuery]) -> Answer:
@@ -100,7 +100,8 @@ async def result(call: Call[None, WaitQuery]) -> Answer:
     job_id = id_bytes(call.path["id"])
     view = await look(call.desk, call, job_id)
     if not view.status.is_final and call.query.wait:
-        view = await call.desk.unless_stopped(_end_of(call, job_id)) or view
+        latest: JobView | None = await call.desk.unless_stopped(_end_of(call, job_id))
+        view = latest or view
     told = job_json(view)
     return Answer(
         {name: told[name] for name in ("id", "status", "result", "error", "completed_at")},

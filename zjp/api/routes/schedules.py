@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -93,7 +93,7 @@ PATH = "/api/v1/schedules"
 
 def options_of(body: NewSchedule | ScheduleChanges) -> ScheduleOptions:
     given = {name: getattr(body, name) for name in _OPTIONS if getattr(body, name) is not None}
-    return ScheduleOptions(**given)
+    return cast(ScheduleOptions, given)
 
 
 async def list_schedules(call: Call[None, NoQuery]) -> Answer:
