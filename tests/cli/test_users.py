@@ -36,8 +36,7 @@ class Place:
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.node = RunningNode(
-            folder, api_enabled=True, server_port=0, metrics_port=0, auth_enabled=True, jwt_secret=SECRET, worker_processes=1, worker_count=1,
-            **settings,
+            folder, api_enabled=True, server_port=0, metrics_port=0, auth_enabled=True, jwt_secret=SECRET, worker_count=1, **settings,
         )  # fmt: skip
 
     @property
@@ -54,7 +53,9 @@ class Place:
         return self.zjp("token", "--name", name, "--password-file", "-", "--url", self.url, *more, stdin=f"{word}\n")
 
     def get(self, path: str, token: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers={"authorization": f"Bearer {token.strip()}"}, timeout=20.0, trust_env=False)
+        return httpx.get(
+            self.url + path, headers={"authorization": f"Bearer {token.strip()}"}, timeout=20.0, trust_env=False
+        )
 
     def is_let_in(self, token: str) -> bool:
         return self.get("/auth/me", token).status_code == 200
@@ -88,7 +89,10 @@ def test_user_is_added_listed_logs_in_gets_another_password_and_is_removed(place
     assert place.zjp("users", "remove", "ann", "--yes").code == 0
     await_that(lambda: not place.is_let_in(again), SEEN_S)
     assert place.token("ann", "another long one").code == 77
-    assert (place.zjp("users", "remove", "ann", "--yes").code, place.zjp("users", "passwd", "ann", "--password-file", "-").code) == (1, 1)
+    assert (
+        place.zjp("users", "remove", "ann", "--yes").code,
+        place.zjp("users", "passwd", "ann", "--password-file", "-").code,
+    ) == (1, 1)
 
 
 def test_dev_users_have_the_promised_passwords_and_roles(place: Place) -> None:
@@ -128,7 +132,9 @@ def test_plain_connection_may_not_change_users_while_auth_is_on(place: Place) ->
 def test_audit_of_a_browser_session_over_a_real_socket(place: Place) -> None:
     with httpx.Client(base_url=place.url, timeout=20.0, trust_env=False) as browser:
         site = {"origin": place.url}
-        told = browser.post("/auth/login?session=cookie", json={"username": "admin", "password": "admin123"}, headers=site)
+        told = browser.post(
+            "/auth/login?session=cookie", json={"username": "admin", "password": "admin123"}, headers=site
+        )
         assert told.status_code == 200, told.text
         assert browser.get("/auth/me").json()["csrf"] == told.json()["csrf"]
         unsafe: dict[str, Any] = {"headers": {**site, "x-csrf-token": told.json()["csrf"]}}

@@ -43,7 +43,15 @@ class Notes:
             except (Unavailable, OutcomeUnknown) as trouble:
                 fault = trouble
                 break
-        event(log, logging.WARNING, "auth.not_noted", what=what, user=who.name[:NAME_CHARS_MAX], origin=who.address, error=str(fault))
+        event(
+            log,
+            logging.WARNING,
+            "auth.not_noted",
+            what=what,
+            user=who.name[:NAME_CHARS_MAX],
+            origin=who.address,
+            error=str(fault),
+        )
 
     async def write_failed(self, desk: Desk, name: str, address: str) -> None:
         now = self._clock()
