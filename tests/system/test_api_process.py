@@ -11,10 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.system.running import RunningNode, await_that, first
 from zjp import Client
+from zjp.errors import WrongState
 from zjp.transport.gate import gate_address
+from zjp.wire.desk import User
+from zjp.wire.messages import AskStats, Stats
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("http:process", "settings:API_ENABLED")]
 
@@ -93,7 +97,21 @@ def test_operators_find_the_gate_by_the_data_folder_and_it_goes_with_the_node(tm
         address = gate_address(node.data_dir)
         with Client(address, cluster="zjp", key_file="") as client:
             client.pause("default")
-            assert client.events("audit").events[0].what == "pause"
+            ada = client.put_user(User("ada", "admin", "$argon2id$v=19$one"))
+            with pytest.raises(WrongState, match="ada is the last admin"):
+                client.remove_user("ada")
+            client.put_user(structs.replace(ada, name="ben", version=0, hash="$argon2id$v=19$two"))
+            assert client.remove_user("ada")
+            assert [user.name for user in client.users()] == ["ben"]
+            told = [(one.who, one.what, one.subject) for one in client.events("audit").events]
+            assert told == [
+                ("local", "user-remove", "ada"), ("local", "user-put", "ben"), ("local", "user-put", "ada"), ("local", "pause", "default"),
+            ]  # fmt: skip
+            assert client.failures().groups == []
+            job = client.submit("noop", delay="1h")
+            assert client.remove_jobs([job, bytes(16)]) == ["removed", "unknown"]
+            assert client.get_many([job]) == [None]
+            assert isinstance(client.ask_node(client.ping().node, AskStats()), Stats)
         place = Path(address.removeprefix("ipc://"))
         assert place.exists()
         assert node.stop() == 0
