@@ -29,12 +29,14 @@ class Fuzzed(NamedTuple):
     text: str
 
 
-def fuzz(url: str, folder: Path, *, per_route: int, seed: int, phases: str = "examples,coverage,fuzzing") -> Fuzzed:
+def fuzz(
+    url: str, folder: Path, *, per_route: int, seed: int, phases: str = "examples,coverage,fuzzing", more: tuple[str, ...] = ()
+) -> Fuzzed:
     """`per_route`: cases made at random for each route, beyond those that follow from the schema."""
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--max-examples", str(per_route), "--seed", str(seed),
         "--phases", phases, "--exclude-checks", ",".join(LEFT_OUT), "--exclude-path", STREAM, "--continue-on-failure",
-        "--request-timeout", "30", "--suppress-health-check", "all", "--generation-database", "none",
+        "--request-timeout", "30", "--suppress-health-check", "all", "--generation-database", "none", *more,
     ]  # fmt: skip
     environment = clean_environment({"NO_COLOR": "1", "COLUMNS": "200"})
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

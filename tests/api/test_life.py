@@ -12,7 +12,7 @@ import pytest
 from tests.api.running import RunningApi
 from tests.system.running import ROOT, DidNotStart, RunningNode, await_that, clean_environment
 
-pytestmark = [pytest.mark.system, pytest.mark.covers("http:health")]
+pytestmark = [pytest.mark.system, pytest.mark.covers("http:process")]
 
 
 def test_process_ends_with_its_node(api: RunningApi, node: RunningNode, tmp_path: Path) -> None:
