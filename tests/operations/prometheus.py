@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from tests.operations.tools import prometheus
+from tests.system.running import await_that
 
 SHIPPED = Path(__file__).parent.parent.parent / "compose" / "prometheus"
 START_S = 30.0
@@ -31,6 +32,15 @@ LISTENS = re.compile(r'msg="Listening on" address=(\S+)')
 class RunningPrometheus:
     def __init__(self, address: str) -> None:
         self._url = f"http://{address}"
+
+    def is_ready(self) -> bool:
+        """It listens before it has read its rules."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=10):
+                return True
+        except urllib.error.HTTPError as fault:
+            fault.close()
+            return False
 
     def get(self, path: str, **query: str) -> Any:
         """What the API answers, its envelope taken off."""
@@ -61,7 +71,9 @@ def running(folder: Path, targets: Mapping[str, str]) -> Iterator[RunningPrometh
     with log_path.open("ab") as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
     try:
-        yield RunningPrometheus(_address(process, log_path))
+        server = RunningPrometheus(_address(process, log_path))
+        await_that(server.is_ready, START_S)
+        yield server
     finally:
         process.terminate()
         try:
