@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,13 +13,6 @@ from tests.browser.browsing import Visitor
 from tests.system.running import RunningNode
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("dashboard:live")]
-
-
-@pytest.fixture
-def fleeting(node: RunningNode, tmp_path: Path) -> Iterator[RunningApi]:
-    """One that may be killed."""
-    with RunningApi(tmp_path, node.address) as one:
-        yield one
 
 
 def test_new_job_appears_in_the_open_list(visitor: Visitor, http: httpx.Client) -> None:
@@ -44,16 +36,16 @@ def test_figures_follow_the_stream(visitor: Visitor, http: httpx.Client) -> None
     http.delete(f"/api/v1/jobs/{made['id']}").raise_for_status()
 
 
-def test_banner_comes_when_the_node_is_silent_and_goes_when_it_is_back(browser: Browser, fleeting: RunningApi) -> None:
-    with Visitor(browser, fleeting.url) as visitor:
+def test_banner_comes_when_the_node_is_silent_and_goes_when_it_is_back(browser: Browser, node: RunningNode, tmp_path: Path) -> None:
+    with RunningApi(tmp_path, node.address) as before, Visitor(browser, before.url) as visitor:
         page = visitor.open()
         banner = page.get_by_role("status").filter(has_text="Disconnected")
         assert not banner.is_visible()
-        fleeting.hang_up()
+        before.hang_up()
         banner.wait_for()
         assert page.get_by_role("heading", name="Overview").is_visible(), "what was there stays readable"
-        fleeting.start()
-        banner.wait_for(state="hidden")
+        with RunningApi(tmp_path, node.address, server_port=str(before.port)):
+            banner.wait_for(state="hidden")
 
 
 def test_hidden_page_lets_its_stream_go(visitor: Visitor) -> None:
