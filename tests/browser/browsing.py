@@ -53,7 +53,9 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, *, width: int = WIDE, theme: Any = "light") -> None:
         self.url = url
         self.faults: list[str] = []
-        self.context: BrowserContext = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme)
+        self.context: BrowserContext = browser.new_context(
+            viewport={"width": width, "height": HEIGHT}, color_scheme=theme
+        )
         self.context.set_default_timeout(LIMIT_MS)
         self.page: Page = self.context.new_page()
         self.page.on("console", self._on_console)

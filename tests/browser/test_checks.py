@@ -23,5 +23,7 @@ PLANTED = {
 def test_check_finds_what_is_planted(visitor: Visitor, check: str) -> None:
     page = visitor.open("account")
     assert visitor.check(check) == []
-    page.evaluate(f"() => {{ {PLANTED[check]}; one.textContent ||= ' '; document.getElementById('main').append(one); }}")
+    page.evaluate(
+        f"() => {{ {PLANTED[check]}; one.textContent ||= ' '; document.getElementById('main').append(one); }}"
+    )
     assert visitor.check(check) != []

@@ -33,7 +33,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         token = first(lambda: token_of(http), LIMIT_S, "a login")
         http.headers["authorization"] = f"Bearer {token}"
         for customer in (12, 4711):
-            http.post("/api/v1/jobs", json={"type": "charge_card", "payload": {"customer": customer}}).raise_for_status()
+            http.post(
+                "/api/v1/jobs", json={"type": "charge_card", "payload": {"customer": customer}}
+            ).raise_for_status()
         http.post("/api/v1/schedules", json={"name": "sync", "type": "sync_stock", "every": "6h"}).raise_for_status()
         first(lambda: http.get("/api/v1/jobs?status=failed").json()["items"] or None, LIMIT_S)
         yield url

@@ -57,7 +57,10 @@ def test_name_of_a_node_is_text(browser: Browser, api: RunningApi, http: httpx.C
 
 def test_numbers_beyond_what_a_browser_counts_keep_their_digits(visitor: Visitor, http: httpx.Client) -> None:
     number = 2**63 - 1
-    made = http.post("/api/v1/jobs", json={"type": "email", "payload": {"recipient": "a", "subject": "b", "number": number}, "delay": "1h"}).json()
+    made = http.post(
+        "/api/v1/jobs",
+        json={"type": "email", "payload": {"recipient": "a", "subject": "b", "number": number}, "delay": "1h"},
+    ).json()
     page = visitor.open(f"jobs/{made['id']}")
     assert str(number) in page.get_by_role("region", name="Payload").inner_text()
     page.get_by_role("button", name="Run again with edits").click()
