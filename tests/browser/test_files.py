@@ -29,7 +29,12 @@ ODD_PATHS = [
     "a" * 3000,
 ]
 BYTES_MAX = 200_000
-MARKUP_MAKERS = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc|setAttribute\(\"style|\.style\b"
+MARKUP_MAKERS = "|".join(
+    (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc",
+        r"setAttribute\(\"style|\.style\b",
+    )
+)
 
 
 def sources() -> dict[str, str]:
