@@ -23,7 +23,7 @@ from tests.browser.jobs import listed
 from tests.system.running import RunningNode, first
 
 NAMES = ("birch", "cedar", "maple")
-TURNS, TURN_MS = 60, 700
+TURNS, TURN_MS = 150, 700
 """How long the load goes on, with the overview open."""
 FORM_S = 30.0
 
@@ -47,7 +47,7 @@ def load(turn: int, hold: Path) -> list[dict[str, Any]]:
         turn % 6 == 0
     )
     reports = [{"type": "report", "payload": {"path": str(hold)}, "tags": ["tenant:7", "monthly"]}] * (
-        turn in (52, 54, 56)
+        turn in (142, 144, 146)
     )
     return [*mails, *cards, *shops, *late, *reports]
 
@@ -130,6 +130,7 @@ def main(folder: str) -> None:
             http.post("/api/v1/schedules", json=schedule).raise_for_status()
         browser = stack.enter_context(chromium())
         wide = stack.enter_context(Visitor(browser, api.url))
+        wide.hide({**browsing.PATHS, str(at): "/srv/reports"})
         wide.open()
         work(wide, http, at / "go-on")
         show(wide, http)

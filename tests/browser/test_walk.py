@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator
 
-from tests.browser.browsing import Visitor
+from tests.browser.browsing import PATHS, PICTURES, Visitor
 from tests.browser.jobs import LIMIT_S, listed
 from tests.system.running import first
 
@@ -37,6 +37,8 @@ def edited(visitor: Visitor, customer: int) -> None:
 
 
 def test_five_clicks_lead_from_the_overview_through_the_group_to_a_successful_run(visitor: Visitor) -> None:
+    if PICTURES:
+        visitor.hide(PATHS)
     clicks, page = Clicks(), visitor.open()
     visitor.picture("walk-1-overview")
     clicks.on(page.get_by_role("link", name="All failures"))
