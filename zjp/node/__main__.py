@@ -60,7 +60,7 @@ def main(config_file: Path | None, **flags: str | None) -> None:
     """Run a zjp node. Without any setting: an embedded queue in ./zjp-data, listening on tcp://127.0.0.1:5570."""
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        loaded = load(given, config_file=config_file)
+        loaded = load(given, config_file=config_file, serves=True)
     except ConfigError as fault:
         sys.stderr.write(f"{fault}\n")
         sys.exit(fault.exit_code)
@@ -74,7 +74,7 @@ def main(config_file: Path | None, **flags: str | None) -> None:
 
 def _run(loaded: Loaded, given: dict[str, str], config_file: Path | None) -> int:
     def read_again() -> Settings:
-        return load(given, config_file=config_file).settings
+        return load(given, config_file=config_file, serves=True).settings
 
     try:
         import uvloop
@@ -174,6 +174,7 @@ class Signals:
             return
         configure(settings.log_level, settings.log_format)
         self._node.log_as(settings.log_level, settings.log_format)
+        self._node.reload_api(settings)
         self._reloading = asyncio.ensure_future(self._node.reload_keys())
         self._reloading.add_done_callback(lambda _: self.supervisor.reloaded())
         event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)

@@ -1,9 +1,9 @@
 """One node: its parts, and the order in which they start and stop. No decisions about jobs are made here.
 
-    start   data folder (lock, boot) > records > queue (takes back what the former life held) > leadership > workers > door
-            > claiming
-    stop    door refuses submits, leadership is given up > workers drain > outcomes written > outbox emptied > door closes
-            > stores > data folder (clean)
+    start   data folder (lock, boot) > records > queue (takes back what the former life held) > leadership > workers > doors
+            > HTTP API (a process; nobody waits for it) > claiming
+    stop    doors refuse submits, leadership is given up > workers drain > outcomes written > HTTP API ends > outbox emptied
+            > doors close > stores > data folder (clean)
 
 The lock on the data folder is proof that the former life is dead; so its marks (which jobs its workers were running) may be read
 and its claims taken back at once.
@@ -15,20 +15,24 @@ import asyncio
 import dataclasses
 import logging
 import random
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from ..config import Settings
+from ..config import Settings, cautions
 from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import TURN_S, DocumentKind, Life
 from ..records.outbox import OutboxDrain
+from ..transport.gate import make_gate, remove_gate
 from ..transport.mesh import PeerState
 from ..transport.probe import DoorIsOpen
 from ..transport.zap import Guard, open_guard
 from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
+from .api import ApiProcess
+from .askers import Askers
 from .chronicle import Chronicle
 from .cluster import Cluster
 from .dispatch import Dispatch
@@ -45,6 +49,7 @@ from .stores import check_durability, make_queue, make_records
 
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
+GATE_BYTES = 32
 FIRST_WORKER_S = 120.0
 """An application may load models at import."""
 
@@ -56,7 +61,10 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.address = ""
+        self.address = self.gate_address = ""
+        self._gate = secrets.token_bytes(GATE_BYTES)
+        """Shown by the HTTP door that this node starts, and by nobody else."""
+        self.api: ApiProcess | None = None
         self._guard: Guard | None = None
         self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -75,6 +83,7 @@ class Node:
         except BaseException:
             await self._abandon()
             raise
+        self._start_api()
         self.dispatch.is_claiming = settings.app is not None
         self.dispatch.wake()
         event(
@@ -228,10 +237,25 @@ class Node:
             ask_leader=self._ask_leader,
             more=self.seen.answers,
             guard=self._guard,
+            askers=Askers(gate=self._gate, is_auth_on=settings.auth_effective),
         )
         self.address = self.intake.bind(settings.zmq_bind)
+        self.gate_address = self.intake.bind_gate(make_gate(self._data.path))
         await self.intake.door.test()
         self.cluster.join(self.intake.door, self.address)
+
+    def _start_api(self) -> None:
+        """Nothing here waits for it, or needs it."""
+        if not self.settings.api_enabled:
+            return
+        for name, reason in cautions(self.settings):
+            event(log, logging.WARNING, name, reason=reason)
+        self.api = ApiProcess(self.settings, self.stats, node=self._data.node_id, address=self.gate_address, gate=self._gate)
+        self.api.start()
+
+    def reload_api(self, settings: Settings) -> None:
+        if self.api is not None:
+            self.api.reload(settings)
 
     def _make_guard(self) -> Guard | None:
         """Raises: ConfigError."""
@@ -300,8 +324,11 @@ class Node:
         await self._give_up_leadership()
         all_finished = await self.dispatch.drain(grace_s)
         await self.dispatch.stop()
+        if self.api is not None:  # until now it told whoever asked that the node drains
+            await self.api.stop()
         await self.outbox.stop(within_s=OUTBOX_GRACE_S)
         await self.intake.close(DOOR_GRACE_S)
+        remove_gate(self._data.path)
         await self._close_stores()
         self._data.close(clean=True)
         event(log, logging.INFO, "node.stopped", all_finished=all_finished)
@@ -316,6 +343,8 @@ class Node:
         """At once, without handing anything back: the next start of this node takes their jobs back."""
         if hasattr(self, "pool"):
             self.pool.kill()
+        if self.api is not None:
+            self.api.kill()
 
     def log_as(self, level: str, format: str) -> None:
         """LOG_LEVEL and LOG_FORMAT of the worker processes, now and later. (The node's own logging is its process's matter.)"""
@@ -356,8 +385,11 @@ class Node:
 
     async def _abandon(self) -> None:
         """A start that failed half-way: leave nothing behind, keep the first error."""
+        if self.api is not None:
+            await self.api.stop()
         if hasattr(self, "intake"):
             await self.intake.close(0.0)
+            remove_gate(self._data.path)
         if hasattr(self, "pool"):
             await self.dispatch.stop()
             await self.pool.stop(0.0)
