@@ -111,6 +111,11 @@ class Engine:
         assert isinstance(found, dict)
         return found
 
+    def inspect_image(self, name: str) -> dict[str, Any]:
+        (found,) = json.loads(self.docker("image", "inspect", name))
+        assert isinstance(found, dict)
+        return found
+
     def has_image(self, name: str) -> bool:
         return self._docker("image", "inspect", name).returncode == 0
 

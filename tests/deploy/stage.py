@@ -138,9 +138,19 @@ class Stage:
         except OSError:
             return 0
 
+    def open(self, url: str) -> Any:
+        """Another service's page. Raises: OSError."""
+        return urllib.request.urlopen(url, timeout=HTTP_LIMIT_S)
+
+    def submit_answer(self, node: str, job: dict[str, Any]) -> dict[str, Any]:
+        """By the node's published address."""
+        answer = self.ask(node, "/api/v1/jobs", job)
+        assert isinstance(answer, dict)
+        return answer
+
     def submit(self, node: str, job: dict[str, Any] | None = None) -> str:
-        """The job's id, from the node's published address."""
-        return str(self.ask(node, "/api/v1/jobs", job or JOB)["id"])
+        """The job's id."""
+        return str(self.submit_answer(node, job or JOB)["id"])
 
     def job(self, node: str, job_id: str) -> dict[str, Any]:
         found = self.ask(node, f"/api/v1/jobs/{job_id}")
