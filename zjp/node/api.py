@@ -64,7 +64,7 @@ class ApiProcess:
         self._node, self._address, self._gate = node, address, gate
         self._program, self._pause_min_s = program, pause_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -85,7 +85,7 @@ class ApiProcess:
         """It answers what is under way, within STOP_S; then it is killed."""
         if self._keeping is None:
             return
-        self._is_stopping = True
+        self._stopping.set()
         if self._process is None:
             self._keeping.cancel()  # it waits for its next try
         else:
@@ -106,10 +106,10 @@ class ApiProcess:
 
     async def _keep(self) -> None:
         pause_s = self._pause_min_s
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             began = time.monotonic()
             code = await self._live()
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - began >= PROVED_S:
                 pause_s = self._pause_min_s

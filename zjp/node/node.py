@@ -28,19 +28,23 @@ from ..transport.gate import make_gate, remove_gate
 from ..transport.mesh import PeerState
 from ..transport.probe import DoorIsOpen
 from ..transport.zap import Guard, open_guard
-from ..wire.messages import LeaderReply
+from ..wire.messages import LeaderReply, Role
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
 from .api import ApiProcess
 from .askers import Askers
+from .audit import Audit
 from .chronicle import Chronicle
 from .cluster import Cluster
+from .desk import NodeDesk
 from .dispatch import Dispatch
 from .duties import FIGURES, Duties
+from .feed import FeedDesk
 from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
+from .relay import Relay
 from .schedules import Schedules
 from .seen import Seen
 from .shares import costs, limits, pool_settings, renew_s
@@ -121,6 +125,7 @@ class Node:
                 log, logging.WARNING, "node.recovered", jobs=lost.jobs, suspects=lost.suspects, was_clean=data.was_clean
             )
         self.stats = NodeStats(data.node_id, data.boot)
+        self.feed = FeedDesk()
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
             take=self.queue.outbox_share,
@@ -185,6 +190,7 @@ class Node:
             self.stats,
             weights=dict(settings.queues),
             renew_s=renew_s(settings),
+            feed=self.feed,
         )
         self.pool = Pool(
             pool_settings(settings, node=self._data.node_id, folder=self._data.path),
@@ -223,6 +229,8 @@ class Node:
     async def _open_door(self) -> None:
         settings = self.settings
         self._guard = self._make_guard()
+        askers = Askers(gate=self._gate, is_auth_on=settings.auth_effective)
+        self._make_desk(askers)
         self.intake = Intake(
             node=self._data.node_id,
             boot=self._data.boot,
@@ -237,12 +245,25 @@ class Node:
             ask_leader=self._ask_leader,
             more=self.seen.answers,
             guard=self._guard,
-            askers=Askers(gate=self._gate, is_auth_on=settings.auth_effective),
+            askers=askers,
+            desk={**self.desk.answers, **self.relay.answers},
+            feed=self.feed,
+            on_done=Audit(self.chronicle).done,
         )
+        self.desk.start()
         self.address = self.intake.bind(settings.zmq_bind)
         self.gate_address = self.intake.bind_gate(make_gate(self._data.path))
         await self.intake.door.test()
         self.cluster.join(self.intake.door, self.address)
+
+    def _make_desk(self, askers: Askers) -> None:
+        self.desk = NodeDesk(self.queue, self.records, self.chronicle, self.feed, cancel=lambda ids: self.intake.cancel(ids))
+        self.relay = Relay(
+            self._data.node_id, askers, tell=self.cluster.tell, knows=lambda node: node in {one.node for one in self.seen.nodes()},
+            carry_out=lambda asker, request: self.intake.carry_out(asker, request),
+            vouched=Role.ADMIN if self._guard is not None or not self.settings.auth_effective else Role.USER,
+        )  # fmt: skip
+        self.cluster.on_relayed = self.relay.on_message
 
     def _start_api(self) -> None:
         """Nothing here waits for it, or needs it."""
@@ -295,7 +316,16 @@ class Node:
             records_count=self._records_count,
             is_draining=self.intake.is_draining,
             leader=self._leader(),
+            more={"app": self.settings.app is not None, "is_claiming": self.dispatch.is_claiming, "election": self._election()},
         )
+
+    def _election(self) -> dict[str, Any]:
+        timeout_s, interval_s = self.settings.election_times_s
+        view = self.cluster.view
+        return {
+            "algorithm": self.cluster.algorithm, "timeout_s": timeout_s, "interval_s": interval_s, "epoch": view.epoch,
+            "role": view.role.value,
+        }  # fmt: skip
 
     async def _outbox_loop(self) -> None:
         """The drain ends by itself only when it is told to, or by a bug: then it is logged, counted and begun again."""
@@ -328,6 +358,7 @@ class Node:
             await self.api.stop()
         await self.outbox.stop(within_s=OUTBOX_GRACE_S)
         await self.intake.close(DOOR_GRACE_S)
+        await self._close_desk()
         remove_gate(self._data.path)
         await self._close_stores()
         self._data.close(clean=True)
@@ -376,6 +407,10 @@ class Node:
         await self.cluster.stop()
         await self.chronicle.stop()
 
+    async def _close_desk(self) -> None:
+        await self.relay.close()
+        await self.desk.stop()
+
     async def _close_stores(self) -> None:
         for task in self._housekeeping:
             task.cancel()
@@ -389,6 +424,7 @@ class Node:
             await self.api.stop()
         if hasattr(self, "intake"):
             await self.intake.close(0.0)
+            await self._close_desk()
             remove_gate(self._data.path)
         if hasattr(self, "pool"):
             await self.dispatch.stop()
