@@ -23,6 +23,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -35,26 +36,22 @@ SECRETS_MAX = 8
 TOKEN_CHARS_MAX = 4096
 SKEW_S = 5.0
 """Clocks of two nodes may differ by so much."""
-EXAMPLE_WORDS = (
-    "secret",
-    "change",
-    "example",
-    "your",
-    "default",
-    "password",
-    "replace",
-    "jwt",
-    "key",
-    "test",
-    "insecure",
-    "todo",
-)
 LOCAL = "local:"
 LIFE_S_MAX = 366 * 86400.0
 
 _HEADERS = {"alg", "typ", "kid"}
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti", "role", "epoch")
+
+
+USER_NAME_ACCEPTED = "letters, digits, _ . @ + - (begins with a letter or digit, up to 64)"
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
+
+
+def check_user_name(name: str) -> None:
+    """Raises: ValueError. No user's name looks like one of a token that was signed by hand."""
+    if _USER_NAME.fullmatch(name) is None:
+        raise ValueError(f"{name[:100]!r} is no name of a user; accepted: {USER_NAME_ACCEPTED}")
 
 
 class TokenRefused(Exception):
@@ -171,6 +168,26 @@ def _is_whole(value: Any) -> bool:
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def make_ring(secret: str | None, key_file: Path | None, *, issuer: str, audience: str) -> Ring:
+    """Of JWT_SECRET and JWT_KEY_FILE. The key of the file signs where there is one; what the secrets signed counts on.
+
+    Raises: ConfigError.
+    """
+    keys = [_key_of(key_file)] if key_file is not None else []
+    if secret is not None:
+        keys += secret_keys(secret)
+    if not keys:
+        raise ConfigError("JWT_SECRET: there is no secret that signs tokens; make one with: openssl rand -base64 48")
+    return Ring(keys, issuer=issuer, audience=audience)
+
+
+def _key_of(path: Path) -> Key:
+    try:
+        return pem_key(path.read_bytes())
+    except OSError as fault:
+        raise ConfigError(f"JWT_KEY_FILE={path}: cannot be read: {fault.strerror}") from None
+
+
 def secret_keys(text: str) -> list[Key]:
     """The keys of JWT_SECRET: one secret, or several with commas, of which the first signs. Raises: ConfigError."""
     secrets = [part.strip() for part in text.split(",")]
@@ -184,19 +201,12 @@ def secret_keys(text: str) -> list[Key]:
 
 
 def check_secret(secret: str) -> None:
-    """Raises: ConfigError for one that is short, or that anybody may have read somewhere."""
+    """The least that a signature needs; that it is none of those in examples is asked of the settings. Raises: ConfigError."""
     length = len(secret.encode())
-    made = "make one with: openssl rand -base64 48"
     if length < SECRET_BYTES_MIN:
-        raise ConfigError(f"JWT_SECRET: a secret of {length} bytes, accepted are {SECRET_BYTES_MIN} and more; {made}")
-    if len(set(secret)) < 8 or _is_words(secret):
-        raise ConfigError(f"JWT_SECRET: it is like those in examples, which everybody knows; {made}")
-
-
-def _is_words(secret: str) -> bool:
-    """Made of the words that examples are made of: `your-secret-key-change-in-production`."""
-    words = [word for word in re.split(r"[^a-z]+", secret.lower()) if word]
-    return sum(len(word) for word in words) * 5 >= len(secret) * 4 and any(word in EXAMPLE_WORDS for word in words)
+        raise ConfigError(
+            f"JWT_SECRET: a secret of {length} bytes, accepted are {SECRET_BYTES_MIN} and more; make one with: openssl rand -base64 48"
+        )
 
 
 def _secret_key(secret: bytes) -> Key:

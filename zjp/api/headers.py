@@ -1,7 +1,8 @@
 """Headers that keep browsers from doing harm with what is served here. On every answer, whoever asks.
 
-No answer is taken for anything but its type, shown within another site's page, read by one, or kept in a cache; nothing of a page comes from
-elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS a browser asks by TLS for a year.
+No answer is taken for anything but its type, shown within another site's page, read by one, or kept in a cache; nothing of a page comes
+from elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS a browser asks by TLS for a
+year.
 
 Source: OWASP HTTP Headers Cheat Sheet; MDN Content-Security-Policy.
 """
@@ -31,9 +32,9 @@ EVERYWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def secure(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
-    """Adds them. `headers`: names in lower case; a page says itself how long its files may be kept, everything else is not kept at all."""
+    """Adds them. `headers`: names in lower case. A page may have a policy of its own, and says how long it may be kept; nothing else is kept."""
     headers.update(EVERYWHERE)
-    headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
+    headers.setdefault("content-security-policy", PAGE_POLICY if is_page else DATA_POLICY)
     if is_page:
         headers.setdefault("cache-control", "no-cache")
     else:

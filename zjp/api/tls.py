@@ -42,7 +42,9 @@ def _files(settings: Settings) -> tuple[Path, Path]:
     cert, key = settings.tls_cert_file, settings.tls_key_file
     if cert is None or key is None:
         missing = "TLS_CERT_FILE" if cert is None else "TLS_KEY_FILE"
-        raise ConfigError(f"TLS_ENABLED=true: {missing} is not set; both the certificate chain and its key are needed, in PEM form")
+        raise ConfigError(
+            f"TLS_ENABLED=true: {missing} is not set; both the certificate chain and its key are needed, in PEM form"
+        )
     return cert, key
 
 

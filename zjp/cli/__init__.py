@@ -35,6 +35,8 @@ VERBS = {
     "stats": "stats",
     "config": "config",
     "keys": "keys",
+    "users": "users",
+    "token": "token",
     "doctor": "doctor",
     "bench": "bench",
     "demo": "demo",

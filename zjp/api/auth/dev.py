@@ -2,7 +2,7 @@
 
 They are told apart by `is_dev`, which nothing else sets. So a person's account that happens to be called admin is neither replaced nor
 removed, and one with a known password does not outlive the setting: where it cannot be removed, since it is the last admin, it does not
-count (see users.py).
+count (see users.py). Whoever starts a process with the setting on is warned of it elsewhere (zjp.config.cautions).
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ class Keeper(Protocol):
     async def remove_user(self, name: str) -> bool: ...
 
 
-def warn() -> None:
-    names = ", ".join(name for name, _, _ in DEV_USERS)
-    event(log, logging.WARNING, "auth.dev_users", users=names, hint="AUTH_DEV_USERS is on: these have passwords that everybody knows")
-
-
 async def keep(client: Keeper, hashing: Hashing, *, is_on: bool) -> None:
     """Raises: ZjpError when no node answers."""
     try:
@@ -58,7 +53,13 @@ async def _keep(client: Keeper, hashing: Hashing, is_on: bool) -> None:
 
 def _tell_of_namesake(user: User) -> None:
     if not user.is_dev:
-        event(log, logging.WARNING, "auth.dev_user_kept", user=user.name, hint="somebody's own account has this name, it is left as it is")
+        event(
+            log,
+            logging.WARNING,
+            "auth.dev_user_kept",
+            user=user.name,
+            hint="somebody's own account has this name, it is left as it is",
+        )
 
 
 async def _make(client: Keeper, user: User) -> None:

@@ -1,7 +1,7 @@
 """The door while auth is on: who shows a token that counts comes in, by a bearer header or by a browser's cookie.
 
-    Authorization: Bearer TOKEN   ──►  signature, claims, time  ──►  not ended by log-out  ──►  the user is there, with this epoch  ──►  Caller
-    Cookie: zjp-PORT=TOKEN        ──►  unsafe methods: same origin, X-CSRF-Token  ──►  the same
+    Authorization: Bearer TOKEN  ──►  signature, claims, time ──► no log-out ──► the user is there, with this epoch  ──►  Caller
+    Cookie: zjp-PORT=TOKEN       ──►  unsafe methods: same origin, X-CSRF-Token ──► the same
 
 Of two the header counts. Whatever is wrong with a token, the answer is the same. A token that was read once is kept with what it says, for
 signatures cost more than the rest of a small request; time, log-out and user are looked at each time.
@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...config import Settings
-from ...errors import ConfigError
-from ...tokens import Claims, Ring, TokenRefused, secret_keys
+from ...tokens import Claims, Ring, TokenRefused, make_ring
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..table import Caller, Problem, Proof
-from .dev import Keeper, keep, warn
+from .dev import Keeper, keep
 from .hashing import Hashing
 from .limits import LoginLimits
 from .login import Login
@@ -34,8 +33,8 @@ from .users import ROLES, Users
 if TYPE_CHECKING:
     from ...client.asyncio import AsyncClient
 
-READ_MAX = 4096
-"""Tokens kept with what they say: 2 MB."""
+READ_MAX = 1024
+"""Tokens kept with what they say: 1 MB."""
 REALM = 'Bearer realm="zjp"'
 
 
@@ -92,7 +91,10 @@ class TokenDoor:
 
     def refusal(self) -> Problem:
         return Problem(
-            401, "Unauthorized", "no valid token; POST /auth/login gives one, to be sent as Authorization: Bearer", headers=self.challenge()
+            401,
+            "Unauthorized",
+            "no valid token; POST /auth/login gives one, to be sent as Authorization: Bearer",
+            headers=self.challenge(),
         )
 
     def _claims(self, token: str) -> Claims:
@@ -143,17 +145,15 @@ def bearer_of(headers: Mapping[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def make_ring(settings: Settings) -> Ring:
+def ring_of(settings: Settings) -> Ring:
     """Raises: ConfigError."""
-    if settings.jwt_secret is None:
-        raise ConfigError("JWT_SECRET: auth is on and there is no secret to sign tokens with; make one with: openssl rand -base64 48")
-    return Ring(secret_keys(settings.jwt_secret), issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    return make_ring(
+        settings.jwt_secret, settings.jwt_key_file, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
 
 
 def make_door(settings: Settings, client: AsyncClient) -> TokenDoor | None:
     """None: auth is off. Raises: ConfigError."""
     if not settings.auth_effective:
         return None
-    if settings.auth_dev_users:
-        warn()
-    return TokenDoor(settings, client, make_ring(settings))
+    return TokenDoor(settings, client, ring_of(settings))

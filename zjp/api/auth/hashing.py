@@ -31,7 +31,9 @@ class Hashing:
     def check_room(self) -> None:
         """Raises: Problem 503."""
         if self._under_way >= THREADS + WAITING_MAX:
-            raise Problem(503, "Service Unavailable", "too many logins at once; try again", headers={"Retry-After": "1"})
+            raise Problem(
+                503, "Service Unavailable", "too many logins at once; try again", headers={"Retry-After": "1"}
+            )
 
     async def check(self, kept: str, password: str) -> bool:
         """Raises: Problem 503."""

@@ -70,6 +70,11 @@ class LoginLimits:
         self._addresses: OrderedDict[str, Times] = OrderedDict()
         self._friendships: OrderedDict[tuple[str, str], float] = OrderedDict()
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Accounts as strangers have tried them, and as friends have, addresses, friendships."""
+        return len(self._strangers), len(self._friends), len(self._addresses), len(self._friendships)
+
     def begin(self, name: str, address: str, now: float) -> Attempt:
         """`now`: monotonic seconds. Raises: TooMany."""
         source = source_of(address)

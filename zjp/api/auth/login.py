@@ -23,7 +23,9 @@ NOBODY = " "
 
 
 class Login:
-    def __init__(self, users: Users, hashing: Hashing, limits: LoginLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, users: Users, hashing: Hashing, limits: LoginLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.limits = limits
         self._users, self._hashing, self._clock = users, hashing, clock
 
@@ -35,7 +37,10 @@ class Login:
         except TooMany as refused:
             wait_s = max(1, math.ceil(refused.wait_s))
             raise Problem(
-                429, "Too Many Requests", f"too many attempts; the next one counts in {wait_s} s", headers={"Retry-After": str(wait_s)}
+                429,
+                "Too Many Requests",
+                f"too many attempts; the next one counts in {wait_s} s",
+                headers={"Retry-After": str(wait_s)},
             ) from None
         try:
             user = await self._checked(name, password)
@@ -47,7 +52,9 @@ class Login:
         return user
 
     async def _checked(self, name: str, password: str) -> User | None:
-        is_fit = 0 < len(name) <= NAME_CHARS_MAX and len(password.encode("utf-8", "surrogatepass")) <= passwords.LENGTH_MAX
+        is_fit = (
+            0 < len(name) <= NAME_CHARS_MAX and len(password.encode("utf-8", "surrogatepass")) <= passwords.LENGTH_MAX
+        )
         user = await self._users.look_up(name if is_fit else NOBODY)
         kept = user.hash if user is not None and user.hash else passwords.NOBODYS
         is_right = await self._hashing.check(kept, password if is_fit else "")

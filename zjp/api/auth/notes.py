@@ -34,7 +34,15 @@ class Notes:
         try:
             await client.note(what, subject[:NAME_CHARS_MAX], origin)
         except (NotAllowed, Unavailable, OutcomeUnknown) as fault:
-            event(log, logging.WARNING, "auth.not_noted", what=what, user=subject[:NAME_CHARS_MAX], origin=origin, error=str(fault))
+            event(
+                log,
+                logging.WARNING,
+                "auth.not_noted",
+                what=what,
+                user=subject[:NAME_CHARS_MAX],
+                origin=origin,
+                error=str(fault),
+            )
 
     async def write_failed(self, client: AsyncClient, subject: str, origin: str) -> None:
         now = self._clock()

@@ -32,7 +32,9 @@ class Cookie:
         text = headers.get("cookie", "")
         if self.name not in text or len(text) > COOKIE_CHARS_MAX:
             return ""
-        found = [value for name, _, value in (part.strip().partition("=") for part in text.split(";")) if name == self.name]
+        found = [
+            value for name, _, value in (part.strip().partition("=") for part in text.split(";")) if name == self.name
+        ]
         return found[0] if len(found) == 1 else ""
 
     def write(self, token: str, life_s: int) -> str:
@@ -68,4 +70,8 @@ def check_csrf(headers: Mapping[str, str], claims: Claims) -> None:
 
 
 def _foreign(what: str) -> Problem:
-    return Problem(403, "Forbidden", f"{what}; a session's requests must come from a page of this server. Programs use a bearer token")
+    return Problem(
+        403,
+        "Forbidden",
+        f"{what}; a session's requests must come from a page of this server. Programs use a bearer token",
+    )

@@ -58,7 +58,14 @@ def audit_json(event: SeenEvent) -> AuditShape:
     data = unpacked(event.data)
     origin = data.pop("origin", "") if isinstance(data, dict) else ""
     return AuditShape(
-        event.id.hex(), time_json(event.at_ms), event.who, event.what, event.subject, event.node, str(origin or ""), data or {}
+        event.id.hex(),
+        time_json(event.at_ms),
+        event.who,
+        event.what,
+        event.subject,
+        event.node,
+        str(origin or ""),
+        data or {},
     )
 
 

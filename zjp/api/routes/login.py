@@ -97,7 +97,9 @@ def grant(door: TokenDoor, user: User, *, as_cookie: bool) -> Answer:
     """A new token for a user who has shown the password."""
     now = int(door.wall())
     csrf = make_csrf() if as_cookie else ""
-    claims = Claims(user.name, user.role, user.epoch, secrets.token_urlsafe(16), now, now + max(1, int(door.ttl_s)), csrf)
+    claims = Claims(
+        user.name, user.role, user.epoch, secrets.token_urlsafe(16), now, now + max(1, int(door.ttl_s)), csrf
+    )
     token, expires_at = door.ring.sign(claims), str(time_json(claims.expires_at * 1000))
     door.users.changed(user)
     if not as_cookie:
@@ -108,7 +110,9 @@ def grant(door: TokenDoor, user: User, *, as_cookie: bool) -> Answer:
 
 def _empty_login(name: str, ttl_s: float) -> LoginReply:
     expires_at = str(time_json(int((time.time() + ttl_s) * 1000)))
-    return LoginReply(name, Role.ADMIN.name.lower(), expires_at, token=f"auth-is-off.{secrets.token_urlsafe(16)}", token_type="Bearer")
+    return LoginReply(
+        name, Role.ADMIN.name.lower(), expires_at, token=f"auth-is-off.{secrets.token_urlsafe(16)}", token_type="Bearer"
+    )
 
 
 async def log_out(call: Call[None, NoQuery]) -> Answer:
@@ -128,7 +132,14 @@ async def me(call: Call[None, NoQuery]) -> Answer:
         return Answer(Me(caller.name, role, auth=False, proof=Proof.NONE.value, expires_at=None, csrf=None))
     claims, proof = door.claims_of(call.headers)
     return Answer(
-        Me(caller.name, role, auth=True, proof=proof.value, expires_at=time_json(claims.expires_at * 1000), csrf=claims.csrf or None)
+        Me(
+            caller.name,
+            role,
+            auth=True,
+            proof=proof.value,
+            expires_at=time_json(claims.expires_at * 1000),
+            csrf=claims.csrf or None,
+        )
     )
 
 
@@ -136,7 +147,9 @@ async def change_own_password(call: Call[PasswordBody, NoQuery]) -> Answer:
     """The old one is asked for: a stolen token must not be enough to keep its owner out. It counts as a login, with its limits."""
     door = door_of(call)
     if door is None:
-        raise Problem(409, "Conflict", "auth is off: nobody is logged in whose password could be changed", code="wrong-state")
+        raise Problem(
+            409, "Conflict", "auth is off: nobody is logged in whose password could be changed", code="wrong-state"
+        )
     claims, proof = door.claims_of(call.headers)
     if claims.is_local:
         raise Problem(409, "Conflict", f"{claims.name} is no user, and has no password", code="wrong-state")
@@ -177,16 +190,17 @@ def _speaking(call: Call[Any, Any], name: str, role: Role) -> Any:
     return call.desk.voice(Caller(name, role, call.caller.proof, call.caller.address))
 
 
+TOO_MANY = {429: "Too many attempts; Retry-After says when the next one counts."}
 ROUTES = (
     Route(
         "POST", "/auth/login", None, "Log in: a name and a password for a token.", log_in, LoginBody, LoginQuery, LoginReply, group="Auth",
-        statuses={401: "Name or password is wrong; the same for every cause.", 429: "Too many attempts; Retry-After says when the next counts."},
+        statuses={401: "Name or password is wrong; the same for every cause.", **TOO_MANY},
     ),
     Route("POST", "/auth/logout", Role.WORKER, "End this token.", log_out, status=204, group="Auth"),
     Route("GET", "/auth/me", Role.WORKER, "Who one is, and until when.", me, reply=Me, group="Auth"),
     Route(
         "PATCH", "/auth/me", Role.WORKER, "Change the own password. Ends all tokens of the user; the answer has a new one.",
         change_own_password, PasswordBody, reply=LoginReply, group="Auth",
-        statuses={409: "There is no user behind this token.", 429: "Too many attempts; Retry-After says when the next counts."},
+        statuses={409: "There is no user behind this token.", **TOO_MANY},
     ),
 )  # fmt: skip
