@@ -48,5 +48,7 @@ demo: ## index a real folder, kill a worker half-way, compare everything
 docs: ## write the generated files again
 	$(RUN) zjp.config env > .env.example
 	$(RUN) zjp.config markdown > docs/settings.md
+	$(RUN) scripts.metrics_page > docs/metrics.md
+	$(RUN) scripts.grafana_dashboards
 	$(RUN) tests.wire.grammar
 	$(RUN) tests.traceability > docs/traceability.md

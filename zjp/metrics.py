@@ -124,9 +124,9 @@ _ROWS = (
         HTTP_BOUNDS_S,
         Teller.HTTP,
     ),
-    Metric("zjp_http_cpu_seconds_total", _C, (), "CPU time of the HTTP process.", teller=Teller.HTTP),
-    Metric("zjp_http_rss_bytes", _G, (), "Resident memory of the HTTP process.", teller=Teller.HTTP),
-    Metric("zjp_http_start_time_seconds", _G, (), "When the HTTP process started, as Unix time.", teller=Teller.HTTP),
+    Metric("zjp_api_cpu_seconds_total", _C, (), "CPU time of the HTTP process.", teller=Teller.HTTP),
+    Metric("zjp_api_rss_bytes", _G, (), "Resident memory of the HTTP process.", teller=Teller.HTTP),
+    Metric("zjp_api_start_time_seconds", _G, (), "When the HTTP process started, as Unix time.", teller=Teller.HTTP),
 )
 
 TABLE: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})

@@ -148,7 +148,7 @@ def test_without_the_node_only_what_this_process_counts_is_told() -> None:
     """No zeros in the node's place: they would look like a restart."""
     got = told(None)
     assert got["zjp_up"] == 0
-    assert got["zjp_http_cpu_seconds_total"] > 0
+    assert got["zjp_api_cpu_seconds_total"] > 0
     assert {TABLE[name].teller for name in got} == {Teller.HTTP}
     assert "zjp_store_up" not in got, "nobody knows"
 

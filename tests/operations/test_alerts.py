@@ -74,7 +74,9 @@ def test_each_alert_fires_in_its_case_and_no_other_does(tmp_path: Path) -> None:
         *((f"zjp-{name}", case, case.with_it | {name}) for name, case in FIRES.items() if name != alone),
         *((f"zjp-not-{name}", case, case.with_it) for name, case in CALM.items() if name != alone),
     ]
-    nobody, somebody = ((f"zjp-{alone}", cases[alone], names) for cases, names in ((FIRES, frozenset({alone})), (CALM, frozenset())))
+    nobody, somebody = (
+        (f"zjp-{alone}", cases[alone], names) for cases, names in ((FIRES, frozenset({alone})), (CALM, frozenset()))
+    )
     check_rules(tmp_path, unit_test(*clusters), unit_test(nobody), unit_test(somebody))
 
 
@@ -88,7 +90,11 @@ def test_texts_of_an_alert_are_filled_in(tmp_path: Path) -> None:
     annotations["summary"] = "The node of node-2:9090 does not answer"
     labels = {"severity": "critical", "job": "zjp", "instance": "node-2:9090"}
     unit = unit_test(("zjp", FIRES["ZjpNodeSilent"], frozenset({"ZjpNodeSilent"})))
-    expected = {"alertname": "ZjpNodeSilent", "eval_time": "1m35s", "exp_alerts": [{"exp_labels": labels, "exp_annotations": annotations}]}
+    expected = {
+        "alertname": "ZjpNodeSilent",
+        "eval_time": "1m35s",
+        "exp_alerts": [{"exp_labels": labels, "exp_annotations": annotations}],
+    }
     check_rules(tmp_path, {**unit, "alert_rule_test": [expected]})
 
 

@@ -117,9 +117,9 @@ def _own(own: HttpCounts, *, is_node_up: bool, is_store_up: bool) -> Rows:
 def _looked_at(is_node_up: bool, is_store_up: bool) -> Iterator[tuple[str, list[Series]]]:
     yield "zjp_up", [_one(is_node_up)]
     yield "zjp_store_up", [_one(is_store_up)] if is_node_up else []
-    yield "zjp_http_cpu_seconds_total", [_one(time.process_time())]
-    yield "zjp_http_rss_bytes", _rss_bytes()
-    yield "zjp_http_start_time_seconds", [_one(_STARTED_AT)]
+    yield "zjp_api_cpu_seconds_total", [_one(time.process_time())]
+    yield "zjp_api_rss_bytes", _rss_bytes()
+    yield "zjp_api_start_time_seconds", [_one(_STARTED_AT)]
 
 
 def _rss_bytes() -> list[Series]:
