@@ -115,7 +115,7 @@ class Stage:
 
     def add_user(self) -> None:
         """The way that README.md tells: no user exists before."""
-        self.within(self.nodes[0], "zjp", "users", "add", USER, "--role", "admin", "--password-stdin", stdin=f"{PASSWORD}\n")
+        self.within(self.nodes[0], "zjp", "users", "add", USER, "--role", "admin", "--password-file", "-", stdin=f"{PASSWORD}\n")
 
     def log_in(self, node: str) -> None:
         self._token = self.ask(node, "/auth/login", {"username": USER, "password": PASSWORD})["token"]
