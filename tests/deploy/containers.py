@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.engine == "present" and not is_present():
             print("no container engine answers: set DOCKER_HOST, or --engine own", file=sys.stderr)
             return 2
-        return _run(options, shlex.join(["python", "-m", "tests.deploy.containers", *(one for one in given if one != "--inside")]))
+        return _run(
+            options,
+            shlex.join(["python", "-m", "tests.deploy.containers", *(one for one in given if one != "--inside")]),
+        )
     except (Failed, subprocess.SubprocessError, OSError):
         traceback.print_exc()
         return 2
@@ -61,7 +64,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
             seen[stage.algorithm] = steps.of_a_cluster(stage)
         if options.report is not None:
             facts = {
-                "Engine": f"Docker {engine.version()}, compose {engine.compose_version()}, {'own, with stand-ins' if is_own else 'present'}",
+                "Engine": f"Docker {engine.version()}, compose {engine.compose_version()}, {options.engine}",
                 "Commit": _commit(),
                 "Run": f"{begun:%Y-%m-%d %H:%M} UTC, {(datetime.now(UTC) - begun).total_seconds():.0f} s",
             }
@@ -70,16 +73,25 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.deploy.containers", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.deploy.containers", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--algorithm", choices=("all", *ALGORITHMS), default="all")
     parser.add_argument("--engine", choices=("own", "present"), default="present" if is_present() else "own")
     parser.add_argument("--compose", metavar="FILE", help="The compose program. [docker compose]")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "zjp-containers", help="Images and data of an own engine.")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "zjp-containers",
+        help="Images and data of an own engine.",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE")
     parser.add_argument("--no-build", action="store_true", help="The image zjp is there already.")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)

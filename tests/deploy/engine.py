@@ -1,8 +1,8 @@
 """A container engine to run the compose files on: the one that is there, or one of our own in a network namespace of its own.
 
-    own       dockerd, started here. Its bridges, its rules and the ports it publishes stay in the namespace, so it disturbs nothing and
-              needs no free ports; whoever wants to reach them runs there too (`enter`). Root, dockerd, ip and nsenter are needed.
-    present   whatever DOCKER_HOST or the default socket leads to, with the real images.
+own       dockerd, started here. Its bridges, its rules and the ports it publishes stay in the namespace, so it disturbs nothing and
+          needs no free ports; whoever wants to reach them runs there too (`enter`). Root, dockerd, ip and nsenter are needed.
+present   whatever DOCKER_HOST or the default socket leads to, with the real images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def what_own_lacks() -> str:
     if os.geteuid() != 0:
         return "an engine of one's own needs root"
     missing = [name for name in OWN_NEEDS if shutil.which(name) is None]
-    return f"not installed: {', '.join(missing)} (Debian: docker.io runc debootstrap iproute2 iptables default-jre-headless)" if missing else ""
+    return (
+        f"not installed: {', '.join(missing)} (Debian: docker.io runc debootstrap iproute2 iptables default-jre-headless)"
+        if missing
+        else ""
+    )
 
 
 def is_present() -> bool:
@@ -64,14 +68,20 @@ class Engine:
         self._compose = [compose] if compose else ["docker", "compose"]
         self._environment = dict(os.environ)
         if is_own:
-            self._environment |= {"DOCKER_HOST": f"unix://{folder}/docker.sock", "DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": str(folder)}
+            self._environment |= {
+                "DOCKER_HOST": f"unix://{folder}/docker.sock",
+                "DOCKER_BUILDKIT": "0",
+                "DOCKER_CONFIG": str(folder),
+            }
 
     def __enter__(self) -> Engine:
         if self._is_own:
             self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
             try:
@@ -103,7 +113,9 @@ class Engine:
         """Of a docker command that may fail."""
         return self._docker(*arguments)
 
-    def compose(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def compose(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return run([*self._compose, *arguments], {**self._environment, **(environment or {})})
 
     def inspect(self, container: str) -> dict[str, Any]:
@@ -129,7 +141,9 @@ class Engine:
         return run(["docker", *arguments], self._environment, stdin)
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=COMMAND_LIMIT_S, env=environment, **given

@@ -1,6 +1,6 @@
 """Images for an engine that can fetch none: stand-ins from Debian's packages, under the names that the compose files use.
 
-    python:3.11-slim-bookworm   Debian's Python 3.11, with a folder of wheels in it, so that `pip install` in the Dockerfile needs no network
+    python:3.11-slim-bookworm   Debian's Python 3.11 and a folder of wheels, so that `pip install` in the Dockerfile needs no network
     redis                       Debian's redis-server: the real thing, another build
     prom/prometheus             Debian's Prometheus: the real thing, older
     mongo                       mongo-java-server (scripts/mongo_server): speaks the protocol, asks for no password
@@ -57,13 +57,20 @@ def build_ours(engine: Engine) -> None:
 
 def _wheels(target: Path) -> None:
     """What the package needs, fetched by the pip of this machine."""
-    _must([sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target), "--only-binary", ":all:", *_needs()])
+    _must(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target), "--only-binary", ":all:", *_needs()]
+    )
 
 
 def _needs() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     # async-timeout: redis wants it on Debian's 3.11.2, not on the newer Python that fetches here.
-    needs: list[str] = [*project["project"]["dependencies"], *project["build-system"]["requires"], "tzdata", "async-timeout"]
+    needs: list[str] = [
+        *project["project"]["dependencies"],
+        *project["build-system"]["requires"],
+        "tzdata",
+        "async-timeout",
+    ]
     return needs
 
 
@@ -86,7 +93,9 @@ def _build(engine: Engine, service: str, name: str, folder: Path) -> None:
 
 def _java(context: Path) -> None:
     home = Path(os.path.realpath(shutil.which("java") or "")).parent.parent
-    shutil.copytree(home, context / "java", ignore=shutil.ignore_patterns("src.zip", "jmods", "man", "legal", "demo", "docs"))
+    shutil.copytree(
+        home, context / "java", ignore=shutil.ignore_patterns("src.zip", "jmods", "man", "legal", "demo", "docs")
+    )
     classes, jars = class_path().split(os.pathsep)
     shutil.copytree(classes, context / "mongo" / "classes")
     shutil.copytree(Path(jars).parent, context / "mongo" / "jars")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from tests.deploy.steps import Step
 
 STANDINS = """\
-The machine had no image registry. The Dockerfile and the compose files were run as they are shipped, under the image names that they use;
-behind the names were stand-ins: `python:3.11-slim-bookworm`, `redis` and `prom/prometheus` made of Debian 12's packages (Python 3.11.2, Redis
-7.0, Prometheus 2.42), `mongo` as mongo-java-server, which asks for no password, so `MONGODB_URI` was laid over without one. **Not run**:
-Grafana (its image cannot be had; `docker compose config` and the schema accept the service, its dashboards are tested against Prometheus),
-MongoDB itself and its password, the official images' entry points under `read_only` and without capabilities.
+The machine had no image registry. The Dockerfile and the compose files were run as they are shipped, under the image names that they
+use; behind the names were stand-ins: `python:3.11-slim-bookworm`, `redis` and `prom/prometheus` made of Debian 12's packages (Python
+3.11.2, Redis 7.0, Prometheus 2.42), `mongo` as mongo-java-server, which asks for no password, so `MONGODB_URI` was laid over without
+one. **Not run**: Grafana (its image cannot be had; `docker compose config` and the schema accept the service, its dashboards are tested
+against Prometheus), MongoDB itself and its password, the official images' entry points under `read_only` and without capabilities.
 """
 
 
@@ -24,7 +24,10 @@ def markdown(command: str, facts: Mapping[str, str], seen: Mapping[str, Sequence
     lines += [STANDINS] if has_standins else []
     for title, each in seen.items():
         lines += [f"## {title}", "", "| step | held | s | what was seen |", "|---|---|---|---|"]
-        lines += [f"| {step.what} | {'yes' if step.is_good else '**no**'} | {step.seconds:.1f} | {_cell(step.told)} |" for step in each]
+        lines += [
+            f"| {step.what} | {'yes' if step.is_good else '**no**'} | {step.seconds:.1f} | {_cell(step.told)} |"
+            for step in each
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -55,7 +55,14 @@ class Stage:
 
     def config(self) -> dict[str, Any]:
         """The file as compose understands it, all services."""
-        found = json.loads(told(self.engine.compose("--env-file", str(self.env_file), "-f", str(self.file), "config", "--format", "json"), ["config"]))
+        found = json.loads(
+            told(
+                self.engine.compose(
+                    "--env-file", str(self.env_file), "-f", str(self.file), "config", "--format", "json"
+                ),
+                ["config"],
+            )
+        )
         assert isinstance(found, dict)
         return found
 
@@ -106,7 +113,9 @@ class Stage:
     def produce(self, *arguments: str, address: str = "") -> Any:
         """By a container beside the cluster that has a producer's key."""
         given = ["-e", f"CLIENT_ADDRESS={address}"] if address else []
-        return json.loads(self.compose("run", "--rm", "--no-deps", "-T", *given, "producer", "zjp", *arguments, "--json"))
+        return json.loads(
+            self.compose("run", "--rm", "--no-deps", "-T", *given, "producer", "zjp", *arguments, "--json")
+        )
 
     # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,7 +124,9 @@ class Stage:
 
     def add_user(self) -> None:
         """The way that README.md tells: no user exists before."""
-        self.within(self.nodes[0], "zjp", "users", "add", USER, "--role", "admin", "--password-file", "-", stdin=f"{PASSWORD}\n")
+        self.within(
+            self.nodes[0], "zjp", "users", "add", USER, "--role", "admin", "--password-file", "-", stdin=f"{PASSWORD}\n"
+        )
 
     def log_in(self, node: str) -> None:
         self._token = self.ask(node, "/auth/login", {"username": USER, "password": PASSWORD})["token"]
@@ -124,7 +135,9 @@ class Stage:
         """Raises: OSError, HTTPError among them."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url(node) + path, data=data, headers={**headers, "Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url(node) + path, data=data, headers={**headers, "Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=HTTP_LIMIT_S) as answer:
             return json.loads(answer.read())
 

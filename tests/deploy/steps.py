@@ -127,7 +127,7 @@ def of_a_cluster(stage: Stage) -> list[Step]:
 
 
 def _needs_secrets(stage: Stage) -> str:
-    bare = {name: "" for name in SECRETS}
+    bare = dict.fromkeys(SECRETS, "")
     done = stage.engine.compose("--env-file", "/dev/null", "-f", str(stage.file), "config", "--quiet", environment=bare)
     must(done.returncode != 0 and "copy compose/.env.example" in done.stderr, done.stderr)
     return done.stderr.strip().splitlines()[-1]
@@ -160,19 +160,29 @@ def _each_address(stage: Stage) -> str:
 def _producer(stage: Stage) -> str:
     said = []
     for node in stage.nodes:
-        job = stage.produce("submit", "email", "recipient=a@example.com", "subject=hi", "--wait", address=f"tcp://{node}:5570")
+        job = stage.produce(
+            "submit", "email", "recipient=a@example.com", "subject=hi", "--wait", address=f"tcp://{node}:5570"
+        )
         must(job["status"] == "completed", json.dumps(job))
         said.append(node)
-    done = stage.engine.compose(*stage._files(), "run", "--rm", "--no-deps", "-T", "producer", "zjp", "queues", "pause", "default")
+    done = stage.engine.compose(
+        *stage._files(), "run", "--rm", "--no-deps", "-T", "producer", "zjp", "queues", "pause", "default"
+    )
     must(done.returncode == 77, f"a producer may pause a queue: exit code {done.returncode}: {done.stderr}")
     return f"submits by CURVE to {', '.join(said)}; may not pause a queue (77)"
 
 
 def _keys_apart(stage: Stage) -> str:
     first, second = stage.nodes[:2]
-    lists = {node: stage.within(node, "sh", "-c", "cat /keys/node.key | sha256sum; ls /keys/authorized | wc -l") for node in (first, second)}
+    lists = {
+        node: stage.within(node, "sh", "-c", "cat /keys/node.key | sha256sum; ls /keys/authorized | wc -l")
+        for node in (first, second)
+    }
     must(lists[first].split()[0] != lists[second].split()[0], "two nodes have one key")
-    must("node-2" not in stage.within(first, "ls", "-R", "/keys").replace("node-node-2", ""), "a node has another's folder")
+    must(
+        "node-2" not in stage.within(first, "ls", "-R", "/keys").replace("node-node-2", ""),
+        "a node has another's folder",
+    )
     done = stage.engine.tried("exec", stage.container(first), "touch", "/keys/x")
     must(done.returncode != 0, "a node can write to its keys")
     return f"each has its own, and {lists[first].split()[-1]} that it trusts; it cannot write there"
@@ -180,7 +190,11 @@ def _keys_apart(stage: Stage) -> str:
 
 def _stores(stage: Stage) -> str:
     stats = stage.ask(stage.nodes[0], "/api/v1/stats")
-    seconds_until(lambda: stage.ask(stage.nodes[0], "/api/v1/stats")["backlog"] in (0, {"count": 0, "bytes": 0}), 30, "an empty outbox")
+    seconds_until(
+        lambda: stage.ask(stage.nodes[0], "/api/v1/stats")["backlog"] in (0, {"count": 0, "bytes": 0}),
+        30,
+        "an empty outbox",
+    )
     durability = stage.submit_answer(stage.nodes[0], JOB)["durability"]
     must(durability == "disk-1s", f"durability {durability}")
     return f"{stats['records']} records; an acknowledged job is worth {durability}"
@@ -264,7 +278,13 @@ def _again(stage: Stage) -> str:
 
 def _down(stage: Stage) -> str:
     stage.down()
-    left = told(stage.engine.tried("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stage.project}"), ["ps"])
-    volumes = told(stage.engine.tried("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stage.project}"), ["volume"])
+    left = told(
+        stage.engine.tried("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stage.project}"),
+        ["ps"],
+    )
+    volumes = told(
+        stage.engine.tried("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={stage.project}"),
+        ["volume"],
+    )
     must(not left and not volumes, f"left: {left} {volumes}")
     return "nothing is left"

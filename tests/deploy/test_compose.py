@@ -36,7 +36,10 @@ def compose_command() -> tuple[str, ...] | None:
     """compose v2: as docker's plugin, or the program that COMPOSE names."""
     if os.environ.get("COMPOSE"):
         return (os.environ["COMPOSE"],)
-    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("docker")
+        and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+    ):
         return ("docker", "compose")
     return None
 
@@ -80,7 +83,13 @@ def test_schema_refuses_a_misspelt_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_services_and_published_ports_are_those_of_the_contract(name: str) -> None:
     services = set(read(name)["services"])
-    wanted = {f"node-{number}" for number in range(1, COUNTS[name] + 1)} | {"redis", "mongo", "prometheus", "grafana", "keys"}
+    wanted = {f"node-{number}" for number in range(1, COUNTS[name] + 1)} | {
+        "redis",
+        "mongo",
+        "prometheus",
+        "grafana",
+        "keys",
+    }
     assert services - wanted == {"producer", *(["node-extra"] if name == "gossip" else [])}
     assert wanted <= services
     ports = {one: service(name, one).get("ports", []) for one in services}
@@ -112,7 +121,9 @@ def test_older_values_work_when_their_comment_signs_are_taken_away(name: str, tm
     text = re.sub(r"^(\s*)# (ELECTION_)", r"\1\2", (COMPOSE / f"{name}.yml").read_text(), flags=re.MULTILINE)
     environment = yaml.safe_load(text)["x-environment"]
     assert (environment["ELECTION_TIMEOUT"], environment["ELECTION_INTERVAL"]) == OLDER[name]
-    timeout, interval = (TABLE[f"ELECTION_{one}"].kind.parse(environment[f"ELECTION_{one}"]) for one in ("TIMEOUT", "INTERVAL"))
+    timeout, interval = (
+        TABLE[f"ELECTION_{one}"].kind.parse(environment[f"ELECTION_{one}"]) for one in ("TIMEOUT", "INTERVAL")
+    )
     assert (timeout, interval) == tuple(map(parse_duration_s, OLDER[name]))
     if command := compose_command():
         shutil.copytree(COMPOSE, tmp_path / "compose")
@@ -140,7 +151,12 @@ def test_containers_are_locked_down_and_drain_before_they_are_killed(name: str) 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_each_node_has_its_own_data_and_keys_and_every_volume_is_declared(name: str) -> None:
-    used = [volume.split(":")[0] for one in read(name)["services"] for volume in service(name, one)["volumes"] if not volume.startswith(".")]
+    used = [
+        volume.split(":")[0]
+        for one in read(name)["services"]
+        for volume in service(name, one)["volumes"]
+        if not volume.startswith(".")
+    ]
     assert set(used) == set(read(name)["volumes"])
     for number, node in enumerate(nodes(name), 1):
         assert service(name, node)["volumes"] == [f"data-{number}:/data", f"keys-{number}:/keys:ro"]
@@ -159,7 +175,11 @@ def test_there_are_keys_for_as_many_extra_nodes_as_may_be() -> None:
 @pytest.mark.covers("deployments:bully", "deployments:raft", "deployments:gossip")
 def test_secrets_have_no_default_and_the_example_has_none_either() -> None:
     text = "".join((COMPOSE / f"{name}.yml").read_text() for name in FILES)
-    example = dict(line.split("=", 1) for line in (COMPOSE / ".env.example").read_text().splitlines() if "=" in line and not line.startswith("#"))
+    example = dict(
+        line.split("=", 1)
+        for line in (COMPOSE / ".env.example").read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
     assert example == dict.fromkeys(SECRETS, "")
     for name in SECRETS:
         assert re.search(rf"\${{{name}:\?", text)
@@ -176,7 +196,12 @@ def test_what_prometheus_and_grafana_are_given_is_there() -> None:
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in service("raft", "grafana")["volumes"]
     source = yaml.safe_load((COMPOSE / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
     assert source["url"] == "http://prometheus:9090"
-    assert {path.stem for path in (COMPOSE / "grafana/dashboards").glob("*.json")} >= {"cluster", "queues", "workers", "elections"}
+    assert {path.stem for path in (COMPOSE / "grafana/dashboards").glob("*.json")} >= {
+        "cluster",
+        "queues",
+        "workers",
+        "elections",
+    }
 
 
 # ── compose itself ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +218,9 @@ def config(command: tuple[str, ...], path: Path, **secrets: str) -> dict[str, An
     return found
 
 
-NEEDS_COMPOSE = pytest.mark.skipif(compose_command() is None, reason="docker compose v2 is not here (or name it: COMPOSE=/path/to/docker-compose)")
+NEEDS_COMPOSE = pytest.mark.skipif(
+    compose_command() is None, reason="docker compose v2 is not here (or name it: COMPOSE=/path/to/docker-compose)"
+)
 
 
 @NEEDS_COMPOSE
@@ -237,7 +264,9 @@ def test_node_without_a_secret_ends_with_78_and_the_command_that_works() -> None
         (["zjp", "node", "--jwt-secret=x"], {}),
     ],
 )
-def test_other_commands_and_nodes_with_a_secret_are_run(command: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+def test_other_commands_and_nodes_with_a_secret_are_run(
+    command: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
     program = tmp_path / "zjp"
     program.write_text('#!/bin/sh\necho "ran $* on ${SERVER_HOST-loopback}"\n')
     program.chmod(0o755)

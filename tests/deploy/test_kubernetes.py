@@ -40,7 +40,9 @@ def pods() -> list[dict[str, Any]]:
     return [one(kind)["spec"]["template"]["spec"] for kind in ("StatefulSet", "Deployment")]
 
 
-@pytest.mark.parametrize(("name", "document"), of_files(), ids=lambda value: value if isinstance(value, str) else value["kind"])
+@pytest.mark.parametrize(
+    ("name", "document"), of_files(), ids=lambda value: value if isinstance(value, str) else value["kind"]
+)
 def test_schema_accepts_the_manifest(name: str, document: dict[str, Any]) -> None:
     if document["kind"] not in FOREIGN:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
@@ -86,10 +88,15 @@ def test_settings_are_names_that_a_node_knows_and_values_that_it_takes() -> None
 @pytest.mark.parametrize("pod", pods(), ids=["voters", "workers"])
 def test_pods_are_locked_down_probed_and_given_time_to_drain(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] < 1000
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] < 1000
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container["livenessProbe"]["httpGet"] == container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert (
+        container["livenessProbe"]["httpGet"]
+        == container["startupProbe"]["httpGet"]
+        == {"path": "/healthz", "port": "http"}
+    )
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert {"name": "http", "containerPort": int(TABLE["SERVER_PORT"].default_text)} in container["ports"]
     assert pod["terminationGracePeriodSeconds"] > 30 + 5

@@ -47,7 +47,9 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
-    with closing(Manager(str(tmp_path / "notify") if request.param == "path" else f"@zjp-{uuid.uuid4().hex}")) as opened:
+    with closing(
+        Manager(str(tmp_path / "notify") if request.param == "path" else f"@zjp-{uuid.uuid4().hex}")
+    ) as opened:
         yield opened
 
 
@@ -148,12 +150,16 @@ def test_unit_says_what_the_node_does(name: str) -> None:
     assert f"DATA_DIR=%S/{unit['StateDirectory'][0]}" in unit["Environment"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here (Debian: apt-get install systemd)")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here (Debian: apt-get install systemd)"
+)
 @pytest.mark.parametrize("name", ["zjp-node.service", "zjp-node@.service"])
 def test_systemd_finds_no_fault_in_the_unit(name: str, tmp_path: Path) -> None:
     instance = name.replace("@.", "@a.")
     text = (UNITS / name).read_text().replace("/opt/zjp/bin/python", shutil.which("python3") or "/usr/bin/python3")
     (tmp_path / instance).write_text(text)
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / instance)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / instance)], capture_output=True, text=True, check=False
+    )
     # Units of the machine itself may have faults; ours must not be named.
     assert [line for line in (done.stdout + done.stderr).splitlines() if "zjp" in line] == []

@@ -105,7 +105,10 @@ def test_unknown_flag_is_a_usage_error(name: str) -> None:
 @needs_redis
 def test_one_command_makes_a_cluster_that_can_be_watched_and_ctrl_c_ends_all_of_it() -> None:
     port, zmq_port = free_ports(2, METRICS_ABOVE), free_ports(2)
-    with local_dev("--nodes", "2", "--port", str(port), "--zmq-port", str(zmq_port), "--worker-count", "1") as (process, said):
+    with local_dev("--nodes", "2", "--port", str(port), "--zmq-port", str(zmq_port), "--worker-count", "1") as (
+        process,
+        said,
+    ):
         watched = run("monitor", "--rounds", "1", f"tcp://127.0.0.1:{zmq_port}")
         assert watched.returncode == 0, watched.stderr
         assert "all well" in watched.stdout, watched.stdout
@@ -120,7 +123,9 @@ def test_one_command_makes_a_cluster_that_can_be_watched_and_ctrl_c_ends_all_of_
 @needs_redis
 def test_a_short_load_runs_under_an_algorithm() -> None:
     port, zmq_port = free_ports(1, METRICS_ABOVE), free_ports(1)
-    done = run("test-algorithms", "--nodes", "1", "--jobs", "20", "--port", str(port), "--zmq-port", str(zmq_port), "gossip")
+    done = run(
+        "test-algorithms", "--nodes", "1", "--jobs", "20", "--port", str(port), "--zmq-port", str(zmq_port), "gossip"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "── gossip" in done.stdout
     assert "all well" in done.stdout

@@ -3,8 +3,8 @@
     READY=1                       the node takes requests; units that come after it may start
     RELOADING=1 ... READY=1       SIGHUP: keys and log level are read again
     STOPPING=1                    it drains
-    WATCHDOG=1                    three times within each WATCHDOG_USEC, from the node's loop: a loop that hangs says nothing, and the manager
-                                  restarts the node, as it cannot do for one that only looks alive
+    WATCHDOG=1                    three times within each WATCHDOG_USEC, from the node's loop: a loop that hangs says nothing, and the
+                                  manager restarts the node, as it cannot do for one that only looks alive
 
 Nobody answers, and nothing here may keep the node from its work: without a socket all of it does nothing, and a datagram that cannot be
 sent is dropped (the next one comes in time). Only the main process speaks (`NotifyAccess=main`); workers inherit the variable and are not
