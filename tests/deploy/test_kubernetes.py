@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.system.running import ROOT
+from tests.system.running import ROOT, clean_environment
 from zjp.config import TABLE
+from zjp.transport.curve import KeyRole, read_authorized, read_pair
 
 pytestmark = pytest.mark.covers("deployments:kubernetes")
 
@@ -117,3 +120,34 @@ def test_every_file_is_part_of_a_kustomization_or_an_example() -> None:
         listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"])
         there = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", "secret.example.yaml"}
         assert there == {Path(name).name for name in listed if not name.startswith("..")}
+
+
+@pytest.mark.system
+def test_keys_made_as_the_example_says_are_those_that_a_pod_puts_in_place(tmp_path: Path) -> None:
+    recipe = [
+        line[4:]
+        for line in (MANIFESTS / "base" / "secret.example.yaml").read_text().splitlines()
+        if line.startswith("#   ")
+    ]
+    made = "\n".join(line for line in recipe if not line.startswith("kubectl")).replace("zjp-0 zjp-1 zjp-2", "zjp-0")
+    program = tmp_path / "zjp"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m zjp "$@"\n')
+    program.chmod(0o755)
+    environment = clean_environment({"PATH": f"{tmp_path}:{os.environ['PATH']}", "NODE_ID": "zjp-0"})
+    subprocess.run(["sh", "-euc", made], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    # What `kubectl create secret --from-file` would take: the files of two folders, under their names.
+    (tmp_path / "secret").mkdir()
+    for path in (
+        path for folder in ("keys", "keys/authorized") for path in (tmp_path / folder).iterdir() if path.is_file()
+    ):
+        shutil.copy(path, tmp_path / "secret")
+    (init,) = one("StatefulSet")["spec"]["template"]["spec"]["initContainers"]
+    script = init["args"][0].replace("/secret", f"{tmp_path}/secret").replace("/keys", f"{tmp_path}/pod")
+    (tmp_path / "pod").mkdir()
+    subprocess.run(["sh", "-euc", script.replace(f"{tmp_path}{tmp_path}", str(tmp_path))], env=environment, check=True)
+
+    pair = read_pair(tmp_path / "pod" / "node.key")
+    assert pair.name == "zjp-0"
+    (holder,) = read_authorized(tmp_path / "pod" / "authorized").values()
+    assert (holder.name, holder.role, holder.public) == ("zjp-0", KeyRole.NODE, pair.public)
