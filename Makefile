@@ -5,10 +5,10 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
-.PHONY: help test lint bench peers chaos power cluster fuzz api-fuzz demo docs sims
+.PHONY: help test lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: ## all tests but the long forms
 	$(RUN) pytest -q -n 2 --dist worksteal
@@ -38,6 +38,9 @@ sims: ## 120 seeds of each election core in simulated clusters, and the planted 
 
 cluster: ## 200 kills and 200 stops of the leader by each algorithm, cuts, loss; judged; Linux, needs root and nft
 	$(RUN) tests.cluster --algorithm all --kills 200 --zombies 200 --cuts 50 --lose-s 600 --load-s 300
+
+containers: ## the image and the compose files on a real engine, as shipped; writes the report
+	$(RUN) tests.deploy.containers --report docs/reports/containers.md
 
 fuzz: ## a million damaged frames into the wire codec
 	$(RUN) tests.wire.fuzz --frames 1000000

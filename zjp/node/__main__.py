@@ -27,6 +27,7 @@ from ..config import TABLE, Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
 from ..log import ITEMS_MAX, answer, configure, event
 from .node import Node
+from .notify import Supervisor
 
 SWITCH_S = 0.0002
 """How long one thread may keep the interpreter while another waits. At the default of 5 ms a busy loop starves the stores' writer threads:
@@ -96,7 +97,9 @@ async def _live(settings: Settings, read_again: Callable[[], Settings]) -> int:
     except Exception:
         log.exception("node.not_started")
         return EX_SOFTWARE
+    signals.supervisor.ready()
     await signals.wait()
+    signals.supervisor.stopping()
     return EX_OK if await signals.drain() else EX_TEMPFAIL
 
 
@@ -112,6 +115,7 @@ class Signals:
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reloading: asyncio.Future[None] | None = None
+        self.supervisor = Supervisor.of_this_process()
 
     def install(self) -> None:
         loop = asyncio.get_running_loop()
@@ -161,15 +165,18 @@ class Signals:
         os._exit(EX_TEMPFAIL)
 
     def _on_reload(self) -> None:
+        self.supervisor.reloading()
         try:
             settings = self._read_again()
         except ConfigError as fault:
             event(log, logging.ERROR, "node.not_reloaded", reason=str(fault))
+            self.supervisor.reloaded()
             return
         configure(settings.log_level, settings.log_format)
         self._node.log_as(settings.log_level, settings.log_format)
         self._node.reload_api(settings)
         self._reloading = asyncio.ensure_future(self._node.reload_keys())
+        self._reloading.add_done_callback(lambda _: self.supervisor.reloaded())
         event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)
 
     def _on_dump(self) -> None:
