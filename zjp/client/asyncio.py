@@ -23,7 +23,7 @@ from ..wire.seen import AskCluster, AskHistory, Change, ClusterReply, DrainNode,
 from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
-from .defaults import target
+from .defaults import Access, Target, refuse_access, target, way_in
 from .facts import JobFacts
 from .loop import LoopExchange
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
@@ -96,7 +96,7 @@ class AsyncJob(JobFacts):
 
 
 class AsyncClient:
-    """`addresses`, `cluster` and `timeout` as for `Client`."""
+    """All parameters as for `Client`."""
 
     def __init__(
         self,
@@ -105,10 +105,14 @@ class AsyncClient:
         timeout: Duration = deeds.TIMEOUT_S,
         key_file: str | Path | None = None,
         server_key: str | None = None,
+        token: str | None = None,
+        login: tuple[str, str] | None = None,
+        ca_file: str | Path | None = None,
         _door: AsyncDoor | None = None,
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
-        self._door: AsyncDoor = _door or LoopExchange(*target(addresses, cluster, key_file, server_key))
+        access = Access(token, login, ca_file)
+        self._door: AsyncDoor = _door or _open(target(addresses, cluster, key_file, server_key), access)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -341,3 +345,12 @@ class AsyncClient:
     async def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""
         return expect(m.Pong, await self._ask(m.Ping()))
+
+
+def _open(found: Target, access: Access) -> AsyncDoor:
+    if found.is_http:
+        from .http_asyncio import AsyncHttpDoor  # only where it is needed: it loads TLS
+
+        return AsyncHttpDoor(found.addresses, *way_in(access))
+    refuse_access(access)
+    return LoopExchange(*found)
