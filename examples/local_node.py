@@ -32,7 +32,7 @@ def local_node(app: str, **settings: str) -> Iterator[Client]:
         address = f"ipc://{folder}/node"
         outer, os.environ["CLIENT_ADDRESS"] = os.environ.get("CLIENT_ADDRESS"), address
         log = Path(folder, "node.log")
-        process = _start(log, {"app": app, "zmq_bind": address, "data_dir": f"{folder}/data", **settings})
+        process = _start(log, {"app": app, "zmq_bind": address, "data_dir": f"{folder}/data", "api_enabled": "false", **settings})
         try:
             with Client(address) as client:
                 _wait_until_up(client, process, log)

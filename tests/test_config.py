@@ -12,7 +12,7 @@ from zjp.config import TABLE, Loaded, Settings, effective, inherited_environment
 from zjp.config.__main__ import main
 from zjp.config.docs import env_example, markdown
 from zjp.config.kinds import is_loopback
-from zjp.config.load import FILE_MAX_BYTES
+from zjp.config.load import FILE_MAX_BYTES, _parse
 from zjp.config.rules import JOB_BYTES_MAX, MONGODB_JOB_BYTES_MAX, broken_rules
 from zjp.errors import ConfigError
 from zjp.job import ATTEMPTS_KEPT
@@ -22,23 +22,7 @@ from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 ROOT = Path(__file__).parent.parent
 
-LATER_EXAMPLES = {
-    "SERVER_HOST": "0.0.0.0",
-    "SERVER_PORT": "80",
-    "MAX_BODY": "2MiB",
-    "TRUSTED_PROXIES": "10.0.0.0/8",
-    "AUTH_ENABLED": "true",
-    "AUTH_DEV_USERS": "true",
-    "JWT_SECRET": "0123456789abcdef0123456789abcdef",
-    "JWT_TTL": "2h",
-    "JWT_ISSUER": "me",
-    "JWT_AUDIENCE": "you",
-    "TLS_ENABLED": "true",
-    "TLS_CERT_FILE": "/tls/cert",
-    "TLS_KEY_FILE": "/tls/key",
-    "METRICS_HOST": "0.0.0.0",
-    "METRICS_PORT": "9091",
-}
+LATER_EXAMPLES = {"JWT_KEY_FILE": "/run/secrets/key.pem"}
 """A value away from the default for every setting whose feature does not exist yet, but those that are off in any case."""
 
 
@@ -49,9 +33,9 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusal(environ: dict[str, str] | None = None, **flags: str) -> str:
+def refusal(environ: dict[str, str] | None = None, *, serves: bool = False, **flags: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(flags, environ or {})
+        load(flags, environ or {}, serves=serves)
     return str(caught.value)
 
 
@@ -145,15 +129,15 @@ def test_empty_text_counts_as_not_set() -> None:
 @pytest.mark.covers("settings:bad-values", "main-path:2", "main-path:judged:6")
 def test_one_message_lists_every_bad_setting_with_origin_value_and_what_is_accepted(empty_folder: Path) -> None:
     (empty_folder / "zjp.toml").write_text('retry_policy = "linear"')
-    text = refusal({"ZJP_LEASE_DURATION": "1parsec", "MAX_RETRIES": "-1", "JWT_SECRET": "hunter2"}, WORKER_COUNT="ten")
+    text = refusal({"ZJP_LEASE_DURATION": "1parsec", "MAX_RETRIES": "-1", "JWT_SECRET": "hunter\x012"}, WORKER_COUNT="ten")
     assert text.startswith("5 settings are wrong, nothing was started:\n")
     assert "WORKER_COUNT=ten: not a whole number (set by flag --worker-count; accepted: a whole number from 1" in text
     assert "LEASE_DURATION=1parsec: " in text
     assert "set by environment ZJP_LEASE_DURATION; accepted: a duration such as 250ms, 5s, 2m, 1h" in text
     assert "MAX_RETRIES=-1: below 0 (set by environment MAX_RETRIES; accepted: a whole number from 0 to" in text
     assert "RETRY_POLICY=linear: unknown choice (set by zjp.toml; accepted: exponential or fixed)" in text
-    assert "JWT_SECRET=***: not available in this version" in text
-    assert "hunter2" not in text
+    assert "JWT_SECRET=***: does not have the right form" in text
+    assert "hunter" not in text
 
 
 @pytest.mark.covers("settings:bad-values")
@@ -178,7 +162,7 @@ def test_setting_of_a_feature_that_does_not_exist_yet_is_refused_away_from_its_d
 
 
 def test_every_setting_that_is_not_available_has_such_a_test() -> None:
-    assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later} - {"API_ENABLED", "METRICS_ENABLED"}
+    assert set(LATER_EXAMPLES) == {name for name, row in TABLE.items() if row.later}
 
 
 @pytest.mark.covers("settings:not-available")
@@ -190,8 +174,14 @@ def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(
 
 
 def test_what_there_is_none_of_may_be_switched_off() -> None:
-    assert settings(API_ENABLED="false").api_enabled is False
-    assert settings(METRICS_ENABLED="false").metrics_enabled is False
+    """Of a feature that does not exist: planted, as this version has none that is on by default."""
+    row = dataclasses.replace(TABLE["API_ENABLED"], later=True, also=(False,))
+    assert (_parse(row, "true"), _parse(row, "false")) == (True, False)
+    row = dataclasses.replace(TABLE["SERVER_PORT"], later=True)
+    assert _parse(row, "8080") == 8080
+    for text in ("80", "many"):
+        with pytest.raises(ValueError, match="^not available in this version$"):
+            _parse(row, text)
 
 
 def test_records_stay_for_a_week_and_in_redis_for_a_day_unless_told_otherwise() -> None:
@@ -364,8 +354,8 @@ def test_secret_may_come_from_a_file_and_is_never_shown(empty_folder: Path) -> N
     secret = empty_folder / "password"
     secret.write_text("hunter2\n")
     assert settings(ZJP_REDIS_PASSWORD_FILE=str(secret)).redis_password == "hunter2"
-    text = refusal({"ZJP_JWT_SECRET_FILE": str(secret)})
-    assert f"JWT_SECRET=***: not available in this version (set by file {secret} " in text
+    text = refusal({"ZJP_JWT_SECRET_FILE": str(secret), "AUTH_ENABLED": "true"}, serves=True)
+    assert f"JWT_SECRET=***: a secret of 7 bytes; make one with: openssl rand -base64 48 (set by file {secret} " in text
     assert "hunter2" not in text
 
 

@@ -46,6 +46,7 @@ class Peer:
 _NODE = (
     "{python}", "-m", "zjp.node", "--app", "zjp_side:app", "--worker-processes", "2", "--worker-count", "2",
     "--zmq-bind", "ipc://{folder}/door", "--data-dir", "{folder}/data", "--log-level", "WARNING",
+    "--api-enabled", "false",
 )  # fmt: skip
 
 PEERS = (

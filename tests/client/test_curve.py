@@ -20,6 +20,7 @@ from zjp.node.stats import NodeStats
 from zjp.records.sqlite import SQLiteRecordStore
 from zjp.transport.curve import Holder, KeyPair, KeyRole, make_pair, write_pair
 from zjp.transport.zap import Guard
+from zjp.wire import desk as d
 from zjp.wire import messages as m
 from zjp.wire.seen import AskCluster, AskHistory, DrainNode, Transfer
 
@@ -73,6 +74,7 @@ async def node(folder: Path) -> AsyncIterator[Node]:
         ask_stats=ask_stats, tasks=list, guard=made.guard, schedules=Schedules(queue, Limits(), list),
         ask_leader=nothing_to_tell,  # type: ignore[arg-type]
         more=dict.fromkeys((AskCluster, AskHistory, Transfer, DrainNode), nothing_to_tell),
+        desk={kind: nothing_to_tell for kind in m.LEAST_ROLE if kind.__module__ == d.__name__},
     )  # fmt: skip
     made.address = intake.bind("tcp://127.0.0.1:*")
     try:
@@ -107,8 +109,17 @@ DEEDS: dict[type, Callable[[AsyncClient], object]] = {
     AskHistory: lambda client: client.history(),
     Transfer: lambda client: client.transfer(),
     DrainNode: lambda client: client.drain("n1"),
+    d.AskUsers: lambda client: client.users(),
+    d.PutUser: lambda client: client.put_user(d.User("ada", "user")),
+    d.RemoveUser: lambda client: client.remove_user("ada"),
+    d.AskEvents: lambda client: client.events(),
+    d.Note: lambda client: client.note("login", "ada"),
+    d.AskFailures: lambda client: client.failures(),
+    d.AskFeed: lambda client: client.feed(),
+    d.RemoveJobs: lambda client: client.remove_jobs([bytes(16)]),
+    d.AskNode: lambda client: client.ask_node("n2", m.Ping()),
 }
-MAY = {"node": None, "observer": m.Role.WORKER, "producer": m.Role.USER, "admin": m.Role.ADMIN}
+MAY = {"node": None, "observer": m.Role.WORKER, "producer": m.Role.USER, "admin": m.Role.ADMIN, "gateway": m.Role.GATEWAY}
 
 
 def test_every_request_has_a_row_here() -> None:

@@ -119,7 +119,7 @@ def test_no_setting_is_forgotten() -> None:
 
 async def test_a_node_gives_its_parts_their_shares(tmp_path: Path) -> None:
     changed = {TABLE[name].field: TABLE[name].kind.parse(text) for name, (text, _) in ARRIVES.items() if name != "APP"}
-    settings = replace(Settings(), data_dir=tmp_path / "data", zmq_bind="tcp://127.0.0.1:*", disk_reserve_bytes=0, **{
+    settings = replace(Settings(), data_dir=tmp_path / "data", zmq_bind="tcp://127.0.0.1:*", api_enabled=False, disk_reserve_bytes=0, **{
         field: value for field, value in changed.items() if field != "disk_reserve_bytes"
     })  # fmt: skip
     node = Node(settings)

@@ -53,7 +53,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     made = Node(
         Settings(
             data_dir=tmp_path / "data", zmq_bind=f"ipc://{tmp_path}/door", app="tests.fakes:app", worker_count=1, worker_processes=1,
-            lease_duration_s=2.0,
+            lease_duration_s=2.0, api_enabled=False,
         )
     )  # fmt: skip
     await made.start()

@@ -45,7 +45,8 @@ class DidNotStart(AssertionError):
 
 
 class RunningNode:
-    """`settings` are flags: `worker_count=2`, `lease_duration="3s"`. Not started before `start` or `with`."""
+    """`settings` are flags: `worker_count=2`, `lease_duration="3s"`. Not started before `start` or `with`. Without the HTTP API, unless
+    `api_enabled=True` is among them: then give ports as well (`server_port=0`: a free one)."""
 
     def __init__(self, folder: Path, app: str | None = None, **settings: object) -> None:
         self.folder = folder
@@ -54,7 +55,7 @@ class RunningNode:
         self.address = ""
         self.client_options: dict[str, Any] = {}
         """Of every client that is made here; keys, for a node with CURVE."""
-        self._flags: dict[str, object] = {"data_dir": self.data_dir, "zmq_bind": ANY_PORT, "log_format": "json", **settings}
+        self._flags: dict[str, object] = {"data_dir": self.data_dir, "zmq_bind": ANY_PORT, "log_format": "json", "api_enabled": False, **settings}
         if app is not None:
             self._flags["app"] = app
         self._process: subprocess.Popen[bytes] | None = None

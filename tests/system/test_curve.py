@@ -99,7 +99,7 @@ class OpenNode(Node):
 
 async def test_a_node_whose_door_is_open_does_not_start(tmp_path: Path) -> None:
     zjp(tmp_path, "node")
-    node = OpenNode(Settings(data_dir=tmp_path / "data", node_id="n1", zmq_bind="tcp://127.0.0.1:*", curve_enabled=True))
+    node = OpenNode(Settings(data_dir=tmp_path / "data", node_id="n1", zmq_bind="tcp://127.0.0.1:*", curve_enabled=True, api_enabled=False))
     with pytest.raises(DoorIsOpen, match="let somebody in with a key that nobody authorized") as told:
         await node.start()
     assert told.value.exit_code == 78

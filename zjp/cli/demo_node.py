@@ -25,6 +25,7 @@ CLUSTER = "zjp-demo"
 SETTINGS: Mapping[str, str | int] = {
     "cluster_name": CLUSTER,
     "zmq_bind": "tcp://127.0.0.1:*",
+    "api_enabled": "false",
     "worker_processes": 2,
     "worker_count": 4,
     "shutdown_grace": "1s",

@@ -15,7 +15,7 @@ from .options import Caller, caller, local, reading
 if TYPE_CHECKING:
     from ..transport.curve import Holder, KeyPair
 
-ROLES = ("node", "producer", "observer", "admin")
+ROLES = ("node", "producer", "observer", "admin", "gateway")
 """As transport/curve.py has them; here so that help and completion need not load ZeroMQ."""
 
 
@@ -68,7 +68,8 @@ def producer(asked: Caller, name: str, out: Path | None) -> None:
 @click.argument("key", metavar="FILE|PUBLIC_KEY")
 @click.option(
     "--role", type=click.Choice(ROLES), required=True,
-    help="node: speaks to nodes; producer: submits, reads, cancels; observer: reads; admin: all, pausing and purging queues too.",
+    help="node: speaks to nodes; producer: submits, reads, cancels; observer: reads; admin: all, pausing and purging queues too; "
+    "gateway: an HTTP API that stands alone, which speaks for its users.",
 )  # fmt: skip
 @click.option("--name", metavar="NAME", help="Whose it is. [as the file says]")
 @reading

@@ -24,6 +24,7 @@ from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
 from .defaults import Access, Target, refuse_access, target, way_in
+from .desk import Desk
 from .exchange import Exchange
 from .facts import JobFacts
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
@@ -101,7 +102,7 @@ class Job(JobFacts):
         self._client.promote(self)
 
 
-class Client:
+class Client(Desk):
     """`addresses`: ZeroMQ addresses of nodes, tried in this order; also as one text with commas. What is not given comes from the
     settings CLIENT_ADDRESS, CLUSTER_NAME, CLIENT_KEY_FILE and CLIENT_SERVER_KEY (an empty `key_file`: no keys).
     Or http:// and https:// addresses of the API: `token`, or `login` (name, password), says who it is, `ca_file` whom it trusts; else
@@ -137,6 +138,9 @@ class Client:
 
     def _ask(self, request: m.Request) -> Outcome:
         return self._door.ask(request, self._timeout_s)
+
+    def _ask_desk(self, request: m.Request, within_s: float | None = None) -> Outcome:
+        return self._door.ask(request, self._timeout_s if within_s is None else within_s)
 
     # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from ..errors import ZjpError
 from ..job import JobSpec
+from ..wire.desk import AskFeed
 from ..wire.messages import Durability, Reply, Request, Submit, SubmitKind, SubmitReply, Submitted, Wait
 
 SUSPECT_S = 1.0
@@ -36,16 +37,28 @@ class Receipt:
 Outcome = Reply | Receipt | ZjpError
 
 
+class Voice(NamedTuple):
+    """For whom a request is made, where that is not the client itself: a user, who may do what `role` may."""
+
+    user: str = ""
+    role: int = 0
+
+
+OWN_VOICE = Voice()
+
+
 class Call(Generic[W]):
     """`in_doubt`: it was sent, and whether it was carried out cannot be known any more without a reply."""
 
     __slots__ = (
         "body", "deadline", "failure", "failures", "id_from", "in_doubt", "link", "not_before", "refused_by",
-        "repeat_at", "request", "sends", "seq", "started_at", "waiter",
+        "repeat_at", "request", "sends", "seq", "started_at", "voice", "waiter",
     )  # fmt: skip
 
-    def __init__(self, seq: int, request: Request, waiter: W | None, *, now: float, deadline: float) -> None:
-        self.seq, self.request, self.waiter = seq, request, waiter
+    def __init__(
+        self, seq: int, request: Request, waiter: W | None, *, now: float, deadline: float, voice: Voice = OWN_VOICE
+    ) -> None:
+        self.seq, self.request, self.waiter, self.voice = seq, request, waiter, voice
         self.started_at, self.deadline = now, deadline
         self.body = b""
         self.link: Link[W] | None = None
@@ -60,7 +73,7 @@ class Call(Generic[W]):
     @property
     def patience_s(self) -> float:
         """How long the node may take by the request itself."""
-        return self.request.timeout_ms / 1000 if isinstance(self.request, Wait) else 0.0
+        return self.request.timeout_ms / 1000 if isinstance(self.request, Wait | AskFeed) else 0.0
 
     def expire(self, now: float) -> list[W]:
         """Who has waited long enough. A call with nobody left is over."""

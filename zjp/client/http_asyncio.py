@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
-from ..errors import WireError
+from ..errors import ConfigError, WireError
 from ..job import JobSpec
 from ..wire import messages as m
-from .calls import Outcome
+from .calls import Outcome, Voice
 from .exchange import new_session_number
 from .gathering import IdMaker
 from .http_blocking import KEPT_MAX, KEPT_S, head_of, tls_context, told
@@ -67,6 +67,10 @@ class AsyncHttpDoor:
             task.cancel()
         for place in self._places.all:
             self._close_kept(place)
+
+    def speaking_for(self, voice: Voice) -> AsyncHttpDoor:
+        """Raises: ConfigError."""
+        raise ConfigError("over HTTP a client speaks for whoever its token is of; only a node's gate may speak for others")
 
     def make_ids(self, count: int) -> list[bytes]:
         return self._new_ids(time.time_ns() // 1_000_000, count)

@@ -16,8 +16,8 @@ from functools import partial
 from ..errors import ZjpError
 from ..job import JobSpec
 from ..transport.pump import Pump
-from ..wire.messages import Request
-from .calls import Outcome
+from ..wire.messages import Request, Submit
+from .calls import OWN_VOICE, Outcome, Voice
 from .exchange import new_session_number
 from .keys import Keyring
 from .links import Wire
@@ -29,10 +29,10 @@ Waiter = asyncio.Future[Outcome]
 class LoopExchange:
     """`addresses` in fail-over order. Used from one loop only."""
 
-    def __init__(self, addresses: Sequence[str], cluster: str, keyring: Keyring | None = None) -> None:
+    def __init__(self, addresses: Sequence[str], cluster: str, keyring: Keyring | None = None, *, gate: bytes = b"") -> None:
         self._keyring = keyring
         self.session: Session[Waiter] = Session(
-            cluster=cluster, number=new_session_number(), addresses=addresses, uniform=random.random
+            cluster=cluster, number=new_session_number(), addresses=addresses, uniform=random.random, gate=gate
         )
         self._wires: dict[str, tuple[Wire, Pump, Pump]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,10 +64,13 @@ class LoopExchange:
     def make_ids(self, count: int) -> list[bytes]:
         return self.session.make_ids(time.time_ns() // 1_000_000, count)
 
-    def ask(self, request: Request, within_s: float) -> Waiter:
+    def speaking_for(self, voice: Voice) -> Spokesman:
+        return Spokesman(self, voice)
+
+    def ask(self, request: Request, within_s: float, voice: Voice = OWN_VOICE) -> Waiter:
         """The future's result is the reply; it raises what a refusal or the deadline brings."""
         waiter, now = self._waiter(), time.monotonic()
-        self.session.ask(request, waiter, now=now, deadline=now + within_s)
+        self.session.ask(request, waiter, now=now, deadline=now + within_s, voice=voice)
         self._flush_soon()
         return waiter
 
@@ -174,6 +177,31 @@ class LoopExchange:
         if not self._flush_is_due and self._loop is not None:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
+
+
+class Spokesman:
+    """The same session, on behalf of somebody. Submits go as the session's own, so that those of many people share a batch: who may
+    submit is the speaker's to check. Closing it closes nothing."""
+
+    __slots__ = ("_exchange", "_voice")
+
+    def __init__(self, exchange: LoopExchange, voice: Voice) -> None:
+        self._exchange, self._voice = exchange, voice
+
+    def make_ids(self, count: int) -> list[bytes]:
+        return self._exchange.make_ids(count)
+
+    def ask(self, request: Request, within_s: float) -> Waiter:
+        return self._exchange.ask(request, within_s, OWN_VOICE if isinstance(request, Submit) else self._voice)
+
+    def gather(self, spec: JobSpec, within_s: float) -> Waiter:
+        return self._exchange.gather(spec, within_s)
+
+    def speaking_for(self, voice: Voice) -> Spokesman:
+        return Spokesman(self._exchange, voice)
+
+    def close(self) -> None:
+        pass
 
 
 def _closed() -> RuntimeError:

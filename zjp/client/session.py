@@ -34,7 +34,7 @@ from ..errors import Draining, OutcomeUnknown, WireError, ZjpError
 from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, RunSchedule, Submit, SubmitReply
-from .calls import SUSPECT_S, Batch, Call, Link, Outcome, W, apart, backoff_s
+from .calls import OWN_VOICE, SUSPECT_S, Batch, Call, Link, Outcome, Voice, W, apart, backoff_s
 from .failures import error_at_deadline, error_of, misfit, unreadable
 from .gathering import Gathering, IdMaker
 
@@ -48,11 +48,13 @@ NOT_SENT_PAUSE_S = 0.01
 
 class Session(Generic[W]):
     """`number`: 42 random bits that name this session in ids; `uniform` draws from [0, 1) for the jitter; W is whatever the owner
-    recognises a waiting caller by."""
+    recognises a waiting caller by. `gate`: what a node gave to its HTTP door, which may speak for others."""
 
     def __init__(
-        self, *, cluster: str, number: int, addresses: Sequence[str], uniform: Callable[[], float], window: int = WINDOW
-    ) -> None:
+        self, *, cluster: str, number: int, addresses: Sequence[str], uniform: Callable[[], float], window: int = WINDOW,
+        gate: bytes = b"",
+    ) -> None:  # fmt: skip
+        self._gate = gate
         self.make_ids = IdMaker(number)
         self._cluster, self._sender, self._uniform, self._window = cluster, f"{number:011x}", uniform, window
         self._links: dict[str, Link[W]] = {address: Link(address) for address in addresses}
@@ -72,10 +74,10 @@ class Session(Generic[W]):
 
     # ── what callers want ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, request: Request, waiter: W, *, now: float, deadline: float) -> None:
+    def ask(self, request: Request, waiter: W, *, now: float, deadline: float, voice: Voice = OWN_VOICE) -> None:
         self._begin(now)
         self._need(deadline)
-        self._enqueue(Call(self._next_seq(), request, waiter, now=now, deadline=deadline))
+        self._enqueue(Call(self._next_seq(), request, waiter, now=now, deadline=deadline, voice=voice))
 
     def gather(self, spec: JobSpec, waiter: W, *, now: float, deadline: float) -> None:
         """Submit one job together with what others submit. Deadlines must not fall from call to call."""
@@ -250,13 +252,13 @@ class Session(Generic[W]):
         call.repeat_at = now + call.patience_s + REPEAT_S * 2 ** min(call.sends - 1, 6)
         self._need(now + SUSPECT_S)
         if not call.body:
-            frames = self._frames(call.seq, call.request)
+            frames = self._frames(call.seq, call.request, call.voice)
             call.body = frames[1]
             return link.address, call.seq, frames
-        return link.address, call.seq, [self._frames(call.seq, Ping())[0], call.body]
+        return link.address, call.seq, [self._frames(call.seq, Ping(), call.voice)[0], call.body]
 
-    def _frames(self, seq: int, request: Request) -> list[bytes]:
-        return encode(Envelope(PROTOCOL_VERSION, self._cluster, self._sender, 0, seq), request)
+    def _frames(self, seq: int, request: Request, voice: Voice = OWN_VOICE) -> list[bytes]:
+        return encode(Envelope(PROTOCOL_VERSION, self._cluster, self._sender, 0, seq, self._gate, *voice), request)
 
     def _make_batch(self) -> Batch[W]:
         batch = self._gathered.make_batch(self._next_seq())

@@ -261,11 +261,39 @@ def _web_address(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """IP addresses and networks with commas between them; stays text, in its usual form."""
+
+    accepted: str = "IP addresses or networks such as 10.0.0.0/8, with commas between them"
+
+    def parse(self, text: str) -> str:
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) > ADDRESSES_MAX:
+            raise ValueError(f"{len(parts)} networks, the limit is {ADDRESSES_MAX}")
+        return ",".join(self._network(part) for part in parts)
+
+    def show(self, value: str) -> str:
+        return value
+
+    @staticmethod
+    def _network(part: str) -> str:
+        try:
+            return str(ipaddress.ip_address(part)) if "/" not in part else str(ipaddress.ip_network(part))
+        except ValueError:
+            raise ValueError(f"{part[:64]!r} is no address or network") from None
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach the ZeroMQ address. A host name other than localhost counts as reachable."""
     if address.startswith("ipc://"):
         return True
-    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return is_loopback_host(address.removeprefix("tcp://").rpartition(":")[0])
+
+
+def is_loopback_host(host: str) -> bool:
+    """The same of a host name or IP address alone."""
+    host = host.strip("[]")
     if host.lower() == "localhost":
         return True
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zjp.config.rules import broken_rules
+from zjp.config.serving import broken_serving_rules
 from zjp.config.table import DERIVED, TABLE, Setting, Settings
 from zjp.errors import ConfigError
 
@@ -55,9 +56,14 @@ class _Given(NamedTuple):
 
 
 def load(
-    flags: Mapping[str, str], environ: Mapping[str, str] | None = None, config_file: Path | None = None
+    flags: Mapping[str, str],
+    environ: Mapping[str, str] | None = None,
+    config_file: Path | None = None,
+    *,
+    serves: bool = False,
 ) -> Loaded:
-    """All settings of this process. `flags`: NAME (any case, `-` or `_`) -> text, only what was given.
+    """All settings of this process. `flags`: NAME (any case, `-` or `_`) -> text, only what was given. `serves`: it serves the HTTP API, or
+    starts one that does, and is held to the rules of that too.
 
     Raises: ConfigError that lists every bad setting.
     """
@@ -74,6 +80,8 @@ def load(
     settings = Settings(**{TABLE[name].field: value for name, value in values.items()})
     cleaned = {name: _clean(origin) for name, origin in origins.items()}
     problems += [rule for rule in broken_rules(settings, cleaned) if rule]
+    if serves:
+        problems += [rule for rule in broken_serving_rules(settings, cleaned) if rule]
     if problems:
         raise ConfigError(_message(problems))
     return Loaded(settings, origins)

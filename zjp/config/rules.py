@@ -35,7 +35,7 @@ def _above(settings: Settings, origins: Mapping[str, str], name: str, limit: str
     if value is None or value <= most:
         return None
     return (
-        f"{_shown(settings, name)}: above {_shown(settings, limit)}, {reason} (set by {origins[name]}, "
+        f"{shown(settings, name)}: above {shown(settings, limit)}, {reason} (set by {origins[name]}, "
         f"{limit} by {origins[limit]}; accepted: up to {limit})"
     )
 
@@ -44,7 +44,7 @@ def _exposed(settings: Settings, origins: Mapping[str, str]) -> str | None:
     if settings.zmq_allow_plain or settings.curve_enabled or is_loopback(settings.zmq_bind):
         return None
     return (
-        f"{_shown(settings, 'ZMQ_BIND')}: not a loopback address and CURVE is off, so whoever reaches it can submit jobs "
+        f"{shown(settings, 'ZMQ_BIND')}: not a loopback address and CURVE is off, so whoever reaches it can submit jobs "
         f"(set by {origins['ZMQ_BIND']}; accepted: a loopback address, CURVE_ENABLED=true, or ZMQ_ALLOW_PLAIN=true)"
     )
 
@@ -55,7 +55,7 @@ def _forgotten(settings: Settings, origins: Mapping[str, str]) -> str | None:
     if not ttl_s or ttl_s >= settings.dedup_window_s:
         return None
     return (
-        f"{_shown(settings, 'RECORDS_TTL')}: below {_shown(settings, 'DEDUP_WINDOW')}, a repeated submit of a job whose record is gone "
+        f"{shown(settings, 'RECORDS_TTL')}: below {shown(settings, 'DEDUP_WINDOW')}, a repeated submit of a job whose record is gone "
         f"would run it again (set by {origins['RECORDS_TTL']}, DEDUP_WINDOW by {origins['DEDUP_WINDOW']}; "
         "accepted: DEDUP_WINDOW or more, or 0)"
     )
@@ -68,7 +68,7 @@ def _too_large(settings: Settings, origins: Mapping[str, str]) -> str | None:
         return None
     where = "a record in MongoDB" if in_mongodb else "a message"
     return (
-        f"{_shown(settings, 'MAX_PAYLOAD')} and {_shown(settings, 'MAX_RESULT')}: more than {most // _MIB}MiB together, {where} holds both "
+        f"{shown(settings, 'MAX_PAYLOAD')} and {shown(settings, 'MAX_RESULT')}: more than {most // _MIB}MiB together, {where} holds both "
         f"and the job's attempts (set by {origins['MAX_PAYLOAD']} and {origins['MAX_RESULT']}; accepted: up to {most // _MIB}MiB together; "
         "store what is larger elsewhere and pass a reference)"
     )
@@ -78,7 +78,7 @@ def _without_queue(settings: Settings, origins: Mapping[str, str]) -> str | None
     if not settings.is_meshed or settings.redis_addr is not None:
         return None
     name = "CLUSTER_SEEDS" if settings.cluster_seeds else "CLUSTER_SIZE"
-    return f"{_shown(settings, name)}: nodes need a common queue: set REDIS_ADDR (set by {origins[name]}; accepted: with REDIS_ADDR only)"
+    return f"{shown(settings, name)}: nodes need a common queue: set REDIS_ADDR (set by {origins[name]}; accepted: with REDIS_ADDR only)"
 
 
 def _unreachable(settings: Settings, origins: Mapping[str, str]) -> str | None:
@@ -88,10 +88,11 @@ def _unreachable(settings: Settings, origins: Mapping[str, str]) -> str | None:
         return None
     name = "ZMQ_BIND" if settings.zmq_advertise is None else "ZMQ_ADVERTISE"
     return (
-        f"{_shown(settings, name)}: all interfaces is no address that other nodes can dial (set by {origins[name]}; "
+        f"{shown(settings, name)}: all interfaces is no address that other nodes can dial (set by {origins[name]}; "
         "accepted: with ZMQ_ADVERTISE=tcp://<name or address of this machine>:<port>)"
     )
 
 
-def _shown(settings: Settings, name: str) -> str:
+def shown(settings: Settings, name: str) -> str:
+    """NAME=value, secrets masked."""
     return f"{name}={TABLE[name].show(getattr(settings, TABLE[name].field))}"

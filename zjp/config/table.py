@@ -28,11 +28,13 @@ from zjp.config.kinds import (
     Flag,
     Folder,
     Kind,
+    Networks,
     Number,
     Queues,
     Size,
     Text,
     Whole,
+    is_loopback_host,
 )
 
 _DAY_S = 86400.0
@@ -42,7 +44,7 @@ _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 _NAME = Text("letters, digits, _ . - (begins with a letter or digit, up to 64)", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TEXT = Text("text in one line")
 _HOST = Text("a host name or IP address", r"[A-Za-z0-9_.:%\[\]*-]{1,253}")
-_PORT = Whole(1, 65535)
+_PORT = Whole(0, 65535)
 _ENDPOINT = Text("host:port or a URL")
 _MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 
@@ -107,8 +109,8 @@ _network = _Group("Network")
 _log = _Group("Logging")
 _shared = _Group("Shared stores")
 _cluster = _Group("Cluster and election")
-_http = _Group("HTTP API", later=True)
-_metrics = _Group("Metrics and tracing", later=True)
+_http = _Group("HTTP API")
+_metrics = _Group("Metrics")
 
 ELECTION_DEFAULTS_S: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"bully": (0.5, 0.1), "raft": (0.5, 0.1), "gossip": (2.0, 0.5)}
@@ -171,7 +173,10 @@ class Settings:
     )
 
     data_dir: Path = _storage.row(
-        "DATA_DIR", Folder(), "./zjp-data", "Folder of the embedded database and the node's identity; made with mode 0700."
+        "DATA_DIR",
+        Folder(),
+        "./zjp-data",
+        "Folder of the embedded database and the node's identity; made with mode 0700.",
     )
     records_ttl_s: float | None = _storage.row(
         "RECORDS_TTL",
@@ -279,7 +284,10 @@ class Settings:
         "CURVE_DIR", Folder(), None, "Folder of the CURVE keys.", default_text="DATA_DIR/curve"
     )
     client_key_file: Path | None = _network.row(
-        "CLIENT_KEY_FILE", Folder(), None, "The client's own CURVE key, made by zjp keys; without it clients speak plainly."
+        "CLIENT_KEY_FILE",
+        Folder(),
+        None,
+        "The client's own CURVE key, made by zjp keys; without it clients speak plainly.",
     )
     client_server_key: str | None = _network.row(
         "CLIENT_SERVER_KEY",
@@ -350,23 +358,42 @@ class Settings:
         "NODE_PRIORITY", Whole(0, 10**6), "0", "Higher leads in bully and gossip; ties by NODE_ID."
     )
 
-    api_enabled: bool = _http.row("API_ENABLED", Flag(), "true", "Start the HTTP API.", also=("false",))
-    server_host: str = _http.row("SERVER_HOST", _HOST, "127.0.0.1", "Host of the HTTP API and the dashboard.")
-    server_port: int = _http.row("SERVER_PORT", _PORT, "8080", "Port of the HTTP API and the dashboard.")
+    api_enabled: bool = _http.row("API_ENABLED", Flag(), "true", "Start the HTTP API, as a process of its own.")
+    server_host: str = _http.row(
+        "SERVER_HOST", _HOST, "127.0.0.1", "Host of the HTTP API and the dashboard; 0.0.0.0: all of them."
+    )
+    server_port: int = _http.row(
+        "SERVER_PORT", _PORT, "8080", "Port of the HTTP API and the dashboard; 0: a free one, which the log tells."
+    )
     max_body_bytes: int = _http.row(
         "MAX_BODY", Size(1, _GIB), "1MiB", "Largest body of one HTTP request (batches: 16MiB)."
     )
-    trusted_proxies: str | None = _http.row("TRUSTED_PROXIES", _TEXT, None, "Proxies whose forwarded headers count.")
+    trusted_proxies: str | None = _http.row(
+        "TRUSTED_PROXIES", Networks(), None, "Proxies whose word counts on whom they speak for (X-Forwarded-For)."
+    )
     auth_enabled: str = _http.row(
         "AUTH_ENABLED",
         Choice(("auto", "true", "false")),
         "auto",
-        "Ask for a token: auto is off when the API binds to loopback, on elsewhere.",
+        "Ask for a token: auto is off when the API binds to loopback, on elsewhere; false elsewhere is allowed with a warning.",
     )
     auth_dev_users: bool = _http.row(
         "AUTH_DEV_USERS", Flag(), "false", "Make users with known passwords; only on a loopback bind."
     )
-    jwt_secret: str | None = _http.row("JWT_SECRET", _TEXT, None, "Signs tokens; at least 32 bytes.", secret=True)
+    jwt_secret: str | None = _http.row(
+        "JWT_SECRET",
+        _TEXT,
+        None,
+        "Signs tokens; at least 32 bytes. Several with commas while one replaces another: the first signs, all count.",
+        secret=True,
+    )
+    jwt_key_file: Path | None = _http.row(
+        "JWT_KEY_FILE",
+        Folder(),
+        None,
+        "Private key that signs tokens instead of JWT_SECRET, PEM: Ed25519 or RSA.",
+        later=True,
+    )
     jwt_ttl_s: float = _http.row("JWT_TTL", Duration(1, 365 * _DAY_S), "1h", "How long a token is valid.")
     jwt_issuer: str = _http.row("JWT_ISSUER", _TEXT, "zjp", "Issuer named in tokens.")
     jwt_audience: str = _http.row("JWT_AUDIENCE", _TEXT, "zjp", "Audience named in tokens.")
@@ -374,9 +401,13 @@ class Settings:
     tls_cert_file: Path | None = _http.row("TLS_CERT_FILE", Folder(), None, "Certificate chain, PEM.")
     tls_key_file: Path | None = _http.row("TLS_KEY_FILE", Folder(), None, "Private key, PEM.")
 
-    metrics_enabled: bool = _metrics.row("METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus.", also=("false",))
+    metrics_enabled: bool = _metrics.row(
+        "METRICS_ENABLED", Flag(), "true", "Serve /metrics for Prometheus, by the HTTP API's process."
+    )
     metrics_host: str = _metrics.row("METRICS_HOST", _HOST, "127.0.0.1", "Host of the metrics port.")
-    metrics_port: int = _metrics.row("METRICS_PORT", _PORT, "9090", "Port of the metrics.")
+    metrics_port: int = _metrics.row(
+        "METRICS_PORT", _PORT, "9090", "Port of the metrics; 0: a free one, which the log tells."
+    )
 
     @property
     def advertise_address(self) -> str:
@@ -387,6 +418,11 @@ class Settings:
     def curve_folder(self) -> Path:
         """CURVE_DIR, or the folder in DATA_DIR when it is unset."""
         return self.curve_dir or self.data_dir / "curve"
+
+    @property
+    def auth_effective(self) -> bool:
+        """Whether the HTTP API asks for a token: AUTH_ENABLED, or, when it is auto, whether others can reach the API."""
+        return self.auth_enabled == "true" or (self.auth_enabled == "auto" and not is_loopback_host(self.server_host))
 
     @property
     def is_meshed(self) -> bool:

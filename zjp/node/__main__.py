@@ -59,7 +59,7 @@ def main(config_file: Path | None, **flags: str | None) -> None:
     """Run a zjp node. Without any setting: an embedded queue in ./zjp-data, listening on tcp://127.0.0.1:5570."""
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        loaded = load(given, config_file=config_file)
+        loaded = load(given, config_file=config_file, serves=True)
     except ConfigError as fault:
         sys.stderr.write(f"{fault}\n")
         sys.exit(fault.exit_code)
@@ -73,7 +73,7 @@ def main(config_file: Path | None, **flags: str | None) -> None:
 
 def _run(loaded: Loaded, given: dict[str, str], config_file: Path | None) -> int:
     def read_again() -> Settings:
-        return load(given, config_file=config_file).settings
+        return load(given, config_file=config_file, serves=True).settings
 
     try:
         import uvloop

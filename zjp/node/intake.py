@@ -7,8 +7,9 @@ replies. A request costs one asyncio task (a request is a batch). What is under 
 A request that is repeated while it is under way (its client heard nothing, or lost its link) is not carried out a second time: its one
 answer goes to where it came from last. So a purge of a million jobs, which takes longer than a client's patience, stays one purge.
 
-What a caller may do is told by its connection: the role of the key that it proved to have. A request is a repeat only when the same key
-sent it: nobody has another's answer sent to himself by naming its session.
+There are two doors: the one that ZMQ_BIND names, and the gate in the data folder, for the node's own HTTP door and operators on this
+machine. Who asks, and what it may do, is told by the connection (askers.py). A request is a repeat only when it comes from the same
+source: nobody has another's answer sent to himself by naming its session.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireErr
 from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, Record, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
-from ..transport.curve import Holder, KeyRole
 from ..transport.door import Caller, Door
 from ..transport.zap import Guard
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
+from .askers import Asker, Askers
 from .jobs import Jobs
 from .schedules import Schedules
 from .stats import UNKNOWN, NodeStats
@@ -38,25 +39,29 @@ REQUESTS_MAX = 10_000
 REQUEST_BYTES_MAX = 128 << 20
 RETRY_AFTER_MS = 200
 NAMES_KNOWN_MAX = 10_000
-ROLES = {KeyRole.ADMIN: m.Role.ADMIN, KeyRole.PRODUCER: m.Role.USER, KeyRole.OBSERVER: m.Role.WORKER}
-"""What each key may ask. A node's key asks nothing: whoever stole one should not be a producer as well."""
 
 log = logging.getLogger(__name__)
 
 
 class Asked:
-    """A request under way. `caller`: where it came from last."""
+    """A request under way. `caller`: where it came from last, and by which door."""
 
-    __slots__ = ("caller", "task")
+    __slots__ = ("caller", "door", "task")
 
     task: asyncio.Task[None]
 
-    def __init__(self, caller: Caller) -> None:
-        self.caller = caller
+    def __init__(self, door: Door, caller: Caller) -> None:
+        self.door, self.caller = door, caller
+
+
+Answers = Mapping[type, Callable[..., Awaitable[m.Reply]]]
+_NOTHING: Answers = MappingProxyType({})
 
 
 class Intake:
-    """`ask_stats` answers with the whole table as msgpack. `more`: who answers the requests about the cluster."""
+    """`ask_stats` answers with the whole table as msgpack. `more`: who answers the requests about the cluster. `desk`: the same for
+    requests whose answer depends on who asks: each is called with the request and its Asker. `on_done`: told of what was carried out,
+    and for whom."""
 
     def __init__(
         self,
@@ -73,7 +78,10 @@ class Intake:
         schedules: Schedules,
         ask_leader: Callable[[], Awaitable[m.LeaderReply]],
         guard: Guard | None = None,
-        more: Mapping[type, Callable[..., Awaitable[m.Reply]]] = MappingProxyType({}),
+        askers: Askers | None = None,
+        more: Answers = _NOTHING,
+        desk: Answers = _NOTHING,
+        on_done: Callable[[Asker, m.Request, m.Reply], None] = lambda asker, request, reply: None,
     ) -> None:
         self.is_draining = False
         self._node, self._boot, self._cluster, self._limits = node, boot, cluster, limits
@@ -84,7 +92,17 @@ class Intake:
         self._under_way: dict[tuple[bytes, str, int], Asked] = {}
         """By key, sender and number."""
         self._under_way_bytes = 0
-        self.door = Door(self._on_frames, self._on_full, guard)
+        self._askers, self._desk, self._on_done = askers or Askers(), desk, on_done
+        self.door = Door(
+            lambda caller, frames: self._on_frames(self.door, caller, frames),
+            lambda caller, frames: self._on_full(self.door, caller, frames),
+            guard,
+        )
+        self.gate = Door(
+            lambda caller, frames: self._on_frames(self.gate, caller, frames),
+            lambda caller, frames: self._on_full(self.gate, caller, frames),
+            setting="DATA_DIR",
+        )
         if guard is not None:
             guard.on_refused = lambda reason: stats.add("zjp_connections_refused_total", 1, (reason,))
         self._answers: dict[type, Callable[..., Awaitable[m.Reply]]] = {
@@ -114,6 +132,11 @@ class Intake:
         """Returns the address with its real port. Raises: Unavailable."""
         return self.door.bind(address)
 
+    def bind_gate(self, address: str) -> str:
+        """Raises: Unavailable."""
+        self._askers.gate_address = self.gate.bind(address)
+        return self._askers.gate_address
+
     async def close(self, grace_s: float) -> None:
         """Answer what is under way, then stop listening. Waits are cut short: their clients ask again elsewhere."""
         tasks = [asked.task for asked in self._under_way.values()]
@@ -121,7 +144,8 @@ class Intake:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
             task.cancel()
-        self.door.close()
+        for door in (self.gate, self.door):
+            door.close()
 
     @property
     def under_way_count(self) -> int:
@@ -129,41 +153,47 @@ class Intake:
 
     # ── in and out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_frames(self, caller: Caller, frames: list[bytes]) -> None:
+    def _on_frames(self, door: Door, caller: Caller, frames: list[bytes]) -> None:
         try:
             envelope = decode_envelope(frames, self._cluster)
         except WireError as fault:
             # Nobody can be answered whose envelope is not understood, but an honest client of another version or cluster waits for a word.
             self._counts.add("zjp_wire_errors_total")
             event(log, logging.WARNING, "message.refused", reason=str(fault))
-            self._reply(caller, seq_of(frames), m.Failure(fault.code, str(fault)))
+            self._reply(door, caller, seq_of(frames), m.Failure(fault.code, str(fault)))
             return
-        key = (b"" if caller.holder is None else caller.holder.public, envelope.sender, envelope.seq)
+        try:
+            asker = self._askers.who(envelope, caller.holder, door is self.gate)
+        except NotAllowed as fault:
+            self._counts.add("zjp_connections_refused_total", 1, ("false claim",))
+            self._reply(door, caller, envelope.seq, failure_of(fault))
+            return
+        key = (asker.source, envelope.sender, envelope.seq)
         repeated = self._under_way.get(key)
         if repeated is not None:
-            repeated.caller = caller
+            repeated.door, repeated.caller = door, caller
             return
         try:
             request = decode_request(frames[1])
-            self._admit(caller.holder, request, len(frames[1]))
+            self._askers.check_role(asker, request)
+            self._admit(request, len(frames[1]))
         except ZjpError as fault:
             if isinstance(fault, WireError):
                 self._counts.add("zjp_wire_errors_total")
-            self._reply(caller, envelope.seq, failure_of(fault))
+            self._reply(door, caller, envelope.seq, failure_of(fault))
             return
         self._under_way_bytes += len(frames[1])
-        asked = self._under_way[key] = Asked(caller)
-        asked.task = asyncio.create_task(self._answer(asked, envelope.seq, request, len(frames[1])))
+        asked = self._under_way[key] = Asked(door, caller)
+        asked.task = asyncio.create_task(self._answer(asked, envelope.seq, asker, request, len(frames[1])))
         asked.task.add_done_callback(lambda _: self._under_way.pop(key))
 
-    def _on_full(self, caller: Caller, frames: list[bytes]) -> None:
+    def _on_full(self, door: Door, caller: Caller, frames: list[bytes]) -> None:
         """The door has read more than the node can look at: the answer is "later", and costs no more than the envelope."""
         fault = Unavailable("more requests have come than the node can look at; ask again a little later")
-        self._reply(caller, seq_of(frames), failure_of(fault))
+        self._reply(door, caller, seq_of(frames), failure_of(fault))
 
-    def _admit(self, holder: Holder | None, request: m.Request, size_bytes: int) -> None:
-        """Raises: NotAllowed, Draining, Unavailable."""
-        check_role(holder, m.LEAST_ROLE[type(request)], type(request).__name__)
+    def _admit(self, request: m.Request, size_bytes: int) -> None:
+        """Raises: Draining, Unavailable."""
         if self.is_draining and isinstance(request, m.Submit | m.RunSchedule):
             raise Draining(
                 "the node is draining and takes no more jobs; submit to another one, or again after its restart"
@@ -174,28 +204,37 @@ class Intake:
                 f"{REQUESTS_MAX} and {REQUEST_BYTES_MAX}; ask again a little later"
             )
 
-    async def _answer(self, asked: Asked, seq: int, request: m.Request, size_bytes: int) -> None:
-        reply: m.Reply
+    async def _answer(self, asked: Asked, seq: int, asker: Asker, request: m.Request, size_bytes: int) -> None:
         try:
-            reply = await self._answers[type(request)](request)
+            reply = await self.carry_out(asker, request)
+        finally:
+            self._under_way_bytes -= size_bytes
+        self._reply(asked.door, asked.caller, seq, reply)
+
+    async def carry_out(self, asker: Asker, request: m.Request) -> m.Reply:
+        """The answer to what the asker may ask; a Failure where it cannot be had."""
+        try:
+            if type(request) in self._desk:
+                reply = await self._desk[type(request)](request, asker)
+            else:
+                reply = await self._answers[type(request)](request)
         except ZjpError as fault:
-            reply = failure_of(fault)
+            return failure_of(fault)
         except Exception as fault:
             log.exception("request.failed")
             self._counts.add("zjp_internal_errors_total")
-            reply = m.Failure(
+            return m.Failure(
                 "error", f"the node failed to answer {type(request).__name__}: {fault!r}; its log has the details"
             )
-        finally:
-            self._under_way_bytes -= size_bytes
-        self._reply(asked.caller, seq, reply)
+        self._on_done(asker, request, reply)
+        return reply
 
-    def _reply(self, caller: Caller, seq: int, reply: m.Reply) -> None:
+    def _reply(self, door: Door, caller: Caller, seq: int, reply: m.Reply) -> None:
         envelope = m.Envelope(m.PROTOCOL_VERSION, self._cluster, self._node, self._boot, seq)
         frames = encode(envelope, reply)
         if len(frames[1]) > m.MESSAGE_BYTES_MAX:
             frames = encode(envelope, over_long(reply, len(frames[1])))
-        if not self.door.send(caller, frames):
+        if not door.send(caller, frames):
             self._counts.add("zjp_replies_dropped_total")
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,7 +277,11 @@ class Intake:
 
     async def _cancel(self, request: m.Cancel) -> m.Reply:
         verdicts = await self._jobs.cancel(request.ids)
-        ended = {job_id for job_id, verdict in zip(request.ids, verdicts, strict=True) if verdict == m.CancelKind.CANCELLED.value}
+        ended = {
+            job_id
+            for job_id, verdict in zip(request.ids, verdicts, strict=True)
+            if verdict == m.CancelKind.CANCELLED.value
+        }
         if ended:
             await self._count_cancelled(ended)
         return m.Verdicts(verdicts)
@@ -295,16 +338,6 @@ class Intake:
 
     async def _ping(self, _: m.Ping) -> m.Reply:
         return m.Pong(self._node, __version__, self._queue.level, self.is_draining, self._tasks()[:1000])
-
-
-def check_role(holder: Holder | None, least: m.Role, what: str) -> None:
-    """Raises: NotAllowed. A connection without keys comes from this machine, or ZMQ_ALLOW_PLAIN lets it be anybody: it may do all."""
-    if holder is None:
-        return
-    role = ROLES.get(holder.role)
-    if role is None or role < least:
-        able = ", ".join(key_role.value for key_role, has in ROLES.items() if has >= least)
-        raise NotAllowed(f"{what} needs a key of role {able}; {holder.name} has one of role {holder.role.value}")
 
 
 def over_long(reply: m.Reply, size_bytes: int) -> m.Failure:

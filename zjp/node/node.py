@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import logging
 import random
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,12 +24,14 @@ from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import TURN_S, DocumentKind, Life
 from ..records.outbox import OutboxDrain
+from ..transport.gate import make_gate, remove_gate
 from ..transport.mesh import PeerState
 from ..transport.probe import DoorIsOpen
 from ..transport.zap import Guard, open_guard
 from ..wire.messages import LeaderReply
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
+from .askers import Askers
 from .chronicle import Chronicle
 from .cluster import Cluster
 from .dispatch import Dispatch
@@ -45,6 +48,7 @@ from .stores import check_durability, make_queue, make_records
 
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
+GATE_BYTES = 32
 FIRST_WORKER_S = 120.0
 """An application may load models at import."""
 
@@ -56,7 +60,9 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.address = ""
+        self.address = self.gate_address = ""
+        self._gate = secrets.token_bytes(GATE_BYTES)
+        """Shown by the HTTP door that this node starts, and by nobody else."""
         self._guard: Guard | None = None
         self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -228,8 +234,10 @@ class Node:
             ask_leader=self._ask_leader,
             more=self.seen.answers,
             guard=self._guard,
+            askers=Askers(gate=self._gate, is_auth_on=settings.auth_effective),
         )
         self.address = self.intake.bind(settings.zmq_bind)
+        self.gate_address = self.intake.bind_gate(make_gate(self._data.path))
         await self.intake.door.test()
         self.cluster.join(self.intake.door, self.address)
 
@@ -302,6 +310,7 @@ class Node:
         await self.dispatch.stop()
         await self.outbox.stop(within_s=OUTBOX_GRACE_S)
         await self.intake.close(DOOR_GRACE_S)
+        remove_gate(self._data.path)
         await self._close_stores()
         self._data.close(clean=True)
         event(log, logging.INFO, "node.stopped", all_finished=all_finished)
@@ -358,6 +367,7 @@ class Node:
         """A start that failed half-way: leave nothing behind, keep the first error."""
         if hasattr(self, "intake"):
             await self.intake.close(0.0)
+            remove_gate(self._data.path)
         if hasattr(self, "pool"):
             await self.dispatch.stop()
             await self.pool.stop(0.0)

@@ -44,12 +44,14 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 class KeyRole(str, Enum):
-    """What a key is good for. `node` speaks to nodes, the others send requests: all, all but administration, or only reading ones."""
+    """What a key is good for. `node` speaks to nodes, the others send requests: all, all but administration, or only reading ones.
+    `gateway` is an HTTP door that stands alone: it may do all, and speak for users that it knows."""
 
     NODE = "node"
     ADMIN = "admin"
     PRODUCER = "producer"
     OBSERVER = "observer"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)

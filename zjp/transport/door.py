@@ -43,9 +43,12 @@ OnFrames = Callable[[Caller, list[bytes]], None]
 
 class Door:
     """`bind`, then `send` and `on_frames` until `close`. `on_full` gets what the lane of clients has no room for. Assign `on_peer` to hear
-    nodes; without it what they say is dropped."""
+    nodes; without it what they say is dropped. `setting`: what a bad address is to be blamed on."""
 
-    def __init__(self, on_frames: OnFrames, on_full: OnFrames, guard: Guard | None = None) -> None:
+    def __init__(
+        self, on_frames: OnFrames, on_full: OnFrames, guard: Guard | None = None, *, setting: str = "ZMQ_BIND"
+    ) -> None:
+        self._setting = setting
         self.on_peer: OnFrames | None = None
         self.guard = guard
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -75,8 +78,8 @@ class Door:
         except zmq.ZMQError as fault:
             socket.close(0)
             raise Unavailable(
-                f"ZMQ_BIND={address}: {zmq.strerror(fault.errno or 0).lower()}; another node or program listens there: "
-                "stop it, or set ZMQ_BIND (--zmq-bind) to a free address"
+                f"{self._setting}={address}: {zmq.strerror(fault.errno or 0).lower()}; another node or program listens there: "
+                f"stop it, or set {self._setting} (--{self._setting.lower().replace('_', '-')}) to another place"
             ) from None
         self._pump = Pump(socket, self._on_message, self._receive if self.guard is not None else None)
         self._pump.start()

@@ -1,0 +1,229 @@
+"""What goes out: an Answer or a problem as an HTTP response, with the headers that every response has, counted.
+
+Jobs carry an ETag (If-None-Match: 304), larger answers to GET are compressed for those who accept gzip, HEAD sends no body. A stream is
+sent part by part and ends when the caller goes or its source does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import importlib
+import itertools
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from time import monotonic
+from typing import Protocol
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from . import problems
+from .desk import Desk
+from .table import Answer
+
+GZIP_LEAST_BYTES = 1024
+GZIP_LEVEL = 1
+GZIP_APART_BYTES = 64 << 10
+"""From here on it is done in a thread."""
+GZIP_TYPES = frozenset(
+    {"application/json", "text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8"}
+)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+RawHeaders = list[tuple[bytes, bytes]]
+encode = msgspec.json.Encoder().encode
+
+
+class HttpCounts(Protocol):
+    """Who counts requests. `route`: the row's path, empty where there is none."""
+
+    def took(self, method: str, route: str, status: int, seconds: float) -> None: ...
+
+
+Secure = Callable[..., None]
+
+
+def _plain_headers(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
+    """Until headers.py is there."""
+    headers.setdefault("x-content-type-options", "nosniff")
+    headers.setdefault("cache-control", "no-store")
+
+
+def load_secure() -> Secure:
+    """The headers that keep browsers out of trouble."""
+    try:
+        secure: Secure = importlib.import_module(f"{__package__}.headers").secure
+    except ModuleNotFoundError as fault:
+        if fault.name != f"{__package__}.headers":
+            raise
+        return _plain_headers
+    return secure
+
+
+class Answering:
+    """One for all requests of a process."""
+
+    def __init__(self, desk: Desk, counts: HttpCounts | None = None) -> None:
+        self._desk, self._counts = desk, counts
+        self._is_tls = desk.settings.tls_enabled
+        self._secure = load_secure()
+        self._ids = map("{:x}".format, itertools.count(1))
+        self._id_prefix = secrets.token_hex(6) + "-"
+        self.fixed = self._fixed_headers()
+
+    def _fixed_headers(self) -> RawHeaders:
+        """Of every JSON answer, encoded once."""
+        headers: dict[str, str] = {}
+        self._secure(headers, is_tls=self._is_tls, is_page=False)
+        return raw(headers)
+
+    def request_id(self, given: str | None) -> str:
+        """The caller's own where it has the form of one."""
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return self._id_prefix + next(self._ids)
+
+    def count(self, method: str, path: str, status: int, started_at: float) -> None:
+        if self._counts is not None:
+            self._counts.took(method, path, status, monotonic() - started_at)
+
+    async def refuse(
+        self, scope: Scope, send: Send, fault: Exception, headers: Mapping[str, str], *, path: str, started_at: float,
+        is_unread: bool = False,
+    ) -> None:  # fmt: skip
+        """Answer with a problem document."""
+        told = problems.tell(fault)
+        own = dict(told.headers)
+        if told.status == 401:
+            for name, text in self._desk.door.challenge().items():
+                own.setdefault(name.lower(), text)
+        if is_unread:
+            own["connection"] = "close"
+        await self._write(scope, send, told.status, own, told.body, headers, is_page=False)
+        self.count(scope["method"], path, told.status, started_at)
+
+    async def send(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        answer: Answer,
+        headers: Mapping[str, str],
+        *,
+        path: str,
+        started_at: float,
+    ) -> None:
+        own = {name.lower(): text for name, text in answer.headers.items()}
+        is_head = scope["method"] == "HEAD"
+        if answer.stream is not None:
+            own["content-type"] = answer.media_type
+            await self._stream(
+                scope, receive, send, answer.status, own, _nothing() if is_head else answer.stream, headers
+            )
+            self.count(scope["method"], path, answer.status, started_at)
+            return
+        status, body = answer.status, _body(answer)
+        if body or answer.status not in (204, 304):
+            own.setdefault("content-type", answer.media_type)
+        if "etag" in own and own["etag"] in _tags(headers.get("if-none-match", "")):
+            status, body = 304, b""
+        if scope["method"] in ("GET", "HEAD") and status == 200:
+            body = await _pressed(body, own, headers)
+        is_page = own.get("content-type", "").startswith("text/html")
+        await self._write(scope, send, status, own, body, headers, is_page=is_page)
+        self.count(scope["method"], path, status, started_at)
+
+    def _head(self, own: dict[str, str], asked: Mapping[str, str], *, is_page: bool) -> RawHeaders:
+        own["x-request-id"] = self.request_id(asked.get("x-request-id"))
+        self._secure(own, is_tls=self._is_tls, is_page=is_page)
+        return raw(own)
+
+    async def _write(
+        self,
+        scope: Scope,
+        send: Send,
+        status: int,
+        own: dict[str, str],
+        body: bytes,
+        asked: Mapping[str, str],
+        *,
+        is_page: bool,
+    ) -> None:
+        if status not in (204, 304):
+            own["content-length"] = str(len(body))
+        await send(
+            {"type": "http.response.start", "status": status, "headers": self._head(own, asked, is_page=is_page)}
+        )
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _stream(
+        self, scope: Scope, receive: Receive, send: Send, status: int, own: dict[str, str], parts: AsyncIterator[bytes],
+        asked: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Ends when `parts` does, or the caller goes."""
+        await send({"type": "http.response.start", "status": status, "headers": self._head(own, asked, is_page=False)})
+        sending = asyncio.ensure_future(_send_parts(send, parts))
+        leaving = asyncio.ensure_future(_until_gone(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not sending.done():
+                sending.cancel()
+        if sending.done() and not sending.cancelled():
+            sending.result()
+
+
+async def _send_parts(send: Send, parts: AsyncIterator[bytes]) -> None:
+    async with aclosing(parts) as source:  # type: ignore[type-var]
+        async for part in source:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    no_parts: tuple[bytes, ...] = ()
+    for part in no_parts:
+        yield part
+
+
+def raw(headers: Mapping[str, str]) -> RawHeaders:
+    return [(name.encode("latin-1"), text.encode("latin-1", "replace")) for name, text in headers.items()]
+
+
+def etag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def _tags(text: str) -> set[str]:
+    """Of If-None-Match, which compares weakly."""
+    return {tag.strip().removeprefix("W/") for tag in text.split(",")}
+
+
+def _body(answer: Answer) -> bytes:
+    if answer.body is None:
+        return b""
+    return answer.body if isinstance(answer.body, bytes) else encode(answer.body)
+
+
+async def _pressed(body: bytes, own: dict[str, str], asked: Mapping[str, str]) -> bytes:
+    if len(body) < GZIP_LEAST_BYTES or own.get("content-type") not in GZIP_TYPES or "content-encoding" in own:
+        return body
+    own["vary"] = "accept-encoding"
+    if "gzip" not in asked.get("accept-encoding", ""):
+        return body
+    own["content-encoding"] = "gzip"
+    if "etag" in own:
+        own["etag"] = "W/" + own["etag"]
+    if len(body) < GZIP_APART_BYTES:
+        return gzip.compress(body, GZIP_LEVEL, mtime=0)
+    return await asyncio.to_thread(gzip.compress, body, GZIP_LEVEL, mtime=0)

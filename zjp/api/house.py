@@ -1,0 +1,173 @@
+"""The life of the API process: ports first, then the client and the desk, then serving until it is told to stop.
+
+    bind ──► client, door ──► serve API and metrics ──► TERM, INT or the end of the node's pipe ──► streams end, requests finish, exit 0
+
+A port that cannot be had ends it before anything is served: one line, exit code 78.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..client.asyncio import AsyncClient
+from ..config import Settings
+from ..config.kinds import is_loopback_host
+from ..errors import ConfigError, ZjpError
+from ..log import configure, event
+from .app import make_app
+from .desk import Authenticator, Desk
+from .http import Limits, Listener, is_own_machine
+from .measuring import make_counts, make_metrics_app
+from .open_door import OpenDoor
+from .proxies import Proxies
+from .start import Frames, StartMessage, settings_of
+
+EX_OK = 0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the settings came from, and whom to speak to. `file`: the pipe of the node that started us."""
+
+    settings: Settings
+    addresses: list[str]
+    gate: bytes = b""
+    node: str = ""
+    file: int | None = None
+    read_again: Callable[[], Settings] | None = None
+
+
+async def live(source: Source) -> int:
+    """Until it is told to stop. Returns the exit code."""
+    settings = source.settings
+    try:
+        listeners = _bind(settings)
+        context = _optional("tls", "ssl_context", settings)
+        client = make_client(source)
+    except ConfigError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    try:
+        return await _serve(source, client, listeners, context)
+    except ZjpError as fault:
+        event(log, logging.ERROR, "api.not_started", reason=str(fault))
+        return fault.exit_code
+    finally:
+        client.close()
+
+
+async def _serve(
+    source: Source, client: AsyncClient, listeners: dict[str, Listener], context: ssl.SSLContext | None
+) -> int:
+    settings = source.settings
+    door = await make_door(settings, client)
+    desk = Desk(settings, client, door, speaks_for_others=speaks_for_others(source), node=source.node)
+    counts = make_counts()
+    apps = {"SERVER_PORT": make_app(desk, counts), "METRICS_PORT": make_metrics_app(desk, counts)}
+    _listen_to_operator(source, desk, context)
+    for name, listener in listeners.items():
+        await listener.start(apps[name], context)
+    api = listeners["SERVER_PORT"]
+    event(
+        log, logging.INFO, "api.listening", url=f"{'https' if context else 'http'}://{_shown(api.host)}:{api.port}", port=api.port,
+        metrics_port=listeners["METRICS_PORT"].port if "METRICS_PORT" in listeners else None, auth=not isinstance(door, OpenDoor),
+    )  # fmt: skip
+    sampling = asyncio.ensure_future(desk.cluster.sample())
+    await desk.stop.wait()
+    await sampling
+    await asyncio.gather(*(listener.stop() for listener in listeners.values()))
+    event(log, logging.INFO, "api.stopped")
+    return EX_OK
+
+
+def _bind(settings: Settings) -> dict[str, Listener]:
+    proxies = Proxies(settings.trusted_proxies)
+    limits = Limits(has_no_limit=lambda address: is_own_machine(address) or proxies.trusts(address))
+    listeners = {"SERVER_PORT": Listener(settings.server_host, settings.server_port, "SERVER_PORT", limits)}
+    if settings.metrics_enabled:
+        listeners["METRICS_PORT"] = Listener(settings.metrics_host, settings.metrics_port, "METRICS_PORT", limits)
+    return listeners
+
+
+def make_client(source: Source) -> AsyncClient:
+    """Raises: ConfigError."""
+    settings = source.settings
+    own: dict[str, Any] = {"gate": source.gate} if source.gate else {}
+    key_file: str | Path = settings.client_key_file or ""
+    if source.file is not None:
+        key_file = ""  # the node's own gate lies in the file system, which guards it
+    server_key = settings.client_server_key if key_file else None
+    return AsyncClient(
+        *source.addresses, cluster=settings.cluster_name, key_file=key_file, server_key=server_key, **own
+    )
+
+
+def speaks_for_others(source: Source) -> bool:
+    """Whether the nodes take our word for who asks: the node's own token, or a key of role gateway."""
+    return bool(source.gate) or (source.file is None and source.settings.client_key_file is not None)
+
+
+async def make_door(settings: Settings, client: AsyncClient) -> Authenticator:
+    """The one with tokens, where auth is on."""
+    made = _optional("auth.door", "make_door", settings, client)
+    if asyncio.iscoroutine(made):
+        made = await made
+    door: Authenticator = made or OpenDoor(is_local=is_loopback_host(settings.server_host))
+    return door
+
+
+def _optional(module: str, name: str, *arguments: Any) -> Any:
+    """What a part of the API says that may not be there; None when it is not."""
+    full = f"{__package__}.{module}"
+    try:
+        found = importlib.import_module(full)
+    except ModuleNotFoundError as fault:
+        if fault.name is None or not full.startswith(fault.name):
+            raise
+        return None
+    return getattr(found, name)(*arguments)
+
+
+def _listen_to_operator(source: Source, desk: Desk, context: ssl.SSLContext | None) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, desk.stop.set)
+
+    def reload(settings: Settings) -> None:
+        configure(settings.log_level, settings.log_format)
+        if context is not None:
+            _optional("tls", "reload", context, settings)
+        event(log, logging.INFO, "api.reloaded", log_level=settings.log_level)
+
+    def on_frame(message: StartMessage) -> None:
+        _try_reload(lambda: reload(settings_of(message.settings)))
+
+    def on_hup() -> None:
+        read_again = source.read_again or (lambda: source.settings)
+        _try_reload(lambda: reload(read_again()))
+
+    loop.add_signal_handler(signal.SIGHUP, on_hup)
+    if source.file is not None:
+        Frames(source.file, on_frame, desk.stop.set).start()
+
+
+def _try_reload(reload: Callable[[], None]) -> None:
+    try:
+        reload()
+    except (ConfigError, ValueError, OSError) as fault:
+        event(log, logging.ERROR, "api.not_reloaded", reason=str(fault))
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -1,0 +1,171 @@
+"""Submits over HTTP: the body's form, how it becomes a JobSpec, and the answer.
+
+A job that this submit made is answered from what was asked for, without a second look at the node: its state follows from its time. A job
+that was there already (same id, idempotency key or unique key) is looked up, and answered with 200.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from ..client.asyncio import AsyncJob
+from ..client.options import make_spec
+from ..client.packing import check_plain, pack_payload
+from ..errors import InvalidJob
+from ..job import BATCH_MAX, JobSpec, JobState, JobView, Options
+from ..job_json import job_json
+from ..wire.messages import SubmitKind
+
+IDEMPOTENCY_KEY_CHARS_MAX = 240
+"""A batch adds the index of the item to it."""
+
+Seconds = Annotated[
+    float | str | None, msgspec.Meta(description="Seconds, or text such as 250ms, 5s, 2m, 1h.", examples=[30, "5m"])
+]
+Payload = Annotated[
+    dict[str, Any], msgspec.Meta(description="The task's parameters.", examples=[{"recipient": "a@example.com"}])
+]
+
+
+class NewJob(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A job to be submitted. What is left out is up to the task, else to the node's settings."""
+
+    type: Annotated[str, msgspec.Meta(description="Which task.", examples=["email"])]
+    payload: Payload = {}
+    queue: str = "default"
+    priority: Annotated[int, msgspec.Meta(ge=1, le=10, description="1 (low) to 10 (high).")] = 5
+    max_retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
+    timeout: Seconds = None
+    soft_timeout: Seconds = None
+    delay: Seconds = None
+    scheduled_at: Annotated[
+        str | float | None,
+        msgspec.Meta(description="RFC 3339 or Unix seconds; in the past: now.", examples=["2030-01-01T12:00:00Z"]),
+    ] = None
+    unique_key: Annotated[
+        str, msgspec.Meta(description="While a job with this key is not finished, another submit gives that job.")
+    ] = ""
+    tags: list[str] = []
+    id: Annotated[str | None, msgspec.Meta(description="A UUID made by the caller: makes it safe to repeat.")] = None
+
+
+class NewBatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Up to 1,000 jobs in one durable write: all or none."""
+
+    jobs: Annotated[list[NewJob], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class BatchItem(msgspec.Struct):
+    """`existed`: a job with this id, idempotency key or unique key was there; `id` is its."""
+
+    id: str
+    existed: bool
+
+
+class BatchAnswer(msgspec.Struct):
+    """In the order of the jobs. `durability`: what the acknowledgement is worth."""
+
+    items: list[BatchItem]
+    durability: str
+
+
+_OPTIONAL = ("max_retries", "timeout", "soft_timeout", "delay", "id")
+
+
+def options_of(job: NewJob, idempotency_key: str = "") -> dict[str, Any] | None:
+    """For `client.submit`; None when there is nothing but type and payload."""
+    if (
+        job.queue == "default" and job.priority == 5 and job.max_retries is None and job.timeout is None and job.soft_timeout is None
+        and job.delay is None and job.scheduled_at is None and not job.unique_key and not job.tags and job.id is None
+        and not idempotency_key
+    ):  # fmt: skip
+        return None
+    options: dict[str, Any] = {"queue": job.queue, "priority": job.priority}
+    for name in _OPTIONAL:
+        value = getattr(job, name)
+        if value is not None:
+            options[name] = value
+    if job.scheduled_at is not None:
+        options["run_at"] = job.scheduled_at
+    if job.unique_key:
+        options["unique_key"] = job.unique_key
+    if job.tags:
+        options["tags"] = job.tags
+    if idempotency_key:
+        options["idempotency_key"] = idempotency_key
+    return options
+
+
+def check_key(headers: Mapping[str, str]) -> str:
+    """The Idempotency-Key, or nothing. Raises: InvalidJob."""
+    key = headers.get("idempotency-key")
+    if key is None:
+        return ""
+    if not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX or not key.isprintable():
+        raise InvalidJob(
+            f"Idempotency-Key has {len(key)} characters, it must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ones"
+        )
+    return key
+
+
+def spec_of(job: NewJob, made_id: bytes, key: str) -> JobSpec:
+    """Raises: InvalidJob, PayloadTooLarge."""
+    return make_spec(made_id, job.type, pack_plain(job.payload), options_of(job, key))
+
+
+def specs_of(jobs: list[NewJob], ids: list[bytes], key: str) -> list[JobSpec]:
+    """Raises: InvalidJob, with the place in the batch; PayloadTooLarge."""
+    specs: list[JobSpec] = []
+    for index, (job, made_id) in enumerate(zip(jobs, ids, strict=True)):
+        try:
+            specs.append(spec_of(job, made_id, f"{key}/{index}" if key else ""))
+        except InvalidJob as fault:
+            raise InvalidJob(f"jobs[{index}]: {fault}") from None
+    return specs
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def pack_plain(payload: dict[str, Any]) -> bytes:
+    """What came as JSON is plain but for its depth and its largest numbers. Raises: InvalidJob, PayloadTooLarge."""
+    for value in payload.values():
+        if type(value) not in _SCALARS:
+            check_plain(payload, "payload")
+            break
+    return pack_payload(payload)
+
+
+def made_json(job: NewJob, spec: JobSpec, durability: str) -> dict[str, Any]:
+    """Of a job that was just created."""
+    now_ms = time.time_ns() // 1_000_000
+    options = spec.options or _NO_OPTIONS
+    due_ms = now_ms + options.delay_ms if options.delay_ms else options.run_at_ms
+    is_later = due_ms > now_ms
+    view = JobView(
+        spec.id, spec.type, spec.queue, spec.priority, JobState.SCHEDULED if is_later else JobState.PENDING, b"", now_ms,
+        due_ms=due_ms if is_later else 0, max_retries=options.max_retries, timeout_ms=options.timeout_ms, unique_key=options.unique_key,
+        tags=options.tags,
+    )  # fmt: skip
+    told = job_json(view)
+    told["payload"] = job.payload
+    told["existed"] = False
+    told["durability"] = durability
+    return told
+
+
+_NO_OPTIONS = Options()
+
+
+def is_there(kind: SubmitKind | None) -> bool:
+    return kind is not SubmitKind.CREATED
+
+
+def found_json(found: AsyncJob, durability: str) -> dict[str, Any]:
+    """Of a job that was there already."""
+    assert found._view is not None
+    return {**job_json(found._view), "existed": True, "durability": durability}
