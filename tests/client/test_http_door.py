@@ -20,6 +20,7 @@ import trustme
 
 from tests.client.http_peer import Heard, HttpPeer, Raw, Reply, problem
 from zjp import AsyncClient, Client
+from zjp.config.kinds import Addresses
 from zjp.errors import (
     ConfigError,
     Draining,
@@ -64,7 +65,15 @@ def made(heard: Heard) -> Reply:
 
 
 def queues(_: Heard) -> Reply:
-    row = {"queue": "default", "pending": 1, "scheduled": 2, "retrying": 3, "running": 4, "paused": False, "oldest_seconds": 0.5}
+    row = {
+        "queue": "default",
+        "pending": 1,
+        "scheduled": 2,
+        "retrying": 3,
+        "running": 4,
+        "paused": False,
+        "oldest_seconds": 0.5,
+    }
     return Reply({"items": [row], "cursor": None})
 
 
@@ -151,9 +160,9 @@ def test_a_kept_connection_that_was_closed_is_replaced_without_a_word(do: Do, pe
 @pytest.mark.parametrize(
     "body",
     [
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6;x=y\r\n{\"item\r\n7\r\ns\": []}\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n{\"items\": []}",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"items\": []}",
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6;x=y\r\n{"item\r\n7\r\ns": []}\r\n0\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\n\r\n{"items": []}',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"items": []}',
     ],
 )
 def test_bodies_come_in_every_form(do: Do, peer: HttpPeer, body: bytes) -> None:
@@ -163,7 +172,12 @@ def test_bodies_come_in_every_form(do: Do, peer: HttpPeer, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"HTTP/1.1 two OK\r\n\r\n", b"\x00" * 50],
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+        b"HTTP/1.1 two OK\r\n\r\n",
+        b"\x00" * 50,
+    ],
 )
 def test_what_is_no_http_is_told_as_such(do: Do, peer: HttpPeer, data: bytes) -> None:
     peer.answer = lambda _: Raw(data)
@@ -191,7 +205,9 @@ def test_what_is_no_zjp_is_told_as_such(do: Do, peer: HttpPeer) -> None:
         (Reply("<html>", 403), NotAllowed),
     ],
 )
-def test_a_problem_is_raised_as_the_error_that_it_was(do: Do, peer: HttpPeer, reply: Reply, kind: type[ZjpError]) -> None:
+def test_a_problem_is_raised_as_the_error_that_it_was(
+    do: Do, peer: HttpPeer, reply: Reply, kind: type[ZjpError]
+) -> None:
     peer.answer = lambda _: reply
     with pytest.raises(kind):
         do(submit, peer.address)
@@ -220,13 +236,17 @@ def test_a_busy_store_is_asked_again_when_it_says(do: Do, peer: HttpPeer) -> Non
         (problem(503, "draining"), Draining),
     ],
 )
-def test_what_does_not_pass_in_time_is_raised_as_it_is(do: Do, peer: HttpPeer, reply: Reply, kind: type[ZjpError]) -> None:
+def test_what_does_not_pass_in_time_is_raised_as_it_is(
+    do: Do, peer: HttpPeer, reply: Reply, kind: type[ZjpError]
+) -> None:
     peer.answer = lambda _: reply
     with pytest.raises(kind, match=r"as told \(asked \d+ times in"):
         do(submit, peer.address, timeout=0.3)
 
 
-def test_too_many_attempts_are_given_up_at_once_when_the_pause_is_longer_than_the_deadline(do: Do, peer: HttpPeer) -> None:
+def test_too_many_attempts_are_given_up_at_once_when_the_pause_is_longer_than_the_deadline(
+    do: Do, peer: HttpPeer
+) -> None:
     peer.answer = lambda _: problem(429, "too-many", Retry_After="600")
     began = time.monotonic()
     with pytest.raises(ZjpError):
@@ -311,7 +331,12 @@ class Guarded:
         self.alive = {f"token-{self.logins}"}
         now = datetime(2001, 1, 1, tzinfo=UTC)  # its clock need not be ours
         until = now + timedelta(seconds=self.life_s)
-        told = {"token": f"token-{self.logins}", "token_type": "Bearer", "expires_at": until.isoformat(), "role": "user"}
+        told = {
+            "token": f"token-{self.logins}",
+            "token_type": "Bearer",
+            "expires_at": until.isoformat(),
+            "role": "user",
+        }
         return Reply(told, headers={"Date": format_datetime(now, usegmt=True)})
 
 
@@ -482,7 +507,9 @@ def secure(authority: trustme.CA) -> Iterator[HttpPeer]:
         yield secure
 
 
-def test_a_certificate_of_a_named_authority_is_trusted(do: Do, secure: HttpPeer, authority: trustme.CA, tmp_path: Path) -> None:
+def test_a_certificate_of_a_named_authority_is_trusted(
+    do: Do, secure: HttpPeer, authority: trustme.CA, tmp_path: Path
+) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     assert len(do(ask, secure.address, ca_file=tmp_path / "ca.pem")) == 1
 
@@ -536,3 +563,34 @@ def test_what_only_zeromq_offers_is_refused_by_name(do: Do, peer: HttpPeer) -> N
     jobs = [("a", {}), {"type": "b", "idempotency_key": "k"}]
     with pytest.raises(InvalidJob, match="idempotency_key of a job in a batch is not available over HTTP"):
         do(lambda client: client.submit_many(jobs), peer.address)
+
+
+# ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.covers("settings:CLIENT_TOKEN", "settings:CLIENT_ADDRESS")
+def test_address_and_token_come_from_the_settings(
+    do: Do, peer: HttpPeer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    monkeypatch.setenv("CLIENT_ADDRESS", peer.address)
+    monkeypatch.setenv("CLIENT_TOKEN_FILE", str(tmp_path / "token"))
+    do(ask, token=None)
+    assert peer.heard[0].headers["authorization"] == "Bearer abc"
+
+
+@pytest.mark.covers("settings:CLIENT_CA_FILE")
+def test_the_authority_comes_from_the_settings(
+    do: Do, secure: HttpPeer, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("CLIENT_CA_FILE", str(tmp_path / "ca.pem"))
+    assert len(do(ask, secure.address, ca_file=None)) == 1
+
+
+@pytest.mark.covers("settings:CLIENT_ADDRESS")
+@pytest.mark.parametrize("text", ["http://a:8080,tcp://b:5570", "http://", "https://a b", "http://ann:pw@a"])
+def test_a_wrong_address_in_the_settings_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"one of them|is not an HTTP address"):
+        Addresses().parse(text)
+    assert Addresses().parse("http://a:8080, https://b/zjp") == ("http://a:8080", "https://b/zjp")

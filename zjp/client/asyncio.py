@@ -334,7 +334,7 @@ class AsyncClient(AsyncDesk):
     async def _run_schedule(self, name: str) -> AsyncJob:
         (made_id,) = self._door.make_ids(1)
         reply = expect(m.SubmitReply, await self._ask(m.RunSchedule(name, made_id)))
-        return AsyncJob(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+        return AsyncJob(self, deeds.made_by(reply, made_id), "", m.SubmitKind.CREATED, reply.level)
 
     async def leader(self) -> m.LeaderReply:
         """Who leads, as far as the node that answers knows."""

@@ -328,7 +328,7 @@ class Client(Desk):
     def _run_schedule(self, name: str) -> Job:
         (made_id,) = self._door.make_ids(1)
         reply = expect(m.SubmitReply, self._ask(m.RunSchedule(name, made_id)))
-        return Job(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+        return Job(self, deeds.made_by(reply, made_id), "", m.SubmitKind.CREATED, reply.level)
 
     def leader(self) -> m.LeaderReply:
         """Who leads, as far as the node that answers knows."""

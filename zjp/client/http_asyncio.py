@@ -70,7 +70,9 @@ class AsyncHttpDoor:
 
     def speaking_for(self, voice: Voice) -> AsyncHttpDoor:
         """Raises: ConfigError."""
-        raise ConfigError("over HTTP a client speaks for whoever its token is of; only a node's gate may speak for others")
+        raise ConfigError(
+            "over HTTP a client speaks for whoever its token is of; only a node's gate may speak for others"
+        )
 
     def make_ids(self, count: int) -> list[bytes]:
         return self._new_ids(time.time_ns() // 1_000_000, count)
@@ -176,7 +178,7 @@ class AsyncHttpDoor:
             if is_kept and not self._is_closed and len(self._kept[attempt.place]) < KEPT_MAX:
                 self._kept[attempt.place].append(line._replace(since=time.monotonic()))
             else:
-                line.writer.close()
+                _drop(line)
 
     # ── connections that are kept ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,13 +188,13 @@ class AsyncHttpDoor:
             line = kept.pop()
             if time.monotonic() - line.since < KEPT_S and not line.reader.at_eof():
                 return line
-            line.writer.close()
+            _drop(line)
         return None
 
     def _close_kept(self, place: Place) -> None:
         kept, self._kept[place] = self._kept[place], []
         for line in kept:
-            line.writer.close()
+            _drop(line)
 
 
 class _Attempt:
@@ -210,6 +212,11 @@ class _Attempt:
             head["Content-Length"] = str(len(call.body))
         lines = [f"{call.method} {call.target(place)} HTTP/1.1", *(f"{name}: {text}" for name, text in head.items())]
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + call.body
+
+
+def _drop(line: _Line) -> None:
+    """At once: closing politely would wait for the other side's farewell, which with TLS may outlive the loop."""
+    line.writer.transport.abort()
 
 
 async def read_answer(reader: asyncio.StreamReader, method: str = "GET") -> tuple[HttpAnswer, bool]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..errors import InvalidJob, WireError
+from ..errors import InvalidJob, Unavailable, WireError
 from ..job import JobSpec, JobView, Options, format_id, parse_id
 from ..job_json import time_json
 from ..wire import desk
@@ -43,8 +43,6 @@ LOOKS_MAX = 50
 """Jobs looked up for one answer; more are asked for again, so that each answer keeps to its deadline."""
 POLL_S = 1.0
 """One long poll of the first of several jobs, before the others are looked at."""
-PAGE = 500
-"""Schedules of one page."""
 
 T = TypeVar("T")
 Talk: TypeAlias = Generator[HttpCall, HttpAnswer, T]
@@ -251,12 +249,6 @@ def _failures(request: desk.AskFailures) -> Talk[m.Reply]:
 # ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Verdict(msgspec.Struct):
-    """Of an answer or a problem."""
-
-    verdict: str = ""
-
-
 def _each(ids: list[bytes], act: Callable[[bytes], Talk[str]]) -> Talk[m.Reply]:
     verdicts = []
     for job_id in ids:
@@ -264,32 +256,36 @@ def _each(ids: list[bytes], act: Callable[[bytes], Talk[str]]) -> Talk[m.Reply]:
     return m.Verdicts(verdicts)
 
 
-def _verdict(answer: HttpAnswer, refused: str, unknown: str = "unknown") -> str:
-    if answer.status == 404:
-        return unknown
-    if answer.status == 409:
-        return read(answer.body, _Verdict).verdict or refused
-    return read(_done(answer).body, _Verdict).verdict
-
-
 def _cancel_one(job_id: bytes) -> Talk[str]:
-    return _verdict((yield from _post(_job(job_id, "/cancel"))), "finished")
+    answer = yield from _post(_job(job_id, "/cancel"))
+    refused = {404: m.CancelKind.UNKNOWN, 409: m.CancelKind.FINISHED, 202: m.CancelKind.CANCELLING}
+    return (refused.get(answer.status) or (_done(answer), m.CancelKind.CANCELLED)[1]).value
 
 
 def _requeue_one(job_id: bytes) -> Talk[str]:
-    return _verdict((yield from _post(_job(job_id, "/retry"), is_repeatable=False)), "live") or "requeued"
+    answer = yield from _post(_job(job_id, "/retry"), is_repeatable=False)
+    if answer.status == 409:
+        return (
+            "unique" if "unique key" in str(error_of(answer)) else "live"
+        )  # both are wrong-state, told apart by their text
+    return _word(answer, "requeued")
 
 
 def _promote_one(job_id: bytes) -> Talk[str]:
     answer = yield from _post(_job(job_id, "/promote"), is_repeatable=False)
-    return _verdict(answer, "not-delayed", unknown="not-delayed") or "promoted"
+    return "not-delayed" if answer.status in (404, 409) else _word(answer, "promoted")
+
+
+def _word(answer: HttpAnswer, done: str) -> str:
+    if answer.status == 404:
+        return "unknown"
+    _done(answer)
+    return done
 
 
 def _remove_one(job_id: bytes) -> Talk[str]:
     answer = yield HttpCall("DELETE", API + _job(job_id))
-    if answer.status == 404:
-        return "unknown"
-    return "removing" if _done(answer).status == 202 else "removed"
+    return "removing" if answer.status == 202 else _word(answer, "removed")
 
 
 # ── queues and nodes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,8 +297,7 @@ class _Queues(msgspec.Struct):
 
 class _Count(msgspec.Struct):
     count: int = 0
-    cancelled: int = 0
-    running: int = 0
+    held: int = 0
 
 
 def _queues(_: m.Queues) -> Talk[m.Reply]:
@@ -326,7 +321,7 @@ def _counted(answer: HttpAnswer) -> m.Done:
     if not _done(answer).body:
         return m.Done()
     told = read(answer.body, _Count)
-    return m.Done(told.count or told.cancelled or told.running)
+    return m.Done(told.count or told.held)
 
 
 def _stats(_: m.AskStats) -> Talk[m.Reply]:
@@ -336,38 +331,33 @@ def _stats(_: m.AskStats) -> Talk[m.Reply]:
 
 
 class _Health(msgspec.Struct):
-    node: str = ""
-    version: str = ""
-    durability: m.Durability = m.Durability.PROCESS
-    is_draining: bool = False
-    tasks: list[str] = []
+    version: str
+    node: str | None = None
+    reasons: list[str] = []
 
 
 def _ping(_: m.Ping) -> Talk[m.Reply]:
-    """A node that is not well answers 503 with the same document: it is there all the same."""
-    answer = yield HttpCall("GET", "/health")
-    told = read(answer.body if answer.status == 503 else _done(answer).body, _Health)
-    return m.Pong(told.node, told.version, told.durability, told.is_draining, told.tasks)
+    """What the node serves is not told here, nor what its acknowledgements are worth: the least is claimed."""
+    told = read(_done((yield HttpCall("GET", "/health"))).body, _Health)
+    if told.node is None:
+        raise Unavailable("; ".join(told.reasons) or "the API has no node behind it")
+    return m.Pong(told.node, told.version, m.Durability.PROCESS, "the node is draining" in told.reasons, [])
 
 
 class _Leader(msgspec.Struct):
     algorithm: str
     node: str | None = None
     epoch: int = 0
-    role: str = ""
     has_quorum: bool = False
-    is_here: bool = False
     is_in_office: bool = False
-    figures: dict[str, Any] | None = None
 
 
 def _leader(_: m.AskLeader) -> Talk[m.Reply]:
     one = yield from _get(_Leader, "/leader")
-    role = one.role or (yield from _get(_Election, "/election")).role
-    is_here = one.is_here or role == "leader"
-    figures = b"" if one.figures is None else pack_value(one.figures)
+    role = (yield from _get(_Election, "/election")).role
+    is_here = role == "leader"
     return m.LeaderReply(
-        one.node or "", one.epoch, role, one.algorithm, is_here, is_here and one.is_in_office, one.has_quorum, figures
+        one.node or "", one.epoch, role, one.algorithm, is_here, is_here and one.is_in_office, one.has_quorum
     )
 
 
@@ -397,7 +387,7 @@ class _Election(msgspec.Struct):
 
 
 def _history(request: AskHistory) -> Talk[m.Reply]:
-    told = yield from _get(_Election, "/election", limit=request.limit)
+    told = yield from _get(_Election, "/election")
     return History("", [one.change() for one in told.history[: request.limit]])
 
 
@@ -415,7 +405,6 @@ def _drain(request: DrainNode) -> Talk[m.Reply]:
 
 class _Schedules(msgspec.Struct):
     items: list[ScheduleJson]
-    cursor: str | None = None
 
 
 def _one_schedule(answer: HttpAnswer) -> m.Schedules:
@@ -433,13 +422,8 @@ def _add_schedule(request: m.AddSchedule) -> Talk[m.Reply]:
 def _list_schedules(request: m.ListSchedules) -> Talk[m.Reply]:
     if request.name:
         return _one_schedule((yield HttpCall("GET", API + _schedule(request.name))))
-    told = yield from _get(_Schedules, "/schedules", limit=PAGE)
-    cursor, items = "", list(told.items)
-    while told.cursor and told.cursor != cursor:
-        cursor = told.cursor
-        told = yield from _get(_Schedules, "/schedules", limit=PAGE, cursor=cursor)
-        items += told.items
-    return m.Schedules([one.schedule() for one in items if one.name > request.after])
+    told = yield from _get(_Schedules, "/schedules")
+    return m.Schedules([one.schedule() for one in told.items if one.name > request.after])
 
 
 def _change_schedule(request: m.ChangeSchedule) -> Talk[m.Reply]:
@@ -456,9 +440,9 @@ def _remove_schedule(request: m.RemoveSchedule) -> Talk[m.Reply]:
 
 
 def _run_schedule(request: m.RunSchedule) -> Talk[m.Reply]:
-    answer = yield from _post(_schedule(request.name) + "/run", {"id": format_id(request.id)})
-    told = read(_done(answer).body, _Made)
-    return m.SubmitReply(told.durability or m.Durability.PROCESS)
+    """The API gives the job an id of its own, so that a repeat would make a second one."""
+    made = read(_done((yield from _post(_schedule(request.name) + "/run", is_repeatable=False))).body, _Made)
+    return m.SubmitReply(m.Durability.PROCESS, [(0, m.Submitted(parse_id(made.id), m.SubmitKind.CREATED))])
 
 
 TALKS: dict[type, Callable[[Any], Talk[m.Reply]]] = {
