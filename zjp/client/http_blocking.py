@@ -16,7 +16,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import __version__
 from ..errors import WireError
@@ -26,8 +26,9 @@ from .calls import Outcome
 from .exchange import new_session_number
 from .gathering import IdMaker
 from .http_entry import Entry
-from .http_trip import BODY_BYTES_MAX, CONNECT_S, HttpAnswer, HttpCall, Pause, Place, Places, Trip
-from .http_wire import talk
+from .http_json import read
+from .http_trip import BODY_BYTES_MAX, CONNECT_S, HttpAnswer, HttpCall, Pause, Place, Places, Trip, error_of
+from .http_wire import API, talk
 
 KEPT_S = 3.0
 KEPT_MAX = 32
@@ -105,6 +106,13 @@ class HttpDoor:
         except StopIteration as end:
             reply: m.Reply = end.value
             return reply
+
+    def document(self, path: str, within_s: float) -> Any:
+        """What the API tells at a path of its own, where no request of the wire asks for it. Raises: ZjpError."""
+        answer = self._signed(HttpCall("GET", API + path), time.monotonic() + within_s)
+        if answer.status != 200:
+            raise error_of(answer)
+        return read(answer.body, dict)
 
     def _see_fork(self) -> None:
         """The parent's connections stay the parent's; ids made by both would collide."""
