@@ -79,7 +79,10 @@ def running_on_redis(**settings: str) -> Iterator[Running]:
 def running_node(**settings: str) -> Iterator[Running]:
     """A node with the benchmark's tasks on a fresh data folder and a free port; ended and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="zjp-bench-"))
-    flags = {"app": "benchmarks.tasks:app", "zmq_bind": "ipc://" + str(folder / "door"), "data_dir": str(folder / "data"), "api_enabled": "false", **settings}
+    flags = {
+        "app": "benchmarks.tasks:app", "zmq_bind": "ipc://" + str(folder / "door"), "data_dir": str(folder / "data"),
+        "api_enabled": "false", **settings,
+    }  # fmt: skip
     command = [sys.executable, "-m", "zjp.node"]
     for name, value in flags.items():
         if value:

@@ -180,7 +180,7 @@ def test_what_there_is_none_of_may_be_switched_off() -> None:
     row = dataclasses.replace(TABLE["SERVER_PORT"], later=True)
     assert _parse(row, "8080") == 8080
     for text in ("80", "many"):
-        with pytest.raises(ValueError, match="^not available in this version$"):
+        with pytest.raises(ValueError, match=r"^not available in this version$"):
             _parse(row, text)
 
 

@@ -80,6 +80,7 @@ _ROWS = (
     Metric("zjp_schedule_ticks_total", _C, (), "Jobs that this node made for schedules, as the leader."),
     Metric("zjp_store_seconds", _H, ("operation",), "Time of one operation of the queue store.", STORE_BOUNDS_S),
     Metric("zjp_submits_repeated_total", _C, (), "Submitted jobs that existed already, or whose unique key was held."),
+    Metric("zjp_api_ends_total", _C, (), "Ends of the HTTP API's process that the node did not ask for."),
     Metric("zjp_worker_crashes_total", _C, (), "Worker processes that died, or were killed at a time limit."),
     Metric(
         "zjp_wire_errors_total", _C, (), "Messages refused because they were no message of this protocol or cluster."

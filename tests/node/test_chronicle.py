@@ -89,14 +89,14 @@ async def test_next_life_reads_it_from_the_records_and_leaves_out_what_other_nod
         kept.told(ELECTED)
         kept.told(Happened(Kind.MEMBER_DEAD, "c"))
         kept.met("c", True)
-        kept.did("transfer", "c")
+        kept.did("transfer", "c", "ada")
         await kept.flush()
         clock.pass_ms(5)
     assert [change.at_ms for change in await chronicle_of(records, clock).history(10)] == [1_000_000]
     page = await records.list_events(EventFilter(), b"", 100)
     told = {(one.kind, one.subject, msgspec.msgpack.decode(one.data)["what"]) for one in page.events}
     assert told == {
-        ("election", "a", "leader_elected"), ("member", "c", "member_dead"), ("mesh", "c", "met"), ("operator", "c", "transfer"),
+        ("election", "a", "leader_elected"), ("member", "c", "member_dead"), ("mesh", "c", "met"), ("audit", "c", "transfer"),
     }  # fmt: skip
     assert len(page.events) == 8
 
@@ -118,7 +118,7 @@ async def test_history_is_told_from_memory_while_the_records_are_away_and_writte
 async def test_what_waits_for_the_records_is_bounded_and_the_oldest_goes() -> None:
     clock, store = Clock(), Away()
     kept = chronicle_of(store, clock)
-    kept.did("drain", "first")
+    kept.did("drain", "first", "ada")
     for _ in range(HELD_MAX):
         kept.met("b", True)
     store.is_away = False

@@ -55,7 +55,9 @@ class RunningNode:
         self.address = ""
         self.client_options: dict[str, Any] = {}
         """Of every client that is made here; keys, for a node with CURVE."""
-        self._flags: dict[str, object] = {"data_dir": self.data_dir, "zmq_bind": ANY_PORT, "log_format": "json", "api_enabled": False, **settings}
+        self._flags: dict[str, object] = {
+            "data_dir": self.data_dir, "zmq_bind": ANY_PORT, "log_format": "json", "api_enabled": False, **settings,
+        }  # fmt: skip
         if app is not None:
             self._flags["app"] = app
         self._process: subprocess.Popen[bytes] | None = None

@@ -112,7 +112,8 @@ def _leaf(wanted: Any, choices: Choices, limits: msgspec.Meta | None) -> Any:
         return choices.integer(INT_MIN, INT_MAX if limits is None or limits.le is None else int(limits.le))
     if wanted is types.NoneType:
         return None
-    return {float: choices.real, str: choices.text, bytes: choices.blob}[wanted]()
+    made = {float: choices.real, str: choices.text, bytes: choices.blob}[wanted]()
+    return made if made or limits is None or not limits.min_length else "a" * limits.min_length
 
 
 UNIONS: dict[str, Any] = {

@@ -18,7 +18,7 @@ import msgspec
 
 from tests.wire.build import UNIONS
 from zjp import errors, job, schedule
-from zjp.wire import codec, messages, seen
+from zjp.wire import codec, desk, messages, seen
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wire.md"
 
@@ -35,6 +35,10 @@ SHAPES: dict[type, str] = {
     messages.QueueCount: "QueueCount",
     seen.ClusterNode: "ClusterNode",
     seen.Change: "Change",
+    desk.User: "User",
+    desk.SeenEvent: "Event",
+    desk.FailureGroup: "FailureGroup",
+    desk.Happening: "Happening",
     messages.Envelope: "Envelope",
 }
 """What clients meet inside messages; the worker's side names its own classes."""

@@ -168,6 +168,7 @@ class Signals:
             return
         configure(settings.log_level, settings.log_format)
         self._node.log_as(settings.log_level, settings.log_format)
+        self._node.reload_api(settings)
         self._reloading = asyncio.ensure_future(self._node.reload_keys())
         event(log, logging.INFO, "node.reloaded", log_level=settings.log_level)
 

@@ -5,8 +5,8 @@
     operators ───┘        └──► the last few hundred, here: what is told while the records are away, or have not got it yet
 
 Nobody waits for an event, and none is promised: those that the records do not take wait for the next second, the oldest beyond HELD_MAX are
-dropped and counted in the log, and a node that dies takes its last second with it. Kinds: `election`, `member`, `mesh`, `operator`; what it
-was stands in the data under `what`.
+dropped and counted in the log, and a node that dies takes its last second with it. Kinds: `election`, `member`, `mesh`, `audit`; what it
+was stands in the data under `what`, and who did it under `who`.
 
 Since when no leader is known is counted here too: it is a figure of its own, and it says of an election what it cost.
 """
@@ -40,7 +40,7 @@ APPEND_MAX = 500
 PAGE = 500
 PAGES_MAX = 4
 """Of the records, for one history: other nodes' events lie between ours."""
-ELECTION, MEMBER, MESH, OPERATOR = "election", "member", "mesh", "operator"
+ELECTION, MEMBER, MESH, AUDIT = "election", "member", "mesh", "audit"
 
 log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -112,9 +112,9 @@ class Chronicle:
         """By the mesh."""
         self._keep(MESH, peer, {"what": "met" if is_up else "lost"})
 
-    def did(self, what: str, subject: str) -> None:
+    def did(self, what: str, subject: str, who: str, **more: Any) -> None:
         """An operator, through this node."""
-        self._keep(OPERATOR, subject, {"what": what})
+        self._keep(AUDIT, subject, {"what": what, "who": who, **more})
 
     def _keep(self, kind: str, subject: str, data: dict[str, Any]) -> None:
         at_ms = self._wall_ms()
@@ -178,6 +178,10 @@ class Chronicle:
             self._is_away, self._dropped = False, 0
 
     # ── looking back ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def waiting(self) -> list[Event]:
+        """What the records do not have yet."""
+        return list(self._waiting)
 
     async def history(self, limit: int) -> list[Change]:
         """The latest changes of the leadership that this node saw, in this life and before, newest first."""

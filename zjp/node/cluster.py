@@ -31,6 +31,7 @@ from ..transport.door import Door
 from ..transport.envelope import Me
 from ..transport.mesh import Mesh, PeerState
 from ..wire.peers import PeerMessage
+from ..wire.relayed import Relayed
 from .chronicle import Chronicle
 from .election_log import ElectionLog
 from .hardstate import DataDir
@@ -58,6 +59,8 @@ class Cluster:
         self.owner = f"{data.node_id}:{data.boot}"
         self.algorithm = settings.election_algorithm if settings.is_meshed else "alone"
         self.on_change: Callable[[], None] = lambda: None
+        self.on_relayed: Callable[[str, Relayed], None] = lambda src, message: None
+        """What peers pass on; assign it before `join`."""
         self.voters: frozenset[str] = frozenset()
         """By name, once they are settled; none where nobody names them."""
         self._leadership: Leadership | None = None
@@ -82,7 +85,10 @@ class Cluster:
             node=data.node_id, boot=data.boot, home=data.home, cluster=settings.cluster_name,
             address=settings.zmq_advertise or address, algorithm=self.algorithm, priority=settings.node_priority,
         )  # fmt: skip
-        self._mesh = Mesh(me, door, seeds=settings.cluster_seeds or (), on_message=self._on_message, on_met=self._on_met)
+        self._mesh = Mesh(
+            me, door, seeds=settings.cluster_seeds or (), on_message=self._on_message, on_met=self._on_met,
+            on_relayed=lambda src, message: self.on_relayed(src, message),
+        )  # fmt: skip
         self._mesh.start()
         self._forming = asyncio.create_task(self._form())
 
@@ -234,6 +240,10 @@ class Cluster:
     def _send(self, one: Send) -> None:
         if self._mesh is not None:
             self._mesh.send(one.to, one.message)
+
+    def tell(self, to: str, message: Relayed) -> bool:
+        """False: it is not connected, or there is no mesh."""
+        return self._mesh is not None and self._mesh.send(to, message)
 
     def _on_message(self, src: str, message: PeerMessage) -> None:
         if self._leadership is not None:

@@ -26,6 +26,7 @@ from ..log import event
 from ..queue.store import Outcome, OutcomeKind, QueueStore
 from ..wire.messages import Result, TaskInfo
 from ..worker.pool import CrashReport, Pool
+from .feed import FeedDesk
 from .outcomes import Judge, released
 from .stats import NodeStats
 from .unserved import Unserved
@@ -49,8 +50,10 @@ class Dispatch:
     """Joins one queue store and one pool of workers."""
 
     def __init__(
-        self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float
-    ) -> None:
+        self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float,
+        feed: FeedDesk | None = None,
+    ) -> None:  # fmt: skip
+        self._feed = feed or FeedDesk()
         self.pool: Pool | None = None  # made after this object: its callbacks are methods here
         self.is_claiming = False
         self.is_ready = asyncio.Event()
@@ -171,6 +174,7 @@ class Dispatch:
             self._add([self._refuse_unserved(job, fence) for job in jobs if job.spec.type not in tasks])
         assert self.pool is not None
         if served:
+            self._feed.started(served)
             self.pool.dispatch(fence, served)
 
     def _refuse_unserved(self, job: StoredJob, fence: int) -> Outcome:
@@ -287,9 +291,11 @@ class Dispatch:
         if cancelling:
             ended = [outcome for outcome in accepted if outcome.job.spec.id in cancelling]
             self._stats.cancelled(ended)
+            self._feed.cancelled([outcome.job for outcome in ended])
             accepted = [outcome for outcome in accepted if outcome.job.spec.id not in cancelling]
             cancelling.difference_update([outcome.job.spec.id for outcome in ended])
         self._stats.settled(accepted)
+        self._feed.settled(accepted)
 
     async def _insist(self, batch: list[Outcome]) -> None:
         """Until it is done: what a worker has done must be written, or refused because the lease was lost meanwhile."""

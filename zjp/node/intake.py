@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from .. import __version__
@@ -31,6 +31,7 @@ from ..transport.zap import Guard
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .askers import Asker, Askers
+from .feed import FeedDesk
 from .jobs import Jobs
 from .schedules import Schedules
 from .stats import UNKNOWN, NodeStats
@@ -81,6 +82,7 @@ class Intake:
         askers: Askers | None = None,
         more: Answers = _NOTHING,
         desk: Answers = _NOTHING,
+        feed: FeedDesk | None = None,
         on_done: Callable[[Asker, m.Request, m.Reply], None] = lambda asker, request, reply: None,
     ) -> None:
         self.is_draining = False
@@ -93,6 +95,7 @@ class Intake:
         """By key, sender and number."""
         self._under_way_bytes = 0
         self._askers, self._desk, self._on_done = askers or Askers(), desk, on_done
+        self._feed = feed or FeedDesk()
         self.door = Door(
             lambda caller, frames: self._on_frames(self.door, caller, frames),
             lambda caller, frames: self._on_full(self.door, caller, frames),
@@ -249,6 +252,7 @@ class Intake:
         self._counts.store_took("submit", time.perf_counter() - began)
         others = [(index, one) for index, one in enumerate(submitted) if one.kind is not m.SubmitKind.CREATED]
         self._counts.submitted(len(submitted) - len(others), len(others))
+        self._feed.submitted(specs)
         return m.SubmitReply(self._queue.level, others)
 
     def _check(self, specs: list[JobSpec]) -> None:
@@ -276,21 +280,22 @@ class Intake:
         return m.Jobs(await self._jobs.wait(request.ids, request.timeout_ms))
 
     async def _cancel(self, request: m.Cancel) -> m.Reply:
-        verdicts = await self._jobs.cancel(request.ids)
-        ended = {
-            job_id
-            for job_id, verdict in zip(request.ids, verdicts, strict=True)
-            if verdict == m.CancelKind.CANCELLED.value
-        }
+        return m.Verdicts(await self.cancel(request.ids))
+
+    async def cancel(self, ids: Sequence[bytes]) -> list[str]:
+        """The verdicts, in order. What was cancelled is counted."""
+        verdicts = await self._jobs.cancel(ids)
+        ended = {job_id for job_id, verdict in zip(ids, verdicts, strict=True) if verdict == m.CancelKind.CANCELLED.value}
         if ended:
             await self._count_cancelled(ended)
-        return m.Verdicts(verdicts)
+        return verdicts
 
     async def _count_cancelled(self, ids: set[bytes]) -> None:
         """They waited, and ended in the store: no outcome of theirs comes past. Their kinds are looked up, as far as that can be had."""
         records: dict[bytes, Record] = {}
         with contextlib.suppress(Unavailable):
             records = await self._jobs.records_of(list(ids))
+        self._feed.withdrawn(records.values())
         self._counts.withdrawn([(record.job.spec.type, record.job.spec.queue) for record in records.values()])
         if lost := len(ids) - len(records):
             self._counts.purged(UNKNOWN, lost)

@@ -1,9 +1,9 @@
 """One node: its parts, and the order in which they start and stop. No decisions about jobs are made here.
 
-    start   data folder (lock, boot) > records > queue (takes back what the former life held) > leadership > workers > door
-            > claiming
-    stop    door refuses submits, leadership is given up > workers drain > outcomes written > outbox emptied > door closes
-            > stores > data folder (clean)
+    start   data folder (lock, boot) > records > queue (takes back what the former life held) > leadership > workers > doors
+            > HTTP API (a process; nobody waits for it) > claiming
+    stop    doors refuse submits, leadership is given up > workers drain > outcomes written > HTTP API ends > outbox emptied
+            > doors close > stores > data folder (clean)
 
 The lock on the data folder is proof that the former life is dead; so its marks (which jobs its workers were running) may be read
 and its claims taken back at once.
@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from ..config import Settings
+from ..config import Settings, cautions
 from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import TURN_S, DocumentKind, Life
@@ -28,18 +28,23 @@ from ..transport.gate import make_gate, remove_gate
 from ..transport.mesh import PeerState
 from ..transport.probe import DoorIsOpen
 from ..transport.zap import Guard, open_guard
-from ..wire.messages import LeaderReply
+from ..wire.messages import LeaderReply, Role
 from ..worker.marks import read_folder
 from ..worker.pool import Pool
+from .api import ApiProcess
 from .askers import Askers
+from .audit import Audit
 from .chronicle import Chronicle
 from .cluster import Cluster
+from .desk import NodeDesk
 from .dispatch import Dispatch
 from .duties import FIGURES, Duties
+from .feed import FeedDesk
 from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
+from .relay import Relay
 from .schedules import Schedules
 from .seen import Seen
 from .shares import costs, limits, pool_settings, renew_s
@@ -63,6 +68,7 @@ class Node:
         self.address = self.gate_address = ""
         self._gate = secrets.token_bytes(GATE_BYTES)
         """Shown by the HTTP door that this node starts, and by nobody else."""
+        self.api: ApiProcess | None = None
         self._guard: Guard | None = None
         self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -81,6 +87,7 @@ class Node:
         except BaseException:
             await self._abandon()
             raise
+        self._start_api()
         self.dispatch.is_claiming = settings.app is not None
         self.dispatch.wake()
         event(
@@ -118,6 +125,7 @@ class Node:
                 log, logging.WARNING, "node.recovered", jobs=lost.jobs, suspects=lost.suspects, was_clean=data.was_clean
             )
         self.stats = NodeStats(data.node_id, data.boot)
+        self.feed = FeedDesk()
         self.jobs = Jobs(self.queue, self.records)
         self.outbox = OutboxDrain(
             take=self.queue.outbox_share,
@@ -182,6 +190,7 @@ class Node:
             self.stats,
             weights=dict(settings.queues),
             renew_s=renew_s(settings),
+            feed=self.feed,
         )
         self.pool = Pool(
             pool_settings(settings, node=self._data.node_id, folder=self._data.path),
@@ -220,6 +229,8 @@ class Node:
     async def _open_door(self) -> None:
         settings = self.settings
         self._guard = self._make_guard()
+        askers = Askers(gate=self._gate, is_auth_on=settings.auth_effective)
+        self._make_desk(askers)
         self.intake = Intake(
             node=self._data.node_id,
             boot=self._data.boot,
@@ -234,12 +245,38 @@ class Node:
             ask_leader=self._ask_leader,
             more=self.seen.answers,
             guard=self._guard,
-            askers=Askers(gate=self._gate, is_auth_on=settings.auth_effective),
+            askers=askers,
+            desk={**self.desk.answers, **self.relay.answers},
+            feed=self.feed,
+            on_done=Audit(self.chronicle).done,
         )
+        self.desk.start()
         self.address = self.intake.bind(settings.zmq_bind)
         self.gate_address = self.intake.bind_gate(make_gate(self._data.path))
         await self.intake.door.test()
         self.cluster.join(self.intake.door, self.address)
+
+    def _make_desk(self, askers: Askers) -> None:
+        self.desk = NodeDesk(self.queue, self.records, self.chronicle, self.feed, cancel=lambda ids: self.intake.cancel(ids))
+        self.relay = Relay(
+            self._data.node_id, askers, tell=self.cluster.tell, knows=lambda node: node in {one.node for one in self.seen.nodes()},
+            carry_out=lambda asker, request: self.intake.carry_out(asker, request),
+            vouched=Role.ADMIN if self._guard is not None or not self.settings.auth_effective else Role.USER,
+        )  # fmt: skip
+        self.cluster.on_relayed = self.relay.on_message
+
+    def _start_api(self) -> None:
+        """Nothing here waits for it, or needs it."""
+        if not self.settings.api_enabled:
+            return
+        for name, reason in cautions(self.settings):
+            event(log, logging.WARNING, name, reason=reason)
+        self.api = ApiProcess(self.settings, self.stats, node=self._data.node_id, address=self.gate_address, gate=self._gate)
+        self.api.start()
+
+    def reload_api(self, settings: Settings) -> None:
+        if self.api is not None:
+            self.api.reload(settings)
 
     def _make_guard(self) -> Guard | None:
         """Raises: ConfigError."""
@@ -279,7 +316,16 @@ class Node:
             records_count=self._records_count,
             is_draining=self.intake.is_draining,
             leader=self._leader(),
+            more={"app": self.settings.app is not None, "is_claiming": self.dispatch.is_claiming, "election": self._election()},
         )
+
+    def _election(self) -> dict[str, Any]:
+        timeout_s, interval_s = self.settings.election_times_s
+        view = self.cluster.view
+        return {
+            "algorithm": self.cluster.algorithm, "timeout_s": timeout_s, "interval_s": interval_s, "epoch": view.epoch,
+            "role": view.role.value,
+        }  # fmt: skip
 
     async def _outbox_loop(self) -> None:
         """The drain ends by itself only when it is told to, or by a bug: then it is logged, counted and begun again."""
@@ -308,8 +354,11 @@ class Node:
         await self._give_up_leadership()
         all_finished = await self.dispatch.drain(grace_s)
         await self.dispatch.stop()
+        if self.api is not None:  # until now it told whoever asked that the node drains
+            await self.api.stop()
         await self.outbox.stop(within_s=OUTBOX_GRACE_S)
         await self.intake.close(DOOR_GRACE_S)
+        await self._close_desk()
         remove_gate(self._data.path)
         await self._close_stores()
         self._data.close(clean=True)
@@ -325,6 +374,8 @@ class Node:
         """At once, without handing anything back: the next start of this node takes their jobs back."""
         if hasattr(self, "pool"):
             self.pool.kill()
+        if self.api is not None:
+            self.api.kill()
 
     def log_as(self, level: str, format: str) -> None:
         """LOG_LEVEL and LOG_FORMAT of the worker processes, now and later. (The node's own logging is its process's matter.)"""
@@ -356,6 +407,10 @@ class Node:
         await self.cluster.stop()
         await self.chronicle.stop()
 
+    async def _close_desk(self) -> None:
+        await self.relay.close()
+        await self.desk.stop()
+
     async def _close_stores(self) -> None:
         for task in self._housekeeping:
             task.cancel()
@@ -365,8 +420,11 @@ class Node:
 
     async def _abandon(self) -> None:
         """A start that failed half-way: leave nothing behind, keep the first error."""
+        if self.api is not None:
+            await self.api.stop()
         if hasattr(self, "intake"):
             await self.intake.close(0.0)
+            await self._close_desk()
             remove_gate(self._data.path)
         if hasattr(self, "pool"):
             await self.dispatch.stop()

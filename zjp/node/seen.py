@@ -90,7 +90,6 @@ class Seen:
         if to:
             self._check_heir(to, view)
         event(log, logging.INFO, "cluster.transfer_asked", to=to)
-        self._chronicle.did("transfer", to)
         self._cluster.transfer(to)
         return m.Done(1)
 
@@ -113,7 +112,6 @@ class Seen:
         me = self._me().node
         if request.node != me:
             raise WrongState(f"this is {me}, only {request.node} itself can drain; ask it at its own address")
-        self._chronicle.did("drain" if request.is_draining else "resume", me)
         return m.Done(self._drain(request.is_draining))
 
 

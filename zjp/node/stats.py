@@ -10,6 +10,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from ..metrics import Counters
 from ..queue.store import Backlog, Outcome, OutcomeKind, QueueCount
 from ..wire.messages import LeaderReply, Result, ResultKind
 from ..worker.pool import WorkerState
+from .rates import Rate
 
 UNKNOWN = "unknown"
 _OUTCOMES = {
@@ -35,6 +37,7 @@ class NodeStats:
         self._node, self._boot = node, boot
         self._started = time.monotonic()
         self._counters = Counters()
+        self._finished, self._failed = Rate(), Rate()
         self._counters.set("zjp_build_info", 1, (__version__, platform.python_version()))
         self.known_types: Collection[str] = ()
 
@@ -81,14 +84,14 @@ class NodeStats:
             if became is what and spec.type == task and spec.queue == queue:
                 count += 1
             else:
-                self._settled_alike(task, queue, what, count)
+                self._ended_alike(task, queue, what, count)
                 task, queue, what, count = spec.type, spec.queue, became, 1
-        self._settled_alike(task, queue, what, count)
+        self._ended_alike(task, queue, what, count)
 
     def cancelled(self, outcomes: Sequence[Outcome]) -> None:
         """Those of jobs that the store ended as cancelled, whatever their outcome says. Few: one update each."""
         for outcome in outcomes:
-            self._settled_alike(outcome.job.spec.type, outcome.job.spec.queue, JobState.CANCELLED, 1)
+            self._ended_alike(outcome.job.spec.type, outcome.job.spec.queue, JobState.CANCELLED, 1)
 
     def withdrawn(self, kinds: Iterable[tuple[str, str]]) -> None:
         """Types and queues of jobs that were cancelled while they waited."""
@@ -99,6 +102,14 @@ class NodeStats:
         """So many jobs of a queue ended as cancelled, of types that nobody looked at."""
         if count:
             self._counters.add("zjp_jobs_finished_total", count, (UNKNOWN, queue, JobState.CANCELLED.value))
+
+    def _ended_alike(self, task: str, queue: str, what: JobState | OutcomeKind | None, count: int) -> None:
+        """Here, after an attempt: what the rates count, unlike jobs that end while they wait."""
+        self._settled_alike(task, queue, what, count)
+        if isinstance(what, JobState):
+            self._finished.add(count)
+            if what is JobState.FAILED:
+                self._failed.add(count)
 
     def _settled_alike(self, task: str, queue: str, what: JobState | OutcomeKind | None, count: int) -> None:
         if isinstance(what, JobState):
@@ -127,8 +138,9 @@ class NodeStats:
         records_count: int,
         is_draining: bool,
         leader: LeaderReply,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
-        """The Stats message's body."""
+        """The Stats message's body. `more`: further rows, as they stand."""
         counters = self._counters
         uptime_s = time.monotonic() - self._started
         counters.set("node_uptime_seconds", uptime_s)
@@ -155,6 +167,9 @@ class NodeStats:
             "backlog": backlog,
             "queues": [msgspec.structs.asdict(count) for count in counts],
             "workers": [msgspec.structs.asdict(worker) for worker in workers],
+            "throughput": self._finished.per_second(),
+            "failures": self._failed.per_second(),
             "metrics": counters.snapshot(),
+            **more,
         }
         return msgspec.msgpack.encode(table)

@@ -42,6 +42,7 @@ from ..wire.greeting import (
     Welcome,
 )
 from ..wire.peers import PeerMessage
+from ..wire.relayed import AskPeer, Relayed, TellPeer
 from .door import Caller, Door
 from .envelope import Envelopes, Me
 from .line import PAUSE_MAX_S, Line
@@ -72,6 +73,7 @@ class Mesh:
 
     `on_message(src, message)`: what a peer said. `on_met(peer, priority, is_up)`: it can be reached, or not any more. `on_refused(kind,
     reason)`: another node does not want this one; of kind TWIN: the name is in use, and this node must not go on under it.
+    `on_relayed(src, message)`: a peer passes on what somebody asks, or answers to that.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class Mesh:
         on_message: Callable[[str, PeerMessage], None],
         on_met: Callable[[str, int, bool], None],
         on_refused: Callable[[RefusalKind, str], None] = lambda kind, reason: None,
+        on_relayed: Callable[[str, Relayed], None] = lambda src, message: None,
     ) -> None:
         self.unsent_count = 0
         self._envelopes = Envelopes(me, door.guard)
         self._me, self._door, self._seeds = me, door, tuple(dict.fromkeys(seeds))
         self._on_message, self._on_met, self._on_refused = on_message, on_met, on_refused
+        self._on_relayed = on_relayed
         self._roster = Roster()
         self._lines: dict[str, Line] = {}
         """By address."""
@@ -109,7 +113,7 @@ class Mesh:
             self._dial(address, "", is_seed=True)
         self._plan_round()
 
-    def send(self, to: str, message: PeerMessage) -> bool:
+    def send(self, to: str, message: PeerMessage | Relayed) -> bool:
         """False: `to` is not connected, or does not read; nothing was sent. True does not say that it arrives.
 
         Raises: WireError when it is over the limit.
@@ -164,7 +168,7 @@ class Mesh:
         else:
             self._on_said(envelope, message)
 
-    def _on_said(self, envelope: PeerEnvelope, message: PeerMessage | Members | Bye) -> None:
+    def _on_said(self, envelope: PeerEnvelope, message: PeerMessage | Relayed | Members | Bye) -> None:
         peer = self._roster.peers.get(envelope.sender)
         reason = _fault(peer, envelope)
         if peer is None or reason:
@@ -175,6 +179,8 @@ class Mesh:
             self._on_members(message.members)
         elif isinstance(message, Bye):
             self._on_bye(peer)
+        elif isinstance(message, AskPeer | TellPeer):
+            self._on_relayed(peer.node, message)
         else:
             self._on_message(peer.node, message)
 

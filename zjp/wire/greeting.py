@@ -5,6 +5,7 @@
     dialler ◄─Refused── door     another algorithm, the id of a node that lives, a full table
     node ──Members──► node       somebody is new, and now and then, so that who was missed is found
     node ──Bye──► node           it leaves: nobody waits for it to fall silent
+    node ──AskPeer──► node       what somebody asks of it through another (relayed.py); TellPeer goes back
 
 No key travels in them. Who may be a node, and with which keys, is in each node's own folder of authorized keys, by node id; an address
 that comes from a peer is dialled with the keys of that id. So a member that lies about an address can make others knock there in vain, and
@@ -21,6 +22,7 @@ from typing import Annotated
 import msgspec
 
 from .peers import Name, Number, PeerMessage, Priority
+from .relayed import Relayed
 
 MESH = b"mesh"
 """First frame of what nodes say to one another."""
@@ -99,4 +101,4 @@ class Refused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=264):
 
 
 Greeting = Hello | Welcome | Members | Bye | Refused
-MeshMessage = PeerMessage | Greeting
+MeshMessage = PeerMessage | Greeting | Relayed

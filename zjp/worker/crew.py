@@ -20,7 +20,8 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from itertools import islice
 from pathlib import Path
 
 import zmq
@@ -31,7 +32,7 @@ from ..units import show_size
 from ..wire.messages import StopWorker
 from .child import Child, Phase
 from .environment import python_path
-from .reports import WorkerState
+from .reports import CURRENT_MAX, WorkerState
 from .settings import PoolSettings, child_settings, spread
 
 SETTLE_S = 0.01
@@ -219,8 +220,9 @@ class Crew:
         """Processes on their way in or out: they need the tick."""
         return (child for child in self.children.values() if child.phase is not Phase.READY or child.death_fd is None)
 
-    def states(self) -> list[WorkerState]:
-        return [_state_of(child, self.seat_of(child)) for child in self.children.values()]
+    def states(self, held: Container[bytes]) -> list[WorkerState]:
+        """`held`: ids of all that the processes have."""
+        return [_state_of(child, self.seat_of(child), held) for child in self.children.values()]
 
     def close(self) -> None:
         """Every process must be gone."""
@@ -270,7 +272,7 @@ class Crew:
         self._timers.add(timer)
 
 
-def _state_of(child: Child, seat: Seat) -> WorkerState:
+def _state_of(child: Child, seat: Seat, held: Container[bytes]) -> WorkerState:
     return WorkerState(
         name=child.name,
         pid=child.pid,
@@ -282,4 +284,13 @@ def _state_of(child: Child, seat: Seat) -> WorkerState:
         failed=child.failed,
         rss_bytes=child.measure_rss() if child.phase is not Phase.GONE else child.rss_bytes,
         restarts=seat.restarts,
+        started_at_ms=round((time.time() - (time.monotonic() - child.started_at)) * 1000),
+        current=_current(child, held),
     )
+
+
+def _current(child: Child, held: Container[bytes]) -> tuple[bytes, ...]:
+    """A mark may be of a job that has ended just now."""
+    if child.phase is Phase.GONE or not child.count:
+        return ()
+    return tuple(islice((job_id for job_id, _ in child.marks.read() if job_id in held), CURRENT_MAX))

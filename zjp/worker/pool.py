@@ -232,7 +232,7 @@ class Pool:
         return self._ledger.find(job_id)
 
     def states(self) -> list[WorkerState]:
-        return self._crew.states()
+        return self._crew.states(self._ledger.held)
 
     def skew(self) -> float:
         """By how much the busiest process was given more jobs per slot than the mean, as a share: 0.0 is even, 1.0 twice the mean."""

@@ -34,6 +34,10 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: Sequence[tuple[StoredJob, int, int, JobFault]] = ()
 
 
+CURRENT_MAX = 50
+"""Of one process; it may have more slots."""
+
+
 class Held(NamedTuple):
     """A job that a worker has, or that waits for the quarantine process. `since`: monotonic seconds of the hand-out."""
 
@@ -44,7 +48,8 @@ class Held(NamedTuple):
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process, for statistics. `busy` counts jobs running, `held` also those that wait in it."""
+    """One worker process, for statistics. `busy` counts jobs running, `held` also those that wait in it. `current`: ids of what runs,
+    CURRENT_MAX at most."""
 
     name: str
     pid: int
@@ -56,6 +61,8 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     rss_bytes: int
     restarts: int
+    started_at_ms: int = 0
+    current: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
