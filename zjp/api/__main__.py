@@ -71,7 +71,7 @@ def _by_itself(given: dict[str, str], config_file: Path | None) -> Source:
     """Raises: ConfigError."""
 
     def read_again() -> Settings:
-        return load(given, config_file=config_file).settings
+        return load(given, config_file=config_file, serves=True).settings
 
     settings = read_again()
     return Source(settings, list(settings.client_address), read_again=read_again)

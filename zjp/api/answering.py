@@ -197,7 +197,8 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 def raw(headers: Mapping[str, str]) -> RawHeaders:
-    return [(name.encode("latin-1"), text.encode("latin-1", "replace")) for name, text in headers.items()]
+    """What could end a header line early is taken out: parts of a request may be quoted in one."""
+    return [(name.encode("latin-1"), text.encode("latin-1", "replace").translate(None, b"\r\n\0")) for name, text in headers.items()]
 
 
 def etag(body: bytes) -> str:

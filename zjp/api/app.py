@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ..wire.messages import Role
 from .answering import Answering, HttpCounts
@@ -82,14 +82,13 @@ class App:
             for path in sorted(by_path, key=lambda path: path.count("{"))
         ]
         self._router = Router(routes=places, redirect_slashes=False, default=self._nowhere)
-        self._hot = HotPath(desk, answering, self._proxies)
+        self.hot = HotPath(desk, answering, self._proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        hot = self._hot.paths.get(scope["path"])
-        if hot is not None and scope["method"] == "POST":
-            await hot(scope, receive, send)
+        if scope["method"] == "POST" and scope["path"] in self.hot.paths:
+            await self.hot(scope, receive, send)
             return
         await self._router(scope, receive, send)
 
@@ -169,7 +168,7 @@ def check_role(caller: Caller, least: Role) -> None:
         )
 
 
-def make_app(desk: Desk, counts: HttpCounts | None = None) -> ASGIApp:
+def make_app(desk: Desk, counts: HttpCounts | None = None) -> App:
     """The application with every route that is there."""
     routes = all_routes()
     return App(desk, routes, Answering(desk, counts))

@@ -1,8 +1,12 @@
 """The two routes that carry the load, POST /api/v1/jobs and /api/v1/jobs/batch, on a short way past the routing.
 
-What they check is what their rows say (routes/jobs.py), in the same order; what differs is only how: one decoder made before, headers
-looked at by name instead of turned into a map twice, the answer's headers encoded once. Submits of all callers go through one client,
-which gathers those that come in one turn of the loop into one request to the node.
+What they check is what their rows say (routes/jobs.py), in the same order; what differs is only how: one decoder made before, the answer's
+headers encoded once, the usual job's answer written without a map in between. Submits of all callers go through one client, which gathers
+those that come in one turn of the loop into one request to the node.
+
+There are two ways in. A request whose body is small and of known length is served by the connection itself (http.py), without ASGI: half
+of what a request costs is the making of scopes, events and tasks that a body of 200 bytes has no use for. Everything else (large bodies,
+chunks, Expect) comes as an ASGI request, where the caller is looked at before the body is read.
 """
 
 from __future__ import annotations
@@ -17,49 +21,69 @@ from starlette.types import Receive, Scope, Send
 from ..client.deeds import read_receipt, read_receipts
 from ..job import format_id
 from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
-from .answering import Answering, encode
+from .answering import Answering, RawHeaders, encode
 from .asking import ask, make_ids
 from .desk import Desk
 from .proxies import Proxies
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, is_left_unread, read_body
-from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_json, spec_of, specs_of
+from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
 from .table import Caller, NoQuery, Problem
 
 BATCH_BODY_BYTES = 16 << 20
 SUBMIT_S = 10.0
 JOBS, BATCH = "/api/v1/jobs", "/api/v1/jobs/batch"
-Work = Callable[[bytes, Mapping[str, str]], Awaitable[tuple[int, Any, str]]]
+Work = Callable[[bytes, Mapping[str, str]], Awaitable[tuple[int, bytes, str]]]
 
 
 class HotPath:
-    """`paths`: what takes a POST there."""
+    """`paths`: what takes a POST there, as ASGI; `urls`: what the connection itself may hand over."""
 
     def __init__(self, desk: Desk, answering: Answering, proxies: Proxies) -> None:
         self._desk, self._answering, self._proxies = desk, answering, proxies
-        self._submits = Submits(desk)
-        self.paths: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {JOBS: self._one, BATCH: self._batch}
+        submits = Submits(desk)
+        body_bytes = desk.settings.max_body_bytes
+        self._work: dict[str, tuple[Work, int]] = {
+            JOBS: (submits.one, body_bytes),
+            BATCH: (submits.batch, max(BATCH_BODY_BYTES, body_bytes)),
+        }
+        self.paths = frozenset(self._work)
+        self.urls = {path.encode(): path for path in self._work}
         self._head = [*answering.fixed, (b"content-type", b"application/json")]
 
-    async def _one(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._serve(scope, receive, send, JOBS, self._submits.one, self._desk.settings.max_body_bytes)
+    # ── from the connection ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        bytes_max = max(BATCH_BODY_BYTES, self._desk.settings.max_body_bytes)
-        await self._serve(scope, receive, send, BATCH, self._submits.batch, bytes_max)
+    def takes(self, url: bytes, size: int) -> bool:
+        """Whether `serve` is for this; `size`: of the body."""
+        path = self.urls.get(url)
+        return path is not None and size <= self._work[path][1]
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str, work: Work, bytes_max: int) -> None:
+    async def serve(self, url: bytes, raw: RawHeaders, peer: str, body: bytes, send: Send) -> None:
+        path = self.urls[url]
+        scope = {"method": "POST", "client": (peer, 0), "headers": raw}
+        started_at = monotonic()
+        headers = headers_of(scope)
+        try:
+            await self._admit(scope, headers)
+            status, head, answer = await self._answer(path, headers, body)
+        except Exception as fault:
+            await self._answering.refuse(scope, send, fault, headers, path=path, started_at=started_at)
+            return
+        await send({"type": "whole", "status": status, "headers": head, "body": answer})
+        self._answering.count("POST", path, status, started_at)
+
+    # ── by ASGI ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
         started_at = monotonic()
         headers = headers_of(scope)
         is_read = False
         try:
-            caller = await self._desk.door.caller(headers, "POST", self._proxies.address(scope, headers))
-            check_submitter(caller)
-            if scope["query_string"]:
-                decode_query(scope["query_string"], NoQuery)
-            body = await read_body(receive, headers, bytes_max)
+            await self._admit(scope, headers)
+            decode_query(scope["query_string"], NoQuery)
+            body = await read_body(receive, headers, self._work[path][1])
             is_read = True
-            check_media_type(headers)
-            status, told, location = await work(body, headers)
+            status, head, answer = await self._answer(path, headers, body)
         except Gone:
             return
         except Exception as fault:
@@ -68,7 +92,18 @@ class HotPath:
                 scope, send, fault, headers, path=path, started_at=started_at, is_unread=is_unread
             )
             return
-        answer = encode(told)
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
+        self._answering.count("POST", path, status, started_at)
+
+    # ── both ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        check_submitter(await self._desk.door.caller(headers, "POST", self._proxies.address(scope, headers)))
+
+    async def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, RawHeaders, bytes]:
+        check_media_type(headers)
+        status, answer, location = await self._work[path][0](body, headers)
         head = [
             *self._head,
             (b"x-request-id", self._answering.request_id(headers.get("x-request-id")).encode()),
@@ -76,9 +111,7 @@ class HotPath:
         ]
         if location:
             head.append((b"location", location.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
-        self._answering.count("POST", path, status, started_at)
+        return status, head, answer
 
 
 def check_submitter(caller: Caller) -> None:
@@ -90,33 +123,35 @@ def check_submitter(caller: Caller) -> None:
 
 
 class Submits:
-    """What is done with a body that was read. Answers (status, what to tell, where the job is)."""
+    """What is done with a body that was read. Answers (status, the body of the answer, where the job is)."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._one: msgspec.json.Decoder[NewJob] = msgspec.json.Decoder(NewJob)
         self._batch: msgspec.json.Decoder[NewBatch] = msgspec.json.Decoder(NewBatch)
 
-    async def one(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    async def one(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         return await self.submit(decode_json(body, self._one), headers)
 
-    async def submit(self, job: NewJob, headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    async def submit(self, job: NewJob, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         client = self._desk.client
-        spec = spec_of(job, make_ids(client, 1)[0], check_key(headers))
+        key = check_key(headers) if "idempotency-key" in headers else ""
+        spec = spec_of(job, make_ids(client, 1)[0], key)
         job_id, kind, level = read_receipt(spec, await client._door.gather(spec, SUBMIT_S))
+        shown = format_id(job_id)
         if kind is SubmitKind.CREATED:
-            return 201, made_json(job, spec, level.value), f"{JOBS}/{format_id(job_id)}"
-        return 200, found_json(await client.get(job_id), level.value), f"{JOBS}/{format_id(job_id)}"
+            return 201, made_body(job, spec, shown, level.value), f"{JOBS}/{shown}"
+        return 200, encode(found_json(await client.get(job_id), level.value)), f"{JOBS}/{shown}"
 
-    async def batch(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    async def batch(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         return await self.submit_batch(decode_json(body, self._batch), headers)
 
-    async def submit_batch(self, batch: NewBatch, headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    async def submit_batch(self, batch: NewBatch, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         client = self._desk.client
         specs = specs_of(batch.jobs, make_ids(client, len(batch.jobs)), check_key(headers))
-        reply = await ask(client, SubmitReply, Submit(specs), SUBMIT_S)
+        reply: Any = await ask(client, SubmitReply, Submit(specs), SUBMIT_S)
         items = [
             BatchItem(format_id(job_id), kind is not SubmitKind.CREATED) for job_id, kind in read_receipts(specs, reply)
         ]
-        status = 200 if all(item.existed for item in items) else 201
-        return status, BatchAnswer(items, reply.level.value), ""
+        status = 200 if len(reply.others) == len(items) and all(item.existed for item in items) else 201
+        return status, encode(BatchAnswer(items, reply.level.value)), ""

@@ -74,11 +74,12 @@ async def _serve(
     door = await make_door(settings, client)
     desk = Desk(settings, client, door, speaks_for_others=speaks_for_others(source), node=source.node)
     counts = make_counts()
-    apps = {"SERVER_PORT": make_app(desk, counts), "METRICS_PORT": make_metrics_app(desk, counts)}
+    app, metrics_app = make_app(desk, counts), make_metrics_app(desk, counts)
     _listen_to_operator(source, desk, context)
-    for name, listener in listeners.items():
-        await listener.start(apps[name], context)
     api = listeners["SERVER_PORT"]
+    await api.start(app, context, app.hot)
+    if "METRICS_PORT" in listeners:
+        await listeners["METRICS_PORT"].start(metrics_app, context)
     event(
         log, logging.INFO, "api.listening", url=f"{'https' if context else 'http'}://{_shown(api.host)}:{api.port}", port=api.port,
         metrics_port=listeners["METRICS_PORT"].port if "METRICS_PORT" in listeners else None, auth=not isinstance(door, OpenDoor),

@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from enum import IntEnum
 from time import monotonic, time
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Send
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from ..errors import ConfigError
@@ -44,6 +44,8 @@ SWEEP_S = 1.0
 STOP_S = 3.0
 """What requests under way may still take when the process stops; streams end at once."""
 BACKLOG = 2048
+SHORT_BYTES_MAX = 256 << 10
+"""Of a body that is taken in before anybody has looked at who sends it."""
 
 
 def is_own_machine(address: str) -> bool:
@@ -69,6 +71,18 @@ class Limits:
     has_no_limit: Callable[[str], bool] = is_own_machine
 
 
+class ShortWay(Protocol):
+    """Who answers some requests by POST without ASGI."""
+
+    def takes(self, url: bytes, size: int) -> bool:
+        """Whether `serve` is for this; `size`: of the body."""
+        ...
+
+    async def serve(self, url: bytes, raw: list[tuple[bytes, bytes]], peer: str, body: bytes, send: Send) -> None:
+        """Answers by `send`, with ASGI's messages or one of type "whole"; raises nothing."""
+        ...
+
+
 class Phase(IntEnum):
     IDLE = 0
     HEADERS = 1
@@ -79,8 +93,8 @@ class Phase(IntEnum):
 class Tenants:
     """What all connections of a port share."""
 
-    def __init__(self, config: Config, limits: Limits) -> None:
-        self.config, self.limits = config, limits
+    def __init__(self, config: Config, limits: Limits, short: ShortWay | None = None) -> None:
+        self.config, self.limits, self.short = config, limits, short
         self.state = ServerState()
         self.by_address: Counter[str] = Counter()
         self.now = monotonic()
@@ -192,7 +206,26 @@ class Connection(HttpToolsProtocol):
             return
         self.phase = Phase.BODY
         self.since = self._heard_at = self.house.now
-        super().on_headers_complete()
+        short = self.house.short
+        if short is None or self.parser.get_method() != b"POST" or not self._goes_short(short):
+            super().on_headers_complete()
+
+    def _goes_short(self, short: ShortWay) -> bool:
+        """Whether the request is served by the connection itself; then it is the present cycle."""
+        cycle = self._cycle_or_none()
+        if self.expect_100_continue or (cycle is not None and not cycle.response_complete):
+            return False
+        size = -1
+        for name, value in self.headers:
+            if name == b"content-length":
+                size = int(value)
+            elif name == b"transfer-encoding":
+                return False
+        if not 0 <= size <= SHORT_BYTES_MAX or not short.takes(self.url, size):
+            return False
+        is_kept = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        self.cycle = cast(RequestResponseCycle, ShortCycle(self, short, is_kept=bool(is_kept)))
+        return True
 
     def on_body(self, body: bytes) -> None:
         if self._cycle_or_none() is not None:
@@ -202,6 +235,8 @@ class Connection(HttpToolsProtocol):
         if self._cycle_or_none() is None or self.transport.is_closing():
             return
         super().on_message_complete()
+        if isinstance(self.cycle, ShortCycle):
+            self.cycle.begin()
         if self.phase is Phase.BODY:
             self.phase = Phase.IDLE if self.cycle.response_complete else Phase.ANSWERING
             self.since = self.house.now
@@ -279,30 +314,93 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+class _NoEvent:
+    """Nobody waits for the body of a short request."""
+
+    def set(self) -> None:
+        pass
+
+
+class ShortCycle:
+    """One request that is served without ASGI: what of uvicorn's cycle its protocol looks at, and nothing more."""
+
+    __slots__ = (
+        "body", "connection", "disconnected", "keep_alive", "message_event", "more_body", "response_complete", "response_started", "short",
+        "started", "url",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, short: ShortWay, *, is_kept: bool) -> None:
+        self.connection, self.short, self.url = connection, short, connection.url
+        self.keep_alive = is_kept
+        self.body = bytearray()
+        self.more_body = True
+        self.response_started = self.response_complete = self.disconnected = False
+        self.message_event = _NO_EVENT
+
+    def begin(self) -> None:
+        """Once the body is there."""
+        connection = self.connection
+        work = self.short.serve(self.url, connection.headers, connection._address, bytes(self.body), self.send)
+        task = connection.loop.create_task(work)
+        connection.tasks.add(task)
+        task.add_done_callback(connection.tasks.discard)
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.started = message
+        elif message["type"] == "whole":
+            self._write(message["status"], message["headers"], message["body"])
+        else:
+            self._write(self.started["status"], self.started["headers"], message["body"])
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if self.disconnected:
+            return
+        self.response_started = True
+        connection = self.connection
+        if (b"connection", b"close") in headers:
+            self.keep_alive = False
+        parts = [STATUS_LINE[status]]
+        parts += [b"%b: %b\r\n" % pair for pair in connection.server_state.default_headers]
+        parts += [b"%b: %b\r\n" % pair for pair in headers]
+        parts.append(
+            b"\r\n" if self.keep_alive or (b"connection", b"close") in headers else b"connection: close\r\n\r\n"
+        )
+        parts.append(body)
+        connection.transport.write(b"".join(parts))
+        self.response_complete = True
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
+
+
+_NO_EVENT = _NoEvent()
+
+
 class Listener:
     """One port that serves one application.
 
     First the constructor (which binds), then `start`, in the end `stop`. `port`: as bound; `context`: for TLS.
     """
 
-    def __init__(self, host: str, port: int, setting: str, limits: Limits | None = None) -> None:
+    def __init__(self, host: str, port: int, setting: str, limits: Limits | None = None, sweep_s: float = SWEEP_S) -> None:
         """Raises: ConfigError naming the setting when the address cannot be had."""
         self.sockets = bind(host, port, setting)
         self.port = int(self.sockets[0].getsockname()[1])
         self.host = host
-        self._limits = limits or Limits()
+        self._limits, self._sweep_s = limits or Limits(), sweep_s
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.Task[None] | None = None
         self.house: Tenants | None = None
 
-    async def start(self, app: ASGIApp, context: ssl.SSLContext | None = None) -> None:
+    async def start(self, app: ASGIApp, context: ssl.SSLContext | None = None, short: ShortWay | None = None) -> None:
         config = Config(
             app=cast(Any, app), log_config=None, access_log=False, lifespan="off", ws="none", http=HttpToolsProtocol, proxy_headers=False,
             server_header=False,
         )  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every bad request
         config.load()
-        self.house = Tenants(config, self._limits)
+        self.house = Tenants(config, self._limits, short)
         self.house.sweep()
         loop = asyncio.get_running_loop()
         handshake_s = None if context is None else self._limits.header_s
@@ -316,7 +414,7 @@ class Listener:
     async def _sweep(self) -> None:
         assert self.house is not None
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._sweep_s)
             self.house.sweep()
 
     async def stop(self) -> None:

@@ -59,13 +59,13 @@ class ResultShape(msgspec.Struct):
 
 
 async def submit(call: Call[NewJob, NoQuery]) -> Answer:
-    status, told, location = await Submits(call.desk).submit(call.body, call.headers)
-    return Answer(told, status, {"location": location})
+    status, body, location = await Submits(call.desk).submit(call.body, call.headers)
+    return Answer(body, status, {"location": location})
 
 
 async def submit_batch(call: Call[NewBatch, NoQuery]) -> Answer:
-    status, told, _ = await Submits(call.desk).submit_batch(call.body, call.headers)
-    return Answer(told, status)
+    status, body, _ = await Submits(call.desk).submit_batch(call.body, call.headers)
+    return Answer(body, status)
 
 
 async def get(call: Call[None, NoQuery]) -> Answer:
