@@ -24,7 +24,7 @@ from rich.console import Console
 
 from tests.api.running import RunningApi
 from tests.cli.conftest import Run
-from tests.system.running import ROOT, RunningNode, clean_environment, run_zjp
+from tests.system.running import ROOT, RunningNode, clean_environment
 from zjp.cli.look import Meter, NodeRow, Picture, WorkerRow
 from zjp.cli.screen import plain, screen, share
 from zjp.cli.top import View
@@ -183,18 +183,18 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
 
 
 @pytest.mark.system
-def test_a_look_is_the_same_over_zeromq_and_over_http(node: RunningNode, tmp_path: Path) -> None:
+def test_a_look_is_the_same_over_zeromq_and_over_http(node: RunningNode, tmp_path: Path, zjp: Run) -> None:
     with RunningApi(tmp_path, node.address) as api:
-        told = [run_zjp("--address", address, "top", "--json") for address in (node.address, api.url)]
-        once = run_zjp("--address", api.url, "top", "--once")
-    assert [one.code for one in told] == [0, 0], told
-    direct, by_http = (json.loads(one.out) for one in told)
+        told = [zjp("--address", address, "top", "--json") for address in (node.address, api.url)]
+        once = zjp("--address", api.url, "top", "--once")
+    assert [one.exit_code for one in told] == [0, 0], told
+    direct, by_http = (json.loads(one.stdout) for one in told)
     for name in ("node", "leader", "algorithm", "totals", "has_quorum", "slots", "queues"):
         assert direct[name] == by_http[name], name
     assert direct["failures"][0]["error"]["type"] == "ValueError"
     assert [row["id"] for row in direct["failures"]] == [row["id"] for row in by_http["failures"]]
     assert [(row["pid"], row["state"]) for row in direct["workers"]] == [(row["pid"], row["state"]) for row in by_http["workers"]]
-    assert "ValueError: it fails" in once.out
+    assert "ValueError: it fails" in once.stdout
 
 
 class Terminal:

@@ -75,6 +75,11 @@ def client_of(settings: Settings, addresses: tuple[str, ...], cluster: str | Non
     )  # fmt: skip
 
 
+def is_http(address: str) -> bool:
+    """Whether it is the API's, and not the node's own."""
+    return address.startswith(("http://", "https://"))
+
+
 def view_of(job: JobFacts) -> JobView:
     """The whole picture that the client last got of this job."""
     return job._known()  # the one door to all of it at once; the properties beside it give single values

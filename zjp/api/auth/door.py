@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...config import Settings
 from ...errors import ConfigError
-from ...tokens import Claims, Key, Ring, TokenRefused, pem_key, secret_keys
+from ...tokens import Claims, Ring, TokenRefused, secret_keys
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..table import Caller, Problem, Proof
