@@ -23,6 +23,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -41,6 +42,16 @@ LIFE_S_MAX = 366 * 86400.0
 _HEADERS = {"alg", "typ", "kid"}
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti", "role", "epoch")
+
+
+USER_NAME_ACCEPTED = "letters, digits, _ . @ + - (begins with a letter or digit, up to 64)"
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
+
+
+def check_user_name(name: str) -> None:
+    """Raises: ValueError. No user's name looks like one of a token that was signed by hand."""
+    if _USER_NAME.fullmatch(name) is None:
+        raise ValueError(f"{name[:100]!r} is no name of a user; accepted: {USER_NAME_ACCEPTED}")
 
 
 class TokenRefused(Exception):
@@ -155,6 +166,26 @@ def _is_whole(value: Any) -> bool:
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make_ring(secret: str | None, key_file: Path | None, *, issuer: str, audience: str) -> Ring:
+    """Of JWT_SECRET and JWT_KEY_FILE. The key of the file signs where there is one; what the secrets signed counts on.
+
+    Raises: ConfigError.
+    """
+    keys = [_key_of(key_file)] if key_file is not None else []
+    if secret is not None:
+        keys += secret_keys(secret)
+    if not keys:
+        raise ConfigError("JWT_SECRET: there is no secret that signs tokens; make one with: openssl rand -base64 48")
+    return Ring(keys, issuer=issuer, audience=audience)
+
+
+def _key_of(path: Path) -> Key:
+    try:
+        return pem_key(path.read_bytes())
+    except OSError as fault:
+        raise ConfigError(f"JWT_KEY_FILE={path}: cannot be read: {fault.strerror}") from None
 
 
 def secret_keys(text: str) -> list[Key]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..client.asyncio import AsyncClient
 from ..config import Settings
-from .cluster import Cluster
+from .cluster import Cluster, stats_of
 from .glance import Glance
 from .live import Live
 from .open_door import OpenDoor as OpenDoor
@@ -47,7 +48,7 @@ class Desk:
         self.node = node
         """The node that started this process; empty: none did."""
         self.stop = asyncio.Event()
-        self.stats: Glance[dict[str, Any]] = Glance(client.stats, STATS_S)
+        self.stats: Glance[dict[str, Any]] = Glance(partial(stats_of, client), STATS_S)
         self.cluster = Cluster(client, self.stats, self.stop)
         self.live = Live(self.cluster, self.stop)
 

@@ -23,7 +23,8 @@ _PARAMETER = re.compile(r"{(\w+)}")
 IDS = frozenset({"id"})
 STREAMS = frozenset({"/api/v1/events"})
 IDEMPOTENT = frozenset({"/api/v1/jobs", "/api/v1/jobs/batch"})
-PAGES = frozenset({"text/html; charset=utf-8"})
+FILES = ("text/html", "text/css", "text/javascript", "image/svg+xml", JSON)
+"""What is served as it lies there."""
 
 
 class ProblemShape(msgspec.Struct, rename={"kind": "type"}):
@@ -134,8 +135,8 @@ def _response(route: Route, status: int, text: str, schemas: Mapping[Any, dict[s
         made["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     elif route.reply is not None:
         made["content"] = {JSON: {"schema": schemas[route.reply]}}
-    elif route.group == "Papers":
-        made["content"] = {"text/html": {"schema": {"type": "string"}}, JSON: {"schema": {"type": "object"}}}
+    elif route.method == "GET":
+        made["content"] = {kind: {"schema": {}} for kind in FILES}
     if status == HTTPStatus.CREATED:
         made["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
     return made

@@ -174,6 +174,10 @@ def decode_query(query: bytes, kind: type[T]) -> T:
 
 def convert_query(given: dict[str, Any], kind: type[T]) -> T:
     try:
-        return msgspec.convert(given, kind, strict=False)
+        query = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as fault:
         raise invalid(str(fault)) from None
+    for name, text in given.items():
+        if getattr(query, name) is None:  # which the decoder makes of the word null
+            raise invalid(f"{name} is {text!r}; leave it out to ask for any")
+    return query

@@ -36,6 +36,8 @@ VERBS = {
     "top": "top",
     "config": "config",
     "keys": "keys",
+    "users": "users",
+    "token": "token",
     "doctor": "doctor",
     "bench": "bench",
     "demo": "demo",

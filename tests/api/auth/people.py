@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from zjp import passwords
-from zjp.api.auth.door import TokenDoor, make_ring
+from zjp.api.auth.door import TokenDoor, ring_of
 from zjp.api.desk import Desk
 from zjp.client.asyncio import AsyncClient
 from zjp.client.calls import OWN_VOICE, Outcome, Voice
@@ -161,7 +161,7 @@ class House:
         self.people, self.clock = people, clock
         self.settings = settings_of(**given)
         self.client = AsyncClient(_door=people)
-        self.door = TokenDoor(self.settings, self.client, make_ring(self.settings), clock=clock, wall=clock.wall)
+        self.door = TokenDoor(self.settings, self.client, ring_of(self.settings), clock=clock, wall=clock.wall)
         self.desk = Desk(self.settings, self.client, self.door, speaks_for_others=True)
 
     def token(

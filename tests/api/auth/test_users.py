@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.auth.people import NOW, PASSWORD, Clock, House, People
 from zjp.api.auth.dev import DEV_USERS
-from zjp.api.auth.door import make_door, make_ring
+from zjp.api.auth.door import make_door, ring_of
 from zjp.api.auth.revoked import REVOKED_MAX, Revoked
 from zjp.client.asyncio import AsyncClient
 from zjp.config import Settings
@@ -65,10 +65,10 @@ def test_there_is_no_door_with_tokens_while_auth_is_off_and_none_without_a_secre
     assert make_door(Settings(), client) is None
     assert make_door(Settings(auth_enabled="false", server_host="0.0.0.0"), client) is None
     for settings in (Settings(server_host="0.0.0.0"), Settings(auth_enabled="true")):
-        with pytest.raises(ConfigError, match="JWT_SECRET: auth is on and there is no secret"):
+        with pytest.raises(ConfigError, match="JWT_SECRET: there is no secret that signs tokens"):
             make_door(settings, client)
     with pytest.raises(ConfigError, match="16 bytes"):
-        make_ring(Settings(jwt_secret="0123456789abcdef"))
+        ring_of(Settings(jwt_secret="0123456789abcdef"))
 
 
 def test_ended_tokens_are_kept_until_they_would_have_expired_and_no_longer() -> None:

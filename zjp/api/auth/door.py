@@ -17,8 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...config import Settings
-from ...errors import ConfigError
-from ...tokens import Claims, Ring, TokenRefused, secret_keys
+from ...tokens import Claims, Ring, TokenRefused, make_ring
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..table import Caller, Problem, Proof
@@ -146,17 +145,15 @@ def bearer_of(headers: Mapping[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def make_ring(settings: Settings) -> Ring:
+def ring_of(settings: Settings) -> Ring:
     """Raises: ConfigError."""
-    if settings.jwt_secret is None:
-        raise ConfigError(
-            "JWT_SECRET: auth is on and there is no secret to sign tokens with; make one with: openssl rand -base64 48"
-        )
-    return Ring(secret_keys(settings.jwt_secret), issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    return make_ring(
+        settings.jwt_secret, settings.jwt_key_file, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
 
 
 def make_door(settings: Settings, client: AsyncClient) -> TokenDoor | None:
     """None: auth is off. Raises: ConfigError."""
     if not settings.auth_effective:
         return None
-    return TokenDoor(settings, client, make_ring(settings))
+    return TokenDoor(settings, client, ring_of(settings))

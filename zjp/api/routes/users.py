@@ -5,7 +5,6 @@ Every change of password or role raises the user's epoch at the nodes, which end
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ import msgspec
 
 from ...errors import NotFound, WrongState
 from ...job_json import time_json
+from ...tokens import check_user_name
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..auth.hashing import Hashing
@@ -20,8 +20,6 @@ from ..shapes import Cursor, Limit, PageOf, Time, decode_cursor, encode_cursor
 from ..table import Answer, Call, NoQuery, Problem, Route
 from .login import check_new_password, door_of
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}", re.ASCII)
-NAME_ACCEPTED = "letters, digits, _ . @ + - (begins with a letter or digit, up to 64)"
 RoleName = Literal["admin", "user", "worker"]
 Password = Annotated[str, msgspec.Meta(max_length=4096)]
 
@@ -74,10 +72,10 @@ async def show_user(call: Call[None, NoQuery]) -> Answer:
 
 async def add_user(call: Call[NewUser, NoQuery]) -> Answer:
     wanted = call.body
-    if NAME.fullmatch(wanted.name) is None:
-        raise Problem(
-            422, "Unprocessable Content", f"name: {wanted.name!r} is none; accepted: {NAME_ACCEPTED}", code="invalid"
-        )
+    try:
+        check_user_name(wanted.name)
+    except ValueError as fault:
+        raise Problem(422, "Unprocessable Content", f"name: {fault}", code="invalid") from None
     check_new_password(wanted.name, wanted.password)
     voice = call.desk.voice(call.caller)
     if await _named(voice, wanted.name) is not None:

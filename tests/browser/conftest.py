@@ -1,0 +1,63 @@
+"""One real node with jobs of every kind, one API before it, and a browser for each module (Playwright leaves its loop to no other test)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser
+
+from tests.api.running import RunningApi, node_and_api
+from tests.browser.browsing import Visitor, chromium, chromium_path
+from tests.browser.jobs import fill
+from tests.system.running import RunningNode
+
+APP = "tests.browser.tasks:app"
+
+
+@pytest.fixture(scope="session")
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The running jobs end once this file is there."""
+    return tmp_path_factory.mktemp("hold") / "go-on"
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Iterator[tuple[RunningNode, RunningApi]]:
+    chromium_path()
+    with node_and_api(tmp_path_factory.mktemp("browser"), APP) as both:
+        with both[1].client() as http:
+            fill(http, hold)
+        yield both
+        hold.touch()
+
+
+@pytest.fixture(scope="session")
+def node(pair: tuple[RunningNode, RunningApi]) -> RunningNode:
+    return pair[0]
+
+
+@pytest.fixture(scope="session")
+def api(pair: tuple[RunningNode, RunningApi]) -> RunningApi:
+    return pair[1]
+
+
+@pytest.fixture
+def http(api: RunningApi) -> Iterator[httpx.Client]:
+    with api.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser(api: RunningApi) -> Iterator[Browser]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def visitor(browser: Browser, api: RunningApi) -> Iterator[Visitor]:
+    """Whatever a test does, its page has no fault of its own."""
+    with Visitor(browser, api.url) as one:
+        yield one
+        assert one.faults == []
