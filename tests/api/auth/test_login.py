@@ -151,10 +151,10 @@ async def test_logins_failed_ones_and_logouts_are_noted_with_who_and_from_where(
 
 async def test_guessing_does_not_fill_the_audit(house: House, people: People, clock: Clock) -> None:
     for number in range(100):
-        await house.door.notes.write_failed(house.client, f"user{number}", "198.51.100.1")
+        await house.door.notes.write_failed(house.desk, f"user{number}", "198.51.100.1")
     assert people.asked["Note"] == FAILED_MAX
     clock.now += FAILED_WINDOW_S
-    await house.door.notes.write_failed(house.client, "ann", "198.51.100.1")
+    await house.door.notes.write_failed(house.desk, "ann", "198.51.100.1")
     assert people.asked["Note"] == FAILED_MAX + 1
 
 

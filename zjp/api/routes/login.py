@@ -78,10 +78,10 @@ async def log_in(call: Call[LoginBody, LoginQuery]) -> Answer:
         check_same_origin(call.headers)
     user = await door.login.user(name, call.body.password, address)
     if user is None:
-        await door.notes.write_failed(call.desk.client, name, address)
+        await door.notes.write_failed(call.desk, name, address)
         raise Problem(401, "Unauthorized", REFUSED)
     user = await _with_strong_hash(call, door, user, call.body.password)
-    await door.notes.write(_as(call, user), "login", user.name, address)
+    await door.notes.write(call.desk, "login", Caller(user.name, ROLES[user.role], Proof.TOKEN, address))
     return grant(door, user, as_cookie=wants_cookie)
 
 
@@ -121,7 +121,7 @@ async def log_out(call: Call[None, NoQuery]) -> Answer:
         return Answer(status=HTTPStatus.NO_CONTENT)
     claims, _ = door.claims_of(call.headers)
     door.end(claims)
-    await door.notes.write(_voice(call), "logout", claims.name, call.caller.address)
+    await door.notes.write(call.desk, "logout", call.caller)
     return Answer(status=HTTPStatus.NO_CONTENT, headers={"set-cookie": door.cookie.clear()})
 
 
@@ -159,7 +159,7 @@ async def change_own_password(call: Call[PasswordBody, NoQuery]) -> Answer:
         raise Problem(403, "Forbidden", "old_password is wrong")
     made = msgspec.structs.replace(user, hash=await door.hashing.make(call.body.password))
     # Users may change nobody, but this one thing of themselves: said by the door in the user's name.
-    stored = await _speaking(call, user.name, Role.ADMIN).put_user(made)
+    stored = await call.desk.voice(Caller(user.name, Role.ADMIN, proof, call.caller.address)).put_user(made)
     door.changed(stored)
     return grant(door, stored, as_cookie=proof is Proof.COOKIE)
 
@@ -176,18 +176,6 @@ def door_of(call: Call[Any, Any]) -> TokenDoor | None:
     """None: auth is off."""
     door = call.desk.door
     return door if isinstance(door, TokenDoor) else None
-
-
-def _voice(call: Call[Any, Any]) -> Any:
-    return call.desk.voice(call.caller)
-
-
-def _as(call: Call[Any, Any], user: User) -> Any:
-    return _speaking(call, user.name, ROLES[user.role])
-
-
-def _speaking(call: Call[Any, Any], name: str, role: Role) -> Any:
-    return call.desk.voice(Caller(name, role, call.caller.proof, call.caller.address))
 
 
 TOO_MANY = {429: "Too many attempts; Retry-After says when the next one counts."}
