@@ -29,7 +29,9 @@ class Fuzzed(NamedTuple):
     text: str
 
 
-def fuzz(url: str, folder: Path, *, per_route: int, seed: int, phases: str = "examples,coverage,fuzzing", more: tuple[str, ...] = ()) -> Fuzzed:
+def fuzz(
+    url: str, folder: Path, *, per_route: int, seed: int, phases: str = "examples,coverage,fuzzing", more: tuple[str, ...] = ()
+) -> Fuzzed:
     """`per_route`: cases made at random for each route, beyond those that follow from the schema."""
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--max-examples", str(per_route), "--seed", str(seed),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.running import RunningApi
-from tests.system.running import ROOT
+from tests.system.running import ROOT, RunningNode, await_that
 
 pytestmark = [
     pytest.mark.system,
@@ -33,10 +35,18 @@ def commands() -> list[str]:
     return [part.strip() for line in joined.splitlines() for part in re.split(r";\s+(?=curl)", line) if part.strip()]
 
 
-def run(command: str, port: int, job_id: str) -> list[Any]:
+LOGIN = (
+    'curl -X POST http://localhost:8080/auth/login -H "Content-Type: application/json" '
+    """-d '{"username": "admin", "password": "admin123"}'"""
+)
+
+
+def run(command: str, port: int, job_id: str, *, token: str = "") -> list[Any]:
     """What it printed, one JSON document after another. `localhost:8080` is mapped to the port of the test's API."""
     command = command.replace("{job_id}", job_id)
     command = command.replace("curl ", f"curl -sS --noproxy '*' --connect-to localhost:8080:127.0.0.1:{port} ", 1)
+    if token:
+        command = command.replace("curl ", f"curl -H 'Authorization: Bearer {token}' ", 1)
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, (command, done.stderr)
     decoder, rest, found = json.JSONDecoder(), done.stdout.strip(), []
@@ -53,18 +63,36 @@ def test_lines_are_those_of_the_contract() -> None:
     assert len(commands()) == 7
 
 
-def test_every_line_works_as_it_stands(api: RunningApi) -> None:
+def test_every_line_works_as_it_stands_without_a_token_when_auth_is_off(api: RunningApi) -> None:
+    works(api.port, "")
+
+
+@pytest.mark.covers("http:auth", "settings:AUTH_DEV_USERS", "http:process")
+def test_every_line_works_with_a_token_of_a_node_with_dev_users(tmp_path: Path) -> None:
+    settings = {"api_enabled": True, "server_port": 0, "metrics_port": 0, "auth_enabled": True, "auth_dev_users": True}
+    secret = hashlib.sha256(str(tmp_path).encode()).hexdigest()
+    with RunningNode(tmp_path, app="tests.api.tasks:app", worker_count=1, jwt_secret=secret, **settings) as node:
+        await_that(lambda: node.events("api.listening"))
+        port = node.events("api.listening")[-1]["port"]
+        assert run(commands()[4], port, "")[0]["code"] == "unauthenticated"
+        (session,) = run(LOGIN, port, "")
+        assert (session["role"], session["token_type"]) == ("admin", "Bearer")
+        works(port, session["token"])
+
+
+def works(port: int, token: str) -> None:
     made, listed, shown, deleted, views, algorithms, health = commands()
-    (job,) = run(made, api.port, "")
+    ask = partial(run, port=port, token=token)
+    (job,) = ask(made, job_id="")
     assert (job["type"], job["status"], job["scheduled_at"]) == ("email", "pending", None)
     assert job["payload"] == {"recipient": "user@example.com", "subject": "Test Job"}
-    (page,) = run(listed, api.port, "")
+    (page,) = ask(listed, job_id="")
     assert set(page) == {"items", "cursor", "scanned"}
-    (found,) = run(shown, api.port, job["id"])
+    (found,) = ask(shown, job_id=job["id"])
     assert found["id"] == job["id"]
-    told = run(views, api.port, "")
+    told = ask(views, job_id="")
     assert [("code" in one) for one in told] == [False] * 6
-    assert [one["name"] for one in run(algorithms, api.port, "")] == ["bully", "raft", "gossip"]
-    assert run(health, api.port, "")[0]["status"] in ("ok", "degraded")
-    (gone,) = run(deleted, api.port, job["id"])
+    assert [one["name"] for one in ask(algorithms, job_id="")] == ["bully", "raft", "gossip"]
+    assert ask(health, job_id="")[0]["status"] in ("ok", "degraded")
+    (gone,) = ask(deleted, job_id=job["id"])
     assert gone["outcome"] in ("removed", "removing")

@@ -18,10 +18,12 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from ..wire.messages import Role
-from .answering import Answering
+from .answering import Answering, encode
 from .desk import Desk
 from .exposition import HttpCounts
 from .hot import HotPath
+from .openapi import document
+from .paper import page as page_of
 from .proxies import Proxies
 from .reading import Gone, NoBody, decode_body, decode_query, headers_of, is_left_unread, read_body
 from .routes import (
@@ -165,5 +167,8 @@ def check_role(caller: Caller, least: Role) -> None:
 
 def make_app(desk: Desk, counts: HttpCounts | None = None) -> App:
     """The application with every route that is there."""
-    routes = all_routes()
+    routes, is_auth_on = all_routes(), desk.settings.auth_effective
+    desk.papers = {
+        papers.OPENAPI: encode(document(routes, is_auth_on=is_auth_on)), papers.DOCS: page_of(routes, is_auth_on=is_auth_on),
+    }  # fmt: skip
     return App(desk, routes, Answering(desk, counts))

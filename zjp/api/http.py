@@ -38,7 +38,7 @@ from uvicorn.server import ServerState
 
 from ..errors import ConfigError
 from . import problems
-from .table import Problem
+from .caller import Problem
 
 SWEEP_S = 1.0
 STOP_S = 3.0

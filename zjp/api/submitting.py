@@ -19,7 +19,8 @@ from ..errors import InvalidJob
 from ..job import BATCH_MAX, JobSpec, JobState, JobView, Options
 from ..job_json import job_json, time_json
 from ..wire.messages import SubmitKind
-from .answering import encode
+
+encode = msgspec.json.Encoder().encode
 
 IDEMPOTENCY_KEY_CHARS_MAX = 240
 """A batch adds the index of the item to it."""
