@@ -22,7 +22,7 @@ from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 ROOT = Path(__file__).parent.parent
 
-LATER_EXAMPLES = {"JWT_KEY_FILE": "/run/secrets/key.pem"}
+LATER_EXAMPLES: dict[str, str] = {}
 """A value away from the default for every setting whose feature does not exist yet, but those that are off in any case."""
 
 
@@ -173,6 +173,7 @@ def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(
     assert load({}, {name: text}).settings == Settings()
 
 
+@pytest.mark.covers("settings:not-available")
 def test_what_there_is_none_of_may_be_switched_off() -> None:
     """Of a feature that does not exist: planted, as this version has none that is on by default."""
     row = dataclasses.replace(TABLE["API_ENABLED"], later=True, also=(False,))

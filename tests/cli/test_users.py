@@ -124,6 +124,17 @@ def test_local_token_comes_in_with_its_role(place: Place) -> None:
     assert place.get("/api/v1/users", told.out).status_code == 403
 
 
+def test_submit_is_for_users_and_admins_also_by_the_short_way(place: Place) -> None:
+    def submit(token: str | None) -> int:
+        headers = {} if token is None else {"authorization": f"Bearer {token.strip()}"}
+        return httpx.post(
+            f"{place.url}/api/v1/jobs", json={"type": "email"}, headers=headers, timeout=20.0, trust_env=False
+        ).status_code
+
+    tokens = [place.token(name, f"{name}123").out for name in ("worker", "user", "admin")]
+    assert [submit(token) for token in (None, "a.b.c", *tokens)] == [401, 401, 403, 201, 201]
+
+
 def test_plain_connection_may_not_change_users_while_auth_is_on(place: Place) -> None:
     told = place.zjp("users", "list", "--address", place.node.address)
     assert (told.code, "AskUsers needs the role admin" in told.err) == (77, True), told

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -61,6 +62,12 @@ class Me(msgspec.Struct, frozen=True):
     proof: str
     expires_at: str | None
     csrf: str | None
+
+
+class Jwks(msgspec.Struct, frozen=True):
+    """RFC 7517, 5. Empty where tokens are signed with a secret."""
+
+    keys: list[Mapping[str, Any]]
 
 
 class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,11 +164,17 @@ async def change_own_password(call: Call[PasswordBody, NoQuery]) -> Answer:
     user = await door.login.user(claims.name, call.body.old_password, call.caller.address)
     if user is None:
         raise Problem(403, "Forbidden", "old_password is wrong")
-    made = msgspec.structs.replace(user, hash=await door.hashing.make(call.body.password))
+    made = msgspec.structs.replace(user, hash=await door.hashing.make(call.body.password), is_dev=False)
     # Users may change nobody, but this one thing of themselves: said by the door in the user's name.
     stored = await call.desk.voice(Caller(user.name, Role.ADMIN, proof, call.caller.address)).put_user(made)
     door.changed(stored)
     return grant(door, stored, as_cookie=proof is Proof.COOKIE)
+
+
+async def keys(call: Call[None, NoQuery]) -> Answer:
+    """Open to everybody: these are public halves. Others keep them for a while, so a new key is shown before it signs."""
+    door = door_of(call)
+    return Answer(Jwks([] if door is None else door.ring.public_keys), media_type="application/jwk-set+json")
 
 
 def check_new_password(name: str, password: str) -> None:
@@ -190,5 +203,9 @@ ROUTES = (
         "PATCH", "/auth/me", Role.WORKER, "Change the own password. Ends all tokens of the user; the answer has a new one.",
         change_own_password, PasswordBody, reply=LoginReply, group="Auth",
         statuses={409: "There is no user behind this token.", **TOO_MANY},
+    ),
+    Route(
+        "GET", "/.well-known/jwks.json", None, "The public keys that check tokens, where JWT_KEY_FILE signs them.", keys, reply=Jwks,
+        group="Auth",
     ),
 )  # fmt: skip
