@@ -6,7 +6,6 @@ One look each, with the limits of a node; nothing is written.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +41,8 @@ def shared_stores(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings, address: str) -> Iterator[Finding]:
+    import asyncio  # with the verb that needs it: help and completion are to stay quick
+
     try:
         server, now_s = asyncio.run(_asked(settings, address))
     except ConfigError as fault:
@@ -92,6 +93,8 @@ def _skew(store_s: float, here_s: float) -> Finding:
 
 
 def _mongodb(settings: Settings, uri: str) -> Finding:
+    import asyncio
+
     try:
         asyncio.run(_pinged(settings, uri))
     except ZjpError as fault:
