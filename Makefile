@@ -42,8 +42,9 @@ cluster: ## 200 kills and 200 stops of the leader by each algorithm, cuts, loss;
 fuzz: ## a million damaged frames into the wire codec
 	$(RUN) tests.wire.fuzz --frames 1000000
 
-api-fuzz: ## 5,000 requests by schemathesis against a running API
+api-fuzz: ## 5,000 requests by schemathesis against a running API; 500 slow connections beside others
 	$(RUN) tests.api.fuzz --cases 5000
+	$(RUN) tests.api.attack
 
 demo: ## index a real folder, kill a worker half-way, compare everything
 	$(RUN) zjp demo

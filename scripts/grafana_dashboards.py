@@ -28,6 +28,7 @@ from grafana_foundation_sdk.models.common import (
     SortOrder,
     StackingMode,
     TooltipDisplayMode,
+    VisibilityMode,
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
@@ -35,6 +36,8 @@ from grafana_foundation_sdk.models.dashboard import (
     DataSourceRef,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
     VariableOption,
     VariableRefresh,
     VariableSort,
@@ -114,6 +117,8 @@ def _target(query: Query, kind: Kind) -> prometheus.Dataquery:
         made.legend_format(query.legend)
     if kind is Kind.TABLE:
         made.instant().format(PromQueryFormat.TABLE)
+    elif kind is Kind.STAT and query.legend:
+        made.instant()  # names what is there now, not what was once
     elif kind is Kind.HEAT:
         made.range().format(PromQueryFormat.HEATMAP)
     else:
@@ -125,12 +130,17 @@ def _of_kind(panel: Panel) -> AnyPanel:
     if panel.kind is Kind.STAT:
         return _stat(panel)
     if panel.kind is Kind.TABLE:
-        return table.Panel()
+        return table.Panel().show_header(True)
     if panel.kind is Kind.HEAT:
-        return heatmap.Panel().calculate(False)
+        return heatmap.Panel().calculate(False).show_tooltip()
     if panel.kind is Kind.STATES:
-        return statetimeline.Panel().min(0).max(1)
+        return _states()
     return _lines(is_stacked=panel.kind is Kind.STACK)
+
+
+def _states() -> statetimeline.Panel:
+    names = {"0": ValueMappingResult(text="no", color="text"), "1": ValueMappingResult(text="yes", color="green")}
+    return statetimeline.Panel().merge_values(True).show_value(VisibilityMode.NEVER).mappings([ValueMap(options=names)])
 
 
 def _lines(*, is_stacked: bool) -> timeseries.Panel:

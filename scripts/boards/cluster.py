@@ -92,6 +92,7 @@ CLUSTER = Board(
             (
                 Query(per_second("zjp_internal_errors_total"), "internal errors"),
                 Query(per_second("zjp_wire_errors_total"), "unreadable messages"),
+                Query(per_second("zjp_api_ends_total"), "ends of HTTP processes"),
                 Query(per_second("zjp_replies_dropped_total"), "replies to clients that were gone"),
                 Query(f"{per_second('zjp_connections_refused_total')} or vector(0)", "connections refused by CURVE"),
                 Query(f"{per_second('zjp_peer_drops_total')} or vector(0)", "messages between nodes dropped"),

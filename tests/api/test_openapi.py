@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.system, pytest.mark.covers("http:document")]
 @pytest.mark.parametrize("is_auth_on", [True, False])
 def test_document_is_valid_and_has_every_route(is_auth_on: bool) -> None:
     made = document(all_routes(), is_auth_on=is_auth_on)
-    validate(made)
+    if is_auth_on:  # it takes seconds, and has all that is in the other
+        validate(made)
     told = {(method.upper(), path) for path, rows in made["paths"].items() for method in rows}
     assert told == {(route.method, route.path) for route in all_routes()}
     assert made["openapi"].startswith("3.1")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, sync_playwright
+
+from tests.system.running import ROOT
 
 CHECKS = (Path(__file__).parent / "checks.js").read_text()
 HEIGHT = 800
@@ -24,6 +26,8 @@ LIMIT_MS = 15_000
 NO_CHROMIUM = "chromium is not installed: apt-get install chromium"
 PICTURES = os.environ.get("PICTURES", "")
 """A folder: steps of the walk are pictured there. Empty: no pictures are made."""
+PATHS = {f"{ROOT}/tests/browser": "/app/shop", "tests.browser.tasks": "shop.tasks"}
+"""As pictures show them."""
 
 
 def chromium_path() -> str:
@@ -53,7 +57,9 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, *, width: int = WIDE, theme: Any = "light") -> None:
         self.url = url
         self.faults: list[str] = []
-        self.context: BrowserContext = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=theme)
+        self.context: BrowserContext = browser.new_context(
+            viewport={"width": width, "height": HEIGHT}, color_scheme=theme
+        )
         self.context.set_default_timeout(LIMIT_MS)
         self.page: Page = self.context.new_page()
         self.page.on("console", self._on_console)
@@ -65,6 +71,18 @@ class Visitor:
 
     def __exit__(self, *_: object) -> None:
         self.context.close()
+
+    def hide(self, names: Mapping[str, str]) -> None:
+        """For pictures: paths of the machine on which they are made are shown as others."""
+
+        def renamed(route: Route) -> None:
+            answer = route.fetch()
+            text = answer.text()
+            for name, instead in names.items():
+                text = text.replace(name, instead)
+            route.fulfill(response=answer, body=text)
+
+        self.context.route("**/api/v1/jobs/*", renamed)
 
     def open(self, place: str = "") -> Page:
         """`place`: such as `jobs?status=failed`. Returns when all that it loads has come."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,19 +17,12 @@ APP = "tests.browser.tasks:app"
 
 
 @pytest.fixture(scope="session")
-def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The running jobs end once this file is there."""
-    return tmp_path_factory.mktemp("hold") / "go-on"
-
-
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Iterator[tuple[RunningNode, RunningApi]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningNode, RunningApi]]:
     chromium_path()
     with node_and_api(tmp_path_factory.mktemp("browser"), APP) as both:
         with both[1].client() as http:
-            fill(http, hold)
+            fill(http)
         yield both
-        hold.touch()
 
 
 @pytest.fixture(scope="session")

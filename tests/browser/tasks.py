@@ -1,4 +1,4 @@
-"""The application of the node behind the dashboard's tests: jobs that complete, fail, retry, wait and hold; some with markup in all they say."""
+"""The application of the node behind the dashboard's tests: jobs that complete, fail, retry and hold; some with markup in all they say."""
 
 from __future__ import annotations
 

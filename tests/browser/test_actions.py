@@ -139,11 +139,19 @@ def test_pages_lead_on_by_cursor_and_back(visitor: Visitor, http: httpx.Client) 
     page.get_by_text("20 shown").wait_for()
     page.get_by_role("link", name="First page").click()
     page.get_by_text("50 shown").wait_for()
-    http.request("POST", "/api/v1/jobs/bulk", json={"action": "delete", "filter": {"tag": "pages"}, "expected_count": 70}).raise_for_status()
+    http.request(
+        "POST", "/api/v1/jobs/bulk", json={"action": "delete", "filter": {"tag": "pages"}, "expected_count": 70}
+    ).raise_for_status()
 
 
 def test_job_is_copied_as_a_command_and_a_program_that_submit_the_same(visitor: Visitor, http: httpx.Client) -> None:
-    (job,) = made(http, 1, delay="1h", payload={"recipient": "o'neil", "subject": "x", "flags": [True, None, 1.5]}, tags=["copied"])
+    (job,) = made(
+        http,
+        1,
+        delay="1h",
+        payload={"recipient": "o'neil", "subject": "x", "flags": [True, None, 1.5]},
+        tags=["copied"],
+    )
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = visitor.open(f"jobs/{job}")
     page.get_by_role("button", name="Copy as curl").click()

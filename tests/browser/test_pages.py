@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 from playwright.sync_api import Browser
 
 from tests.api.running import RunningApi
 from tests.browser.browsing import NARROW, WIDE, Visitor
-from tests.browser.jobs import listed
+from tests.browser.jobs import listed, running_job
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("dashboard:pages", "dashboard:everybody")]
 
-PLACES = ["", "jobs", "jobs?status=failed&type=charge_card&error=PaymentDeclined", "failed", "scheduled", "queues", "workers", "cluster", "audit",
-          "users", "account", "nowhere"]  # fmt: skip
-JOBS = ["completed", "failed", "running", "retrying", "scheduled"]
+GROUP = "jobs?status=failed&type=charge_card&error=PaymentDeclined"
+PLACES = [
+    "",
+    "jobs",
+    GROUP,
+    "failed",
+    "scheduled",
+    "queues",
+    "workers",
+    "cluster",
+    "audit",
+    "users",
+    "account",
+    "nowhere",
+]
+JOBS = ["completed", "failed", "retrying", "scheduled"]
 CHECKS = ("names", "structure", "outline", "targets", "overflow", "contrast")
 
 
@@ -38,11 +53,13 @@ def test_every_page_is_without_faults(browser: Browser, api: RunningApi, width: 
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_page_of_a_job_is_without_faults_in_every_state(browser: Browser, api: RunningApi, http: httpx.Client, width: int) -> None:
-    with Visitor(browser, api.url, width=width) as visitor:
+def test_page_of_a_job_is_without_faults_in_every_state(
+    browser: Browser, api: RunningApi, http: httpx.Client, tmp_path: Path, width: int
+) -> None:
+    with Visitor(browser, api.url, width=width) as visitor, running_job(http, tmp_path / "go-on") as running:
         found = {}
-        for state in JOBS:
-            visitor.open(f"jobs/{listed(http, status=state)[0]['id']}")
+        for state, job in [("running", running), *[(state, listed(http, status=state)[0]["id"]) for state in JOBS]]:
+            visitor.open(f"jobs/{job}")
             found[state] = findings(visitor)
         assert {state: those for state, those in found.items() if those} == {}
         assert visitor.faults == []

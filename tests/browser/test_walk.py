@@ -11,8 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Locator
 
-from tests.browser.browsing import Visitor
-from tests.browser.jobs import listed
+from tests.browser.browsing import PATHS, PICTURES, Visitor
+from tests.browser.jobs import LIMIT_S, listed
+from tests.system.running import first
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("dashboard:walk")]
 
@@ -36,6 +37,8 @@ def edited(visitor: Visitor, customer: int) -> None:
 
 
 def test_five_clicks_lead_from_the_overview_through_the_group_to_a_successful_run(visitor: Visitor) -> None:
+    if PICTURES:
+        visitor.hide(PATHS)
     clicks, page = Clicks(), visitor.open()
     visitor.picture("walk-1-overview")
     clicks.on(page.get_by_role("link", name="All failures"))
@@ -60,6 +63,8 @@ def test_five_clicks_lead_from_the_overview_through_the_group_to_a_successful_ru
 
 
 def test_three_clicks_lead_from_a_recent_failure_to_a_successful_run(visitor: Visitor, http: httpx.Client) -> None:
+    made = http.post("/api/v1/jobs", json={"type": "charge_card", "payload": {"customer": 4800}}).json()
+    first(lambda: http.get(f"/api/v1/jobs/{made['id']}").json()["error"], LIMIT_S, "its failure")
     clicks, page = Clicks(), visitor.open()
     clicks.on(page.get_by_role("link", name="charge_card").first)
     clicks.on(page.get_by_role("button", name="Run again with edits"))

@@ -28,7 +28,7 @@ def rules() -> dict[str, dict[str, Any]]:
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> None:
-    done = subprocess.run([promtool(), *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([promtool(), *arguments], cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -62,7 +62,7 @@ def series_of(cluster: str, case: Case) -> Iterator[dict[str, str]]:
 
 
 def check_rules(folder: Path, *units: dict[str, Any]) -> None:
-    document = {"rule_files": [str(RULES)], "evaluation_interval": "5s", "tests": units}
+    document = {"rule_files": [str(RULES)], "evaluation_interval": "10s", "tests": units}
     (folder / "units.json").write_text(json.dumps(document))
     run("test", "rules", str(folder / "units.json"))
 

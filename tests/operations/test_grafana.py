@@ -73,6 +73,7 @@ def test_every_panel_has_a_title_that_is_its_own_a_text_and_a_unit() -> None:
         assert panel["description"].endswith("."), where
         assert panel["fieldConfig"]["defaults"]["unit"], where
         assert panel["targets"], where
+        assert panel["options"], where
 
 
 def test_panels_lie_beside_one_another_within_the_width() -> None:

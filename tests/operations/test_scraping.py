@@ -16,6 +16,7 @@ import yaml
 
 from tests.operations import prometheus
 from tests.operations.prometheus import SHIPPED, RunningPrometheus
+from tests.operations.tools import NAMES_BLAMED, names_blamed
 from tests.redis import start_redis
 from tests.system.running import NotInTime, RunningNode, await_that, first
 from zjp import Client
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.covers("metrics:endpoint")]
 
 DASHBOARDS = Path(__file__).parent.parent.parent / "compose" / "grafana" / "dashboards"
 GUIDE = DASHBOARDS.parent.parent.parent / "docs" / "monitoring.md"
-CHOSEN = {"$job": "zjp", "$queue": ".*", "$instance": ".*", "$__rate_interval": "5s"}
+CHOSEN = {"$job": "zjp", "$queue": ".*", "$instance": ".*", "$__rate_interval": "1m"}
 """What Grafana would put in place of its variables."""
 WITHIN_S = 50.0 * (5 if os.environ.get("CI") else 1)
 NAMES = ("node-1", "node-2", "node-3")
@@ -154,6 +155,17 @@ def test_every_query_of_dashboards_and_alerts_gives_data(watched: Watched) -> No
             await_that(all_give_data, WITHIN_S)
         except NotInTime:
             raise NotInTime(f"no data within {WITHIN_S:.0f} s: {json.dumps(left, indent=1)}") from None
+
+
+def test_a_real_node_is_told_in_either_format_and_promtool_finds_no_fault(watched: Watched) -> None:
+    url = f"http://127.0.0.1:{api_port(watched.nodes['node-1'], 'metrics_port')}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert names_blamed(answer.read()) == NAMES_BLAMED
+    asked = urllib.request.Request(url, headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert answer.read().endswith(b"# EOF\n")
 
 
 @pytest.mark.covers("metrics:election")

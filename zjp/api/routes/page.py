@@ -69,5 +69,13 @@ def _answer(served: Served) -> Answer:
 
 ROUTES = (
     Route("GET", "/", None, "The dashboard", page, group="dashboard"),
-    Route("GET", "/static/{name}", None, "A file of the dashboard", file, statuses={404: "there is no such file"}, group="dashboard"),
+    Route(
+        "GET",
+        "/static/{name}",
+        None,
+        "A file of the dashboard",
+        file,
+        statuses={404: "there is no such file"},
+        group="dashboard",
+    ),
 )

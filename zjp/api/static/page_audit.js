@@ -7,6 +7,7 @@ import { to } from "./router.js";
 import { table } from "./table.js";
 
 const LIMIT = 100;
+const SUBJECT_CHARS = 120; // Longer ones are cut after two lines, and whole in the title.
 
 export function audit(view) {
   const { cursor } = view.place.query;
@@ -14,7 +15,7 @@ export function audit(view) {
     { title: "When", cell: (one) => ago(one.at) },
     { title: "Who", kind: "main", cell: (one) => h("strong", {}, one.who || "nobody") },
     { title: "What", cell: (one) => badge(one.what, "plain") },
-    { title: "Of", kind: "grow", cell: (one) => [one.subject, details(one.data)] },
+    { title: "Of", kind: "grow", cell: (one) => [h("span", { class: "two-lines", title: one.subject.length > SUBJECT_CHARS ? one.subject : null }, one.subject), details(one.data)] },
     { title: "From", cell: (one) => one.origin || "–" },
     { title: "Node", cell: (one) => one.node },
   ] });

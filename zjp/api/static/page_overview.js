@@ -48,7 +48,7 @@ export function overview(view) {
   return [title, attention.element, begin, cards.element,
     h("div", { class: "columns" }, panel("Throughput", { tools: [h("small", {}, "mean of the last minute")] }, pace.element), panel("In the queues", {}, depth.element)),
     h("div", { class: "columns" }, panel("Recent failures", { tools: [h("a", { href: to(["failed"]) }, "All failures")] }, failed.element),
-      h("div", { class: "stack" }, panel("Queues", { tools: [h("a", { href: to(["queues"]) }, "All queues")] }, queues.element), panel("This node", { tools: [h("a", { href: to(["cluster"]) }, "Cluster")] }, node.element)))];
+      h("div", { class: "stack" }, panel("Queues", { tools: [h("a", { href: to(["queues"]) }, "All queues")] }, queues.element), panel("Cluster", { tools: [h("a", { href: to(["cluster"]) }, "Nodes and elections")] }, node.element)))];
 }
 
 /** The figures as the stream told them last, or asked for while it has told none. */
@@ -64,7 +64,7 @@ const hasJobs = async (signal) => (await get("/api/v1/jobs", { limit: 1 }, signa
 function cardFigures({ totals, throughput, failures, queues, workers }) {
   const oldest = Math.max(0, ...queues.map((queue) => (queue.paused ? 0 : queue.oldest_seconds)));
   return { totals, done: throughput, failed: failures, notes: {
-    pending: totals.pending ? `oldest ${span(oldest)}` : "nothing waits", running: `${workers.busy} of ${workers.slots} slots here`,
+    pending: totals.pending ? `oldest ${span(oldest)}` : "nothing waits", running: `${workers.busy} of ${workers.slots} slots`,
     retrying: "failed, run again", scheduled: "wait for their time" } };
 }
 

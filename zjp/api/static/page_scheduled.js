@@ -16,7 +16,7 @@ const NEXT_SHOWN = 5;
 export function scheduled(view) {
   const periodic = table({ label: "Periodic jobs", key: (one) => one.name, empty: noSchedules, columns: [
     { title: "Name", kind: "main", cell: (one) => [h("a", { href: to(["jobs"], { tag: `schedule:${one.name}` }), "data-key": one.name }, one.name), h("small", {}, one.type)] },
-    { title: "When", cell: (one) => [one.cron ? code(one.cron) : `every ${one.every}`, h("small", {}, one.cron ? one.zone : "", one.catch_up !== "once" && ` catch-up: ${one.catch_up}`)] },
+    { title: "When", cell: (one) => [one.cron ? h("code", { class: "cron" }, one.cron) : `every ${one.every}`, h("small", {}, one.cron ? one.zone : "", one.catch_up !== "once" && ` catch-up: ${one.catch_up}`)] },
     { title: "Next", cell: (one) => (one.paused ? badge("paused") : next(one)) },
     { title: "Last", cell: (one) => (one.last_job ? jobLink(one.last_job, ago(one.last_at)) : ago(one.last_at, "not yet")) },
     may("admin") && { title: "Actions", kind: "deeds", cell: (one) => deeds(view, one) },

@@ -34,7 +34,7 @@ export function workers(view) {
 }
 
 function current({ current: ids }) {
-  if (!ids?.length) return h("small", {}, "idle");
+  if (!ids?.length) return h("span", { class: "note" }, "idle");
   return [ids.slice(0, CURRENT_SHOWN).map((id, at) => [at > 0 && ", ", h("span", { class: "id" }, jobLink(id, shortId(id)))]), ids.length > CURRENT_SHOWN && ` and ${ids.length - CURRENT_SHOWN} more`];
 }
 
