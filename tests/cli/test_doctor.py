@@ -39,11 +39,12 @@ def nobody() -> Pong:
 
 
 def test_a_healthy_machine_has_nothing_wrong(zjp: Run) -> None:
-    told = zjp("doctor", "--json", env={"ZJP_ZMQ_BIND": "tcp://127.0.0.1:*"})
+    free = {"ZJP_ZMQ_BIND": "tcp://127.0.0.1:*", "ZJP_SERVER_PORT": "0", "ZJP_METRICS_PORT": "0"}
+    told = zjp("doctor", "--json", env=free)
     findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
     assert told.exit_code == 0, findings
     assert set(findings) == {"settings", "python", "sqlite", "data folder", "disk space", "store", "sockets", "open files", "clock",
-                             "keys", "application", "node"}  # fmt: skip
+                             "keys", "application", "node", "client keys", "file system", "api", "http port", "metrics port"}  # fmt: skip
     assert findings["application"]["state"] == NOTE
     assert "--app module:app" in findings["application"]["advice"]
 
@@ -160,6 +161,11 @@ def test_an_application_that_cannot_be_imported_is_told_with_its_own_error(elsew
 
 
 def test_an_application_is_told_with_its_tasks(elsewhere: Path) -> None:
+    (elsewhere / "empty.py").write_text("from zjp import App\napp = App()\n")
+    none = checks.application(Settings(app="empty:app"))
+    assert none.state == WRONG
+    assert "it has no tasks" in none.found
+    assert "imported by the one that APP names" in none.advice
     (elsewhere / "fine.py").write_text("from zjp import App\napp = App()\n@app.task('email')\ndef email(ctx): ...\n")
     finding = checks.application(Settings(app="fine:app"))
     assert (finding.state, finding.found) == (OK, "fine:app, tasks: email")

@@ -33,6 +33,7 @@ VERBS = {
     "schedules": "schedules",
     "cluster": "cluster",
     "stats": "stats",
+    "top": "top",
     "config": "config",
     "keys": "keys",
     "users": "users",

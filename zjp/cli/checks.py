@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Settings
-from ..errors import ConfigError, NodeUnreachable, ZjpError
+from ..errors import ConfigError, Unavailable, ZjpError
 from ..wire.messages import Pong
 from .show import clean, size
 
@@ -205,6 +205,8 @@ def application(settings: Settings) -> Finding:
     if done.returncode:
         why = f"{_last_line(done.stderr)} (in {Path.cwd()})"
         advice = "start in the folder that holds the module, install it, or correct APP (module:app)"
+        if "has no tasks" in why:
+            advice = "see that the modules with @app.task are imported by the one that APP names"
         return Finding("application", WRONG, why, advice)
     return Finding("application", OK, f"{settings.app}, {_last_line(done.stdout) or 'tasks: none'}")
 
@@ -213,7 +215,7 @@ def node_or_port(settings: Settings, ping: Callable[[], Pong]) -> Finding:
     """`ping` asks the node at the client's address. Raises only what is no error of zjp."""
     try:
         pong = ping()
-    except NodeUnreachable as fault:
+    except Unavailable as fault:
         if settings.client_address != Settings().client_address and settings.zmq_bind not in settings.client_address:
             return Finding("node", NOTE, str(fault), "start a node that listens there (ZMQ_BIND), or correct CLIENT_ADDRESS")
         return _port(settings)
@@ -221,6 +223,8 @@ def node_or_port(settings: Settings, ping: Callable[[], Pong]) -> Finding:
         return Finding("node", WRONG, str(fault), "see that CLIENT_ADDRESS and CLUSTER_NAME are those of your node")
     if pong.is_draining:
         return Finding("node", NOTE, f"{pong.node} is draining: it takes no new jobs", "wait for its restart")
+    if settings.client_address[0].startswith("http"):  # there it is not told what it serves
+        return Finding("node", OK, f"{pong.node} answers, version {pong.version}")
     if not pong.tasks:
         return Finding("node", NOTE, f"{pong.node} answers, but serves no task", "give it an application: --app module:app")
     return Finding("node", OK, f"{pong.node} answers, version {pong.version}, {len(pong.tasks)} tasks, {pong.level.value}")

@@ -1,7 +1,7 @@
 """`zjp cluster`: who is in it, who leads and led, and what an operator does about it.
 
 Everything told is the view of the one node that answers. What only the leader, or only the node itself, can do is asked there: its address
-is looked up through the node that can be reached.
+is looked up through the node that can be reached. The HTTP API finds the right node by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..job_json import time_json, unpacked
 from ..wire.messages import LeaderReply
 from ..wire.seen import HISTORY_MAX, Change, ClusterNode, ClusterReply
 from . import show
-from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, duration, reading
+from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, duration, is_http, reading
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -183,7 +183,7 @@ def _client_at(asked: Caller, reply: ClusterReply, name: str) -> Client:
     found = next((node for node in reply.nodes if node.node == name), None)
     if found is None:
         raise NotFound(f"no node {name!r} in this cluster as {reply.node} sees it; `zjp cluster nodes` lists them")
-    if name == reply.node:
+    if name == reply.node or is_http(asked.addresses[0]):
         return asked.client()
     if not found.address:
         raise Unavailable(f"{reply.node} does not know the address of {name}; ask {name} itself with --address")

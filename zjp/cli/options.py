@@ -71,8 +71,13 @@ def client_of(settings: Settings, addresses: tuple[str, ...], cluster: str | Non
 
     return Client(
         *addresses, cluster=cluster or settings.cluster_name, timeout=timeout_s, key_file=settings.client_key_file or "",
-        server_key=settings.client_server_key,
+        server_key=settings.client_server_key, token=settings.client_token or "", ca_file=settings.client_ca_file or "",
     )  # fmt: skip
+
+
+def is_http(address: str) -> bool:
+    """Whether it is the API's, and not the node's own."""
+    return address.startswith(("http://", "https://"))
 
 
 def view_of(job: JobFacts) -> JobView:
@@ -120,7 +125,7 @@ def _option(field: str, *names: str, **column: Any) -> Callable[[Decorated], Dec
 
 _address = _option(
     "address", "--address", type=like_setting("CLIENT_ADDRESS"), metavar="ADDRESS",
-    help="The node, as tcp://HOST:PORT; several with commas fail over. [CLIENT_ADDRESS]",
+    help="The node, as tcp://HOST:PORT, or its API, as http://HOST:PORT; several with commas fail over. [CLIENT_ADDRESS]",
 )  # fmt: skip
 _cluster = _option(
     "cluster", "--cluster", type=like_setting("CLUSTER_NAME"), metavar="NAME", help="Name of its cluster. [CLUSTER_NAME]"

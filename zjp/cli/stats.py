@@ -29,6 +29,9 @@ def command(asked: Caller) -> None:
     if asked.as_json:
         show.as_json(stats)
         return
+    if "metrics" not in stats:
+        _of_api(stats)
+        return
     show.pairs(headline(stats))
     click.echo()
     queue_table(stats["queues"])
@@ -38,6 +41,25 @@ def command(asked: Caller) -> None:
     if runs:
         click.echo()
         show.table(("TYPE", "QUEUE", "OUTCOME", "RUNS", "MEAN", "P50 <=", "P99 <="), runs)
+
+
+def _of_api(stats: Mapping[str, Any]) -> None:
+    """The API's numbers are those of all nodes together; counters it tells to Prometheus."""
+    leader = stats["leader"] or {"node": "none", "epoch": "-"}
+    rates = [", ".join(f"{value:g}/s in {window}" for window, value in stats[name].items()) for name in ("throughput", "failures")]
+    show.pairs(
+        [
+            ("node", f"{stats['node']}, version {stats['version']}, up {show.age(stats['uptime_seconds'])}"),
+            ("leader", f"{leader['node']}, epoch {leader['epoch']}"),
+            ("nodes", f"{stats['nodes']['alive']} of {stats['nodes']['total']} alive"),
+            ("workers", f"{stats['workers']['busy']} of {stats['workers']['slots']} slots busy"),
+            ("finished", rates[0]),
+            ("failed", rates[1]),
+            ("records", f"{stats['records']}, {stats['backlog']} on their way"),
+        ]
+    )
+    click.echo()
+    queue_table([{**queue, "oldest_s": queue["oldest_seconds"]} for queue in stats["queues"]])
 
 
 def headline(stats: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

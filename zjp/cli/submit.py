@@ -10,7 +10,7 @@ import click
 
 from ..job_json import job_json, plain
 from . import show
-from .options import Caller, caller, duration, reading, talking, view_of
+from .options import Caller, caller, duration, is_http, reading, talking, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Job
@@ -76,7 +76,8 @@ def command(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with asked.client() as client:
         job = client.submit(type, content, **given)
-        _warn_if_unserved(client.ping(), type)
+        if not is_http(asked.addresses[0]):  # there it is not told what the node serves
+            _warn_if_unserved(client.ping(), type)
         if wait or timeout_wait:
             show.talk(job.id)
             job.wait(timeout=timeout_wait)

@@ -23,7 +23,7 @@ from ..wire.seen import AskCluster, AskHistory, Change, ClusterReply, DrainNode,
 from . import deeds
 from .calls import Outcome, Voice
 from .deeds import Ref, expect
-from .defaults import target
+from .defaults import Access, Target, refuse_access, target, way_in
 from .desk import AsyncDesk
 from .facts import JobFacts
 from .loop import LoopExchange
@@ -98,7 +98,7 @@ class AsyncJob(JobFacts):
 
 
 class AsyncClient(AsyncDesk):
-    """`addresses`, `cluster` and `timeout` as for `Client`. `gate`: the token that a node gave to its HTTP door."""
+    """All parameters as for `Client`. `gate`: the token that a node gave to its HTTP door."""
 
     def __init__(
         self,
@@ -107,11 +107,15 @@ class AsyncClient(AsyncDesk):
         timeout: Duration = deeds.TIMEOUT_S,
         key_file: str | Path | None = None,
         server_key: str | None = None,
+        token: str | None = None,
+        login: tuple[str, str] | None = None,
+        ca_file: str | Path | None = None,
         gate: bytes = b"",
         _door: AsyncDoor | None = None,
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
-        self._door: AsyncDoor = _door or LoopExchange(*target(addresses, cluster, key_file, server_key), gate=gate)
+        access = Access(token, login, ca_file)
+        self._door: AsyncDoor = _door or _open(target(addresses, cluster, key_file, server_key), access, gate)
 
     def speaking_for(self, user: str, role: m.Role) -> AsyncClient:
         """The same connection, on behalf of a user, who may do what the role may; for the HTTP door, as nodes refuse it from others.
@@ -330,7 +334,7 @@ class AsyncClient(AsyncDesk):
     async def _run_schedule(self, name: str) -> AsyncJob:
         (made_id,) = self._door.make_ids(1)
         reply = expect(m.SubmitReply, await self._ask(m.RunSchedule(name, made_id)))
-        return AsyncJob(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+        return AsyncJob(self, deeds.made_by(reply, made_id), "", m.SubmitKind.CREATED, reply.level)
 
     async def leader(self) -> m.LeaderReply:
         """Who leads, as far as the node that answers knows."""
@@ -355,3 +359,12 @@ class AsyncClient(AsyncDesk):
     async def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""
         return expect(m.Pong, await self._ask(m.Ping()))
+
+
+def _open(found: Target, access: Access, gate: bytes) -> AsyncDoor:
+    if found.is_http:
+        from .http_asyncio import AsyncHttpDoor  # only where it is needed: it loads TLS
+
+        return AsyncHttpDoor(found.addresses, *way_in(access))
+    refuse_access(access)
+    return LoopExchange(*found, gate=gate)

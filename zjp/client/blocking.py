@@ -23,7 +23,7 @@ from ..wire.seen import AskCluster, AskHistory, Change, ClusterReply, DrainNode,
 from . import deeds
 from .calls import Outcome
 from .deeds import Ref, expect
-from .defaults import target
+from .defaults import Access, Target, refuse_access, target, way_in
 from .desk import Desk
 from .exchange import Exchange
 from .facts import JobFacts
@@ -105,6 +105,8 @@ class Job(JobFacts):
 class Client(Desk):
     """`addresses`: ZeroMQ addresses of nodes, tried in this order; also as one text with commas. What is not given comes from the
     settings CLIENT_ADDRESS, CLUSTER_NAME, CLIENT_KEY_FILE and CLIENT_SERVER_KEY (an empty `key_file`: no keys).
+    Or http:// and https:// addresses of the API: `token`, or `login` (name, password), says who it is, `ca_file` whom it trusts; else
+    CLIENT_TOKEN and CLIENT_CA_FILE.
     `timeout`: how long a call may take, with all its repeats; 10m at most (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
 
     def __init__(
@@ -114,10 +116,14 @@ class Client(Desk):
         timeout: Duration = deeds.TIMEOUT_S,
         key_file: str | Path | None = None,
         server_key: str | None = None,
+        token: str | None = None,
+        login: tuple[str, str] | None = None,
+        ca_file: str | Path | None = None,
         _door: Door | None = None,
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
-        self._door: Door = _door or Exchange(*target(addresses, cluster, key_file, server_key))
+        access = Access(token, login, ca_file)
+        self._door: Door = _door or _open(target(addresses, cluster, key_file, server_key), access)
 
     def __enter__(self) -> Client:
         return self
@@ -322,7 +328,7 @@ class Client(Desk):
     def _run_schedule(self, name: str) -> Job:
         (made_id,) = self._door.make_ids(1)
         reply = expect(m.SubmitReply, self._ask(m.RunSchedule(name, made_id)))
-        return Job(self, made_id, "", m.SubmitKind.CREATED, reply.level)
+        return Job(self, deeds.made_by(reply, made_id), "", m.SubmitKind.CREATED, reply.level)
 
     def leader(self) -> m.LeaderReply:
         """Who leads, as far as the node that answers knows."""
@@ -347,3 +353,12 @@ class Client(Desk):
     def ping(self) -> m.Pong:
         """Which node answers, what it serves and what its acknowledgements are worth."""
         return expect(m.Pong, self._ask(m.Ping()))
+
+
+def _open(found: Target, access: Access) -> Door:
+    if found.is_http:
+        from .http_blocking import HttpDoor  # only where it is needed: it loads TLS
+
+        return HttpDoor(found.addresses, *way_in(access))
+    refuse_access(access)
+    return Exchange(*found)

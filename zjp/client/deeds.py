@@ -150,6 +150,11 @@ def read_receipt(spec: JobSpec, outcome: Outcome) -> tuple[bytes, SubmitKind, An
     return job_id, kind, expect(SubmitReply, outcome).level
 
 
+def made_by(reply: SubmitReply, asked_id: bytes) -> bytes:
+    """The id of the one job of a reply: the one asked for, unless another is told."""
+    return reply.others[0][1].id if reply.others else asked_id
+
+
 def note_stored(fault: ZjpError, stored: int) -> None:
     """An error of a later request of `submit_many` says what the earlier ones did."""
     if stored:

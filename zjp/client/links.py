@@ -19,6 +19,11 @@ from .keys import Keyring
 
 LINGER_MS = 500
 ADDRESSES_MAX = 32
+HTTP = ("http://", "https://")
+
+
+def is_http(address: str) -> bool:
+    return address.startswith(HTTP)
 
 _POLLIN = int(zmq.POLLIN)
 
@@ -31,12 +36,13 @@ def split_addresses(addresses: Sequence[str]) -> list[str]:
             f"{len(found)} addresses were given, there must be 1 to {ADDRESSES_MAX}, such as tcp://127.0.0.1:5570"
         )
     for address in found:
-        if address.startswith(("http://", "https://")):
+        if not address.startswith(("tcp://", "ipc://", *HTTP)):
             raise ConfigError(
-                f"address {address}: HTTP is not available in this version; give a ZeroMQ address such as tcp://127.0.0.1:5570"
+                f"address {address!r} is neither a ZeroMQ nor an HTTP address; accepted: tcp://HOST:PORT, ipc://PATH, http://HOST:PORT "
+                "or https://HOST:PORT"
             )
-        if not address.startswith(("tcp://", "ipc://")):
-            raise ConfigError(f"address {address!r} is not a ZeroMQ address; accepted: tcp://HOST:PORT or ipc://PATH")
+    if len({is_http(address) for address in found}) > 1:
+        raise ConfigError(f"addresses {', '.join(found)}: some are HTTP and some ZeroMQ; a client speaks one of them")
     return list(dict.fromkeys(found))
 
 

@@ -240,16 +240,25 @@ class Address:
 class Addresses:
     """Addresses with commas between them, tried in this order."""
 
-    accepted: str = "one or more of tcp://HOST:PORT or ipc://PATH, with commas between them"
+    accepted: str = "one or more of tcp://HOST:PORT, ipc://PATH, http://HOST:PORT or https://HOST:PORT, with commas between them"
 
     def parse(self, text: str) -> tuple[str, ...]:
         parts = [part.strip() for part in text.split(",")]
         if len(parts) > ADDRESSES_MAX:
             raise ValueError(f"{len(parts)} addresses, the limit is {ADDRESSES_MAX}")
-        return tuple(Address().parse(part) for part in parts)
+        web = [part for part in parts if part.startswith(("http://", "https://"))]
+        if web and len(web) < len(parts):
+            raise ValueError("names HTTP and ZeroMQ addresses; a client speaks one of them")
+        return tuple(_web_address(part) if web else Address().parse(part) for part in parts)
 
     def show(self, value: tuple[str, ...]) -> str:
         return ",".join(value)
+
+
+def _web_address(text: str) -> str:
+    if re.fullmatch(r"https?://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]@?#]{1,253})(:\d{1,5})?(/[^\s?#]{0,200})?", text) is None:
+        raise ValueError("is not an HTTP address")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

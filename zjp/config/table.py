@@ -295,6 +295,12 @@ class Settings:
         None,
         "Public CURVE key of the nodes; several with commas, of which each node must have one.",
     )
+    client_token: str | None = _network.row(
+        "CLIENT_TOKEN", _TEXT, None, "Token for the HTTP API, where CLIENT_ADDRESS is one; zjp token makes it.", secret=True
+    )
+    client_ca_file: Path | None = _network.row(
+        "CLIENT_CA_FILE", Folder(), None, "Certificates (PEM) that an https:// API is checked by, instead of the system's."
+    )
 
     log_level: str = _log.row(
         "LOG_LEVEL", Choice(("debug", "info", "warning", "error")), "info", "Least level that is written."
