@@ -32,7 +32,8 @@ EVERYWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def secure(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
-    """Adds them. `headers`: names in lower case. A page may have a policy of its own, and says how long it may be kept; nothing else is kept."""
+    """Adds them. `headers`: names in lower case. A page may have a policy of its own, and says how long it may be kept; nothing else may
+    be kept."""
     headers.update(EVERYWHERE)
     headers.setdefault("content-security-policy", PAGE_POLICY if is_page else DATA_POLICY)
     if is_page:
