@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zjp.client.calls import Receipt, Voice
+from zjp.client.calls import Receipt
 from zjp.client.session import Session
 from zjp.errors import (
     Draining,
@@ -108,22 +108,6 @@ def test_a_reply_reaches_the_caller_that_asked() -> None:
     driven.reply(A, first, m.Done(1))
     assert driven.outcomes == {"one": m.Done(1), "two": m.Done(2)}
     assert not driven.session.is_busy
-
-
-@pytest.mark.covers("http:gate")
-def test_who_is_spoken_for_travels_with_each_sending_and_batches_are_the_sessions_own() -> None:
-    session: Session[str] = Session(cluster="zjp", number=7, addresses=[A], uniform=lambda: 0.5, gate=b"token")
-    session.ask(m.Queues(), "queues", now=1.0, deadline=60.0, voice=Voice("ada", 3))
-    session.gather(spec(), "submit", now=1.0, deadline=60.0)
-    session.wanted(1.0)
-    session.link_up(A, 1.0)
-    first = [decode_envelope(frames, "zjp") for _, _, frames in session.take_sends(1.0)]
-    session.link_down(A, 2.0, "gone")
-    session.link_up(A, 3.0)
-    again = [decode_envelope(frames, "zjp") for _, _, frames in session.take_sends(3.0)]
-    for sent in (first, again):
-        assert {(one.gate, one.user, one.role) for one in sent} == {(b"token", "ada", 3), (b"token", "", 0)}
-    assert {one.seq for one in first} == {one.seq for one in again}
 
 
 def test_only_the_first_address_is_connected_while_it_answers() -> None:
