@@ -34,6 +34,7 @@ NOT_SETTINGS = {"NO_COLOR", "EX_CONFIG", "PYTHON_VERSION"}
 SETTINGS_THROUGH = {
     "worker_processes": "process_count",
     "records_ttl_s": "records_ttl_effective_s",
+    "auth_enabled": "auth_effective",
     "curve_dir": "curve_folder",
     "zmq_advertise": "advertise_address",
     "cluster_size": "cluster_size_effective",

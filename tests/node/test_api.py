@@ -103,6 +103,15 @@ def test_the_settings_arrive_as_texts_that_give_them_again() -> None:
         assert value == getattr(replace(SETTINGS, trusted_proxies="10.0.0.0/8", jwt_ttl_s=90.0), field)
 
 
+@pytest.mark.covers("settings:MAX_BODY", "settings:METRICS_HOST")
+def test_every_setting_of_the_api_arrives_there_and_none_of_others() -> None:
+    told = set(msgspec.msgpack.decode(frame("a", b"g", "n", SETTINGS)[4:])["settings"])
+    wanted = {row.field for row in TABLE.values() if row.group in ("HTTP API", "Metrics") and not row.later}
+    assert wanted < told
+    assert {"max_body_bytes", "metrics_host", "log_level", "max_payload_bytes"} < told
+    assert [row.name for row in TABLE.values() if row.secret and row.field in told] == ["JWT_SECRET"]
+
+
 async def test_it_is_started_again_when_it_dies_and_that_is_counted(start: Start, stand_in: StandIn) -> None:
     kept = start()
     first, _ = await stand_in.has_said(2)

@@ -101,6 +101,26 @@ async def test_finished_jobs_are_counted_by_type_queue_and_outcome(desk: Desk) -
     assert desk.finished == {("noop", "default", "completed"): 3, ("noop", "default", "failed"): 2}
 
 
+async def test_rates_count_what_finished_after_an_attempt_and_what_failed_of_it(desk: Desk) -> None:
+    now = [1000.0]
+    for rate in (desk.stats._finished, desk.stats._failed):
+        rate.__init__(lambda: now[0])  # type: ignore[misc]
+    items = await desk.claim(9)
+    desk.reported(items[:6], ResultKind.COMPLETED)
+    desk.reported(items[6:8], ResultKind.FAILED)
+    desk.reported(items[8:], ResultKind.RETRY)
+    await desk.write()
+    desk.stats.withdrawn([("noop", "default")])
+    now[0] += 2
+    leader = LeaderReply("", 0, "candidate", "alone", False, False, True)
+    table = msgspec.msgpack.decode(
+        desk.stats.table(
+            counts=[], workers=[], backlog=Backlog(0, 0), records_count=0, is_draining=False, leader=leader, more={"app": True}
+        )
+    )
+    assert (table["throughput"]["1m"], table["failures"]["15m"], table["app"]) == (4.0, 1.0, True)
+
+
 async def test_what_the_store_refuses_is_not_counted(desk: Desk) -> None:
     items = await desk.claim(2)
     desk.reported(items, ResultKind.COMPLETED)

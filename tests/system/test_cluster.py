@@ -17,7 +17,7 @@ from scripts.redis_server import RedisServer
 from tests.redis import start_redis
 from tests.system.running import ROOT, RunningNode, first, run_zjp
 from zjp import Client
-from zjp.wire.messages import LeaderReply
+from zjp.wire.messages import LeaderReply, Ping, Pong
 from zjp.wire.seen import Change, ClusterReply
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:joined")]
@@ -145,7 +145,7 @@ def elected(client: Client, node: str) -> Change | None:
     return next((one for one in client.history() if (one.kind, one.node) == ("leader_elected", node)), None)
 
 
-@pytest.mark.covers("cluster:seen")
+@pytest.mark.covers("cluster:seen", "http:relay", "http:audit")
 def test_nodes_are_told_with_roles_and_the_leadership_goes_where_an_operator_wants_it(three: ThreeNodes) -> None:
     leader = first(lambda: three.agreed({"a", "b", "c"}), FORM_S * CI_FACTOR)
     heir = min({"a", "b", "c"} - {leader.node})
@@ -156,6 +156,11 @@ def test_nodes_are_told_with_roles_and_the_leadership_goes_where_an_operator_wan
         assert told.voters == ([] if three._algorithm == "gossip" else ["a", "b", "c"])
         assert {one.node: one.address for one in told.nodes} == {name: node.address for name, node in three.nodes.items()}
         assert {one.node for one in told.nodes if one.role == "leader"} == {leader.node}
+        table = client.stats()
+        assert table["election"]["algorithm"] == three._algorithm
+        assert (table["app"], table["is_claiming"], set(table["throughput"])) == (True, True, {"1m", "5m", "15m"})
+        asked = [client.ask_node(name, Ping()) for name in sorted(three.nodes)]
+        assert [one.node for one in asked if isinstance(one, Pong)] == ["a", "b", "c"]
         transfer = ("--address", three.nodes[other].address, "cluster", "transfer")  # finds its way to the leader
         if three._algorithm == "gossip":
             refused = run_zjp(*transfer, heir)
@@ -163,6 +168,8 @@ def test_nodes_are_told_with_roles_and_the_leadership_goes_where_an_operator_wan
         done = run_zjp(*transfer, *([] if three._algorithm == "gossip" else [heir]))
         assert (done.code, "leads in epoch" in done.err) == (0, True), done
         new = first(lambda: three.agreed({"a", "b", "c"}, leader.epoch), FORM_S * CI_FACTOR)
+        noted = first(lambda: client.events("audit").events or None, 5.0)  # by the leader, into the records that all of them read
+        assert (noted[0].who, noted[0].what, noted[0].node) == ("local", "step-down", leader.node)
         assert new.node != leader.node if three._algorithm == "gossip" else new.node == heir
         heir = new.node
         assert first(lambda: elected(client, heir), 5.0).epoch == new.epoch

@@ -35,8 +35,11 @@ async def test_a_type_never_seen_gets_no_more_than_the_free_slots(desk_of: Open,
     await desk.until(lambda: len(started_pids(go)) == 5)
     assert len(desk.pool.held) == 5
     assert desk.pool.credit() == 0
+    told = [state.current for state in desk.pool.states()]
+    assert sorted(job_id for current in told for job_id in current) == sorted(desk.pool.held)
     (tmp_path / "go").touch()
     await desk.until(lambda: all(job_id in desk.results for job_id in ids))
+    assert [state.current for state in desk.pool.states()] == [(), ()]
 
 
 async def test_short_jobs_are_prefetched_by_the_hundred_and_never_above_the_limit(desk_of: Open) -> None:

@@ -33,6 +33,8 @@ from .options import Duration, duration_s
 
 FEED_GRACE_S = 10.0
 """What an answer of the feed may take, beyond the time that was asked for."""
+NODE_S = 3.0
+"""A node waits 2 s for another one; beyond that it is of no use to ask again and again, as any other call does."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -81,7 +83,7 @@ class AsyncDesk:
 
     async def ask_node(self, node: str, request: Request) -> Reply:
         """What that node answers. Raises: NotFound (no such node), Unavailable (it did not answer), and what the node itself refuses."""
-        return _reply(await self._ask_desk(AskNode(node, _encode(request))))
+        return _reply(await self._ask_desk(AskNode(node, _encode(request)), NODE_S))
 
 
 class Desk:
@@ -119,7 +121,7 @@ class Desk:
 
     def ask_node(self, node: str, request: Request) -> Reply:
         """What that node answers. Raises: NotFound (no such node), Unavailable (it did not answer), and what the node itself refuses."""
-        return _reply(self._ask_desk(AskNode(node, _encode(request))))
+        return _reply(self._ask_desk(AskNode(node, _encode(request)), NODE_S))
 
 
 def _one_user(outcome: Outcome) -> User:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
 from ..job import format_id
 from ..wire.codec import decode_reply
+from ..wire.desk import PutUser, RemoveJobs, RemoveUser
 from ..wire.messages import (
     AddSchedule,
     Cancel,
@@ -26,7 +27,8 @@ from ..wire.messages import (
 from .calls import Call, W
 
 DEEDS = (
-    Submit, Cancel, Requeue, Promote, Pause, Resume, Purge, AddSchedule, ChangeSchedule, RemoveSchedule, RunSchedule
+    Submit, Cancel, Requeue, Promote, Pause, Resume, Purge, AddSchedule, ChangeSchedule, RemoveSchedule, RunSchedule,
+    PutUser, RemoveUser, RemoveJobs,
 )  # fmt: skip
 """Requests that change something: what became of them matters after the deadline."""
 IDS_NAMED_MAX = 3
