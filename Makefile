@@ -5,10 +5,10 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
-.PHONY: help test lint bench peers chaos power cluster fuzz demo docs sims
+.PHONY: help test lint bench peers chaos power cluster fuzz api-fuzz demo docs sims
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: ## all tests but the long forms
 	$(RUN) pytest -q
@@ -42,11 +42,17 @@ cluster: ## 200 kills and 200 stops of the leader by each algorithm, cuts, loss;
 fuzz: ## a million damaged frames into the wire codec
 	$(RUN) tests.wire.fuzz --frames 1000000
 
+api-fuzz: ## 5,000 requests by schemathesis against a running API; 500 slow connections beside others
+	$(RUN) tests.api.fuzz --cases 5000
+	$(RUN) tests.api.attack
+
 demo: ## index a real folder, kill a worker half-way, compare everything
 	$(RUN) zjp demo
 
 docs: ## write the generated files again
 	$(RUN) zjp.config env > .env.example
 	$(RUN) zjp.config markdown > docs/settings.md
+	$(RUN) scripts.metrics_page > docs/metrics.md
+	$(RUN) scripts.grafana_dashboards
 	$(RUN) tests.wire.grammar
 	$(RUN) tests.traceability > docs/traceability.md

@@ -79,6 +79,8 @@ def running_api(address: str, **settings: str) -> Iterator[Api]:
     finally:
         process.terminate()
         process.wait(20)
+        if process.stdin is not None:
+            process.stdin.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -131,7 +133,7 @@ def by_wrk(port: int, path: str, body: bytes, seconds: float) -> int:
         script.write(LUA % body.decode())
         script.flush()
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", script.name, f"http://127.0.0.1:{port}{path}"],
+            ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", script.name, f"http://127.0.0.1:{port}{path}"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     found = re.search(r"^good (\d+)$", done.stdout, re.MULTILINE)

@@ -22,7 +22,7 @@ from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 ROOT = Path(__file__).parent.parent
 
-LATER_EXAMPLES = {"JWT_KEY_FILE": "/run/secrets/key.pem"}
+LATER_EXAMPLES: dict[str, str] = {}
 """A value away from the default for every setting whose feature does not exist yet, but those that are off in any case."""
 
 

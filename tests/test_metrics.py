@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zjp.metrics import OTHER, SERIES_MAX, TABLE, Counters, MetricKind, quantile
+from zjp.metrics import OTHER, SERIES_MAX, TABLE, Counters, MetricKind, Teller, quantile
 
 pytestmark = pytest.mark.covers("main-path:8")
 
@@ -90,6 +90,25 @@ def test_quantile_is_never_below_the_true_one_and_at_most_one_bucket_above(value
     assert estimate is not None
     assert estimate >= true
     assert estimate == min(bound for bound in row["bounds"] if bound >= true)
+
+
+@given(st.lists(st.floats(-1, 1e6), max_size=50))
+def test_one_value_is_counted_as_many_are(values: list[float]) -> None:
+    one, many = Counters(), Counters()
+    for value in values:
+        one.observe("zjp_job_wait_seconds", value)
+    many.observe_many("zjp_job_wait_seconds", values)
+    ones, manys = (counters.snapshot()["zjp_job_wait_seconds"]["series"] for counters in (one, many))
+    assert [series["counts"] for series in ones] == ([series["counts"] for series in manys] if values else [])
+
+
+def test_what_a_node_does_not_count_has_no_series_at_the_start() -> None:
+    started = Counters().snapshot()
+    assert {name for name, row in started.items() if row["series"]} == {
+        name
+        for name, row in TABLE.items()
+        if row.teller is Teller.NODE and row.kind is not MetricKind.HISTOGRAM and not row.labels
+    }
 
 
 def test_quantile_of_nothing_is_none() -> None:

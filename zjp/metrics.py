@@ -2,7 +2,11 @@
 
 `TABLE` is the promise to users; a series that is not in it cannot be counted. `Counters` holds plain numbers and bucket arrays,
 bumped once per batch by whoever did the work, and gives all of it as one plain dict (`snapshot`), which is what the Stats message
-carries. Rendering for Prometheus happens elsewhere, from that dict. Pure: durations come from the caller, no clock is read.
+carries. Rendering for Prometheus happens elsewhere (api/exposition.py), from that dict. Pure: durations come from the caller, no clock is
+read.
+
+One endpoint tells what two processes count: the node, and the HTTP process that serves /metrics and asks the node for its table. Some
+figures are no counters at all and stand in the node's state already; they are rows here too and are read off there. `Teller` says which.
 
 Labels are bounded: a task type that no node registers is counted as `unknown` by the caller, and beyond `SERIES_MAX` different
 label values of one metric all further ones are counted together as `other`.
@@ -10,7 +14,7 @@ label values of one metric all further ones are counted together as `other`.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,6 +33,16 @@ class MetricKind(Enum):
     HISTOGRAM = "histogram"
 
 
+class Teller(Enum):
+    """Who knows the numbers of a row."""
+
+    NODE = "node"
+    STATE = "state"
+    """The node's state in the Stats message, beside its counters."""
+    HTTP = "http"
+    """The process that serves the HTTP API and /metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One row of the table. `bounds`: upper bounds of a histogram's buckets, rising; the last bucket, +Inf, is not named."""
@@ -38,6 +52,7 @@ class Metric:
     labels: tuple[str, ...]
     help: str
     bounds: tuple[float, ...] = ()
+    teller: Teller = Teller.NODE
 
 
 RUN_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -49,6 +64,9 @@ STORE_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 
 ELECTION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """From one round trip to several rounds that failed."""
+
+HTTP_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""From one submit in a batch to the longest wait for a result."""
 
 _C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 
@@ -91,10 +109,28 @@ _ROWS = (
     Metric("zjp_records_backlog", _G, (), "Finished jobs that wait for the records."),
     Metric("zjp_worker_rss_bytes", _G, ("worker",), "Resident memory of a worker process."),
     Metric("zjp_build_info", _G, ("version", "python"), "Always 1; the labels say what runs."),
+    Metric("zjp_slots", _G, (), "Jobs that may run at once on this node.", teller=Teller.STATE),
+    Metric("zjp_slots_busy", _G, (), "Jobs that run on this node right now.", teller=Teller.STATE),
+    Metric("zjp_queue_paused", _G, ("queue",), "1 while the queue is paused.", teller=Teller.STATE),
+    Metric("zjp_node_draining", _G, (), "1 while this node takes no new jobs.", teller=Teller.STATE),
+    Metric("zjp_records", _G, (), "Finished jobs in the records.", teller=Teller.STATE),
+    Metric("zjp_up", _G, (), "1 while the node answers the process that serves this.", teller=Teller.HTTP),
+    Metric("zjp_store_up", _G, (), "1 while the node can read its queue.", teller=Teller.HTTP),
+    Metric(
+        "zjp_http_requests_seconds",
+        _H,
+        ("method", "route", "status"),
+        "Time of HTTP requests; of streams, until they began.",
+        HTTP_BOUNDS_S,
+        Teller.HTTP,
+    ),
+    Metric("zjp_api_cpu_seconds_total", _C, (), "CPU time of the HTTP process.", teller=Teller.HTTP),
+    Metric("zjp_api_rss_bytes", _G, (), "Resident memory of the HTTP process.", teller=Teller.HTTP),
+    Metric("zjp_api_start_time_seconds", _G, (), "When the HTTP process started, as Unix time.", teller=Teller.HTTP),
 )
 
 TABLE: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
-"""Name -> row, for everything this version counts."""
+"""Name -> row, for everything this version tells."""
 
 
 @dataclass(slots=True)
@@ -109,7 +145,8 @@ class _Buckets:
 class Counters:
     """The numbers of one process. Not shared between threads.
 
-    Label values are given as a tuple in the order of the metric's `labels`.
+    Label values are given as a tuple in the order of the metric's `labels`. What the node counts without labels is 0 from the start;
+    anything else has no series before it is told.
     """
 
     _numbers: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
@@ -120,7 +157,8 @@ class Counters:
             if metric.kind is MetricKind.HISTOGRAM:
                 self._buckets[metric.name] = {}
             else:
-                self._numbers[metric.name] = {} if metric.labels else {(): 0}
+                is_zero = metric.teller is Teller.NODE and not metric.labels
+                self._numbers[metric.name] = {(): 0} if is_zero else {}
 
     def add(self, name: str, amount: float = 1, labels: tuple[str, ...] = ()) -> None:
         """Raise a counter."""
@@ -143,15 +181,16 @@ class Counters:
         for labels, value in values.items():
             self.set(name, value, labels)
 
+    def observe(self, name: str, value: float, labels: tuple[str, ...] = ()) -> None:
+        """Count one value into a histogram, as `observe_many` does."""
+        buckets, value = self._of(name, labels), max(value, 0.0)
+        buckets.counts[bisect_left(TABLE[name].bounds, value)] += 1
+        buckets.sum += value
+
     def observe_many(self, name: str, values: Iterable[float], labels: tuple[str, ...] = ()) -> None:
         """Count values into a histogram. What is below 0 counts as 0: the difference of two looks at a wall clock that was set back
         meanwhile, and a sum must not fall."""
-        bounds = TABLE[name].bounds
-        series = self._buckets[name]
-        labels = _bounded(name, labels, series)
-        buckets = series.get(labels)
-        if buckets is None:
-            buckets = series[labels] = _Buckets([0] * (len(bounds) + 1))
+        bounds, buckets = TABLE[name].bounds, self._of(name, labels)
         # Sorting the batch once and finding each bound in it is several times cheaper than finding each value among the bounds.
         counts, ordered, below = buckets.counts, sorted(values), 0
         if ordered and ordered[0] < 0:
@@ -162,6 +201,14 @@ class Counters:
             below = upto
         counts[-1] += len(ordered) - below
         buckets.sum += fsum(ordered)
+
+    def _of(self, name: str, labels: tuple[str, ...]) -> _Buckets:
+        series = self._buckets[name]
+        labels = _bounded(name, labels, series)
+        buckets = series.get(labels)
+        if buckets is None:
+            buckets = series[labels] = _Buckets([0] * (len(TABLE[name].bounds) + 1))
+        return buckets
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """All of it as plain data, in the order of the table: name -> type, help, labels, bounds, series.

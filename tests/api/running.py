@@ -53,14 +53,16 @@ class RunningApi:
     def start(self) -> RunningApi:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "zjp.api", "--from-node"], cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                [sys.executable, "-m", "zjp.api", "--from-node"], cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log, bufsize=0,
                 env=clean_environment(),
             )  # fmt: skip
         self.tell(self._message)
         end = time.monotonic() + START_LIMIT_S
         while not self.events("api.listening"):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                raise DidNotStart(self._process.wait(0.01), self.log_text())
+                code = self._process.wait(0.01)
+                self.kill()
+                raise DidNotStart(code, self.log_text())
             if time.monotonic() > end:
                 self.kill()
                 raise DidNotStart(None, self.log_text())
@@ -71,7 +73,6 @@ class RunningApi:
     def tell(self, message: Mapping[str, Any]) -> None:
         pipe = self._pipe()
         pipe.write(frame(message))
-        pipe.flush()
 
     def hang_up(self) -> int:
         """The node is gone; the exit code."""
@@ -88,16 +89,13 @@ class RunningApi:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._pipe().close()
 
     def __enter__(self) -> RunningApi:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        self.kill()
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=20.0, trust_env=False, **options)

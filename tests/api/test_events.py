@@ -33,10 +33,8 @@ def test_stream_begins_with_the_present_and_goes_on_with_what_happens(http: http
         assert set(first) == {"stats", "leader"}
         assert set(first["stats"]) == set(http.get("/api/v1/stats").json())
         job = http.post("/api/v1/jobs", json={"type": "noop", "queue": "default"}).json()
-        states = [
-            one["state"] for name, data in told_until(told, job["id"]) if name == "jobs" for one in data["happened"] if one["id"] == job["id"]
-        ]
-        assert states[-1] == "completed"
+        happened = [one for name, data in told_until(told, job["id"]) if name == "jobs" for one in data["happened"]]
+        assert [one["state"] for one in happened if one["id"] == job["id"]][-1] == "completed"
 
 
 def told_until(told: Iterator[tuple[str, Any]], job_id: str) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from zjp.api.http import Limits, Listener
 from zjp.api.reading import Gone, headers_of, read_body
 from zjp.errors import ConfigError
 
-pytestmark = pytest.mark.covers("http:problems")
+pytestmark = pytest.mark.covers("http:server")
 
 FAST = {"header_s": 0.2, "body_idle_s": 0.2, "body_s": 1.0, "keep_alive_s": 0.3}
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

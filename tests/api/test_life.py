@@ -12,7 +12,7 @@ import pytest
 from tests.api.running import RunningApi
 from tests.system.running import ROOT, DidNotStart, RunningNode, await_that, clean_environment
 
-pytestmark = [pytest.mark.system, pytest.mark.covers("http:health")]
+pytestmark = [pytest.mark.system, pytest.mark.covers("http:process")]
 
 
 def test_process_ends_with_its_node(api: RunningApi, node: RunningNode, tmp_path: Path) -> None:
@@ -44,7 +44,8 @@ def test_hang_up_signal_and_a_further_message_read_the_log_level_again(node: Run
 
 
 def test_it_stands_alone_as_a_gateway_with_settings_from_flags(node: RunningNode, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "zjp.api", "--client-address", node.address, "--server-port", "0", "--metrics-port", "0", "--log-format", "json"]
+    flags = ["--client-address", node.address, "--server-port", "0", "--metrics-port", "0", "--log-format", "json"]
+    command = [sys.executable, "-m", "zjp.api", *flags]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

@@ -34,7 +34,7 @@ def test_queue_is_paused_shown_resumed_and_purged(http: httpx.Client) -> None:
 @pytest.mark.covers("http:schedules")
 def test_schedule_is_made_changed_run_and_removed(http: httpx.Client) -> None:
     wanted = {
-        "name": "night ly".replace(" ", "-"),
+        "name": "night-ly",
         "type": "noop",
         "cron": "30 2 * * *",
         "zone": "Europe/Berlin",
@@ -48,7 +48,7 @@ def test_schedule_is_made_changed_run_and_removed(http: httpx.Client) -> None:
     assert (changed["paused"], changed["every"], changed["cron"], changed["next_at"]) == (True, "5m", None, None)
     run = http.post("/api/v1/schedules/night-ly/run")
     assert (run.status_code, run.json()["type"]) == (201, "noop")
-    assert [one["name"] for one in get(http, "/api/v1/schedules")["items"]] == ["night-ly"]
+    assert "night-ly" in [one["name"] for one in get(http, "/api/v1/schedules")["items"]]
     assert http.delete("/api/v1/schedules/night-ly").status_code == 204
     assert http.get("/api/v1/schedules/night-ly").status_code == 404
 

@@ -24,7 +24,12 @@ def test_local_token_is_signed_by_the_secret_and_belongs_to_no_user(zjp: Run) ->
     done = zjp(*LOCAL, "--ttl", "10m", env={"ZJP_JWT_SECRET": SECRET})
     assert done.exit_code == 0, done.stderr
     claims = make_ring(SECRET, None, issuer="zjp", audience="zjp").read(done.stdout.strip(), time.time())
-    assert (claims.name, claims.role, claims.epoch, claims.expires_at - claims.issued_at) == ("local:ci", "user", 0, 600)
+    assert (claims.name, claims.role, claims.epoch, claims.expires_at - claims.issued_at) == (
+        "local:ci",
+        "user",
+        0,
+        600,
+    )
     assert "user, until 20" in done.stderr
 
 
@@ -34,7 +39,11 @@ def test_local_token_has_the_settings_life_issuer_and_audience(zjp: Run) -> None
     answer = json.loads(done.stdout)
     claims = make_ring(SECRET, None, issuer="here", audience="there").read(answer["token"], time.time())
     assert claims.expires_at - claims.issued_at == 300
-    assert {key: answer[key] for key in ("token_type", "name", "role")} == {"token_type": "Bearer", "name": "local:ci", "role": "user"}
+    assert {key: answer[key] for key in ("token_type", "name", "role")} == {
+        "token_type": "Bearer",
+        "name": "local:ci",
+        "role": "user",
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,8 +60,16 @@ def test_local_token_has_the_settings_life_issuer_and_audience(zjp: Run) -> None
         (("token", "--name", "ann"), 2, "no terminal to ask for the password"),
         (("token", "--name", "ann", "--password-file", "-", "--url", "ftp://x"), 2, "accepted is http://HOST:PORT"),
         (("token", "--name", "ann", "--password-file", "nowhere"), 2, "cannot be read"),
-        (("token", "--name", "ann", "--password-file", "-", "--url", "http://127.0.0.1:1"), 69, "no answer from an API there"),
-        (("token", "--name", "ann", "--password-file", "-", "--url", "https://127.0.0.1:1", "--ca-file", "no"), 78, "--ca-file no"),
+        (
+            ("token", "--name", "ann", "--password-file", "-", "--url", "http://127.0.0.1:1"),
+            69,
+            "no answer from an API there",
+        ),
+        (
+            ("token", "--name", "ann", "--password-file", "-", "--url", "https://127.0.0.1:1", "--ca-file", "no"),
+            78,
+            "--ca-file no",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -127,7 +144,9 @@ def server() -> Iterator[OddServer]:
     ],
     ids=str,
 )
-def test_answer_of_an_api_becomes_an_exit_code(zjp: Run, server: OddServer, answer: tuple[int, bytes], code: int, fault: str) -> None:
+def test_answer_of_an_api_becomes_an_exit_code(
+    zjp: Run, server: OddServer, answer: tuple[int, bytes], code: int, fault: str
+) -> None:
     server.answer = answer
     done = zjp("token", "--name", "ann", "--password-file", "-", "--url", server.url, stdin="a password\n")
     assert (done.exit_code, done.stdout) == (code, ""), done.output
@@ -135,8 +154,13 @@ def test_answer_of_an_api_becomes_an_exit_code(zjp: Run, server: OddServer, answ
     assert "a password" not in done.output
 
 
-def test_token_of_an_api_is_printed_alone_and_the_password_travels_in_the_body(zjp: Run, server: OddServer, tmp_path: Path) -> None:
-    server.answer = (200, b'{"token": "a.b.c", "token_type": "Bearer", "role": "user", "expires_at": "2027-01-01T00:00:00.000Z"}')
+def test_token_of_an_api_is_printed_alone_and_the_password_travels_in_the_body(
+    zjp: Run, server: OddServer, tmp_path: Path
+) -> None:
+    server.answer = (
+        200,
+        b'{"token": "a.b.c", "token_type": "Bearer", "role": "user", "expires_at": "2027-01-01T00:00:00.000Z"}',
+    )
     file = tmp_path / "word"
     file.write_text("a password\nand more\n")
     done = zjp("token", "--name", "ann", "--password-file", str(file), "--url", f"{server.url}/below/")

@@ -9,59 +9,33 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-import importlib
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from time import monotonic
-from typing import Protocol
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from . import problems
 from .desk import Desk
+from .exposition import HttpCounts
+from .headers import secure
 from .table import Answer
 
 GZIP_LEAST_BYTES = 1024
 GZIP_LEVEL = 1
 GZIP_APART_BYTES = 64 << 10
 """From here on it is done in a thread."""
-GZIP_TYPES = frozenset(
-    {"application/json", "text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8"}
-)
+PAGE_TYPES = frozenset({"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"})
+"""What a browser makes a page of, and may keep."""
+GZIP_TYPES = frozenset({"application/json", *PAGE_TYPES})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 RawHeaders = list[tuple[bytes, bytes]]
 encode = msgspec.json.Encoder().encode
-
-
-class HttpCounts(Protocol):
-    """Who counts requests. `route`: the row's path, empty where there is none."""
-
-    def took(self, method: str, route: str, status: int, seconds: float) -> None: ...
-
-
-Secure = Callable[..., None]
-
-
-def _plain_headers(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
-    """Until headers.py is there."""
-    headers.setdefault("x-content-type-options", "nosniff")
-    headers.setdefault("cache-control", "no-store")
-
-
-def load_secure() -> Secure:
-    """The headers that keep browsers out of trouble."""
-    try:
-        secure: Secure = importlib.import_module(f"{__package__}.headers").secure
-    except ModuleNotFoundError as fault:
-        if fault.name != f"{__package__}.headers":
-            raise
-        return _plain_headers
-    return secure
 
 
 class Answering:
@@ -70,7 +44,6 @@ class Answering:
     def __init__(self, desk: Desk, counts: HttpCounts | None = None) -> None:
         self._desk, self._counts = desk, counts
         self._is_tls = desk.settings.tls_enabled
-        self._secure = load_secure()
         self._ids = map("{:x}".format, itertools.count(1))
         self._id_prefix = secrets.token_hex(6) + "-"
         self.fixed = self._fixed_headers()
@@ -78,7 +51,7 @@ class Answering:
     def _fixed_headers(self) -> RawHeaders:
         """Of every JSON answer, encoded once."""
         headers: dict[str, str] = {}
-        self._secure(headers, is_tls=self._is_tls, is_page=False)
+        secure(headers, is_tls=self._is_tls, is_page=False)
         return raw(headers)
 
     def request_id(self, given: str | None) -> str:
@@ -133,13 +106,13 @@ class Answering:
             status, body = 304, b""
         if scope["method"] in ("GET", "HEAD") and status == 200:
             body = await _pressed(body, own, headers)
-        is_page = own.get("content-type", "").startswith("text/html")
+        is_page = own.get("content-type", "") in PAGE_TYPES
         await self._write(scope, send, status, own, body, headers, is_page=is_page)
         self.count(scope["method"], path, status, started_at)
 
     def _head(self, own: dict[str, str], asked: Mapping[str, str], *, is_page: bool) -> RawHeaders:
         own["x-request-id"] = self.request_id(asked.get("x-request-id"))
-        self._secure(own, is_tls=self._is_tls, is_page=is_page)
+        secure(own, is_tls=self._is_tls, is_page=is_page)
         return raw(own)
 
     async def _write(

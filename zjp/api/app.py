@@ -8,9 +8,9 @@ Whatever goes wrong on the way becomes a problem document. Handlers see only req
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from time import monotonic
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from starlette.routing import Route as StarletteRoute
@@ -18,45 +18,42 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from ..wire.messages import Role
-from .answering import Answering, HttpCounts
+from .answering import Answering, encode
 from .desk import Desk
+from .exposition import HttpCounts
 from .hot import HotPath
+from .openapi import document
+from .paper import page as page_of
 from .proxies import Proxies
 from .reading import Gone, NoBody, decode_body, decode_query, headers_of, is_left_unread, read_body
+from .routes import (
+    acting,
+    audit,
+    election,
+    events,
+    failures,
+    health,
+    jobs,
+    login,
+    nodes,
+    page,
+    papers,
+    queues,
+    schedules,
+    stats,
+    users,
+)  # fmt: skip
 from .table import Call, Caller, Problem, Proof, Route
 
-MODULES = (
-    "login",
-    "jobs",
-    "acting",
-    "failures",
-    "queues",
-    "schedules",
-    "nodes",
-    "election",
-    "stats",
-    "events",
-    "users",
-    "audit",
-    "health",
-    "papers",
-    "page",
-)
-"""Of routes/, in the order of the documentation."""
+MODULES: tuple[ModuleType, ...] = (
+    page, login, jobs, acting, failures, queues, schedules, nodes, election, stats, events, users, audit, health, papers,
+)  # fmt: skip
+"""In the order of the documentation."""
 
 
 def all_routes() -> tuple[Route, ...]:
     """Every row there is."""
-    rows: list[Route] = []
-    for name in MODULES:
-        try:
-            module = importlib.import_module(f"{__package__}.routes.{name}")
-        except ModuleNotFoundError as fault:
-            if fault.name != f"{__package__}.routes.{name}":
-                raise
-            continue
-        rows += module.ROUTES
-    return tuple(rows)
+    return tuple(route for module in MODULES for route in module.ROUTES)
 
 
 class Row(NamedTuple):
@@ -170,5 +167,8 @@ def check_role(caller: Caller, least: Role) -> None:
 
 def make_app(desk: Desk, counts: HttpCounts | None = None) -> App:
     """The application with every route that is there."""
-    routes = all_routes()
+    routes, is_auth_on = all_routes(), desk.settings.auth_effective
+    desk.papers = {
+        papers.OPENAPI: encode(document(routes, is_auth_on=is_auth_on)), papers.DOCS: page_of(routes, is_auth_on=is_auth_on),
+    }  # fmt: skip
     return App(desk, routes, Answering(desk, counts))

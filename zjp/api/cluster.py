@@ -30,6 +30,7 @@ from .glance import Glance
 
 CLUSTER_S = 1.0
 NODE_LIMIT_S = 1.5
+STATS_LIMIT_S = 3.0
 SAMPLE_S = 5.0
 FEED_GRACE_S = 5.0
 WINDOWS_S: Mapping[str, float] = {"1m": 60.0, "5m": 300.0, "15m": 900.0}
@@ -110,6 +111,13 @@ def finished_of(table: Table) -> tuple[float, float]:
             done += series["value"]
             lost += series["value"] if outcome == "failed" else 0.0
     return done, lost
+
+
+async def stats_of(client: AsyncClient) -> Table:
+    """What the node that is spoken to counts. Raises: ZjpError, soon: whoever looks wants to know what is wrong."""
+    reply = await ask(client, m.Stats, m.AskStats(), STATS_LIMIT_S)
+    table: Table = unpack(reply.table, "the node's stats")
+    return table
 
 
 class Cluster:

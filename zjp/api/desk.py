@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..client.asyncio import AsyncClient
 from ..config import Settings
-from .cluster import Cluster
+from .caller import Caller
+from .cluster import Cluster, stats_of
 from .glance import Glance
 from .live import Live
 from .open_door import OpenDoor as OpenDoor
-from .table import Caller
 
 T = TypeVar("T")
 STATS_S = 0.5
@@ -47,7 +48,9 @@ class Desk:
         self.node = node
         """The node that started this process; empty: none did."""
         self.stop = asyncio.Event()
-        self.stats: Glance[dict[str, Any]] = Glance(client.stats, STATS_S)
+        self.papers: Mapping[str, bytes] = {}
+        """What the API says of itself, by path."""
+        self.stats: Glance[dict[str, Any]] = Glance(partial(stats_of, client), STATS_S)
         self.cluster = Cluster(client, self.stats, self.stop)
         self.live = Live(self.cluster, self.stop)
 

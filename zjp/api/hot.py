@@ -30,7 +30,8 @@ from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, fou
 from .table import Caller, NoQuery, Problem
 
 BATCH_BODY_BYTES = 16 << 20
-SUBMIT_S = 10.0
+SUBMIT_S = 5.0
+"""Then a caller is told to come again; the client repeats for so long by itself."""
 JOBS, BATCH = "/api/v1/jobs", "/api/v1/jobs/batch"
 Work = Callable[[bytes, Mapping[str, str]], Awaitable[tuple[int, bytes, str]]]
 

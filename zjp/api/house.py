@@ -8,7 +8,6 @@ A port that cannot be had ends it before anything is served: one line, exit code
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import signal
 import ssl
@@ -24,12 +23,16 @@ from ..config.kinds import is_loopback_host
 from ..errors import ConfigError, ZjpError
 from ..log import configure, event
 from .app import make_app
+from .auth.door import make_door
 from .desk import Authenticator, Desk
+from .exposition import HttpCounts
 from .http import Limits, Listener, is_own_machine
-from .measuring import make_counts, make_metrics_app
+from .measuring import MetricsApp
 from .open_door import OpenDoor
 from .proxies import Proxies
 from .start import Frames, StartMessage, settings_of
+from .tls import reload as reload_certificate
+from .tls import ssl_context
 
 EX_OK = 0
 
@@ -53,7 +56,7 @@ async def live(source: Source) -> int:
     settings = source.settings
     try:
         listeners = _bind(settings)
-        context = _optional("tls", "ssl_context", settings)
+        context = ssl_context(settings)
         client = make_client(source)
     except ConfigError as fault:
         sys.stderr.write(f"{fault}\n")
@@ -71,10 +74,10 @@ async def _serve(
     source: Source, client: AsyncClient, listeners: dict[str, Listener], context: ssl.SSLContext | None
 ) -> int:
     settings = source.settings
-    door = await make_door(settings, client)
+    door = door_of(settings, client)
     desk = Desk(settings, client, door, speaks_for_others=speaks_for_others(source), node=source.node)
-    counts = make_counts()
-    app, metrics_app = make_app(desk, counts), make_metrics_app(desk, counts)
+    counts = HttpCounts()
+    app, metrics_app = make_app(desk, counts), MetricsApp(desk, counts)
     _listen_to_operator(source, desk, context)
     api = listeners["SERVER_PORT"]
     await api.start(app, context, app.hot)
@@ -119,25 +122,9 @@ def speaks_for_others(source: Source) -> bool:
     return bool(source.gate) or (source.file is None and source.settings.client_key_file is not None)
 
 
-async def make_door(settings: Settings, client: AsyncClient) -> Authenticator:
-    """The one with tokens, where auth is on."""
-    made = _optional("auth.door", "make_door", settings, client)
-    if asyncio.iscoroutine(made):
-        made = await made
-    door: Authenticator = made or OpenDoor(is_local=is_loopback_host(settings.server_host))
-    return door
-
-
-def _optional(module: str, name: str, *arguments: Any) -> Any:
-    """What a part of the API says that may not be there; None when it is not."""
-    full = f"{__package__}.{module}"
-    try:
-        found = importlib.import_module(full)
-    except ModuleNotFoundError as fault:
-        if fault.name is None or not full.startswith(fault.name):
-            raise
-        return None
-    return getattr(found, name)(*arguments)
+def door_of(settings: Settings, client: AsyncClient) -> Authenticator:
+    """The one with tokens, where auth is on. Raises: ConfigError."""
+    return make_door(settings, client) or OpenDoor(is_local=is_loopback_host(settings.server_host))
 
 
 def _listen_to_operator(source: Source, desk: Desk, context: ssl.SSLContext | None) -> None:
@@ -148,7 +135,7 @@ def _listen_to_operator(source: Source, desk: Desk, context: ssl.SSLContext | No
     def reload(settings: Settings) -> None:
         configure(settings.log_level, settings.log_format)
         if context is not None:
-            _optional("tls", "reload", context, settings)
+            reload_certificate(context, settings)
         event(log, logging.INFO, "api.reloaded", log_level=settings.log_level)
 
     def on_frame(message: StartMessage) -> None:

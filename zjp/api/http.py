@@ -38,7 +38,7 @@ from uvicorn.server import ServerState
 
 from ..errors import ConfigError
 from . import problems
-from .table import Problem
+from .caller import Problem
 
 SWEEP_S = 1.0
 STOP_S = 3.0
@@ -235,8 +235,9 @@ class Connection(HttpToolsProtocol):
         if self._cycle_or_none() is None or self.transport.is_closing():
             return
         super().on_message_complete()
-        if isinstance(self.cycle, ShortCycle):
-            self.cycle.begin()
+        cycle: object = self.cycle
+        if isinstance(cycle, ShortCycle):
+            cycle.begin()
         if self.phase is Phase.BODY:
             self.phase = Phase.IDLE if self.cycle.response_complete else Phase.ANSWERING
             self.since = self.house.now

@@ -25,8 +25,8 @@ from ..job import format_id
 from ..job_json import time_json
 from ..log import event
 from ..wire.desk import AskFeed, Feed
+from .caller import Problem
 from .cluster import Cluster
-from .table import Problem
 
 STATS_EVERY_S = 2.0
 STATS_LEAST_S = 15.0

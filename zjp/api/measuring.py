@@ -1,54 +1,31 @@
-"""The metrics port: what the node counts and what this process counts of its own requests, rendered for Prometheus by exposition.py.
+"""The metrics port: /metrics, and nothing else. What the node counts and what this process counts is rendered by exposition.py.
 
-A scrape shares the node's numbers with whoever else looks at them (Desk.stats). When the node does not answer, its own counts are told
-alone with status 200 missing nothing that was promised for them; the scrape then lacks the node's series, which alerts see.
+A scrape asks the node by itself and with a time limit of its own, so that one that cannot answer is told as such.
 """
 
 from __future__ import annotations
 
-import importlib
 from time import monotonic
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from .answering import Answering, HttpCounts
+from .answering import Answering
+from .cluster import stats_of
 from .desk import Desk
+from .exposition import HttpCounts, scrape
 from .reading import headers_of
 from .table import Answer, Problem
 
 PATH = "/metrics"
 
 
-def make_counts() -> HttpCounts | None:
-    """Of this process's requests; None while nobody renders them."""
-    exposition = _exposition()
-    if exposition is None:
-        return None
-    counts: HttpCounts = exposition.HttpCounts()
-    return counts
-
-
-def make_metrics_app(desk: Desk, counts: HttpCounts | None) -> ASGIApp:
-    return MetricsApp(desk, counts)
-
-
-def _exposition() -> Any:
-    try:
-        return importlib.import_module(f"{__package__}.exposition")
-    except ModuleNotFoundError as fault:
-        if fault.name != f"{__package__}.exposition":
-            raise
-        return None
-
-
 class MetricsApp:
-    """One path, GET only. Scrapes are not counted among the requests."""
+    """The ASGI application of METRICS_PORT. Scrapes are not counted among the requests."""
 
-    def __init__(self, desk: Desk, counts: HttpCounts | None) -> None:
+    def __init__(self, desk: Desk, counts: HttpCounts) -> None:
         self._desk, self._counts = desk, counts
         self._answering = Answering(desk)
-        self._exposition = _exposition()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,12 +39,13 @@ class MetricsApp:
         await self._answering.send(scope, receive, send, answer, headers, path=PATH, started_at=started_at)
 
     async def _answer(self, scope: Scope, headers: dict[str, str]) -> Answer:
+        """Raises: Problem 404, 405."""
         if scope["path"] != PATH:
             raise Problem(404, "Not Found", f"only {PATH} is served on this port")
         if scope["method"] not in ("GET", "HEAD"):
             raise Problem(405, "Method Not Allowed", f"{PATH} takes GET", headers={"allow": "GET, HEAD"})
-        table = await self._desk.stats()
-        if self._exposition is None:
-            raise Problem(503, "Service Unavailable", "metrics are not available in this version")
-        body, media_type = self._exposition.render(table, self._counts, headers.get("accept", ""))
+        body, media_type = await scrape(self._stats, self._counts, headers.get("accept", ""))
         return Answer(body, media_type=media_type)
+
+    async def _stats(self) -> dict[str, Any]:
+        return await stats_of(self._desk.client)

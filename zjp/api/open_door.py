@@ -14,7 +14,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ..wire.messages import Role
-from .table import Caller, Problem, Proof
+from .caller import Caller, Problem, Proof
 
 OWN_SITES = frozenset({"same-origin", "same-site", "none"})
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})

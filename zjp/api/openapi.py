@@ -22,8 +22,11 @@ JSON = "application/json"
 _PARAMETER = re.compile(r"{(\w+)}")
 IDS = frozenset({"id"})
 STREAMS = frozenset({"/api/v1/events"})
+MEDIA_TYPES: Mapping[str, str] = {"/.well-known/jwks.json": "application/jwk-set+json"}
+"""Where it is JSON of a kind of its own."""
 IDEMPOTENT = frozenset({"/api/v1/jobs", "/api/v1/jobs/batch"})
-PAGES = frozenset({"text/html; charset=utf-8"})
+FILES = ("text/html", "text/css", "text/javascript", "image/svg+xml", JSON)
+"""What is served as it lies there."""
 
 
 class ProblemShape(msgspec.Struct, rename={"kind": "type"}):
@@ -133,9 +136,9 @@ def _response(route: Route, status: int, text: str, schemas: Mapping[Any, dict[s
     elif route.path in STREAMS:
         made["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     elif route.reply is not None:
-        made["content"] = {JSON: {"schema": schemas[route.reply]}}
-    elif route.group == "Papers":
-        made["content"] = {"text/html": {"schema": {"type": "string"}}, JSON: {"schema": {"type": "object"}}}
+        made["content"] = {MEDIA_TYPES.get(route.path, JSON): {"schema": schemas[route.reply]}}
+    elif route.method == "GET":
+        made["content"] = {kind: {"schema": {}} for kind in FILES}
     if status == HTTPStatus.CREATED:
         made["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
     return made

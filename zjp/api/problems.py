@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..errors import BY_CODE, ZjpError
-from .table import Problem
+from .caller import Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S: Mapping[int, int] = {429: 1, 503: 1, 507: 10}

@@ -19,6 +19,7 @@ from .table import Problem
 T = TypeVar("T")
 QUERY_BYTES_MAX = 8192
 QUERY_FIELDS_MAX = 32
+READ_OVER_BYTES = 64 << 10
 DEPTH_MAX = 64
 """Of any body. What is deeper is no document but an attack on recursion."""
 
@@ -80,8 +81,10 @@ def too_large(bytes_max: int) -> Problem:
 
 
 def is_left_unread(headers: Mapping[str, str]) -> bool:
-    """Whether the request has a body that may be large. An answer given before it was read closes the connection."""
-    return "transfer-encoding" in headers or int(headers.get("content-length", "0")[:20] or 0) > 0
+    """Whether the request has a body that may be large. An answer given before it was read then closes the connection; what little there
+    is of a small one is read over."""
+    declared = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not declared.isdecimal() or int(declared[:20]) > READ_OVER_BYTES
 
 
 def check_media_type(headers: Mapping[str, str]) -> None:
@@ -174,6 +177,10 @@ def decode_query(query: bytes, kind: type[T]) -> T:
 
 def convert_query(given: dict[str, Any], kind: type[T]) -> T:
     try:
-        return msgspec.convert(given, kind, strict=False)
+        query = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as fault:
         raise invalid(str(fault)) from None
+    for name, text in given.items():
+        if getattr(query, name) is None:  # which the decoder makes of the word null
+            raise invalid(f"{name} is {text!r}; leave it out to ask for any")
+    return query

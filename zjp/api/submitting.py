@@ -16,10 +16,22 @@ from ..client.asyncio import AsyncJob
 from ..client.options import make_spec
 from ..client.packing import check_plain, pack_payload
 from ..errors import InvalidJob
-from ..job import BATCH_MAX, JobSpec, JobState, JobView, Options
+from ..job import (
+    BATCH_MAX,
+    QUEUE_CHARS_MAX,
+    TAG_CHARS_MAX,
+    TAGS_MAX,
+    TYPE_CHARS_MAX,
+    UNIQUE_KEY_CHARS_MAX,
+    JobSpec,
+    JobState,
+    JobView,
+    Options,
+)  # fmt: skip
 from ..job_json import job_json, time_json
 from ..wire.messages import SubmitKind
-from .answering import encode
+
+encode = msgspec.json.Encoder().encode
 
 IDEMPOTENCY_KEY_CHARS_MAX = 240
 """A batch adds the index of the item to it."""
@@ -31,13 +43,31 @@ Payload = Annotated[
     dict[str, Any], msgspec.Meta(description="The task's parameters.", examples=[{"recipient": "a@example.com"}])
 ]
 
+# Said in the document; checked, with a better text, where all submits are (job.py).
+TypeName = Annotated[
+    str,
+    msgspec.Meta(
+        description="Which task.", examples=["email"], extra_json_schema={"minLength": 1, "maxLength": TYPE_CHARS_MAX}
+    ),
+]
+QueueName = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": QUEUE_CHARS_MAX})]
+UniqueKey = Annotated[
+    str,
+    msgspec.Meta(
+        description="While a job with this key is not finished, another submit gives that job.",
+        extra_json_schema={"maxLength": UNIQUE_KEY_CHARS_MAX},
+    ),
+]
+Tag = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_CHARS_MAX})]
+Tags = Annotated[list[Tag], msgspec.Meta(extra_json_schema={"maxItems": TAGS_MAX})]
+
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A job to be submitted. What is left out is up to the task, else to the node's settings."""
 
-    type: Annotated[str, msgspec.Meta(description="Which task.", examples=["email"])]
+    type: TypeName
     payload: Payload = {}
-    queue: str = "default"
+    queue: QueueName = "default"
     priority: Annotated[int, msgspec.Meta(ge=1, le=10, description="1 (low) to 10 (high).")] = 5
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     timeout: Seconds = None
@@ -47,10 +77,8 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         str | float | None,
         msgspec.Meta(description="RFC 3339 or Unix seconds; in the past: now.", examples=["2030-01-01T12:00:00Z"]),
     ] = None
-    unique_key: Annotated[
-        str, msgspec.Meta(description="While a job with this key is not finished, another submit gives that job.")
-    ] = ""
-    tags: list[str] = []
+    unique_key: UniqueKey = ""
+    tags: Tags = []
     id: Annotated[str | None, msgspec.Meta(description="A UUID made by the caller: makes it safe to repeat.")] = None
 
 

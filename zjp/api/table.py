@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from ..wire.messages import Role
+from .caller import Caller as Caller
+from .caller import Problem as Problem
+from .caller import Proof as Proof
 
 if TYPE_CHECKING:
     from .desk import Desk
@@ -25,40 +27,8 @@ Body = TypeVar("Body")
 Query = TypeVar("Query")
 
 
-class Proof(Enum):
-    """How a caller showed who it is."""
-
-    NONE = "none"
-    """Nothing was asked: auth is off, or the route is open."""
-    TOKEN = "token"
-    COOKIE = "cookie"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. `name` empty: nobody was asked for; `address` is the peer's, or what a trusted proxy says it is."""
-
-    name: str
-    role: Role
-    proof: Proof
-    address: str
-
-
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A route without query parameters."""
-
-
-class Problem(Exception):
-    """An answer that is not the wanted one. `title`: the same for every problem of this kind; `detail`: what, the value, the limit, what to
-    do. `headers`: such as Retry-After. `more`: further members of the document."""
-
-    def __init__(
-        self, status: int, title: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> None:
-        super().__init__(f"{status} {title}: {detail}")
-        self.status, self.title, self.detail = status, title, detail
-        self.headers: Mapping[str, str] = headers or {}
-        self.more = more
 
 
 @dataclass(slots=True)

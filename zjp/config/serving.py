@@ -30,6 +30,7 @@ def broken_serving_rules(settings: Settings, origins: Mapping[str, str]) -> Iter
     if not settings.api_enabled:
         return
     yield _unsigned(settings, origins)
+    yield _no_key(settings, origins)
     yield _known_users(settings, origins)
     yield _same_port(settings, origins)
     yield from _certificates(settings, origins)
@@ -61,6 +62,8 @@ def _unsigned(settings: Settings, origins: Mapping[str, str]) -> str | None:
     if not settings.auth_effective:
         return None
     if settings.jwt_secret is None:
+        if settings.jwt_key_file is not None:
+            return None
         return (
             f"JWT_SECRET=none: auth is on ({shown(settings, 'AUTH_ENABLED')}, {shown(settings, 'SERVER_HOST')}) and there is no secret "
             f"that signs tokens; {HOW_TO_MAKE_ONE} (set by {origins['JWT_SECRET']}; accepted: {SECRET_BYTES_MIN} bytes or more, also by "
@@ -82,6 +85,16 @@ def _fault(secret: str) -> str | None:
     letters = sum(sign.isalpha() for sign in secret)
     is_text = bool(words & EXAMPLE_WORDS) and letters * 2 >= len(secret)
     return "it is like those in examples, which everybody knows" if is_text or len(set(secret)) < SIGNS_MIN else None
+
+
+def _no_key(settings: Settings, origins: Mapping[str, str]) -> str | None:
+    """Whether it is a key that signs is found out by the API, which alone has what it takes to read one."""
+    if not settings.auth_effective or settings.jwt_key_file is None:
+        return None
+    reason = _unreadable(settings.jwt_key_file)
+    return reason and (
+        f"{shown(settings, 'JWT_KEY_FILE')}: {reason} (set by {origins['JWT_KEY_FILE']}; accepted: a private key, Ed25519 or RSA, in PEM)"
+    )
 
 
 def _known_users(settings: Settings, origins: Mapping[str, str]) -> str | None:

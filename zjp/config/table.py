@@ -385,8 +385,7 @@ class Settings:
         "JWT_KEY_FILE",
         Folder(),
         None,
-        "Private key that signs tokens instead of JWT_SECRET, PEM: Ed25519 or RSA.",
-        later=True,
+        "Private key that signs tokens instead of JWT_SECRET, PEM: Ed25519 or RSA; others check them by /.well-known/jwks.json.",
     )
     jwt_ttl_s: float = _http.row("JWT_TTL", Duration(1, 365 * _DAY_S), "1h", "How long a token is valid.")
     jwt_issuer: str = _http.row("JWT_ISSUER", _TEXT, "zjp", "Issuer named in tokens.")

@@ -60,19 +60,27 @@ async def test_every_failure_has_the_same_words(asking: Asking, people: People, 
     assert (body["title"], body["detail"]) == ("Unauthorized", "name or password is wrong")
 
 
-async def test_unknown_users_and_wrong_passwords_take_the_same_time(house: House) -> None:
-    """Measured in turn, so that whatever else the machine does falls on both; the bound is wide as this is no quiet machine."""
+@pytest.mark.parametrize(("count", "rounds", "most"), [(5, 8, 0.1), pytest.param(500, 1, 0.05, marks=pytest.mark.slow)])
+async def test_unknown_users_and_wrong_passwords_take_the_same_time(
+    house: House, count: int, rounds: int, most: float
+) -> None:
+    """CPU time, in turn, so that whatever else the machine does falls on both; a difference that is real is there in every round."""
 
-    async def took(name: str, number: int) -> float:
+    async def took(name: str) -> float:
         started = time.process_time()
         house.clock.now += 3600
-        assert await house.door.login.user(name, "wrong password", f"192.0.2.{number}") is None
+        assert await house.door.login.user(name, "wrong password", "192.0.2.1") is None
         return time.process_time() - started
 
-    pairs = [(await took("ann", number), await took("nobody", number)) for number in range(10)]
-    known, unknown = (median(pair[side] for pair in pairs) for side in (0, 1))
-    assert abs(known - unknown) / max(known, unknown) < 0.25, (known, unknown)
-    assert house.door.hashing.done_count == 20, "each has its one look at a hash"
+    differences = []
+    for _ in range(rounds):
+        pairs = [(await took("ann"), await took("nobody")) for _ in range(count)]
+        known, unknown = (median(pair[side] for pair in pairs) for side in (0, 1))
+        differences.append(abs(known - unknown) / known)
+        if differences[-1] < most:
+            break
+    assert min(differences) < most, differences
+    assert house.door.hashing.done_count == 2 * count * len(differences), "each has its one look at a hash"
 
 
 async def test_as_many_questions_are_asked_for_a_name_that_is_there_as_for_one_that_is_not(
@@ -151,10 +159,10 @@ async def test_logins_failed_ones_and_logouts_are_noted_with_who_and_from_where(
 
 async def test_guessing_does_not_fill_the_audit(house: House, people: People, clock: Clock) -> None:
     for number in range(100):
-        await house.door.notes.write_failed(house.client, f"user{number}", "198.51.100.1")
+        await house.door.notes.write_failed(house.desk, f"user{number}", "198.51.100.1")
     assert people.asked["Note"] == FAILED_MAX
     clock.now += FAILED_WINDOW_S
-    await house.door.notes.write_failed(house.client, "ann", "198.51.100.1")
+    await house.door.notes.write_failed(house.desk, "ann", "198.51.100.1")
     assert people.asked["Note"] == FAILED_MAX + 1
 
 

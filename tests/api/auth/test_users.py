@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import jwt
 import pytest
 
-from tests.api.auth.people import NOW, PASSWORD, Clock, House, People
+from tests.api.auth.asking import Asking
+from tests.api.auth.people import NOW, PASSWORD, SECRET, Clock, House, People
+from tests.test_tokens import pem
 from zjp.api.auth.dev import DEV_USERS
 from zjp.api.auth.door import make_door, ring_of
 from zjp.api.auth.revoked import REVOKED_MAX, Revoked
+from zjp.api.routes.login import grant
 from zjp.client.asyncio import AsyncClient
-from zjp.config import Settings
+from zjp.config import Settings, load
 from zjp.errors import ConfigError
 from zjp.tokens import Claims
 from zjp.wire.desk import PutUser, RemoveUser
@@ -90,3 +96,65 @@ def test_ended_tokens_have_a_bound_and_the_first_to_expire_goes() -> None:
         revoked.add(Claims("ann", "user", 1, f"t{number}", int(NOW), int(NOW) + 1000 + number), NOW)
     assert len(revoked) == REVOKED_MAX
     assert Claims("ann", "user", 1, "t0", int(NOW), int(NOW) + 1000) not in revoked
+
+
+@pytest.mark.covers("settings:JWT_KEY_FILE", "http:tokens")
+async def test_key_file_signs_what_others_can_check_and_older_tokens_count_on(
+    people: People, clock: Clock, tmp_path: Path
+) -> None:
+    before = House(people, clock)
+    file = tmp_path / "key.pem"
+    file.write_bytes(pem("-algorithm", "ed25519"))
+    house = House(people, clock, jwt_key_file=file)
+    asking = Asking(house.desk)
+    token = (await asking.post("/auth/login", json={"username": "ann", "password": PASSWORD})).json()["token"]
+    told = await asking.get("/.well-known/jwks.json")
+    assert told.headers["content-type"] == "application/jwk-set+json"
+    (shown,) = told.json()["keys"]
+    assert jwt.decode(
+        token,
+        jwt.PyJWK(shown).key,
+        algorithms=["EdDSA"],
+        audience="zjp",
+        options={"verify_exp": False, "verify_iat": False},
+    )
+    assert (await asking.get("/auth/me", token=before.token("ann"))).status_code == 200, "JWT_SECRET is still there"
+    alone = House(people, clock, jwt_key_file=file, jwt_secret=None)
+    assert (await Asking(alone.desk).get("/auth/me", token=token)).status_code == 200
+    assert (await Asking(alone.desk).get("/auth/me", token=before.token("ann"))).status_code == 401
+    assert (await Asking(before.desk).get("/.well-known/jwks.json")).json() == {"keys": []}
+
+
+@pytest.mark.covers("settings:JWT_KEY_FILE")
+def test_key_file_that_is_none_stops_the_start(people: People, tmp_path: Path) -> None:
+    for text, fault in ((None, "cannot be read: No such file"), ("no key", "no private key of Ed25519 or RSA")):
+        file = tmp_path / "key.pem"
+        if text is not None:
+            file.write_text(text)
+        with pytest.raises(ConfigError, match=rf"JWT_KEY_FILE.*{fault}"):
+            ring_of(Settings(jwt_key_file=file))
+
+
+@pytest.mark.covers("settings:JWT_TTL", "settings:JWT_ISSUER", "settings:JWT_AUDIENCE")
+def test_life_issuer_and_audience_of_tokens_are_the_settings(people: People, clock: Clock) -> None:
+    house = House(people, clock, jwt_ttl_s=90.0, jwt_issuer="here", jwt_audience="there")
+    user = people.users["ann"]
+    answer = grant(house.door, user, as_cookie=False)
+    said = jwt.decode(
+        answer.body.token,
+        SECRET,
+        algorithms=["HS256"],
+        audience="there",
+        issuer="here",
+        options={"verify_exp": False, "verify_iat": False},
+    )
+    assert said["exp"] - said["iat"] == 90
+
+
+@pytest.mark.covers("settings:JWT_KEY_FILE")
+def test_key_file_stands_for_a_secret_when_it_can_be_read(tmp_path: Path) -> None:
+    environ = {"SERVER_HOST": "0.0.0.0", "JWT_KEY_FILE": str(tmp_path / "key.pem")}
+    with pytest.raises(ConfigError, match=r"JWT_KEY_FILE=.*: cannot be read: No such file"):
+        load({}, environ, serves=True)
+    (tmp_path / "key.pem").write_bytes(pem("-algorithm", "ed25519"))
+    assert load({}, environ, serves=True).settings.jwt_secret is None

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...errors import NotAllowed, OutcomeUnknown, Unavailable
+from ...errors import NotAllowed, OutcomeUnknown, Unavailable, ZjpError
 from ...log import event
 from ...wire.desk import NAME_CHARS_MAX
+from ...wire.messages import Role
+from ..table import Caller, Proof
 
 if TYPE_CHECKING:
-    from ...client.asyncio import AsyncClient
+    from ..desk import Desk
 
 FAILED_MAX, FAILED_WINDOW_S = 30, 60.0
 ORIGIN_CHARS_MAX = 64
@@ -28,27 +30,34 @@ class Notes:
         self._clock = clock
         self._failed: list[float] = []
 
-    async def write(self, client: AsyncClient, what: str, subject: str, origin: str) -> None:
-        """A node that does not answer now must not keep anybody out: then the log has it alone."""
-        origin = origin[:ORIGIN_CHARS_MAX]
-        try:
-            await client.note(what, subject[:NAME_CHARS_MAX], origin)
-        except (NotAllowed, Unavailable, OutcomeUnknown) as fault:
-            event(
-                log,
-                logging.WARNING,
-                "auth.not_noted",
-                what=what,
-                user=subject[:NAME_CHARS_MAX],
-                origin=origin,
-                error=str(fault),
-            )
+    async def write(self, desk: Desk, what: str, who: Caller) -> None:
+        """`who`: did it, or whose name was given. A node that does not answer now must not keep anybody out: then the log has it alone."""
+        voices = (desk.voice(who), desk.client) if who.proof is not Proof.NONE else (desk.client,)
+        fault: ZjpError | None = None
+        for voice in voices:  # nodes that let only the door itself note something are told by it
+            try:
+                await voice.note(what, who.name[:NAME_CHARS_MAX], who.address[:ORIGIN_CHARS_MAX])
+                return
+            except NotAllowed as refusal:
+                fault = refusal
+            except (Unavailable, OutcomeUnknown) as trouble:
+                fault = trouble
+                break
+        event(
+            log,
+            logging.WARNING,
+            "auth.not_noted",
+            what=what,
+            user=who.name[:NAME_CHARS_MAX],
+            origin=who.address,
+            error=str(fault),
+        )
 
-    async def write_failed(self, client: AsyncClient, subject: str, origin: str) -> None:
+    async def write_failed(self, desk: Desk, name: str, address: str) -> None:
         now = self._clock()
         self._failed = [at for at in self._failed if at > now - FAILED_WINDOW_S]
         if len(self._failed) < FAILED_MAX:
             self._failed.append(now)
-            await self.write(client, "login-failed", subject, origin)
+            await self.write(desk, "login-failed", Caller(name, Role.WORKER, Proof.NONE, address))
         else:
-            event(log, logging.WARNING, "auth.login_failed", origin=origin[:ORIGIN_CHARS_MAX])
+            event(log, logging.WARNING, "auth.login_failed", origin=address)

@@ -12,7 +12,7 @@ from ...errors import NodeUnreachable, ZjpError
 from ..desk import Desk
 from ..table import Answer, Call, NoQuery, Route
 
-LOOK_S = 3.0
+LOOK_S = 4.0
 """A node that has not answered by then is not ready."""
 
 

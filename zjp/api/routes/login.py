@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -63,6 +64,12 @@ class Me(msgspec.Struct, frozen=True):
     csrf: str | None
 
 
+class Jwks(msgspec.Struct, frozen=True):
+    """RFC 7517, 5. Empty where tokens are signed with a secret."""
+
+    keys: list[Mapping[str, Any]]
+
+
 class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: Text
     old_password: Text
@@ -78,10 +85,10 @@ async def log_in(call: Call[LoginBody, LoginQuery]) -> Answer:
         check_same_origin(call.headers)
     user = await door.login.user(name, call.body.password, address)
     if user is None:
-        await door.notes.write_failed(call.desk.client, name, address)
+        await door.notes.write_failed(call.desk, name, address)
         raise Problem(401, "Unauthorized", REFUSED)
     user = await _with_strong_hash(call, door, user, call.body.password)
-    await door.notes.write(_as(call, user), "login", user.name, address)
+    await door.notes.write(call.desk, "login", Caller(user.name, ROLES[user.role], Proof.TOKEN, address))
     return grant(door, user, as_cookie=wants_cookie)
 
 
@@ -121,7 +128,7 @@ async def log_out(call: Call[None, NoQuery]) -> Answer:
         return Answer(status=HTTPStatus.NO_CONTENT)
     claims, _ = door.claims_of(call.headers)
     door.end(claims)
-    await door.notes.write(_voice(call), "logout", claims.name, call.caller.address)
+    await door.notes.write(call.desk, "logout", call.caller)
     return Answer(status=HTTPStatus.NO_CONTENT, headers={"set-cookie": door.cookie.clear()})
 
 
@@ -157,11 +164,17 @@ async def change_own_password(call: Call[PasswordBody, NoQuery]) -> Answer:
     user = await door.login.user(claims.name, call.body.old_password, call.caller.address)
     if user is None:
         raise Problem(403, "Forbidden", "old_password is wrong")
-    made = msgspec.structs.replace(user, hash=await door.hashing.make(call.body.password))
+    made = msgspec.structs.replace(user, hash=await door.hashing.make(call.body.password), is_dev=False)
     # Users may change nobody, but this one thing of themselves: said by the door in the user's name.
-    stored = await _speaking(call, user.name, Role.ADMIN).put_user(made)
+    stored = await call.desk.voice(Caller(user.name, Role.ADMIN, proof, call.caller.address)).put_user(made)
     door.changed(stored)
     return grant(door, stored, as_cookie=proof is Proof.COOKIE)
+
+
+async def keys(call: Call[None, NoQuery]) -> Answer:
+    """Open to everybody: these are public halves. Others keep them for a while, so a new key is shown before it signs."""
+    door = door_of(call)
+    return Answer(Jwks([] if door is None else door.ring.public_keys), media_type="application/jwk-set+json")
 
 
 def check_new_password(name: str, password: str) -> None:
@@ -178,18 +191,6 @@ def door_of(call: Call[Any, Any]) -> TokenDoor | None:
     return door if isinstance(door, TokenDoor) else None
 
 
-def _voice(call: Call[Any, Any]) -> Any:
-    return call.desk.voice(call.caller)
-
-
-def _as(call: Call[Any, Any], user: User) -> Any:
-    return _speaking(call, user.name, ROLES[user.role])
-
-
-def _speaking(call: Call[Any, Any], name: str, role: Role) -> Any:
-    return call.desk.voice(Caller(name, role, call.caller.proof, call.caller.address))
-
-
 TOO_MANY = {429: "Too many attempts; Retry-After says when the next one counts."}
 ROUTES = (
     Route(
@@ -202,5 +203,9 @@ ROUTES = (
         "PATCH", "/auth/me", Role.WORKER, "Change the own password. Ends all tokens of the user; the answer has a new one.",
         change_own_password, PasswordBody, reply=LoginReply, group="Auth",
         statuses={409: "There is no user behind this token.", **TOO_MANY},
+    ),
+    Route(
+        "GET", "/.well-known/jwks.json", None, "The public keys that check tokens, where JWT_KEY_FILE signs them.", keys, reply=Jwks,
+        group="Auth",
     ),
 )  # fmt: skip

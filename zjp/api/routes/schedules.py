@@ -8,11 +8,12 @@ from urllib.parse import quote
 import msgspec
 
 from ...client.schedules import ScheduleOptions
-from ...schedule import CatchUp
+from ...job import TAGS_MAX
+from ...schedule import NAME_CHARS_MAX, CatchUp
 from ...schedule_json import schedule_json
 from ...wire.messages import Role
 from ..shapes import JobShape, PageOf, Time
-from ..submitting import Payload, Seconds
+from ..submitting import Payload, QueueName, Seconds, Tag, TypeName, UniqueKey
 from ..table import Answer, Call, NoQuery, Route
 from .jobs import job_answer
 
@@ -20,13 +21,17 @@ ZONE = "UTC"
 Cron = Annotated[str, msgspec.Meta(description="A cron expression, in `zone`.", examples=["30 2 * * *"])]
 
 
+Tags = Annotated[list[Tag], msgspec.Meta(extra_json_schema={"maxItems": TAGS_MAX - 1})]
+"""One fewer than a job may have: the schedule adds its name."""
+
+
 class NewSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`cron` or `every`. `catch_up`: what becomes of ticks at which no node was there."""
 
-    name: str
-    type: str
+    name: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": NAME_CHARS_MAX})]
+    type: TypeName
     payload: Payload = {}
-    queue: str = "default"
+    queue: QueueName = "default"
     priority: Annotated[int, msgspec.Meta(ge=1, le=10)] = 5
     cron: Cron | None = None
     every: Seconds = None
@@ -36,16 +41,16 @@ class NewSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     timeout: Seconds = None
     soft_timeout: Seconds = None
-    unique_key: str = ""
-    tags: list[str] = []
+    unique_key: UniqueKey = ""
+    tags: Tags = []
 
 
 class ScheduleChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is left out stays. A new timing counts from now."""
 
-    type: str | None = None
+    type: TypeName | None = None
     payload: Payload | None = None
-    queue: str | None = None
+    queue: QueueName | None = None
     priority: Annotated[int, msgspec.Meta(ge=1, le=10)] | None = None
     cron: Cron | None = None
     every: Seconds = None
@@ -55,8 +60,8 @@ class ScheduleChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     timeout: Seconds = None
     soft_timeout: Seconds = None
-    unique_key: str | None = None
-    tags: list[str] | None = None
+    unique_key: UniqueKey | None = None
+    tags: Tags | None = None
 
 
 class ScheduleShape(msgspec.Struct):
