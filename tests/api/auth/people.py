@@ -52,6 +52,7 @@ class People:
     asked: Counter[str] = field(default_factory=Counter)
     voices: list[tuple[Voice, m.Request]] = field(default_factory=list)
     is_away: bool = False
+    has_no_events: bool = False
 
     def add(self, name: str, role: str, password: str | None = PASSWORD, **more: Any) -> User:
         kept = more.pop("hash", None) or (_hash_of(password) if password is not None else "")
@@ -98,7 +99,7 @@ class People:
                 0, SeenEvent(number, int(NOW * 1000), "audit", "n1", request.what, request.subject, voice.user, data)
             )
             return m.Done(0)
-        if isinstance(request, AskEvents):
+        if isinstance(request, AskEvents) and not self.has_no_events:
             return Events(self.events[: request.limit], b"")
         return NodeUnreachable("no node here")
 

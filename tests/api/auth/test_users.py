@@ -12,7 +12,7 @@ from tests.api.auth.people import NOW, PASSWORD, SECRET, Clock, House, People
 from tests.test_tokens import pem
 from zjp.api.auth.dev import DEV_USERS
 from zjp.api.auth.door import make_door, ring_of
-from zjp.api.auth.revoked import REVOKED_MAX, Revoked
+from zjp.api.auth.revoked import LOOK_S, REVOKED_MAX, Revoked
 from zjp.api.routes.login import grant
 from zjp.client.asyncio import AsyncClient
 from zjp.config import Settings, load
@@ -77,25 +77,43 @@ def test_there_is_no_door_with_tokens_while_auth_is_off_and_none_without_a_secre
         ring_of(Settings(jwt_secret="0123456789abcdef"))
 
 
+def claims(name: str, life_s: int) -> Claims:
+    return Claims("ann", "user", 1, name, int(NOW), int(NOW) + life_s)
+
+
 def test_ended_tokens_are_kept_until_they_would_have_expired_and_no_longer() -> None:
     revoked = Revoked()
-    short, long = (
-        Claims("ann", "user", 1, name, int(NOW), int(NOW) + life_s) for name, life_s in (("short", 10), ("long", 100))
-    )
-    revoked.add(short, NOW)
-    revoked.add(short, NOW)
-    revoked.add(long, NOW)
-    assert (short in revoked, long in revoked, len(revoked)) == (True, True, 2)
-    revoked.add(Claims("ann", "user", 1, "third", int(NOW), int(NOW) + 100), NOW + 11)
-    assert (short in revoked, long in revoked, len(revoked)) == (False, True, 2)
+    for name, life_s in (("short", 10), ("short", 10), ("long", 100)):
+        revoked.add(name, int(NOW) + life_s, NOW)
+    assert (claims("short", 10) in revoked, claims("long", 100) in revoked, len(revoked)) == (True, True, 2)
+    revoked.add("third", int(NOW) + 100, NOW + 11)
+    assert (claims("short", 10) in revoked, claims("long", 100) in revoked, len(revoked)) == (False, True, 2)
 
 
 def test_ended_tokens_have_a_bound_and_the_first_to_expire_goes() -> None:
     revoked = Revoked()
     for number in range(REVOKED_MAX + 1):
-        revoked.add(Claims("ann", "user", 1, f"t{number}", int(NOW), int(NOW) + 1000 + number), NOW)
+        revoked.add(f"t{number}", int(NOW) + 1000 + number, NOW)
     assert len(revoked) == REVOKED_MAX
-    assert Claims("ann", "user", 1, "t0", int(NOW), int(NOW) + 1000) not in revoked
+    assert claims("t0", 1000) not in revoked
+
+
+async def test_log_out_counts_at_other_doors_and_after_a_restart(house: House, people: People, clock: Clock) -> None:
+    other = House(people, clock)
+    token = house.token("ann")
+    assert (await Asking(other.desk).get("/auth/me", token=token)).status_code == 200
+    assert (await Asking(house.desk).post("/auth/logout", token=token)).status_code == 204
+    clock.now += LOOK_S
+    for door in (other, House(people, clock)):
+        asking = Asking(door.desk)
+        await asking.get("/auth/me", token=door.token("wim", jti="w1"))
+        assert (await asking.get("/auth/me", token=token)).status_code == 401
+        assert (await asking.get("/auth/me", token=door.token("ann", jti="other"))).status_code == 200
+
+
+async def test_audit_that_cannot_be_read_keeps_nobody_waiting(house: House, people: People) -> None:
+    people.has_no_events = True
+    assert (await Asking(house.desk).get("/auth/me", token=house.token("ann"))).status_code == 200
 
 
 @pytest.mark.covers("settings:JWT_KEY_FILE", "http:tokens")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...config import Settings
 from ...tokens import Claims, Ring, TokenRefused, make_ring
@@ -26,7 +26,7 @@ from .hashing import Hashing
 from .limits import LoginLimits
 from .login import Login
 from .notes import Notes
-from .revoked import Revoked
+from .revoked import Logouts, Revoked, Source
 from .session import SAFE_METHODS, Cookie, check_csrf, check_same_origin
 from .users import ROLES, Users
 
@@ -38,13 +38,17 @@ READ_MAX = 1024
 REALM = 'Bearer realm="zjp"'
 
 
+class Nodes(Keeper, Source, Protocol):
+    """What of a client is needed here."""
+
+
 class TokenDoor:
     """`clock`: monotonic seconds; `wall`: Unix seconds."""
 
     def __init__(
         self,
         settings: Settings,
-        client: Keeper,
+        client: Nodes,
         ring: Ring,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -61,12 +65,14 @@ class TokenDoor:
             clock=clock,
         )
         self.revoked = Revoked()
+        self._logouts = Logouts(client, self.revoked, settings.jwt_ttl_s, clock, wall)
         self.notes = Notes(clock)
         self.login = Login(self.users, self.hashing, LoginLimits(), clock)
         self._read: dict[str, Claims] = {}
 
     async def caller(self, request_headers: Mapping[str, str], method: str, address: str) -> Caller:
         """Raises: Problem 401, 403."""
+        self._logouts.look()
         claims, proof = self.claims_of(request_headers)
         if proof is Proof.COOKIE and method not in SAFE_METHODS:
             check_same_origin(request_headers)
@@ -124,7 +130,7 @@ class TokenDoor:
         return role
 
     def end(self, claims: Claims) -> None:
-        self.revoked.add(claims, self.wall())
+        self.revoked.add(claims.jti, claims.expires_at, self.wall())
 
     def changed(self, user: User) -> None:
         """Of one that this process has made or changed."""

@@ -30,13 +30,14 @@ class Notes:
         self._clock = clock
         self._failed: list[float] = []
 
-    async def write(self, desk: Desk, what: str, who: Caller) -> None:
-        """`who`: did it, or whose name was given. A node that does not answer now must not keep anybody out: then the log has it alone."""
+    async def write(self, desk: Desk, what: str, who: Caller, subject: str = "") -> None:
+        """`who`: did it, or whose name was given; the subject too, unless there is another. A node that does not answer now must not keep
+        anybody out: then the log has it alone."""
         voices = (desk.voice(who), desk.client) if who.proof is not Proof.NONE else (desk.client,)
         fault: ZjpError | None = None
         for voice in voices:  # nodes that let only the door itself note something are told by it
             try:
-                await voice.note(what, who.name[:NAME_CHARS_MAX], who.address[:ORIGIN_CHARS_MAX])
+                await voice.note(what, subject or who.name[:NAME_CHARS_MAX], who.address[:ORIGIN_CHARS_MAX])
                 return
             except NotAllowed as refusal:
                 fault = refusal

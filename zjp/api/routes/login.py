@@ -23,6 +23,7 @@ from ...tokens import Claims
 from ...wire.desk import User
 from ...wire.messages import Role
 from ..auth.door import TokenDoor
+from ..auth.revoked import LOGOUT, subject_of
 from ..auth.session import check_same_origin, make_csrf
 from ..auth.users import ROLES
 from ..table import Answer, Call, Caller, NoQuery, Problem, Proof, Route
@@ -128,7 +129,7 @@ async def log_out(call: Call[None, NoQuery]) -> Answer:
         return Answer(status=HTTPStatus.NO_CONTENT)
     claims, _ = door.claims_of(call.headers)
     door.end(claims)
-    await door.notes.write(call.desk, "logout", call.caller)
+    await door.notes.write(call.desk, LOGOUT, call.caller, subject_of(claims))
     return Answer(status=HTTPStatus.NO_CONTENT, headers={"set-cookie": door.cookie.clear()})
 
 
