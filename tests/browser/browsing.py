@@ -24,8 +24,6 @@ HEIGHT = 800
 WIDE, NARROW = 1280, 360
 LIMIT_MS = 15_000
 NO_CHROMIUM = "chromium is not installed: apt-get install chromium"
-PICTURES = os.environ.get("PICTURES", "")
-"""A folder: steps of the walk are pictured there. Empty: no pictures are made."""
 PATHS = {f"{ROOT}/tests/browser": "/app/shop", "tests.browser.tasks": "shop.tasks"}
 """As pictures show them."""
 
@@ -52,10 +50,13 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visitor:
-    """One window of one browser session. `faults`: what went wrong in the page so far."""
+    """One window of one browser session. `faults`: what went wrong in the page so far. `pictures`: a folder; without it none are made."""
 
-    def __init__(self, browser: Browser, url: str, *, width: int = WIDE, theme: Any = "light") -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, width: int = WIDE, theme: Any = "light", pictures: Path | None = None
+    ) -> None:
         self.url = url
+        self.pictures = pictures
         self.faults: list[str] = []
         self.context: BrowserContext = browser.new_context(
             viewport={"width": width, "height": HEIGHT}, color_scheme=theme
@@ -100,8 +101,8 @@ class Visitor:
         return list(self.page.evaluate(f"() => {{ {CHECKS}; return {name}(); }}"))
 
     def picture(self, name: str) -> None:
-        if PICTURES:
-            self.page.screenshot(path=str(Path(PICTURES) / f"dashboard-{name}.png"), animations="disabled")
+        if self.pictures is not None:
+            self.page.screenshot(path=self.pictures / f"dashboard-{name}.png", animations="disabled")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -1,7 +1,7 @@
 """Makes the pictures of the documentation: `python -m tests.browser.pictures docs/pictures`.
 
-Three nodes on one Redis elect by Raft, lose their leader once and work off a steady load of jobs, some of which fail. The steps of the walk
-to a failed job come from test_walk.py: `PICTURES=docs/pictures pytest tests/browser/test_walk.py -k five`.
+Three nodes on one Redis elect by Raft, lose their leader once and work off a steady load of jobs, some of which fail. Then every page is
+pictured, and the steps of the walk to a failed job.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import httpx
 
 from scripts.redis_server import RedisServer
 from tests.api.running import RunningApi
-from tests.browser import browsing
-from tests.browser.browsing import NARROW, Visitor, chromium
+from tests.browser.browsing import NARROW, PATHS, Visitor, chromium
 from tests.browser.jobs import listed
+from tests.browser.walk import walk
 from tests.system.running import RunningNode, first
 
 NAMES = ("birch", "cedar", "maple")
@@ -96,27 +96,20 @@ def work(visitor: Visitor, http: httpx.Client, hold: Path) -> None:
 
 
 def show(visitor: Visitor, http: httpx.Client) -> None:
-    failed = listed(http, status="failed")[0]["id"]
     running = listed(http, status="running", type="report")[0]["id"]
     for theme in ("light", "dark"):
         visitor.page.emulate_media(color_scheme=theme)
-        for name, place in [
-            ("overview", ""),
-            ("jobs", "jobs"),
-            ("job", f"jobs/{failed}"),
-            ("running", f"jobs/{running}"),
-            ("cluster", "cluster"),
-        ]:
+        for name, place in [("overview", ""), ("cluster", "cluster"), ("jobs", "jobs"), ("running", f"jobs/{running}")]:
             visitor.open(place)
             visitor.picture(f"{name}-{theme}")
     visitor.page.emulate_media(color_scheme="light")
-    for place in ("failed", "scheduled", "queues", "workers", "audit"):
+    for place in ("scheduled", "queues", "workers"):
         visitor.open(place)
         visitor.picture(place)
 
 
 def main(folder: str) -> None:
-    browsing.PICTURES = folder
+    pictures = Path(folder)
     with ExitStack() as stack:
         at = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         nodes = stack.enter_context(cluster(at))
@@ -129,12 +122,13 @@ def main(folder: str) -> None:
         ):
             http.post("/api/v1/schedules", json=schedule).raise_for_status()
         browser = stack.enter_context(chromium())
-        wide = stack.enter_context(Visitor(browser, api.url))
-        wide.hide({**browsing.PATHS, str(at): "/srv/reports"})
+        wide = stack.enter_context(Visitor(browser, api.url, pictures=pictures))
+        wide.hide({**PATHS, str(at): "/srv/reports"})
         wide.open()
         work(wide, http, at / "go-on")
         show(wide, http)
-        narrow = stack.enter_context(Visitor(browser, api.url, width=NARROW, theme="dark"))
+        walk(wide)
+        narrow = stack.enter_context(Visitor(browser, api.url, width=NARROW, theme="dark", pictures=pictures))
         for name, place in (("overview", ""), ("jobs", "jobs"), ("cluster", "cluster")):
             narrow.open(place)
             narrow.page.wait_for_timeout(TURN_MS)

@@ -58,6 +58,18 @@ def test_other_number_than_was_confirmed_is_refused_and_told(visitor: Visitor, h
     visitor.faults.clear()  # a browser writes every 409 to its console
 
 
+def test_group_of_failures_runs_again(visitor: Visitor, http: httpx.Client) -> None:
+    ids = made(http, 2, type="charge_card", payload={"card": "unknown"}, tags=["group"])
+    await_that(lambda: len(listed(http, tag="group", status="failed")) == 2)
+    page = visitor.open("failed")
+    group = page.get_by_role("listitem").filter(has_text="PayloadMismatch").filter(has_text="charge_card")
+    group.get_by_role("button", name="Run these again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run 2 jobs again").click()
+    page.get_by_text("2 run again").wait_for()
+    await_that(lambda: all(len(http.get(f"/api/v1/jobs/{job}").json()["attempts"]) == 2 for job in ids))
+    http.post("/api/v1/jobs/bulk", json={"action": "delete", "ids": ids}).raise_for_status()
+
+
 def test_delayed_job_runs_now_and_another_is_cancelled_and_deleted(visitor: Visitor, http: httpx.Client) -> None:
     first, second = made(http, 2, delay="1h")
     page = visitor.open(f"jobs/{first}")

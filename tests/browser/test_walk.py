@@ -1,18 +1,16 @@
 """The walk of somebody who was told that a job failed: from the first page to its traceback and to a run that succeeds.
 
-Only what can be read on the screen is used, and every click is counted. With PICTURES set to a folder each step is pictured there.
+Only what can be read on the screen is used, and every click is counted.
 """
 
 from __future__ import annotations
 
-import json
-
 import httpx
 import pytest
-from playwright.sync_api import Locator
 
-from tests.browser.browsing import PATHS, PICTURES, Visitor
+from tests.browser.browsing import Visitor
 from tests.browser.jobs import LIMIT_S, listed
+from tests.browser.walk import Clicks, edited, walk
 from tests.system.running import first
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("dashboard:walk")]
@@ -20,46 +18,8 @@ pytestmark = [pytest.mark.system, pytest.mark.covers("dashboard:walk")]
 CLICKS_MAX = 5
 
 
-class Clicks:
-    """Counts them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on(self, target: Locator) -> None:
-        target.click()
-        self.count += 1
-
-
-def edited(visitor: Visitor, customer: int) -> None:
-    payload = visitor.page.get_by_role("textbox", name="Payload")
-    payload.fill(json.dumps({**json.loads(payload.input_value()), "customer": customer}, indent=2))
-
-
 def test_five_clicks_lead_from_the_overview_through_the_group_to_a_successful_run(visitor: Visitor) -> None:
-    if PICTURES:
-        visitor.hide(PATHS)
-    clicks, page = Clicks(), visitor.open()
-    visitor.picture("walk-1-overview")
-    clicks.on(page.get_by_role("link", name="All failures"))
-    page.get_by_role("heading", name="charge_card").wait_for()
-    visitor.picture("walk-2-failed")
-    clicks.on(page.get_by_role("heading", name="charge_card").get_by_role("link"))
-    visitor.settle()
-    page.get_by_role("table", name="Jobs").get_by_role("link", name="charge_card").first.wait_for()
-    visitor.picture("walk-3-jobs")
-    clicks.on(page.get_by_role("table", name="Jobs").get_by_role("link", name="charge_card").first)
-    traceback = page.get_by_role("region", name="Traceback", exact=True)
-    assert "PaymentDeclined: the card of customer" in traceback.inner_text()
-    visitor.picture("walk-4-traceback")
-    clicks.on(page.get_by_role("button", name="Run again with edits"))
-    edited(visitor, customer=7)
-    visitor.picture("walk-5-edits")
-    clicks.on(page.get_by_role("button", name="Submit", exact=True))
-    page.get_by_role("heading", name="charge_card completed").wait_for()
-    assert '"customer": 7' in page.get_by_role("region", name="Result").inner_text()
-    visitor.picture("walk-6-completed")
-    assert clicks.count <= CLICKS_MAX
+    assert walk(visitor) <= CLICKS_MAX
 
 
 def test_three_clicks_lead_from_a_recent_failure_to_a_successful_run(visitor: Visitor, http: httpx.Client) -> None:

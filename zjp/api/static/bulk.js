@@ -19,8 +19,9 @@ export function bulkBar({ view, picked, filter, canFilter, clear }) {
   function draw() {
     if (picked.size > 0) isAll = false;
     element.classList.toggle("is-on", isAll || picked.size > 0);
-    show(element, h("span", {}, isAll ? "All that match the filter:" : picked.size ? `${picked.size} selected:` : "Select jobs, or"),
-      !isAll && picked.size === 0 && button("all that match", () => { isAll = true; draw(); }, { class: "link", disabled: !canFilter, title: canFilter ? null : "The API has no filter by error: select the jobs" }),
+    const nothing = canFilter ? "Select jobs, or" : "Select jobs to act on several at once";
+    show(element, h("span", {}, isAll ? "All that match the filter:" : picked.size ? `${picked.size} selected:` : nothing),
+      !isAll && picked.size === 0 && canFilter && button("all that match", () => { isAll = true; draw(); }, { class: "link" }),
       (isAll || picked.size > 0) && [DEEDS.filter((deed) => may(deed.role)).map((deed) => button(deed.verb, () => begin(deed), { class: deed.isDanger ? "danger" : "" })),
         button("Clear selection", () => { isAll = false; clear(); }, { class: "quiet" })]);
   }

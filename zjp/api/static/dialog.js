@@ -15,8 +15,8 @@ export const confirm = ({ title, text, verb, deed, isDanger = true }) => ask({ t
 export function ask({ title, text, verb, fields, deed, isDanger = false }) {
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const submit = h("button", { class: isDanger ? "danger" : "primary", type: "submit" }, verb);
-  const form = h("form", { class: "stack", onsubmit: run }, text && h("p", {}, text), fields.map((one) => one.element), fault,
-    h("div", { class: "row end" }, closer("Cancel"), submit));
+  const form = h("form", { class: "stack", onsubmit: run }, text && h("p", {}, text), h("div", { class: "fields" }, fields.map((one) => one.element)),
+    h("div", { class: "dialog-foot" }, fault, h("div", { class: "row end" }, closer("Cancel"), submit)));
   const dialog = open(title, [form]);
 
   async function run(event) {
@@ -36,15 +36,15 @@ export function ask({ title, text, verb, fields, deed, isDanger = false }) {
   return dialog;
 }
 
-/** One labelled input. `kind`: text, password, number, json, lines, select (with `choices`), check. `hint`: below it. */
-export function field({ name, label, kind = "text", value = "", hint = "", choices = [], ...rest }) {
+/** One labelled input; `isHalf`: two of them stand side by side. `kind`: text, password, number, json, lines, select (with `choices`), check. `hint`: below it. */
+export function field({ name, label, kind = "text", value = "", hint = "", choices = [], isHalf = false, ...rest }) {
   const id = freshId();
   const props = { id, name, "aria-describedby": hint ? `${id}-hint` : null, ...rest };
   const input = INPUTS[kind] ? INPUTS[kind](props, value, choices) : h("input", { ...props, type: kind, value });
   const note = hint && h("small", { id: `${id}-hint` }, hint);
   const element = kind === "check"
-    ? h("div", { class: "field" }, h("label", { class: "check" }, input, label), note)
-    : h("div", { class: "field" }, h("label", { for: id }, label), input, note);
+    ? h("div", { class: "field whole" }, h("label", { class: "check" }, input, label), note)
+    : h("div", { class: isHalf ? "field" : "field whole" }, h("label", { for: id }, label), input, note);
   return { name, element, input, read: () => (READ[kind] ?? READ.text)(input, label) };
 }
 

@@ -20,6 +20,7 @@ const SPANS = [[86400, "d"], [3600, "h"], [60, "m"]];
 /** Seconds as `740 ms`, `3.2 s`, `4 m 10 s`, `2 h 5 m`, `3 d 4 h`. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds > 0 && seconds < 0.001) return "< 1 ms";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${oneDigit.format(seconds)} s`;
   const at = SPANS.findIndex(([length]) => seconds >= length);

@@ -28,7 +28,7 @@ export function failed(view) {
 function drawGroups(view, { items, scanned, is_whole: isWhole }) {
   if (items.length === 0) return h("div", { class: "empty" }, empty("Nothing has failed.", "A job fails for good when its retries are spent, or when its task says that no retry can help."));
   return [h("ul", { class: "groups" }, items.map((group) => drawGroup(view, group))),
-    h("p", { class: "note" }, isWhole ? `${number(scanned)} failed jobs.` : `Of more failed jobs the newest ${number(scanned)} were looked at.`)];
+    h("p", { class: "note" }, `${number(items.reduce((sum, group) => sum + group.count, 0))} failed jobs${isWhole ? "." : `, of the newest ${number(scanned)} that were looked at.`}`)];
 }
 
 function drawGroup(view, group) {
