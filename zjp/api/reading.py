@@ -125,19 +125,18 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def check_depth(body: bytes) -> None:
-    """Raises: Problem 400. Brackets within texts count only when they are unbalanced by far; then the texts are left out."""
-    if _depth(body) > DEPTH_MAX and _depth(_without_texts(body)) > DEPTH_MAX:
+    """Raises: Problem 400."""
+    if _depth(_without_texts(body)) > DEPTH_MAX:
         raise Problem(400, "Bad Request", f"the body is nested more than {DEPTH_MAX} deep; flatten it")
 
 
 def _depth(body: bytes) -> int:
-    """The deepest nesting. Closing brackets do not lead below zero: a text could otherwise hide what follows."""
     deepest = depth = 0
     for sign in body.translate(None, _NO_BRACKETS):
         if sign in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif depth:
+        else:
             depth -= 1
     return deepest
 

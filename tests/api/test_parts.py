@@ -1,0 +1,135 @@
+"""Parts of the API that need no node: whose address counts, what many ask at once, how fast jobs finish, what is too deep."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from zjp.api.caller import Problem
+from zjp.api.cluster import Rates
+from zjp.api.glance import Glance
+from zjp.api.proxies import Proxies
+from zjp.api.reading import DEPTH_MAX, check_depth, check_media_type
+from zjp.api.shapes import decode_cursor, encode_cursor
+from zjp.errors import InvalidJob
+
+pytestmark = pytest.mark.covers("http:problems")
+
+
+@pytest.mark.covers("settings:TRUSTED_PROXIES")
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "counts"),
+    [
+        ("203.0.113.9", "", "203.0.113.9"),
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "198.51.100.1, nonsense", "10.0.0.1"),
+        ("fd00::1", "2001:db8::5", "2001:db8::5"),
+        ("10.0.0.1", "", "10.0.0.1"),
+    ],
+)
+def test_only_what_a_trusted_proxy_heard_counts(peer: str, forwarded: str, counts: str) -> None:
+    proxies = Proxies("10.0.0.0/8, fd00::1")
+    assert proxies.address({"client": (peer, 1)}, {"x-forwarded-for": forwarded}) == counts
+    assert Proxies(None).address({"client": (peer, 1)}, {"x-forwarded-for": forwarded}) == peer
+
+
+async def test_one_answer_is_shared_and_a_failure_is_not_kept() -> None:
+    asked = 0
+    go = asyncio.Event()
+
+    async def ask() -> int:
+        nonlocal asked
+        asked += 1
+        await go.wait()
+        if asked == 1:
+            raise ValueError("first")
+        return asked
+
+    glance = Glance(ask, 60.0)
+    waiting = [asyncio.ensure_future(glance()) for _ in range(3)]
+    await asyncio.sleep(0)
+    go.set()
+    assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [ValueError] * 3
+    assert [await glance() for _ in range(3)] == [2, 2, 2]
+    assert asked == 2
+
+
+async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
+    go = asyncio.Event()
+
+    async def ask() -> str:
+        await go.wait()
+        return "there"
+
+    glance = Glance(ask, 60.0)
+    first, second = asyncio.ensure_future(glance()), asyncio.ensure_future(glance())
+    await asyncio.sleep(0)
+    first.cancel()
+    go.set()
+    assert await second == "there"
+
+
+def table(node: str, boot: int, uptime_s: float, completed: int, failed: int = 0, cancelled: int = 0) -> dict[str, Any]:
+    series = [
+        {"labels": ["t", "q", word], "value": count}
+        for word, count in (("completed", completed), ("failed", failed), ("cancelled", cancelled))
+    ]
+    return {"node": node, "boot": boot, "uptime_s": uptime_s, "metrics": {"zjp_jobs_finished_total": {"series": series}}}
+
+
+def test_rate_of_a_young_node_is_over_its_age_and_leaves_cancelled_ones_out() -> None:
+    rates = Rates()
+    rates.take([table("a", 1, 10.0, completed=90, failed=10, cancelled=1000)], now=1000.0)
+    assert rates.per_second(1000.0) == ({"1m": 10.0, "5m": 10.0, "15m": 10.0}, {"1m": 1.0, "5m": 1.0, "15m": 1.0})
+
+
+def test_rates_are_the_rise_within_each_window_over_all_nodes() -> None:
+    rates = Rates()
+    for step in range(200):
+        now = 10_000.0 + step * 5
+        rates.take([table("a", 1, now, completed=step * 5), table("b", 1, now, completed=0 if step < 140 else (step - 140) * 50)], now)
+    done, _ = rates.per_second(10_000.0 + 199 * 5)
+    assert done["1m"] == pytest.approx(11.0, rel=0.02)
+    assert done["15m"] == pytest.approx(1 + 59 * 50 / 900, rel=0.02)
+
+
+def test_node_that_begins_anew_or_is_gone_makes_no_rate_fall_below_nothing() -> None:
+    rates = Rates()
+    rates.take([table("a", 1, 5000.0, completed=500), table("b", 1, 5000.0, completed=900)], 1000.0)
+    rates.take([table("a", 2, 4.0, completed=3)], 1005.0)
+    rates.take([table("a", 2, 9.0, completed=8), table("b", 1, 5010.0, completed=905)], 1010.0)
+    done, _ = rates.per_second(1010.0)
+    assert 0 < done["1m"] < 3
+
+
+def test_depth_is_counted_without_what_stands_in_texts() -> None:
+    check_depth(b'{"a": "' + b"[" * 500 + b'"}')
+    check_depth(b'{"a": "\\"' + b"[" * 500 + b'\\\\"}')
+    check_depth(b"[" + b"[],{}," * 500 + b"1]")
+    for body in (b"[" * (DEPTH_MAX + 1), b'["]]]]",' * (DEPTH_MAX + 1), b'{"a\\"]": ' * (DEPTH_MAX + 1)):
+        with pytest.raises(Problem):
+            check_depth(body)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'])
+def test_json_in_utf_8_is_taken(kind: str) -> None:
+    check_media_type({"content-type": kind})
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/json; charset=latin-1", "application/x-www-form-urlencoded", "text/json"])
+def test_other_bodies_are_not(kind: str) -> None:
+    with pytest.raises(Problem, match="415"):
+        check_media_type({"content-type": kind})
+
+
+def test_cursor_comes_back_as_it_went() -> None:
+    for cursor in (b"L", b"\x00\xff" * 20, b"R" + bytes(8)):
+        assert decode_cursor(str(encode_cursor(cursor))) == cursor
+    assert (encode_cursor(b""), decode_cursor("")) == (None, b"")
+    with pytest.raises(InvalidJob):
+        decode_cursor("a b")
