@@ -19,17 +19,23 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from tests.api.running import RunningApi
 from tests.cli.conftest import Run
+from tests.client.peer import Peer
 from tests.system.running import ROOT, RunningNode, clean_environment
-from zjp.cli.look import Meter, NodeRow, Picture, WorkerRow
+from zjp import Client
+from zjp.cli.look import Lookout, Meter, NodeRow, Picture, WorkerRow
 from zjp.cli.screen import plain, screen, share
 from zjp.cli.top import View
 from zjp.job import JobFault, JobState, JobView
+from zjp.wire import messages as m
+from zjp.wire.desk import AskNode
 from zjp.wire.messages import QueueCount
+from zjp.wire.seen import AskCluster, ClusterNode, ClusterReply
 
 pytestmark = pytest.mark.covers("cli:top")
 
@@ -138,6 +144,34 @@ def test_rates_come_from_two_looks_and_a_new_life_counts_from_then_on() -> None:
     assert meter.take([table("a", 120, 14), table("b", 1000, 0)], 3.0) == (12.0, 2.0)
     assert meter.take([table("a", 5, 0, boot=2), table("b", 1010, 0)], 4.0) == (10.0, 0.0)
     assert meter.take([table("b", 1010, 0)], 4.0) == (None, None)
+
+
+def told_by(node: str) -> m.Stats:
+    worker = {"name": "w0", "pid": 7, "state": "ready", "slots": 5, "busy": 2, "done": 9, "failed": 1, "rss_bytes": 1}
+    state = {"version": "1", "uptime_s": 5.0, "is_draining": node == "n2", "queues": [], "workers": [worker]}
+    return m.Stats(msgspec.msgpack.encode({**table(node, 1, 1), **state}))
+
+
+def test_other_nodes_are_asked_through_the_one_that_answers_and_shown_without_figures_when_they_do_not() -> None:
+    nodes = [ClusterNode(name, 1, f"tcp://{name}:1", "follower", "alive", 1, 0, name != "n4") for name in ("n1", "n2", "n3", "n4")]
+    asked: list[str] = []
+
+    def answer(request: m.Request) -> m.Reply:
+        if isinstance(request, AskNode):
+            asked.append(request.node)
+            return told_by("n2") if request.node == "n2" else m.Failure("unavailable", "it did not answer", 0)
+        if isinstance(request, AskCluster):
+            return ClusterReply("n1", nodes, "n2", 7, "raft", 3, [], True, False, False)
+        return told_by("n1") if isinstance(request, m.AskStats) else m.Page([], b"", 0)
+
+    with Peer(answer) as peer, Client(peer.address, cluster="zjp", key_file="", timeout=0.5) as client:
+        seen = Lookout(client).look()
+    assert {"n2", "n3"} == set(asked)
+    assert [(row.node, row.slots, row.is_draining) for row in seen.nodes] == [
+        ("n1", 5, False), ("n2", 5, True), ("n3", None, None), ("n4", None, None),
+    ]  # fmt: skip
+    assert [(row.node, row.name) for row in seen.workers or ()] == [("n1", "w0"), ("n2", "w0")]
+    assert (seen.leader, seen.busy, seen.alive_count) == ("n2", (4, 10), 4)
 
 
 def test_keys_pause_and_end_and_a_lost_node_is_told_until_it_is_back() -> None:

@@ -21,7 +21,7 @@ from ..wire import messages as m
 from .calls import Outcome, Voice
 from .exchange import new_session_number
 from .gathering import IdMaker
-from .http_blocking import KEPT_MAX, KEPT_S, head_of, tls_context, told
+from .http_blocking import KEPT_MAX, KEPT_S, head_of, is_lasting, tls_context, told
 from .http_entry import Entry
 from .http_trip import BODY_BYTES_MAX, CONNECT_S, HttpAnswer, HttpCall, Pause, Place, Places, Trip
 from .http_wire import talk
@@ -143,7 +143,9 @@ class AsyncHttpDoor:
                         await held.enter_async_context(self._busy)
                     answer = await self._attempt(attempt)
             except FAULTS as fault:
-                trip.broke(step.place, told(fault), time.monotonic(), was_sent=attempt.was_sent)
+                trip.broke(
+                    step.place, told(fault), time.monotonic(), was_sent=attempt.was_sent, is_lasting=is_lasting(fault)
+                )
                 continue
             settled = trip.answered(step.place, answer, time.monotonic())
             if settled is not None:

@@ -147,7 +147,9 @@ class HttpDoor:
             try:
                 answer = self._attempt(attempt)
             except FAULTS as fault:
-                trip.broke(step.place, told(fault), time.monotonic(), was_sent=attempt.was_sent)
+                trip.broke(
+                    step.place, told(fault), time.monotonic(), was_sent=attempt.was_sent, is_lasting=is_lasting(fault)
+                )
                 continue
             settled = trip.answered(step.place, answer, time.monotonic())
             if settled is not None:
@@ -260,6 +262,11 @@ def _read(response: http.client.HTTPResponse, line: http.client.HTTPConnection, 
         raise http.client.IncompleteRead(b"", response.length)
     response.close()  # read1 does not notice the end by itself, and the connection takes no call before
     return b"".join(parts)
+
+
+def is_lasting(fault: Exception) -> bool:
+    """A certificate that is not trusted now is not a moment later."""
+    return isinstance(fault, ssl.SSLCertVerificationError)
 
 
 def told(fault: Exception) -> str:

@@ -163,13 +163,15 @@ class Trip:
         self._again(place, now, pause_s or 0.0, is_everywhere=answer.status == 429)
         return None
 
-    def broke(self, place: Place, fault: str, now: float, *, was_sent: bool) -> None:
-        """Raises: OutcomeUnknown."""
+    def broke(self, place: Place, fault: str, now: float, *, was_sent: bool, is_lasting: bool = False) -> None:
+        """`is_lasting`: no other try there will end better, so one at each address is enough. Raises: OutcomeUnknown, NodeUnreachable."""
         self._faults[place.address] = fault
         self._failure = None
         if was_sent:
             self._doubt(place, fault)
         self._again(place, now, 0.0)
+        if is_lasting and self._failures >= len(self._places.all):
+            raise self._error(now)
 
     def _doubt(self, place: Place, fault: str) -> None:
         self._in_doubt = True
