@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -59,7 +59,7 @@ class Live:
         self._last: dict[str, tuple[object, float, bytes]] = {}
         """By event: what was told last, when, as bytes."""
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """The events for one watcher. Raises: Problem 503, ZjpError before the first one."""
         if len(self._watchers) >= STREAMS_MAX:
             raise Problem(
@@ -70,7 +70,7 @@ class Live:
         await self._look()
         return self._events()
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self) -> AsyncGenerator[bytes, None]:
         mine: asyncio.Queue[bytes | None] = asyncio.Queue(HELD_MAX)
         self._watchers.add(mine)
         if self._pump is None or self._pump.done():

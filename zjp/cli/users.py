@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from .. import passwords
-from ..client.blocking import Client
 from ..config.load import DEFAULT
 from ..errors import InvalidJob, NotFound, WrongState
 from ..job_json import time_json
@@ -23,6 +23,9 @@ from ..wire.desk import User
 from . import show
 from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, reading
 from .secrets import password, password_file
+
+if TYPE_CHECKING:
+    from ..client.blocking import Client
 
 ROLES = ("admin", "user", "worker")
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...errors import NotAllowed, OutcomeUnknown, Unavailable, ZjpError
+from ...errors import NotAllowed, OutcomeUnknown, Unavailable
 from ...log import event
 from ...wire.desk import NAME_CHARS_MAX
 from ...wire.messages import Role
@@ -33,17 +33,12 @@ class Notes:
     async def write(self, desk: Desk, what: str, who: Caller, subject: str = "") -> None:
         """`who`: did it, or whose name was given; the subject too, unless there is another. A node that does not answer now must not keep
         anybody out: then the log has it alone."""
-        voices = (desk.voice(who), desk.client) if who.proof is not Proof.NONE else (desk.client,)
-        fault: ZjpError | None = None
-        for voice in voices:  # nodes that let only the door itself note something are told by it
-            try:
-                await voice.note(what, subject or who.name[:NAME_CHARS_MAX], who.address[:ORIGIN_CHARS_MAX])
-                return
-            except NotAllowed as refusal:
-                fault = refusal
-            except (Unavailable, OutcomeUnknown) as trouble:
-                fault = trouble
-                break
+        voice = desk.voice(who) if who.proof is not Proof.NONE else desk.client
+        try:
+            await voice.note(what, subject or who.name[:NAME_CHARS_MAX], who.address[:ORIGIN_CHARS_MAX])
+            return
+        except (Unavailable, OutcomeUnknown, NotAllowed) as trouble:
+            fault = trouble
         event(
             log,
             logging.WARNING,
