@@ -184,7 +184,8 @@ class Stage:
     # ── the cluster ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def leader(self, node: str) -> str:
-        return str(self.ask(node, "/api/v1/leader")["node"])
+        """Empty: nobody, as far as `node` knows."""
+        return str(self.ask(node, "/api/v1/leader")["node"] or "")
 
     def alive(self, node: str) -> set[str]:
         """The nodes that `node` sees alive."""

@@ -219,6 +219,7 @@ def _kill_leader(stage: Stage) -> str:
     # More jobs than the others have room for at once, so that the leader has some of them.
     made = [stage.submit(leader, {"type": "sleep", "payload": {"seconds": SLEEP_S}}) for _ in range(30)]
     seconds_until(lambda: any(stage.job(leader, job)["node_id"] == leader for job in made), 20, "a job on the leader")
+    must(leader in stage.nodes, f"{leader or 'nobody'} leads")
     begun = time.monotonic()
     stage.engine.docker("kill", stage.container(leader))
     seconds_until(lambda: stage.leader(others[0]) not in ("", leader), 30, "another leader")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_report_tells_a_step_that_did_not_hold() -> None:
 def test_report_of_the_long_form_is_kept_and_says_what_was_not_run() -> None:
     text = REPORT.read_text()
     assert text.count("\n## ") == 4  # the image and three files
-    assert "**Good**" in text
+    assert re.search(r"^\*\*(Good|Not good)\*\*: \d+ of \d+ steps\.$", text, re.MULTILINE)
+    assert ("| **no** |" in text) == ("**Not good**" in text)
     assert "Grafana" in text
     readme = (ROOT / "compose" / "README.md").read_text()
     for word in ("## Scale", "## Roll", "## Back up", "## Run a producer", "## When a node is lost"):

@@ -122,10 +122,8 @@ def test_one_command_makes_a_cluster_that_can_be_watched_and_ctrl_c_ends_all_of_
 
 @needs_redis
 def test_a_short_load_runs_under_an_algorithm() -> None:
-    port, zmq_port = free_ports(1, METRICS_ABOVE), free_ports(1)
-    done = run(
-        "test-algorithms", "--nodes", "1", "--jobs", "20", "--port", str(port), "--zmq-port", str(zmq_port), "gossip"
-    )
+    zmq_port = free_ports(1)
+    done = run("test-algorithms", "--nodes", "1", "--jobs", "20", "--zmq-port", str(zmq_port), "gossip")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "── gossip" in done.stdout
     assert "all well" in done.stdout
@@ -134,8 +132,8 @@ def test_a_short_load_runs_under_an_algorithm() -> None:
 @pytest.mark.slow
 @needs_redis
 def test_a_short_load_runs_under_every_algorithm() -> None:
-    port, zmq_port = free_ports(3, METRICS_ABOVE), free_ports(3)
-    done = run("test-algorithms", "--jobs", "500", "--port", str(port), "--zmq-port", str(zmq_port))
+    zmq_port = free_ports(3)
+    done = run("test-algorithms", "--jobs", "500", "--zmq-port", str(zmq_port))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("all well") == 3
 
