@@ -20,6 +20,9 @@ from .watch import HANDSHAKE_FAILED, WATCHED, read_event
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 NEXT_KEY_S = 0.01
+CONNECT_S = 6.0
+"""With its own reconnecting off ZeroMQ says nothing at all when a name cannot be looked up, as that of a container that is being made anew:
+a line that hears neither yes nor no for so long is dialled again. Above HANDSHAKE_IVL, so that ZeroMQ's own word comes first."""
 WELCOME_S = 3.0
 """A node that takes the connection and does not answer the Hello for so long is left and tried again."""
 LINGER_MS = 300
@@ -47,6 +50,7 @@ class Line:
         is_seed: bool,
         pair: KeyPair | None,
         keys: Callable[[str], Sequence[bytes]],
+        connect_s: float = CONNECT_S,
     ) -> None:
         self.address, self.node, self.is_seed = address, node, is_seed
         self.server = b""
@@ -55,6 +59,7 @@ class Line:
         self.failures = 0
         self.failing_since: float | None = None
         self._owner, self._context, self._pair, self._keys = owner, context, pair, keys
+        self._connect_s = connect_s
         self._turn = 0
         self._pumps: tuple[Pump, Pump] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +78,8 @@ class Line:
             self._connect()
         except zmq.ZMQError as fault:  # no address that ZeroMQ can use, or no descriptor is left
             self._failed(fault.strerror or "the address cannot be used")
+        else:
+            self._start_timer(self._connect_s, lambda: self.hang_up("no connection; perhaps its name is not known"))
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """False: not connected, or the peer does not read; nothing was sent."""
