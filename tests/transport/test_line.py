@@ -1,16 +1,19 @@
-"""The way to one address, where nothing is said about it."""
+"""The way to one address, where its name is in the way."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
 import zmq
 
 from zjp.transport.line import Line
+from zjp.transport.names import LookUp, first_address, name_in
 
 pytestmark = pytest.mark.covers("cluster:mesh")
+Context = zmq.Context[zmq.Socket[bytes]]
 
 
 class Told:
@@ -18,41 +21,127 @@ class Told:
 
     def __init__(self) -> None:
         self.fault: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def on_up(self, line: Line) -> None:
-        raise AssertionError("there is nobody to connect to")
+        if not self.up.done():
+            self.up.set_result(None)
 
     def on_down(self, line: Line, fault: str) -> None:
         if not self.fault.done():
             self.fault.set_result(fault)
 
     def on_reply(self, line: Line, frames: list[bytes]) -> None:
-        raise AssertionError("there is nobody to answer")
+        raise AssertionError("nobody answers here")
 
 
 @pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+def context() -> Iterator[Context]:
+    made: Context = zmq.Context()
     yield made
     made.destroy(0)
 
 
-async def test_name_that_cannot_be_looked_up_is_dialled_again(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """ZeroMQ tells of it by no event, now or later: a node in a container would never be met again after it was made anew."""
+def line_to(told: Told, context: Context, address: str, look_up: LookUp = first_address, connect_s: float = 5.0) -> Line:
+    return Line(
+        told, context, address, "", is_seed=True, pair=None, keys=lambda node: (), connect_s=connect_s, look_up=look_up
+    )  # fmt: skip
+
+
+@pytest.fixture
+def port(context: Context) -> Iterator[int]:
+    """Where somebody listens."""
+    with context.socket(zmq.ROUTER) as router:
+        yield router.bind_to_random_port("tcp://127.0.0.1")
+
+
+async def test_name_that_is_not_known_is_looked_up_again(context: Context, port: int) -> None:
+    """A node in a container that is made anew has no name for a while."""
+    asked: list[str] = []
+
+    def look_up(name: str, port: int) -> str:
+        asked.append(name)
+        if len(asked) < 3:
+            raise OSError(-2, "Name or service not known")
+        return "127.0.0.1"
+
     told = Told()
-    line = Line(
-        told,
-        context,
-        "tcp://no-such-node.invalid:5570",
-        "",
-        is_seed=True,
-        pair=None,
-        keys=lambda node: (),
-        connect_s=0.05,
-    )
+    line = line_to(told, context, f"tcp://node-3:{port}", look_up)
     line.open()
     try:
-        assert "name is not known" in await asyncio.wait_for(told.fault, 20)
-        assert line.failures >= 1
+        assert await asyncio.wait_for(told.fault, 20) == "the name node-3 cannot be looked up: Name or service not known"
+        await asyncio.wait_for(told.up, 20)
+        assert asked == ["node-3"] * 3
     finally:
         line.close()
+
+
+async def test_name_server_that_says_nothing_stops_no_other_line(context: Context, port: int) -> None:
+    answer = threading.Event()
+    asked: list[str] = []
+
+    def look_up(name: str, port: int) -> str:
+        asked.append(name)
+        answer.wait(60)
+        return "127.0.0.1"
+
+    silent, other = Told(), Told()
+    lines = [
+        line_to(silent, context, f"tcp://node-3:{port}", look_up),
+        line_to(other, context, f"tcp://localhost:{port}"),
+    ]
+    for line in lines:
+        line.open()
+    lines[0].open()  # again: it is being looked up already
+    try:
+        await asyncio.wait_for(other.up, 20)
+        assert not silent.up.done()
+        answer.set()
+        await asyncio.wait_for(silent.up, 20)
+        assert asked == ["node-3"]
+    finally:
+        answer.set()
+        for line in lines:
+            line.close()
+
+
+async def test_line_that_is_closed_hears_of_no_name_any_more(context: Context) -> None:
+    answer, told = threading.Event(), Told()
+
+    def look_up(name: str, port: int) -> str:
+        answer.wait(60)
+        raise OSError(-2, "Name or service not known")
+
+    line = line_to(told, context, "tcp://node-3:5570", look_up)
+    line.open()
+    line.close()
+    answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "name node-3":
+            await asyncio.to_thread(thread.join)
+    assert line.failures == 0
+
+
+async def test_line_of_which_nothing_at_all_is_heard_is_dialled_again(context: Context, port: int) -> None:
+    told = Told()
+    line = line_to(told, context, f"tcp://127.0.0.1:{port}", connect_s=0.0)
+    line.open()
+    try:
+        assert await asyncio.wait_for(told.fault, 20) == "no connection"
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("tcp://node-3:5570", ("node-3", 5570)),
+        ("tcp://node-3.internal:1", ("node-3.internal", 1)),
+        ("tcp://10.0.0.1:5570", None),
+        ("tcp://[fe80::1]:5570", None),
+        ("ipc:///run/zjp/gate", None),
+        ("tcp://node-3:*", None),
+    ],
+)
+def test_only_names_are_looked_up(address: str, wanted: tuple[str, int] | None) -> None:
+    assert name_in(address) == wanted

@@ -15,14 +15,15 @@ import zmq
 
 from ..wire.greeting import PEER_BYTES_MAX
 from .curve import KeyPair, protect_client
+from .names import Finding, LookUp, first_address, name_in
 from .pump import Pump, set_limits, set_tcp_limits
 from .watch import HANDSHAKE_FAILED, WATCHED, read_event
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 NEXT_KEY_S = 0.01
 CONNECT_S = 6.0
-"""With its own reconnecting off ZeroMQ says nothing at all when a name cannot be looked up, as that of a container that is being made anew:
-a line that hears neither yes nor no for so long is dialled again. Above HANDSHAKE_IVL, so that ZeroMQ's own word comes first."""
+"""With its own reconnecting off ZeroMQ says nothing at all of some failures: a line that hears neither yes nor no for so long is dialled
+again. Above HANDSHAKE_IVL, so that ZeroMQ's own word comes first."""
 WELCOME_S = 3.0
 """A node that takes the connection and does not answer the Hello for so long is left and tried again."""
 LINGER_MS = 300
@@ -51,6 +52,7 @@ class Line:
         pair: KeyPair | None,
         keys: Callable[[str], Sequence[bytes]],
         connect_s: float = CONNECT_S,
+        look_up: LookUp = first_address,
     ) -> None:
         self.address, self.node, self.is_seed = address, node, is_seed
         self.server = b""
@@ -59,27 +61,43 @@ class Line:
         self.failures = 0
         self.failing_since: float | None = None
         self._owner, self._context, self._pair, self._keys = owner, context, pair, keys
-        self._connect_s = connect_s
+        self._connect_s, self._look_up = connect_s, look_up
+        self._finding: Finding | None = None
         self._turn = 0
         self._pumps: tuple[Pump, Pump] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Dial now, unless it is connected, or being connected."""
-        if self._pumps is not None:
+        """Dial now, unless it is connected, or being connected, or its name is being looked up."""
+        if self._pumps is not None or self._finding is not None:
             return  # and the wait for its Welcome goes on
         self._stop_timer()
+        named = name_in(self.address)
+        if named is None:
+            self._dial(self.address)
+            return
+        self._finding = Finding(*named, self._is_found, self._is_not_found, self._look_up)
+
+    def _is_found(self, number: str) -> None:
+        self._finding = None
+        self._dial(f"tcp://{number}:{self.address.rpartition(':')[2]}")
+
+    def _is_not_found(self, fault: str) -> None:
+        self._finding = None
+        self._failed(fault)
+
+    def _dial(self, address: str) -> None:
         keys = self._keys(self.node) if self._pair is not None else [b""]
         if not keys:
             self._failed("no key of that node is authorized here")
             return
         self.server = keys[self._turn % len(keys)]
         try:
-            self._connect()
+            self._connect(address)
         except zmq.ZMQError as fault:  # no address that ZeroMQ can use, or no descriptor is left
             self._failed(fault.strerror or "the address cannot be used")
         else:
-            self._start_timer(self._connect_s, lambda: self.hang_up("no connection; perhaps its name is not known"))
+            self._start_timer(self._connect_s, lambda: self.hang_up("no connection"))
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """False: not connected, or the peer does not read; nothing was sent."""
@@ -97,11 +115,13 @@ class Line:
 
     def close(self) -> None:
         self._stop_timer()
+        if self._finding is not None:
+            self._finding.give_up()
         self._close_socket()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _connect(self) -> None:
+    def _connect(self, address: str) -> None:
         socket = self._context.socket(zmq.DEALER)
         try:
             set_limits(socket, linger_ms=LINGER_MS, high_water_mark=QUEUE_MAX)
@@ -118,7 +138,7 @@ class Line:
         self._pumps = Pump(socket, lambda frames: self._owner.on_reply(self, frames)), Pump(monitor, self._on_event)
         for pump in self._pumps:
             pump.start()
-        socket.connect(self.address)
+        socket.connect(address)
 
     def _on_event(self, frames: list[bytes]) -> None:
         for fault in read_event(frames):
