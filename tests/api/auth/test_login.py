@@ -161,7 +161,7 @@ async def test_logins_failed_ones_and_logouts_are_noted_with_who_and_from_where(
     assert notes == [
         ("ann", Note("login", "ann", address)),
         ("", Note("login-failed", "ann", address)),
-        ("ann", Note("logout", f"{claims.jti} {claims.expires_at}", address)),
+        ("ann", Note("logout", f"ann {claims.jti} {claims.expires_at}", address)),
     ]
 
 

@@ -103,11 +103,11 @@ class Logouts:
             event(log, level, "auth.logouts_not_read", error=str(fault))
 
     def _take(self, subject: str) -> None:
-        jti, _, expires_at = subject.partition(" ")
-        if expires_at.isascii() and expires_at.isdigit():
+        *_, jti, expires_at = ["", "", *subject.split(" ")]
+        if jti and expires_at.isascii() and expires_at.isdigit():
             self._revoked.add(jti, int(expires_at), self._wall())
 
 
 def subject_of(claims: Claims) -> str:
-    """What the audit has of a token that was ended."""
-    return f"{claims.jti} {claims.expires_at}"
+    """What the audit has of a token that was ended: whose, its number, and until when that matters."""
+    return f"{claims.name} {claims.jti} {claims.expires_at}"
