@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zjp.api.caller import Problem
 from zjp.api.cluster import Rates
 from zjp.api.glance import Glance
 from zjp.api.proxies import Proxies
-from zjp.api.reading import DEPTH_MAX, check_depth, check_media_type
+from zjp.api.reading import DEPTH_MAX, brackets_of, check_depth, check_media_type
 from zjp.api.shapes import decode_cursor, encode_cursor
 from zjp.errors import InvalidJob
 
@@ -110,10 +113,26 @@ def test_node_that_begins_anew_or_is_gone_makes_no_rate_fall_below_nothing() -> 
 def test_depth_is_counted_without_what_stands_in_texts() -> None:
     check_depth(b'{"a": "' + b"[" * 500 + b'"}')
     check_depth(b'{"a": "\\"' + b"[" * 500 + b'\\\\"}')
+    check_depth(b'{"a":"\\n","b":"' + b"[" * 500 + b'\\n"}')
     check_depth(b"[" + b"[],{}," * 500 + b"1]")
-    for body in (b"[" * (DEPTH_MAX + 1), b'["]]]]",' * (DEPTH_MAX + 1), b'{"a\\"]": ' * (DEPTH_MAX + 1)):
-        with pytest.raises(Problem):
-            check_depth(body)
+    check_depth(b"[" * DEPTH_MAX + b"]" * DEPTH_MAX)
+
+
+@given(st.integers(DEPTH_MAX + 1, 200), st.lists(st.text("[]{}\"\\\n a"), max_size=5))
+def test_no_text_hides_depth(deep: int, texts: list[str]) -> None:
+    nested: Any = texts
+    for level in range(deep):
+        nested = [*texts, nested] if level % 2 else {"a": texts, **dict.fromkeys(texts, 1), "z": nested}
+    with pytest.raises(Problem):
+        check_depth(json.dumps(nested).encode())
+
+
+@given(st.recursive(st.text("[]{}\"\\ a"), lambda inner: st.lists(inner, max_size=3), max_leaves=20))
+def test_brackets_are_those_of_the_structure(value: Any) -> None:
+    def shape(one: Any) -> str:
+        return f"[{''.join(map(shape, one))}]" if isinstance(one, list) else ""
+
+    assert brackets_of(json.dumps(value).encode()) == shape(value).encode()
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'])

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from benchmarks import http as bench
-from benchmarks.running import running_node
 from tests.api.running import RunningApi
 from zjp.api.submitting import NewJob, made_body, made_json, spec_of
 from zjp.job import format_id
@@ -83,10 +82,9 @@ def test_short_answer_says_what_the_long_one_says() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", short["created_at"])
 
 
-def test_benchmark_measures_something_with_and_without_wrk() -> None:
+def test_benchmark_measures_something_with_and_without_wrk(api: RunningApi) -> None:
     lines: list[str] = []
     found = bench.run_all(1.0, lines.append)
     assert [line.split()[0] for line in lines] == ["single", "batch"]
     assert all(load.good > 0 and load.api_s > 0 for load in found.values())
-    with running_node(worker_processes="1", worker_count="1") as node, bench.running_api(node.address) as measured:
-        assert bench.by_sockets(measured.port, "/api/v1/jobs", json.dumps(bench.JOB).encode(), 0.5) > 0
+    assert bench.by_sockets(api.port, "/api/v1/jobs", json.dumps(bench.JOB).encode(), 0.5) > 0

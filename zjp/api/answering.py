@@ -29,7 +29,9 @@ GZIP_LEAST_BYTES = 1024
 GZIP_LEVEL = 1
 GZIP_APART_BYTES = 64 << 10
 """From here on it is done in a thread."""
-PAGE_TYPES = frozenset({"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"})
+PAGE_TYPES = frozenset(
+    {"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"}
+)
 """What a browser makes a page of, and may keep."""
 GZIP_TYPES = frozenset({"application/json", *PAGE_TYPES})
 
@@ -171,7 +173,10 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 def raw(headers: Mapping[str, str]) -> RawHeaders:
     """What could end a header line early is taken out: parts of a request may be quoted in one."""
-    return [(name.encode("latin-1"), text.encode("latin-1", "replace").translate(None, b"\r\n\0")) for name, text in headers.items()]
+    return [
+        (name.encode("latin-1"), text.encode("latin-1", "replace").translate(None, b"\r\n\0"))
+        for name, text in headers.items()
+    ]
 
 
 def etag(body: bytes) -> str:

@@ -384,7 +384,9 @@ class Listener:
     First the constructor (which binds), then `start`, in the end `stop`. `port`: as bound; `context`: for TLS.
     """
 
-    def __init__(self, host: str, port: int, setting: str, limits: Limits | None = None, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self, host: str, port: int, setting: str, limits: Limits | None = None, sweep_s: float = SWEEP_S
+    ) -> None:
         """Raises: ConfigError naming the setting when the address cannot be had."""
         self.sockets = bind(host, port, setting)
         self.port = int(self.sockets[0].getsockname()[1])
