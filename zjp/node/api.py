@@ -33,7 +33,10 @@ from .stats import NodeStats
 PROGRAM = (sys.executable, "-P", "-m", "zjp.api", "--from-node")
 """-P: a file in the current folder must not pass for one of zjp's own modules."""
 GROUPS = frozenset({"HTTP API", "Metrics", "Logging", "Jobs and limits"})
-MORE = frozenset({"CLUSTER_NAME"})
+MORE = frozenset(
+    {"CLUSTER_NAME", "CLUSTER_SIZE", "ELECTION_ALGORITHM", "ELECTION_TIMEOUT", "ELECTION_INTERVAL", "NODE_PRIORITY"}
+)
+"""The API tells how the election is set."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 30.0
 PROVED_S = 60.0
 """One that lived so long begins with the short pause again."""
