@@ -53,7 +53,8 @@ def test_banner_comes_when_the_node_is_silent_and_goes_when_it_is_back(
         before.hang_up()
         banner.wait_for()
         assert page.get_by_role("heading", name="Overview").is_visible(), "what was there stays readable"
-        with RunningApi(tmp_path, node.address, server_port=str(before.port)):
+        (tmp_path / "after").mkdir()
+        with RunningApi(tmp_path / "after", node.address, server_port=str(before.port)):
             banner.wait_for(state="hidden")
 
 
