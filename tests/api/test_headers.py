@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from zjp.api import headers as zjp_headers
 from zjp.api.headers import secure
 
 pytestmark = pytest.mark.covers("http:headers")
@@ -42,11 +45,18 @@ def test_page_takes_everything_from_here_and_nothing_that_stands_in_it() -> None
     assert not any(word in text for text in said.values() for word in ("unsafe", "http", "*"))
 
 
-def test_page_says_how_long_it_may_be_kept_and_data_does_not() -> None:
+def test_nothing_but_pages_and_their_files_may_be_kept() -> None:
     given = {"cache-control": "public, max-age=60"}
-    assert of(is_page=True, **given)["cache-control"] == "public, max-age=60"
+    assert of(is_page=True, **given)["cache-control"] == of(**given)["cache-control"] == "public, max-age=60"
     assert of(is_page=True)["cache-control"] == "no-cache"
-    assert of(**given)["cache-control"] == "no-store"
+    assert of()["cache-control"] == "no-store"
+
+
+def test_only_the_page_says_how_long_it_may_be_kept() -> None:
+    """Whatever else did would let a browser keep data of jobs."""
+    folder = Path(zjp_headers.__file__).parent
+    told = {path.name for path in folder.rglob("*.py") if "cache-control" in path.read_text()}
+    assert told == {"headers.py", "page.py"}
 
 
 def test_browsers_are_told_to_stay_with_tls_only_over_tls() -> None:
