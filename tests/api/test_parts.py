@@ -1,4 +1,4 @@
-"""Parts of the API that need no node: whose address counts, what many ask at once, how fast jobs finish, what is too deep."""
+"""Parts of the API that need no node: whose address counts, what many ask at once, what is too deep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zjp.api.caller import Problem
-from zjp.api.cluster import Rates
 from zjp.api.glance import Glance
 from zjp.api.proxies import Proxies
 from zjp.api.reading import DEPTH_MAX, brackets_of, check_depth, check_media_type
@@ -75,39 +74,6 @@ async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None
     first.cancel()
     go.set()
     assert await second == "there"
-
-
-def table(node: str, boot: int, uptime_s: float, completed: int, failed: int = 0, cancelled: int = 0) -> dict[str, Any]:
-    series = [
-        {"labels": ["t", "q", word], "value": count}
-        for word, count in (("completed", completed), ("failed", failed), ("cancelled", cancelled))
-    ]
-    return {"node": node, "boot": boot, "uptime_s": uptime_s, "metrics": {"zjp_jobs_finished_total": {"series": series}}}
-
-
-def test_rate_of_a_young_node_is_over_its_age_and_leaves_cancelled_ones_out() -> None:
-    rates = Rates()
-    rates.take([table("a", 1, 10.0, completed=90, failed=10, cancelled=1000)], now=1000.0)
-    assert rates.per_second(1000.0) == ({"1m": 10.0, "5m": 10.0, "15m": 10.0}, {"1m": 1.0, "5m": 1.0, "15m": 1.0})
-
-
-def test_rates_are_the_rise_within_each_window_over_all_nodes() -> None:
-    rates = Rates()
-    for step in range(200):
-        now = 10_000.0 + step * 5
-        rates.take([table("a", 1, now, completed=step * 5), table("b", 1, now, completed=0 if step < 140 else (step - 140) * 50)], now)
-    done, _ = rates.per_second(10_000.0 + 199 * 5)
-    assert done["1m"] == pytest.approx(11.0, rel=0.02)
-    assert done["15m"] == pytest.approx(1 + 59 * 50 / 900, rel=0.02)
-
-
-def test_node_that_begins_anew_or_is_gone_makes_no_rate_fall_below_nothing() -> None:
-    rates = Rates()
-    rates.take([table("a", 1, 5000.0, completed=500), table("b", 1, 5000.0, completed=900)], 1000.0)
-    rates.take([table("a", 2, 4.0, completed=3)], 1005.0)
-    rates.take([table("a", 2, 9.0, completed=8), table("b", 1, 5010.0, completed=905)], 1010.0)
-    done, _ = rates.per_second(1010.0)
-    assert 0 < done["1m"] < 3
 
 
 def test_depth_is_counted_without_what_stands_in_texts() -> None:

@@ -96,7 +96,8 @@ class Behind(MemoryNode):
 TABLE = {
     "node": "n1", "boot": 1, "version": "0", "uptime_s": 1.0, "is_draining": False,
     "leader": {"node": "n1", "epoch": 7, "is_here": True}, "records": 0, "backlog": {"count": 0},
-    "queues": [], "workers": [], "metrics": {},
+    "queues": [], "workers": [], "metrics": {}, "throughput": dict.fromkeys(("1m", "5m", "15m"), 0.0),
+    "failures": dict.fromkeys(("1m", "5m", "15m"), 0.0),
 }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class Desk:
         self.papers: Mapping[str, bytes] = {}
         """What the API says of itself, by path."""
         self.stats: Glance[dict[str, Any]] = Glance(partial(stats_of, client), STATS_S)
-        self.cluster = Cluster(client, self.stats, self.stop)
+        self.cluster = Cluster(client, self.stats)
         self.live = Live(self.cluster, self.stop)
 
     def voice(self, caller: Caller) -> AsyncClient:

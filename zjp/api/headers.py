@@ -32,8 +32,8 @@ EVERYWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def secure(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
-    """Adds them. `headers`: names in lower case. A page may have a policy of its own. What says how long it may be kept, as the files of the
-    page do, may be; all else that is no page may not."""
+    """Adds them. `headers`: names in lower case. A page may have a policy of its own. What says how long it may be kept, as the files of
+    the page do, may be; all else that is no page may not."""
     headers.update(EVERYWHERE)
     headers.setdefault("content-security-policy", PAGE_POLICY if is_page else DATA_POLICY)
     headers.setdefault("cache-control", "no-cache" if is_page else "no-store")

@@ -87,9 +87,7 @@ async def _serve(
         log, logging.INFO, "api.listening", url=f"{'https' if context else 'http'}://{_shown(api.host)}:{api.port}", port=api.port,
         metrics_port=listeners["METRICS_PORT"].port if "METRICS_PORT" in listeners else None, auth=not isinstance(door, OpenDoor),
     )  # fmt: skip
-    sampling = asyncio.ensure_future(desk.cluster.sample())
     await desk.stop.wait()
-    await sampling
     await asyncio.gather(*(listener.stop() for listener in listeners.values()))
     event(log, logging.INFO, "api.stopped")
     return EX_OK
