@@ -10,7 +10,8 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -50,13 +51,14 @@ def kill_command(node: str, for_s: float | None) -> None:
     """SIGKILL. On exit it is started again as it was, unless something else has done so."""
     target = found(node)
     life = life_of(target.pid)
-    kill(target)
-    click.echo(f"process {target.pid} at {target.door} is dead; it is started again on exit")
-    try:
-        wait(for_s)
-    finally:
-        pid = start_again(life, target)
-        click.echo(f"started again as process {pid}" if pid else "something else has started it again")
+    with told_to_end() as told:
+        kill(target)
+        try:
+            click.echo(f"process {target.pid} at {target.door} is dead; it is started again on exit")
+            wait(told, for_s)
+        finally:
+            pid = start_again(life, target)
+            click.echo(f"started again as process {pid}" if pid else "something else has started it again")
 
 
 @main.command("cut")
@@ -104,9 +106,9 @@ def rule(node: str, peers: str, verdict: str, what: str, for_s: float | None, **
     table = Table(target, addresses(peers), verdict, **directions)
 
     def hold() -> None:
-        with table:
+        with told_to_end() as told, table:
             click.echo(f"process {target.pid} at {target.door} is {what}; should this command be killed: {table.undo}")
-            wait(for_s, table.follow)
+            wait(told, for_s, table.follow)
 
     refusing(hold)
     click.echo("undone")
@@ -133,19 +135,25 @@ def refusing(deed: Callable[[], None]) -> None:
         raise click.ClickException(str(fault)) from None
 
 
-def wait(for_s: float | None, look: Callable[[], None] | None = None) -> None:
-    """Until a signal to end, or so many seconds. `look` is called again and again."""
+@contextmanager
+def told_to_end() -> Iterator[threading.Event]:
+    """Set by a signal to end. From before the fault on: one that comes while it begins undoes it like any other."""
     told = threading.Event()
     before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        left = float("inf") if for_s is None else for_s
-        while left > 0 and not told.wait(min(left, FOLLOW_S)):
-            left -= FOLLOW_S
-            if look is not None:
-                look()
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def wait(told: threading.Event, for_s: float | None, look: Callable[[], None] | None = None) -> None:
+    """Until it is told, or so many seconds. `look` is called again and again."""
+    left = float("inf") if for_s is None else for_s
+    while left > 0 and not told.wait(min(left, FOLLOW_S)):
+        left -= FOLLOW_S
+        if look is not None:
+            look()
 
 
 if __name__ == "__main__":

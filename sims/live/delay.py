@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..proxy import FaultProxy
 from .ports import Target
@@ -24,6 +25,7 @@ RESET_S = 0.5
 
 async def delay(target: Target, delay_s: float, jitter_s: float, for_s: float | None, tell: Callable[[], None]) -> None:
     """Until that long has passed, or a signal came. `tell` is called when it has begun. Raises: CannotRule."""
+    told = told_to_end()
     door = target.door
     is_local = door.host.startswith("127.")
     host = "127.0.0.1" if door.host == "0.0.0.0" else door.host
@@ -41,19 +43,17 @@ async def delay(target: Target, delay_s: float, jitter_s: float, for_s: float | 
             await asyncio.sleep(RESET_S)
             nft(f"flush chain {table} first")
             tell()
-            await until_told(for_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(for_s):
+                    await told.wait()
         finally:
             nft(f"delete table {table}")
 
 
-async def until_told(for_s: float | None) -> None:
-    """SIGINT, SIGTERM, SIGHUP, or so many seconds."""
+def told_to_end() -> asyncio.Event:
+    """Set by SIGINT, SIGTERM or SIGHUP, from now on."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, told.set)
-    try:
-        async with asyncio.timeout(for_s):
-            await told.wait()
-    except TimeoutError:
-        pass
+    return told
