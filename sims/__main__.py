@@ -15,6 +15,7 @@ import click
 
 from zjp.node.ring import read_recording
 
+from .curves.command import curves_command
 from .election.faults import PROFILES
 from .election.fuzz import Result, cases, fuzz
 from .election.planted_bugs import PLANTED
@@ -213,6 +214,8 @@ def report(outcome: Outcome, svg: Path | None) -> None:
         svg.write_text(draw_svg(least))
         click.echo(f"  drawn in {svg}")
 
+
+main.add_command(curves_command)
 
 if __name__ == "__main__":
     main(prog_name="python -m sims")

@@ -111,6 +111,8 @@ class Cluster:
         local = node.clock.read(self.now)
         self._take(node, local, None, self._guarded(node, lambda: node.core.start(local, tuple(node.disk.records))))
         self.watch.recorder.changed(node)
+        if self.shape.is_bare:
+            return
         for peer in self.nodes:
             self._greet(node, peer)
         self.at(self.now + self._draw("mesh", 0, DUTY_EVERY), self._duties, node, node.boot)
@@ -124,7 +126,7 @@ class Cluster:
         node.reset()
         self.watch.stops(node, survived)
         self.watch.recorder.changed(node)
-        for peer in self.nodes:
+        for peer in () if self.shape.is_bare else self.nodes:
             self._lose(node, peer, 2 * SECOND if is_silent else self._draw("mesh", MS, 30 * MS))
 
     def wipe(self, node: Node) -> None:

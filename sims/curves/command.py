@@ -1,0 +1,54 @@
+"""`python -m sims curves`: run the curves, write their numbers, pictures and the report."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from ..history import collector_off
+from .report import save, write_text
+from .result import FULL, QUICK, Curve
+
+CURVES = {
+    "wan": "wan",
+    "split": "split",
+    "failover": "failover",
+    "omission": "omission",
+    "swim": "swim",
+    "load": "load",
+    "false-deaths": "false_deaths",
+}
+"""Name -> module, in the order of the report."""
+
+
+@click.command("curves")
+@click.option("--only", "chosen", type=click.Choice(list(CURVES)), multiple=True, help="May be given again; default: all.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Holds reports/, pictures/.")
+@click.option("--quick", is_flag=True, help="Few elections, small clusters: does everything run?")
+def curves_command(chosen: tuple[str, ...], folder: Path, quick: bool) -> None:
+    """Draw the published curves of elections and membership again, beside the published points."""
+    missed = 0
+    for name in chosen or CURVES:
+        curve: Curve = import_module(f".{CURVES[name]}", __package__).curve
+        wall, cpu = time.monotonic(), time.process_time()
+        with collector_off():
+            result = curve(QUICK if quick else FULL)
+        took = {"wall_s": round(time.monotonic() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
+        words = f"python -m sims curves --only {name}" + (" --quick" if quick else "")
+        save(folder, name, {"command": words, "commit": commit(), **took, **result.as_json()}, result.pictures)
+        for verdict in result.verdicts:
+            missed += not verdict.is_met
+            click.echo(f"{'met   ' if verdict.is_met else 'MISSED'} {name}: {verdict.text}: {verdict.seen}")
+        click.echo(f"       {name}: {result.events:,} events, {took['cpu_s']} s of a core")
+    write_text(folder, tuple(CURVES))
+    click.echo(f"{folder}/reports, {folder}/pictures; {missed} missed")
+
+
+def commit() -> str:
+    """Empty where there is no repository."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
