@@ -11,14 +11,14 @@ from html import escape
 from math import log10
 
 INK, GREY, GRID = "#1b1f24", "#6b7480", "#e6e9ed"
-BLUE, ORANGE, GREEN, RED, VIOLET = "#2f6db3", "#d9822b", "#3b8a5a", "#c25450", "#7a5ea8"
+BLUE, ORANGE, GREEN, RED, SLATE = "#2f6db3", "#d9822b", "#3b8a5a", "#c25450", "#444c56"
 PANEL_WIDTH, PANEL_HEIGHT = 440, 300
 LEFT, RIGHT, TOP, FOOT = 62, 22, 66, 44
 LEGEND_ROW, LEGEND_COLUMN = 20, 290
 
 
 class Point(tuple[float, float, float, float]):
-    """x, y, low, high."""
+    """x, y, low, high: the interval of y, or of x where the line is sideways."""
 
     __slots__ = ()
 
@@ -28,7 +28,8 @@ class Point(tuple[float, float, float, float]):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`is_published`: drawn hollow and dashed. `is_joined`: with a line through the points. `has_marks`: with the points."""
+    """`is_published`: drawn hollow and dashed. `is_joined`: with a line through the points. `has_marks`: with the points.
+    `is_sideways`: intervals are of x, and it has no place of its own in the legend."""
 
     name: str
     colour: str
@@ -36,6 +37,7 @@ class Line:
     is_published: bool = False
     is_joined: bool = True
     has_marks: bool = True
+    is_sideways: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def draw(title: str, panels: Sequence[Panel], note: str = "") -> str:
 
 def _picture(title: str, panels: Sequence[Panel], note: str) -> Iterator[str]:
     width = PANEL_WIDTH * len(panels)
-    legend = list({line.name: line for panel in panels for line in panel.lines}.values())
+    legend = [line for line in {line.name: line for panel in panels for line in panel.lines}.values() if not line.is_sideways]
     columns = max(1, width // LEGEND_COLUMN)
     rows = -(-len(legend) // columns)
     height = TOP + PANEL_HEIGHT + FOOT + rows * LEGEND_ROW + (30 if note else 12)
@@ -124,11 +126,18 @@ def _line(line: Line, at: Callable[[float, float], tuple[float, float]]) -> Iter
         yield f'<path d="{path}" fill="none" stroke="{line.colour}" stroke-width="1.6"{_dashes(line)}/>'
     for point, (x, y) in zip(line.points, places, strict=True):
         if point[3] > point[2]:
-            low, high = at(point[0], point[2])[1], at(point[0], point[3])[1]
-            yield f'<path d="M{x:.1f},{low:.1f}V{high:.1f}m-3,0h6M{x - 3:.1f},{low:.1f}h6" stroke="{line.colour}" fill="none"/>'
+            yield f'<path d="{_bar(line, point, at)}" stroke="{line.colour}" fill="none"/>'
         if line.has_marks:
             told = f"{line.name}: {point[0]:.6g}, {point[1]:.4g}" + (f" ({point[2]:.4g} to {point[3]:.4g})" if point[3] > point[2] else "")
             yield f"<g><title>{escape(told)}</title>{_mark(line, x, y)}</g>"
+
+
+def _bar(line: Line, point: Point, at: Callable[[float, float], tuple[float, float]]) -> str:
+    if line.is_sideways:
+        (low, y), (high, _) = at(point[2], point[1]), at(point[3], point[1])
+        return f"M{low:.1f},{y:.1f}H{high:.1f}m0,-4v8M{low:.1f},{y - 4:.1f}v8"
+    (x, low), (_, high) = at(point[0], point[2]), at(point[0], point[3])
+    return f"M{x:.1f},{low:.1f}V{high:.1f}m-3,0h6M{x - 3:.1f},{low:.1f}h6"
 
 
 def _key(line: Line, x: float, y: float) -> Iterator[str]:

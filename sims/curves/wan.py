@@ -5,7 +5,7 @@ from __future__ import annotations
 from zjp.election.core import MS
 
 from . import published as known
-from .chart import BLUE, GREEN, ORANGE, Axis, Line, Panel, Point, draw
+from .chart import BLUE, GREEN, ORANGE, SLATE, Axis, Line, Panel, Point, draw
 from .elections import Election, Terms, elect_many, slower
 from .intervals import mean, proportion, quantile
 from .result import FIRST_SEED, Result, Row, Scale, Verdict, within
@@ -14,6 +14,7 @@ LIMIT = 0.20
 DISK_MS = 5
 AS_IS, BARE, WITH_DISK = "real core", "real core without pre-vote", "real core, disks of 1 to 5 ms"
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+SURE = (0.5, 0.9, 0.99, 0.999)
 NINES = (0.0, 0.9, 0.99, 0.999)
 DOWN = {1: "one down", 2: "two down"}
 
@@ -94,13 +95,13 @@ def _draw(times: dict[tuple[str, int], list[float]], count: int) -> str:
     for down, text in DOWN.items():
         drawn = known.WAN_DRAWN_MS[down]
         lines = [
-            Line("AvailSim, read off its figure", INK_OF_PUBLISHED, [Point(ms, share / 100) for share, ms in drawn.items()], is_published=True)
+            Line("AvailSim, read off its figure", SLATE, [Point(ms, share / 100) for share, ms in drawn.items()], is_published=True)
         ]
         for of, colour in ((BARE, GREEN), (AS_IS, BLUE), (WITH_DISK, ORANGE)):
             took = times[of, down]
             lines.append(Line(of, colour, [Point(quantile(took, share).value, share) for share in SHARES], has_marks=False))
+            sure = [(share, quantile(took, share)) for share in SURE]
+            points = [Point(ms.value, share, ms.low, ms.high) for share, ms in sure]
+            lines.append(Line(of + ", 95 %", colour, points, is_joined=False, is_sideways=True))
         panels.append(Panel(f"five servers, {text}", x, tail, lines))
-    return draw(f"Raft's elections over a wide net, {count:,} of each", panels, "95 % intervals of mean and p99.9: see the report.")
-
-
-INK_OF_PUBLISHED = "#444c56"
+    return draw(f"Raft's elections over a wide net, {count:,} of each", panels, "Bars: 95 % intervals of p50, p90, p99 and p99.9.")
