@@ -76,7 +76,9 @@ def draw(title: str, panels: Sequence[Panel], note: str = "") -> str:
 
 def _picture(title: str, panels: Sequence[Panel], note: str) -> Iterator[str]:
     width = PANEL_WIDTH * len(panels)
-    legend = [line for line in {line.name: line for panel in panels for line in panel.lines}.values() if not line.is_sideways]
+    legend = [
+        line for line in {line.name: line for panel in panels for line in panel.lines}.values() if not line.is_sideways
+    ]
     columns = max(1, width // LEGEND_COLUMN)
     rows = -(-len(legend) // columns)
     height = TOP + PANEL_HEIGHT + FOOT + rows * LEGEND_ROW + (30 if note else 12)
@@ -89,7 +91,11 @@ def _picture(title: str, panels: Sequence[Panel], note: str) -> Iterator[str]:
     for number, panel in enumerate(panels):
         yield from _panel(panel, number * PANEL_WIDTH)
     for number, line in enumerate(legend):
-        yield from _key(line, 20 + number % columns * (width // columns), TOP + PANEL_HEIGHT + FOOT + 16 + number // columns * LEGEND_ROW)
+        yield from _key(
+            line,
+            20 + number % columns * (width // columns),
+            TOP + PANEL_HEIGHT + FOOT + 16 + number // columns * LEGEND_ROW,
+        )
     if note:
         yield _text(16, height - 10, note, fill=GREY, size=11)
     yield "</svg>"
@@ -128,7 +134,9 @@ def _line(line: Line, at: Callable[[float, float], tuple[float, float]]) -> Iter
         if point[3] > point[2]:
             yield f'<path d="{_bar(line, point, at)}" stroke="{line.colour}" fill="none"/>'
         if line.has_marks:
-            told = f"{line.name}: {point[0]:.6g}, {point[1]:.4g}" + (f" ({point[2]:.4g} to {point[3]:.4g})" if point[3] > point[2] else "")
+            told = f"{line.name}: {point[0]:.6g}, {point[1]:.4g}" + (
+                f" ({point[2]:.4g} to {point[3]:.4g})" if point[3] > point[2] else ""
+            )
             yield f"<g><title>{escape(told)}</title>{_mark(line, x, y)}</g>"
 
 

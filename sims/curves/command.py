@@ -26,12 +26,21 @@ CURVES = {
 
 
 @click.command("curves")
-@click.option("--only", "chosen", type=click.Choice(list(CURVES)), multiple=True, help="May be given again; default: all.")
-@click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Holds reports/, pictures/.")
+@click.option(
+    "--only", "chosen", type=click.Choice(list(CURVES)), multiple=True, help="May be given again; default: all."
+)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("docs"),
+    show_default=True,
+    help="Holds reports/, pictures/.",
+)
 @click.option("--quick", is_flag=True, help="Few elections, small clusters: does everything run?")
 def curves_command(chosen: tuple[str, ...], folder: Path, quick: bool) -> None:
     """Draw the published curves of elections and membership again, beside the published points."""
-    missed = 0
+    missed, of = 0, commit()
     for name in chosen or CURVES:
         curve: Curve = import_module(f".{CURVES[name]}", __package__).curve
         wall, cpu = time.monotonic(), time.process_time()
@@ -39,7 +48,7 @@ def curves_command(chosen: tuple[str, ...], folder: Path, quick: bool) -> None:
             result = curve(QUICK if quick else FULL)
         took = {"wall_s": round(time.monotonic() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
         words = f"python -m sims curves --only {name}" + (" --quick" if quick else "")
-        save(folder, name, {"command": words, "commit": commit(), **took, **result.as_json()}, result.pictures)
+        save(folder, name, {"command": words, "commit": of, **took, **result.as_json()}, result.pictures)
         for verdict in result.verdicts:
             missed += not verdict.is_met
             click.echo(f"{'met   ' if verdict.is_met else 'MISSED'} {name}: {verdict.text}: {verdict.seen}")

@@ -49,6 +49,10 @@ class Ear(Watch):
         for happened in out.happened:
             self.hear(node, happened)
 
+    def looks(self, node: Node, local: int) -> None:
+        """Duties are for who is in office."""
+        node.view = node.core.view()
+
     def asks(self, node: Node, op: StoreOp) -> None: ...
 
     def installs(self, node: Node, op: StoreOp, before: tuple[int, str]) -> None: ...

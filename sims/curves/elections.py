@@ -39,7 +39,9 @@ class Terms:
 
     def shape(self) -> Shape:
         quality = Quality(self.low, self.spread)
-        return Shape("raft", SERVERS, quality, timeout=self.timeout, interval=self.timeout // 4, wake_late=0, is_bare=True)
+        return Shape(
+            "raft", SERVERS, quality, timeout=self.timeout, interval=self.timeout // 4, wake_late=0, is_bare=True
+        )
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ FULL = Scale(
     crashes_large=20,
     load_periods=300,
     node_periods=200_000,
-    plain_node_periods=100_000,
+    plain_node_periods=50_000,
     lossy_crashes=20,
     omission_seeds=200,
 )
@@ -74,8 +74,18 @@ class Row:
 
     def as_json(self) -> dict[str, object]:
         value, low, high = (round(number, ROUND) for number in self.measured)
-        row: dict[str, object] = {"of": self.of, "x": self.x, "what": self.what, "value": value, "low": low, "high": high}
-        return row | {"published": None if self.published is None else round(self.published, ROUND), "count": self.count}
+        row: dict[str, object] = {
+            "of": self.of,
+            "x": self.x,
+            "what": self.what,
+            "value": value,
+            "low": low,
+            "high": high,
+        }
+        return row | {
+            "published": None if self.published is None else round(self.published, ROUND),
+            "count": self.count,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,9 @@ class Result:
 
     def find(self, of: str, what: str, x: float | None = None) -> Row:
         return next(row for row in self.rows if row.of == of and row.what == what and x in (None, row.x))
+
+    def explain(self, reason: str) -> None:
+        self.reasons.append(reason)
 
     def as_json(self) -> dict[str, object]:
         return {

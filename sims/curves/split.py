@@ -30,7 +30,11 @@ def curve(scale: Scale) -> Result:
     for suffix, has_pre_vote in CASES.items():
         for down, text in DOWN.items():
             for place, latency in enumerate(LATENCIES):
-                count = scale.split_elections if latency in known.SPLIT_TEXT and has_pre_vote else scale.split_elections_other
+                count = (
+                    scale.split_elections
+                    if latency in known.SPLIT_TEXT and has_pre_vote
+                    else scale.split_elections_other
+                )
                 terms = Terms(down, TIMEOUT, int(latency * TIMEOUT), 0, has_pre_vote=has_pre_vote)
                 elections = elect_many(terms, count, FIRST_SEED + place * SEEDS_EACH + down * SEEDS_EACH // 2)
                 result.events += sum(election.steps for election in elections)
@@ -91,4 +95,8 @@ def _draw(result: Result) -> str:
     left = [line for line in lines if "without" not in line.name]
     right = [line for line in lines if "without" in line.name or line.name.startswith("formula")]
     panels = [Panel("the real core", share, rate, left), Panel("the same without pre-vote", share, rate, right)]
-    return draw("Split votes of five servers, with a fixed latency", panels, "Bars: 95 % intervals. Dashed: the published formula.")
+    return draw(
+        "Split votes of five servers, with a fixed latency",
+        panels,
+        "Bars: 95 % intervals. Dashed: the published formula.",
+    )

@@ -54,7 +54,14 @@ def _add(result: Result, of: str, down: int, elections: list[Election]) -> None:
         Row(of, down, "p50 ms", quantile(took, 0.5), known.WAN_DRAWN_MS[down][50], count),
         Row(of, down, "p99 ms", quantile(took, 0.99), known.WAN_DRAWN_MS[down][99], count),
         Row(of, down, "p99.9 ms", quantile(took, 0.999), known.WAN_P999_MS[down], count),
-        Row(of, down, "split first terms", proportion(sum(election.is_split for election in elections), count), None, count),
+        Row(
+            of,
+            down,
+            "split first terms",
+            proportion(sum(election.is_split for election in elections), count),
+            None,
+            count,
+        ),
     ]
 
 
@@ -73,18 +80,24 @@ def _judge(result: Result) -> None:
             )
     ours, bare = (result.find(of, "mean ms", 1).measured.value for of in (AS_IS, BARE))
     two_ours, two_bare = (result.find(of, "mean ms", 2).measured.value for of in (AS_IS, BARE))
-    result.reasons += [
+    result.explain(
         f"Pre-vote: the real core first asks whether it could win, one more round trip of about 70 ms; AvailSim's algorithm has none. With "
         f"that one line taken out of the core the mean falls by {ours - bare:.0f} ms (one down) and {two_ours - two_bare:.0f} ms (two "
         f"down), to {bare:.0f} and {two_bare:.0f} ms; the points on the published curves are at {known.WAN_DRAWN_MEAN_MS[1]} and "
-        f"{known.WAN_DRAWN_MEAN_MS[2]} ms, the text rounds them to {known.WAN_MEAN_MS[1]} and {known.WAN_MEAN_MS[2]}.",
+        f"{known.WAN_DRAWN_MEAN_MS[2]} ms, the text rounds them to {known.WAN_MEAN_MS[1]} and {known.WAN_MEAN_MS[2]}."
+    )
+    result.explain(
         "Disks: AvailSim writes in no time, and so do the first two rows. A core says nothing that rests on its vote before the vote is "
-        "durable, so that disks of 1 to 5 ms add two syncs, the candidate's and the voter's.",
+        "durable, so that disks of 1 to 5 ms add two syncs, the candidate's and the voter's."
+    )
+    result.explain(
         "Both start all timers at once, which a cluster does not: a leader dies between two heartbeats, half an interval earlier on "
-        "average. Real fail-over is by so much shorter; `failover` measures it.",
+        "average. Real fail-over is by so much shorter; `failover` measures it."
+    )
+    result.explain(
         "The published p99.9 are round numbers of the text; the drawn curves pass 99.9 % at "
-        f"{known.WAN_DRAWN_MS[1][99.9]} and {known.WAN_DRAWN_MS[2][99.9]} ms.",
-    ]
+        f"{known.WAN_DRAWN_MS[1][99.9]} and {known.WAN_DRAWN_MS[2][99.9]} ms."
+    )
 
 
 def _draw(times: dict[tuple[str, int], list[float]], count: int) -> str:
@@ -95,13 +108,24 @@ def _draw(times: dict[tuple[str, int], list[float]], count: int) -> str:
     for down, text in DOWN.items():
         drawn = known.WAN_DRAWN_MS[down]
         lines = [
-            Line("AvailSim, read off its figure", SLATE, [Point(ms, share / 100) for share, ms in drawn.items()], is_published=True)
+            Line(
+                "AvailSim, read off its figure",
+                SLATE,
+                [Point(ms, share / 100) for share, ms in drawn.items()],
+                is_published=True,
+            )
         ]
         for of, colour in ((BARE, GREEN), (AS_IS, BLUE), (WITH_DISK, ORANGE)):
             took = times[of, down]
-            lines.append(Line(of, colour, [Point(quantile(took, share).value, share) for share in SHARES], has_marks=False))
+            lines.append(
+                Line(of, colour, [Point(quantile(took, share).value, share) for share in SHARES], has_marks=False)
+            )
             sure = [(share, quantile(took, share)) for share in SURE]
             points = [Point(ms.value, share, ms.low, ms.high) for share, ms in sure]
             lines.append(Line(of + ", 95 %", colour, points, is_joined=False, is_sideways=True))
         panels.append(Panel(f"five servers, {text}", x, tail, lines))
-    return draw(f"Raft's elections over a wide net, {count:,} of each", panels, "Bars: 95 % intervals of p50, p90, p99 and p99.9.")
+    return draw(
+        f"Raft's elections over a wide net, {count:,} of each",
+        panels,
+        "Bars: 95 % intervals of p50, p90, p99 and p99.9.",
+    )
