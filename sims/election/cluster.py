@@ -218,19 +218,19 @@ class Cluster:
         self.watch.stepped(node, local, event, out)
 
     def _post(self, node: Node, sends: Sequence[Send]) -> None:
-        now, source, heap = self.now, node.index, self._heap
+        now, source, heap, name = self.now, node.index, self._heap, node.name
+        leaves, by_name, delays, arrive = self.watch.leaves, self.by_name, self.links.delays, self._arrive
         for send in sends:
-            self.watch.leaves(node, send.to, send.message)
-            peer = self.by_name.get(send.to)
+            to, message = send.to, send.message
+            leaves(node, to, message)
+            peer = by_name.get(to)
             if peer is None or peer is node:
-                raise Violation(
-                    "E1", f"{node.name} sends {type(send.message).__name__} to {send.to!r}, which is no peer"
-                )
-            event = Recv(node.name, send.message)
-            self.sent += 1
-            for delay in self.links.delays(source, peer.index):
+                raise Violation("E1", f"{name} sends {type(message).__name__} to {to!r}, which is no peer")
+            event = Recv(name, message)
+            for delay in delays(source, peer.index):
                 self._number += 1
-                heapq.heappush(heap, (now + delay, 0, self._number, self._arrive, (peer, event)))
+                heapq.heappush(heap, (now + delay, 0, self._number, arrive, (peer, event)))
+        self.sent += len(sends)
 
     def _arrive(self, node: Node, event: Event) -> None:
         if node.is_paused:
