@@ -180,6 +180,7 @@ def _shown(row: Row) -> str:
     return f"{row.measured.value:,.0f} ({row.measured.low:,.0f} to {row.measured.high:,.0f})"
 
 
+DRAWN = (PLAIN, GOSSIPING, OURS)
 LEAST = 1.0
 """The axis has a logarithm: none at all is drawn here."""
 
@@ -192,12 +193,12 @@ def _draw(result: Result) -> str:
         1e6,
         (1, 10, 100, 1e3, 1e4, 1e5, 1e6),
         "log",
-        lambda n: f"{n:,.0f}",
+        _short,
     )
     size = Axis("members", 4, 40, (5, 9, 32), "log")
-    case = Axis("", 0, 4, ())
+    case = Axis("", 0, 4, (1, 2, 3), show=lambda place: DRAWN[round(place) - 1])
     left, right = [], []
-    for number, (of, colour) in enumerate(((PLAIN, RED), (GOSSIPING, ORANGE), (OURS, BLUE))):
+    for number, (of, colour) in enumerate(zip(DRAWN, (RED, ORANGE, BLUE), strict=True)):
         lost = [result.find(f"{of}, {LOST}", what, count) for count in SIZES]
         left.append(Line(of, colour, [Point(row.x, *_floored(row.measured)) for row in lost], is_published=of != OURS))
         late = result.find(f"{of}, {LATE}", what)
@@ -216,6 +217,10 @@ def _draw(result: Result) -> str:
         panels,
         "Bars: 95 % intervals; a point at the bottom: none was seen, and the bar is what that allows.",
     )
+
+
+def _short(number: float) -> str:
+    return f"{number:g}" if number < 1000 else f"{number / 1000:g}k" if number < MILLION else f"{number / MILLION:g}M"
 
 
 def _floored(estimate: Estimate) -> tuple[float, float, float]:

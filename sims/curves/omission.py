@@ -124,7 +124,7 @@ def _judge(result: Result) -> None:
 
 
 def _draw(result: Result) -> str:
-    x = Axis("", 0, 3, ())
+    x = Axis("", 0, 3, (1, 2), show=lambda place: (WITH, WITHOUT)[round(place) - 1])
     y = Axis("runs in which the leader is lost", 0, 1, (0, 0.25, 0.5, 0.75, 1), show=lambda share: f"{share:.0%}")
     lines = []
     for place, (of, colour) in enumerate(((WITH, BLUE), (WITHOUT, RED))):

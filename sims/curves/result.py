@@ -44,16 +44,16 @@ FULL = Scale(
     omission_seeds=200,
 )
 QUICK = Scale(
-    elections=60,
-    split_elections=60,
-    split_elections_other=20,
+    elections=40,
+    split_elections=20,
+    split_elections_other=10,
     kills=4,
     sizes=(3, 10),
     crashes=6,
     crashes_large=2,
     load_periods=40,
-    node_periods=600,
-    plain_node_periods=600,
+    node_periods=150,
+    plain_node_periods=150,
     lossy_crashes=1,
     omission_seeds=1,
 )
