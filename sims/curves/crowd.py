@@ -17,7 +17,7 @@ from sims.election.network import Quality
 from sims.election.node import Node
 from sims.election.shape import Shape
 from zjp.election.core import MS, Config, Happened, Kind, Recv
-from zjp.wire.peers import Alive, SyncReply
+from zjp.wire.peers import Alive, Rumour, SyncReply
 
 from .ear import Ear
 from .elections import maker
@@ -57,13 +57,14 @@ def settle(setting: Setting, hear: Callable[[Node, Happened], None]) -> Cluster:
     ear = Ear(lambda node, happened: None)
     cluster = Cluster(shape, setting.seed, setting.make, ear)
     draw = cluster.stream("mesh").random
-    table = [Alive(node.name, 1, node.priority) for node in cluster.nodes]
+    table: list[Rumour] = [Alive(node.name, 1, node.priority) for node in cluster.nodes]
     for node in cluster.nodes:
         at = int(draw() * PERIOD)
         cluster.at(at, cluster.start, node)
         cluster.at(at + TABLE_AT, cluster.feed, node, Recv(_other(node, cluster).name, SyncReply(1, 0, "", table)))
     cluster.run(SETTLED_PERIODS * PERIOD)
-    cluster.links.set_quality(setting.quality, _pairs(range(setting.count), range(setting.count)))
+    if setting.quality != NEAR:
+        cluster.links.set_quality(setting.quality, _pairs(range(setting.count), range(setting.count)))
     late = Quality(PERIOD // 2, 2 * PERIOD, setting.quality.loss)
     cluster.links.set_quality(late, _pairs(range(setting.count), setting.slow))
     ear.hear = hear

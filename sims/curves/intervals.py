@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, lgamma, log, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -57,7 +57,8 @@ def _at_most(count: int, mean: float) -> float:
     return sum(exp(k * log(mean) - mean - lgamma(k + 1)) for k in range(count + 1)) if mean > 0 else 1.0
 
 
-def _solve(rising, level: float, near: float) -> float:  # type: ignore[no-untyped-def]
+def _solve(rising: Callable[[float], float], level: float, near: float) -> float:
+    """Where `rising` reaches `level`, by halving."""
     low, high = 0.0, 4.0 * near + 20
     for _ in range(60):
         middle = (low + high) / 2
