@@ -27,6 +27,7 @@ class Scale:
     plain_node_periods: int
     lossy_crashes: int
     omission_seeds: int
+    covered_seeds: int
 
 
 FULL = Scale(
@@ -38,10 +39,11 @@ FULL = Scale(
     crashes=100,
     crashes_large=10,
     load_periods=300,
-    node_periods=200_000,
+    node_periods=100_000,
     plain_node_periods=20_000,
     lossy_crashes=20,
-    omission_seeds=200,
+    omission_seeds=100,
+    covered_seeds=40,
 )
 QUICK = Scale(
     elections=40,
@@ -56,6 +58,7 @@ QUICK = Scale(
     plain_node_periods=150,
     lossy_crashes=1,
     omission_seeds=1,
+    covered_seeds=1,
 )
 LARGE = 300
 """Members from which on fewer crashes are run."""
