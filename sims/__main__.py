@@ -112,7 +112,7 @@ def shrink_command(svg: Path | None, **chosen: Any) -> None:
 )
 @click.option("--seeds", type=click.IntRange(1), default=120, show_default=True, help="So many per algorithm.")
 @click.option("--first", type=int, default=0, show_default=True, help="The first seed.")
-@click.option("--nodes", type=click.IntRange(0, NODES_MAX), default=0, help="0: 3, 5 and 7 by seed.")
+@click.option("--nodes", type=click.IntRange(0, NODES_MAX), default=0, help="0: by seed, mostly 3, 5 and 7.")
 @click.option("--profile", type=click.Choice(["mix", *PROFILES]), default="mix", show_default=True)
 @click.option("--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run cores with this planted bug.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; default: one per core.")

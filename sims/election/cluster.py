@@ -75,6 +75,8 @@ class Cluster:
         """Called once somebody shows that it leads."""
         self.is_healed = False
         """Faults that have not ended yet do not end any more: they are over, or stay."""
+        self.outside: set[str] = set()
+        """Names that were heard of and are no nodes here: what is sent to them is gone."""
         self.nodes = [self._make_node(index, seed) for index in range(shape.count)]
         self.by_name = {node.name: node for node in self.nodes}
         self._has_hints = self._streams["mesh"].random() < HINTS_SHARE
@@ -194,6 +196,18 @@ class Cluster:
             raise CoreBroke(f"{node.name}: {type(event).__name__} raised {type(fault).__name__}: {fault}") from fault
         self._take(node, local, event, out)
 
+    def mislead(self, node: Node, event: Event) -> None:
+        """It hears what nobody of this cluster said."""
+        if not node.is_up or node.is_paused:
+            return
+        self.steps += 1
+        local = node.clock.read(self.now)
+        try:
+            out = node.core.step(local, event)
+        except Exception as fault:
+            raise CoreBroke(f"{node.name}: a stray {event} raised {type(fault).__name__}: {fault}") from fault
+        self._take(node, local, event, out)
+
     def _guarded(self, node: Node, call: Callable[[], Effects]) -> Effects:
         try:
             return call()
@@ -224,6 +238,8 @@ class Cluster:
             to, message = send.to, send.message
             leaves(node, to, message)
             peer = by_name.get(to)
+            if peer is None and to in self.outside:
+                continue
             if peer is None or peer is node:
                 raise Violation("E1", f"{name} sends {type(message).__name__} to {to!r}, which is no peer")
             event = Recv(name, message)
