@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import log10
 
+from sims.election.cluster import Cluster
 from sims.election.network import Quality
 from sims.election.node import Node
 from zjp.election.core import Happened
@@ -15,7 +16,7 @@ from zjp.wire.peers import PeerMessage
 
 from . import published as known
 from .chart import BLUE, GREEN, ORANGE, RED, SLATE, Axis, Line, Panel, Point, draw
-from .crowd import NEAR, PERIOD, Setting, settle
+from .crowd import NEAR, PERIOD, SETTLED_PERIODS, Setting, settle
 from .ear import Ear
 from .intervals import Estimate, mean, slope
 from .result import FIRST_SEED, Result, Row, Scale, Verdict
@@ -26,7 +27,9 @@ FRAME_BYTES = 35
 SYNC_PERIODS, SYNC_MEMBERS = 30, 32
 FIRST_SYNCS = 2 * SYNC_PERIODS
 """All have compared their tables once by then; the next time comes a whole span later."""
-SPANS = 1
+WHOLE_SPANS = 100
+"""Members up to which whole spans are run."""
+STORM_PERIODS = 20
 MESSAGES, BYTES = "messages", "bytes"
 SLOPE_LIMIT = 0.05
 MESSAGES_LIMIT, BYTES_LIMIT = 0.1, 400
@@ -35,26 +38,32 @@ STORM_MESSAGES, STORM_BYTES = 20, 1400
 
 @dataclass(slots=True)
 class Meter:
-    """Counts what leaves. `largest`: of one message that is no table, in bytes of its body."""
+    """Counts what leaves: tables, and all else. By member: messages and bytes. `largest`: body of one that is no table."""
 
     count: int
-    messages: list[int] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
     largest: int = 0
-    tables: int = 0
+    rest: list[list[int]] = field(default_factory=list)
+    tables: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.messages, self.bytes = [0] * self.count, [0] * self.count
+        self.rest = [[0, 0] for _ in range(self.count)]
+        self.tables = [[0, 0] for _ in range(self.count)]
 
     def sends(self, node: Node, to: str, message: PeerMessage) -> None:
         envelope = PeerEnvelope(PROTOCOL_VERSION, CLUSTER_NAME, node.name, node.boot, 100_000, to)
         frames = encode_peer(envelope, message)
-        self.messages[node.index] += 1
-        self.bytes[node.index] += sum(len(frame) + FRAME_BYTES for frame in frames)
-        if hasattr(message, "table"):
-            self.tables += 1
-        else:
+        counts = (self.tables if hasattr(message, "table") else self.rest)[node.index]
+        counts[0] += 1
+        counts[1] += sum(len(frame) + FRAME_BYTES for frame in frames)
+        if counts is self.rest[node.index]:
             self.largest = max(self.largest, len(frames[-1]))
+
+    def per_period(self, place: int, periods: int, tables_every: int) -> list[float]:
+        """Of each member. `place`: 0 messages, 1 bytes. `tables_every`: the tables that were counted are those of so many periods."""
+        return [
+            rest[place] / periods + tables[place] / tables_every
+            for rest, tables in zip(self.rest, self.tables, strict=True)
+        ]
 
 
 def curve(scale: Scale) -> Result:
@@ -62,8 +71,9 @@ def curve(scale: Scale) -> Result:
         "load",
         "Load at rest against the number of members",
         f"gossip as in the curve before; nothing fails. Bytes: frames of the real codec and {FRAME_BYTES} for CURVE and ZMTP on each, "
-        f"without TCP's headers. Each is counted from period {FIRST_SYNCS} on for one span between two comparisons of tables "
-        f"({SYNC_PERIODS} periods, above {SYNC_MEMBERS} members longer in proportion), or {scale.load_periods} periods if that is longer",
+        f"without TCP's headers. Averages over whole spans between two comparisons of tables ({SYNC_PERIODS} periods, above "
+        f"{SYNC_MEMBERS} members longer in proportion): up to {WHOLE_SPANS} members run for {scale.load_periods} periods or more, above "
+        "counted for 49 periods with one round of tables, and the tables spread over the span",
         str(FIRST_SEED),
     )
     for count in scale.sizes:
@@ -82,45 +92,46 @@ def _span(count: int) -> int:
 
 
 def _measure(result: Result, count: int, scale: Scale) -> None:
-    cluster = settle(Setting(count, FIRST_SEED), _quiet)
-    cluster.run((FIRST_SYNCS + 1) * PERIOD)
-    meter, ear = Meter(count), cluster.watch
-    assert isinstance(ear, Ear)
-    ear.on_send = meter.sends
+    """All compare their tables in periods 30 to 61 for the first time, then a span later, and so on: of a large crowd it is enough to count
+    one round of tables and the rest of those periods."""
     span = _span(count)
-    periods = span * max(1, -(-scale.load_periods // span))
-    cluster.run(cluster.now + periods * PERIOD)
+    cluster = settle(Setting(count, FIRST_SEED), _quiet)
+    if count > WHOLE_SPANS:
+        until = FIRST_SYNCS + 1
+        periods, tables_every = until - SETTLED_PERIODS, span
+    else:
+        cluster.run((FIRST_SYNCS + 1) * PERIOD)
+        periods = tables_every = span * max(1, -(-scale.load_periods // span))
+        until = FIRST_SYNCS + 1 + periods
+    meter = _listen(cluster, count)
+    cluster.run(until * PERIOD)
     result.events += cluster.steps
+    messages, octets = (mean(meter.per_period(place, periods, tables_every)) for place in (0, 1))
+    tables = mean([each[0] / tables_every for each in meter.tables])
     result.rows += [
-        Row(MESSAGES, count, "a member and period", _mean(meter.messages, periods), known.SWIM_MESSAGES, count),
-        Row(BYTES, count, "a member and period", _mean(meter.bytes, periods), None, count),
-        Row("tables", count, "a member and period", Estimate(*(meter.tables / count / periods,) * 3), None, count),
+        Row(MESSAGES, count, "a member and period", messages, known.SWIM_MESSAGES, count),
+        Row(BYTES, count, "a member and period", octets, None, count),
+        Row("tables", count, "a member and period", tables, None, count),
     ]
 
 
-def _mean(counts: list[int], periods: int) -> Estimate:
-    return mean([each / periods for each in counts])
+def _listen(cluster: Cluster, count: int) -> Meter:
+    meter, ear = Meter(count), cluster.watch
+    assert isinstance(ear, Ear)
+    ear.on_send = meter.sends
+    return meter
 
 
 def _storm(result: Result, count: int) -> None:
     """A quarter of the messages is lost for twenty periods: everybody suspects somebody."""
-    periods = 20
     cluster = settle(Setting(count, FIRST_SEED, Quality(NEAR.low, NEAR.spread, 0.25)), _quiet)
-    meter, ear = Meter(count), cluster.watch
-    assert isinstance(ear, Ear)
-    ear.on_send = meter.sends
-    cluster.run(cluster.now + periods * PERIOD)
+    meter = _listen(cluster, count)
+    cluster.run(cluster.now + STORM_PERIODS * PERIOD)
     result.events += cluster.steps
+    messages = mean([each[0] / STORM_PERIODS for each in meter.rest])
     result.rows += [
-        Row("storm: messages", count, "a member and period", _mean(meter.messages, periods), None, count),
-        Row(
-            "storm: largest body",
-            count,
-            "bytes",
-            Estimate(meter.largest, meter.largest, meter.largest),
-            None,
-            sum(meter.messages),
-        ),
+        Row("storm: messages", count, "a member and period", messages, None, count),
+        Row("storm: largest body", count, "bytes", Estimate(meter.largest, meter.largest, meter.largest), None, count),
     ]
 
 
