@@ -27,6 +27,9 @@ FRAME_BYTES = 35
 SYNC_PERIODS, SYNC_MEMBERS = 30, 32
 FIRST_SYNCS = 2 * SYNC_PERIODS
 """All have compared their tables once by then; the next time comes a whole span later."""
+ROUND_PERIODS = SYNC_PERIODS + 1
+"""In which all that started within one period compare their tables for the first time, and again a span later."""
+BURST = "tables, in the periods of a round"
 WHOLE_SPANS = 100
 """Members up to which whole spans are run."""
 STORM_PERIODS = 20
@@ -113,6 +116,9 @@ def _measure(result: Result, count: int, scale: Scale) -> None:
         Row(BYTES, count, "a member and period", octets, None, count),
         Row("tables", count, "a member and period", tables, None, count),
     ]
+    if count > WHOLE_SPANS:
+        burst = mean([each[1] / ROUND_PERIODS for each in meter.tables])
+        result.rows.append(Row(BURST, count, "bytes a member and period", burst, None, count))
 
 
 def _listen(cluster: Cluster, count: int) -> Meter:
@@ -171,6 +177,14 @@ def _judge(result: Result) -> None:
         "Bytes are not flat at the small end: a table of three rows costs little, one of 32 and more about the same in each period, for it "
         "grows with N as it becomes rarer. Names grow by a letter per power of ten, too."
     )
+    bursts = [row for row in result.rows if row.of == BURST]
+    if bursts:
+        result.explain(
+            "The rounds of tables stay together where all started together: the first comes 30 to 60 periods after the start, whatever the "
+            "number of members, the next a span later. In those periods the tables alone are "
+            + ", ".join(f"{row.measured.value:,.0f} bytes of a member and period at {row.x:g}" for row in bursts)
+            + "; the averages above spread them."
+        )
     result.explain(
         "ScaleCube's figures (bytes a second of its gossip, a round each 300 ms) fall from 821 to 582; they are drawn by a second, ours by "
         "a period of 0.5 s, doubled."
