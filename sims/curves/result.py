@@ -39,11 +39,11 @@ FULL = Scale(
     crashes=100,
     crashes_large=10,
     load_periods=300,
-    node_periods=100_000,
+    node_periods=60_000,
     plain_node_periods=10_000,
     lossy_crashes=20,
     omission_seeds=100,
-    covered_seeds=40,
+    covered_seeds=60,
 )
 QUICK = Scale(
     elections=40,
