@@ -3,8 +3,6 @@
 Joining one by one would cost N^2 tables before anything is measured. So each node is handed the table that it would have after it had
 joined, as the answer to its first question, by the interface (a SyncReply); all that follows is the core's own doing. Nobody has seeds to
 contact, and the mesh tells nothing: a dead member is found by probes alone, as in the paper.
-
-`watch` hears what nodes hold of one another, and when; times in periods of `PERIOD`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log10
+from math import ceil, log, log10
 from statistics import fmean
 
 from sims.election.cluster import Cluster
@@ -20,8 +20,6 @@ APART = 3 * PERIOD
 """Between one crash that all know of and the next, and up to a period more."""
 ROUND = PERIOD // 5
 """One round of gossip."""
-FEWEST = 3
-"""Two live ones: below, nobody is asked for help and nothing is told."""
 SUSPECTED, KNOWN, SPREAD, TOLD = (
     "first suspicion",
     "known dead by all",
@@ -29,6 +27,8 @@ SUSPECTED, KNOWN, SPREAD, TOLD = (
     "first to last suspects it",
 )
 SPREAD_LIMIT = 0.6
+FANOUT = 3
+"""Members told in a round."""
 DETECTION_LIMIT = 2.2
 ONE_CLUSTER = 10
 """Of so many members at least: crashes follow one another in one cluster, up to a tenth of it, else each has its own."""
@@ -151,6 +151,12 @@ def _judge(result: Result, scale: Scale) -> None:
     result.explain(
         "A dead member is suspected when a probe of it has failed, one period after the probe began: the paper counts until the probe. "
         "With each member probed in turn, not at random, the worst is bounded; the mean is nearly the same."
+    )
+    rounds_least = ceil(log(largest, 1 + FANOUT))
+    result.explain(
+        f"Dissemination: gossip goes to three members each fifth of a period, so after r rounds about 4^r know at the most. {largest:g} "
+        f"members need {rounds_least} rounds, {rounds_least / 5:.1f} periods, at the best, unless own suspicions end at the same time; "
+        f"{SPREAD_LIMIT} was an estimate. Telling more members, or more often, would buy it with messages."
     )
     result.explain(
         f"A suspicion reaches everybody in {rounds:.1f} rounds of gossip of N = {largest:g}; ScaleCube's averages are {min(scalecube):.1f} "
