@@ -152,6 +152,15 @@ def _judge(result: Result, scale: Scale) -> None:
         "A dead member is suspected when a probe of it has failed, one period after the probe began: the paper counts until the probe. "
         "With each member probed in turn, not at random, the worst is bounded; the mean is nearly the same."
     )
+    first_mean, last_median, spread_mean = (
+        result.find(of, what, largest).measured.value
+        for of, what in ((SUSPECTED, "mean periods"), (KNOWN, "median periods"), (SPREAD, "mean periods"))
+    )
+    result.explain(
+        f"Known dead by all, N = {largest:g}: {first_mean:.1f} periods until it is suspected, {4 * max(1.0, log10(largest)):.1f} of suspicion "
+        f"and {spread_mean:.1f} from the first to the last make up the {last_median:.1f}. The limit leaves 2.5 for the first and the third, "
+        "which is enough up to some hundred members."
+    )
     rounds_least = ceil(log(largest, 1 + FANOUT))
     result.explain(
         f"Dissemination: gossip goes to three members each fifth of a period, so after r rounds about 4^r know at the most. {largest:g} "
