@@ -156,9 +156,10 @@ def _judge(result: Result, scale: Scale) -> None:
         result.find(of, what, largest).measured.value
         for of, what in ((SUSPECTED, "mean periods"), (KNOWN, "median periods"), (SPREAD, "mean periods"))
     )
+    lasting = 4 * max(1.0, log10(largest))
     result.explain(
-        f"Known dead by all, N = {largest:g}: {first_mean:.1f} periods until it is suspected, {4 * max(1.0, log10(largest)):.1f} of suspicion "
-        f"and {spread_mean:.1f} from the first to the last make up the {last_median:.1f}. The limit leaves 2.5 for the first and the third, "
+        f"Known dead by all, N = {largest:g}: {first_mean:.1f} periods until it is suspected, {lasting:.1f} of suspicion and "
+        f"{spread_mean:.1f} from the first to the last make up the {last_median:.1f}. The limit leaves 2.5 for the first and the third, "
         "which is enough up to some hundred members."
     )
     rounds_least = ceil(log(largest, 1 + FANOUT))
