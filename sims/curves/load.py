@@ -16,7 +16,7 @@ from zjp.wire.peers import PeerMessage
 
 from . import published as known
 from .chart import BLUE, GREEN, ORANGE, RED, SLATE, Axis, Line, Panel, Point, draw
-from .crowd import NEAR, PERIOD, SETTLED_PERIODS, Setting, settle
+from .crowd import NEAR, PERIOD, Setting, settle
 from .ear import Ear
 from .intervals import Estimate, mean, slope
 from .result import FIRST_SEED, Result, Row, Scale, Verdict
@@ -30,6 +30,8 @@ FIRST_SYNCS = 2 * SYNC_PERIODS
 ROUND_PERIODS = SYNC_PERIODS + 1
 """In which all that started within one period compare their tables for the first time, and again a span later."""
 BURST = "tables, in the periods of a round"
+QUIET_FROM = 27
+"""By then a thousand have passed on who came and who leads; the first tables come later."""
 WHOLE_SPANS = 100
 """Members up to which whole spans are run."""
 STORM_PERIODS = 20
@@ -76,7 +78,7 @@ def curve(scale: Scale) -> Result:
         f"gossip as in the curve before; nothing fails. Bytes: frames of the real codec and {FRAME_BYTES} for CURVE and ZMTP on each, "
         f"without TCP's headers. Averages over whole spans between two comparisons of tables ({SYNC_PERIODS} periods, above "
         f"{SYNC_MEMBERS} members longer in proportion): up to {WHOLE_SPANS} members run for {scale.load_periods} periods or more, above "
-        "counted for 49 periods with one round of tables, and the tables spread over the span",
+        f"counted for {FIRST_SYNCS + 1 - QUIET_FROM} periods with one round of tables, and the tables spread over the span",
         str(FIRST_SEED),
     )
     for count in scale.sizes:
@@ -100,8 +102,9 @@ def _measure(result: Result, count: int, scale: Scale) -> None:
     span = _span(count)
     cluster = settle(Setting(count, FIRST_SEED), _quiet)
     if count > WHOLE_SPANS:
+        cluster.run(QUIET_FROM * PERIOD)
         until = FIRST_SYNCS + 1
-        periods, tables_every = until - SETTLED_PERIODS, span
+        periods, tables_every = until - QUIET_FROM, span
     else:
         cluster.run((FIRST_SYNCS + 1) * PERIOD)
         periods = tables_every = span * max(1, -(-scale.load_periods // span))

@@ -39,11 +39,11 @@ FULL = Scale(
     crashes=100,
     crashes_large=10,
     load_periods=300,
-    node_periods=60_000,
-    plain_node_periods=10_000,
-    lossy_crashes=20,
+    node_periods=40_000,
+    plain_node_periods=5_000,
+    lossy_crashes=10,
     omission_seeds=100,
-    covered_seeds=60,
+    covered_seeds=40,
 )
 QUICK = Scale(
     elections=40,
