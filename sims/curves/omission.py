@@ -122,8 +122,8 @@ def _judge(result: Result) -> None:
         when = broken[0].measured
         result.explain(
             f"Without pre-vote they break at second {when.value:.2f} ({when.low:.2f} to {when.high:.2f}), when the first links come back: "
-            "the node that did not hear the leader has campaigned in ever higher terms, from which stickiness kept the others, and its next "
-            "words depose the leader. A run ends there, so that what the second topology would do without pre-vote is not seen."
+            "the node that did not hear the leader has campaigned in ever higher terms, from which stickiness kept the others, and its "
+            "next words depose the leader. A run ends there, so that what the second topology would do without pre-vote is not seen."
         )
 
 
