@@ -189,8 +189,8 @@ def _judge(result: Result) -> None:
             + "; the averages above spread them."
         )
     result.explain(
-        "ScaleCube's figures are not at rest but of its dissemination test (a round each 300 ms); they fall from 821 to 582 bytes a second. "
-        "Ours are by a period of 0.5 s and drawn doubled."
+        "ScaleCube's figures are not at rest but of its dissemination test, a round each 300 ms; they fall from 821 to 582 bytes a "
+        "second. Ours are by a period of 0.5 s and drawn doubled."
     )
 
 
