@@ -175,12 +175,13 @@ def _judge(result: Result) -> None:
         )
     )
     result.explain(
-        "The wish was a million node-periods of each; how many were run stands beside each figure, and the interval is what they allow. One "
-        "false death is an episode: from the first member that holds a live one dead until nobody does."
+        "The wish was a million node-periods of each; how many were run stands beside each figure, and the interval is what they allow. "
+        "One false death is an episode: from the first member that holds a live one dead until nobody does."
     )
     result.explain(
-        "Lifeguard's paper compares with a SWIM that gossips beside its pings, as most do. Gossip alone makes plain SWIM err some times less, "
-        "for a suspect hears sooner what it must refute; the rest is local health, confirmations, and the four rules at the head of swim.py."
+        "Lifeguard's paper compares with a SWIM that gossips beside its pings, as most do. Gossip alone makes plain SWIM err some times "
+        "less, for a suspect hears sooner what it must refute; the rest is local health, confirmations, and the four rules at the head "
+        "of swim.py."
     )
 
 
