@@ -175,7 +175,9 @@ def _stray(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
     """Some at once, for one often meets nothing that it could spoil."""
     rng, node = random.Random(fault.amount), nodes[0]
     cluster.outside.add(STRANGER)
-    peers = [other.name for other in cluster.nodes if other is not node]
+    # To one that does not know a member any word about it is plausible.
+    known = node.core.view().members if node.is_up else {}
+    peers = [other.name for other in cluster.nodes if other is not node and other.name in known]
     for _ in range(STRAYS):
         source, message = stray(rng, cluster.shape.algorithm, node, peers)
         cluster.mislead(node, Recv(source, message))
