@@ -59,14 +59,7 @@ class FaultProxy:
     """Listens on a free port of loopback unless told otherwise. Methods are to be called in its event loop."""
 
     def __init__(
-        self,
-        upstream_host: str,
-        upstream_port: int,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        seed: int = 0,
-        source: str = "",
+        self, upstream_host: str, upstream_port: int, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0, source: str = ""
     ) -> None:
         """`source`: the address that connections to the upstream come from, where it matters."""
         self.up, self.down = Link(), Link()
@@ -149,9 +142,7 @@ class FaultProxy:
         pipe = _Pipe((reader, writer), (upstream_reader, upstream_writer))
         self._pipes.add(pipe)
         try:
-            with contextlib.suppress(
-                asyncio.CancelledError
-            ):  # by `stop`; the stream that called this would log it as an error
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop`; the stream that called this would log it as an error
                 await pipe.run(self.up, self.down, self._rng)
         finally:
             pipe.reset()

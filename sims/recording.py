@@ -258,9 +258,7 @@ class RecordingStore:
     async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
         return await self._store.remove_document(kind, name, version)
 
-    async def fire(
-        self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]
-    ) -> Fired:
+    async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
         return await self._store.fire(owner, epoch, kind, document, jobs)
 
     async def reap_dead(self, owner: str, epoch: int, life: Life, silent_s: float, limit: int) -> Reaped:

@@ -36,9 +36,7 @@ def main() -> None:
 
 def of_a_node(command: Callable[..., None]) -> Callable[..., None]:
     argument = click.argument("node", metavar="NODE")
-    duration = click.option(
-        "--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Until Ctrl-C without it."
-    )
+    duration = click.option("--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Until Ctrl-C without it.")
     return argument(duration(command))
 
 
@@ -92,9 +90,7 @@ def loss_command(node: str, for_s: float | None, peers: str, percent: int) -> No
 @main.command("delay")
 @of_a_node
 @click.option("--ms", type=click.FloatRange(0, 60_000), default=100.0, show_default=True)
-@click.option(
-    "--jitter-ms", type=click.FloatRange(0, 60_000), default=20.0, show_default=True, help="Up to so much more."
-)
+@click.option("--jitter-ms", type=click.FloatRange(0, 60_000), default=20.0, show_default=True, help="Up to so much more.")
 def delay_command(node: str, for_s: float | None, ms: float, jitter_ms: float) -> None:
     """Delay what reaches its door. Its connections are reset at the beginning and at the end."""
     target = found(node)
@@ -140,10 +136,7 @@ def refusing(deed: Callable[[], None]) -> None:
 def wait(for_s: float | None, look: Callable[[], None] | None = None) -> None:
     """Until a signal to end, or so many seconds. `look` is called again and again."""
     told = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: told.set())
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         left = float("inf") if for_s is None else for_s
         while left > 0 and not told.wait(min(left, FOLLOW_S)):

@@ -92,17 +92,11 @@ def _of_pid(pid: int) -> Target:
     if not (PROC / str(pid)).exists():
         raise NotFound(f"there is no process {pid}")
     if os.stat(PROC / str(pid) / "ns/net").st_ino != os.stat(PROC / "self/ns/net").st_ino:
-        raise NotFound(
-            f"process {pid} is in another network namespace; run this in there: nsenter -t {pid} -n python -m sims.live ..."
-        )
+        raise NotFound(f"process {pid} is in another network namespace; run this in there: nsenter -t {pid} -n python -m sims.live ...")
     held = inodes(pid)
-    doors = sorted(
-        {one.local for one in connections() if one.is_listening and one.inode in held}, key=lambda one: one.port
-    )
+    doors = sorted({one.local for one in connections() if one.is_listening and one.inode in held}, key=lambda one: one.port)
     if len(doors) != 1:
-        raise NotFound(
-            f"process {pid} listens on {', '.join(map(str, doors)) or 'no port'}; name the node by the address of its door"
-        )
+        raise NotFound(f"process {pid} listens on {', '.join(map(str, doors)) or 'no port'}; name the node by the address of its door")
     return Target(pid, doors[0])
 
 

@@ -29,11 +29,7 @@ def life_of(pid: int) -> Life:
     """Raises: OSError."""
     proc = Path(f"/proc/{pid}")
     arguments = [part.decode() for part in (proc / "cmdline").read_bytes().split(b"\0")[:-1]]
-    pairs = [
-        part.decode(errors="surrogateescape").partition("=")
-        for part in (proc / "environ").read_bytes().split(b"\0")
-        if part
-    ]
+    pairs = [part.decode(errors="surrogateescape").partition("=") for part in (proc / "environ").read_bytes().split(b"\0") if part]
     output = os.readlink(proc / "fd/2")
     return Life(
         [os.readlink(proc / "exe"), *arguments[1:]] if "/" not in arguments[0] else arguments, os.readlink(proc / "cwd"),

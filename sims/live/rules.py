@@ -31,14 +31,7 @@ class Table:
     """`with Table(...)`: the rules hold. `verdict`: what happens to a packet that matches, in words of nft."""
 
     def __init__(
-        self,
-        target: Target,
-        peers: Sequence[Address],
-        verdict: str,
-        *,
-        hears: bool = True,
-        says: bool = True,
-        holds_new: bool = False,
+        self, target: Target, peers: Sequence[Address], verdict: str, *, hears: bool = True, says: bool = True, holds_new: bool = False
     ) -> None:
         """`hears`, `says`: in which directions. `holds_new`: no new connection before it was looked up; for cuts."""
         self.name = f"zjp_live_{os.getpid()}"
@@ -60,9 +53,7 @@ class Table:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         nft(f"delete table inet {self.name}")
 
     def follow(self) -> None:
