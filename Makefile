@@ -5,7 +5,11 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
+<<<<<<< HEAD
 .PHONY: help test lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims
+=======
+.PHONY: help test lint bench peers chaos power cluster fuzz demo docs sims curves
+>>>>>>> curves
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +39,9 @@ power: ## 50 power cuts of each store, judged; Linux, needs root
 sims: ## 120 seeds of each election core in simulated clusters, and the planted bugs
 	$(RUN) sims fuzz --seeds 120
 	$(RUN) sims mutants
+
+curves: ## the published curves of elections and membership, by the real cores in the simulator; a quarter of an hour
+	$(RUN) sims curves
 
 cluster: ## 200 kills and 200 stops of the leader by each algorithm, cuts, loss; judged; Linux, needs root and nft
 	$(RUN) tests.cluster --algorithm all --kills 200 --zombies 200 --cuts 50 --lose-s 600 --load-s 300

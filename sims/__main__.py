@@ -15,6 +15,7 @@ import click
 
 from zjp.node.ring import read_recording
 
+from .curves.command import curves_command
 from .election.faults import PROFILES
 from .election.fuzz import Result, cases, fuzz
 from .election.planted_bugs import PLANTED
@@ -111,7 +112,7 @@ def shrink_command(svg: Path | None, **chosen: Any) -> None:
 )
 @click.option("--seeds", type=click.IntRange(1), default=120, show_default=True, help="So many per algorithm.")
 @click.option("--first", type=int, default=0, show_default=True, help="The first seed.")
-@click.option("--nodes", type=click.IntRange(0, NODES_MAX), default=0, help="0: 3, 5 and 7 by seed.")
+@click.option("--nodes", type=click.IntRange(0, NODES_MAX), default=0, help="0: by seed, mostly 3, 5 and 7.")
 @click.option("--profile", type=click.Choice(["mix", *PROFILES]), default="mix", show_default=True)
 @click.option("--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run cores with this planted bug.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; default: one per core.")
@@ -213,6 +214,8 @@ def report(outcome: Outcome, svg: Path | None) -> None:
         svg.write_text(draw_svg(least))
         click.echo(f"  drawn in {svg}")
 
+
+main.add_command(curves_command)
 
 if __name__ == "__main__":
     main(prog_name="python -m sims")

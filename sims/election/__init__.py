@@ -5,6 +5,7 @@
     network    links: loss, delay, doubles, cuts, one-way cuts      clock     rate and jumps of a node's own clock
     disk       what is synced, what a crash leaves of the rest      store     the leadership as the product's store keeps it, duties
     faults     profiles; the schedule drawn from the seed           acts      what each fault does
+    strays     words that nobody of the cluster would say
     calm       the healing, and what must come after it             invariants/  what must hold at every event
     run        a case and its outcome                               trace, plot  the text and the picture
     fuzz       many cases                                           shrink    the fewest faults that still fail

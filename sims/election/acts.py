@@ -7,14 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from zjp.election.core import MS, Transfer
+from zjp.election.core import MS, Met, Recv, Transfer
 
 from .cluster import Cluster
 from .faults import LEADER, Fault
 from .network import Quality, crossing
 from .node import Node
+from .strays import GUEST, STRANGER, stray
 
 Pairs = list[tuple[int, int]]
+STRAYS = 6
 
 
 class Act(NamedTuple):
@@ -166,6 +168,33 @@ def _set_quality(cluster: Cluster, quality: Quality, indexes: range | list[int])
     cluster.links.set_quality(quality, pairs)
 
 
+# ── words from nowhere ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _stray(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    """Some at once, for one often meets nothing that it could spoil."""
+    rng, node = random.Random(fault.amount), nodes[0]
+    cluster.outside.add(STRANGER)
+    # To one that does not know a member any word about it is plausible.
+    known = node.core.view().members if node.is_up else {}
+    peers = [other.name for other in cluster.nodes if other is not node and other.name in known]
+    for _ in range(STRAYS):
+        source, message = stray(rng, cluster.shape.algorithm, node, peers)
+        cluster.mislead(node, Recv(source, message))
+
+
+def _guest(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    """`amount`: its priority."""
+    cluster.outside.add(GUEST)
+    for node in cluster.nodes:
+        cluster.mislead(node, Met(GUEST, fault.amount, True))
+
+
+def _no_guest(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    for node in cluster.nodes:
+        cluster.mislead(node, Met(GUEST, fault.amount, False))
+
+
 # ── disks, clocks, the store ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -223,6 +252,8 @@ ACTS = {
     "bridge": Act(_cut, _mend),
     "pair": Act(_cut, _mend),
     "flap": Act(_flap, _nothing),
+    "stray": Act(_stray, _nothing),
+    "guest": Act(_guest, _no_guest),
     "spoil": Act(_spoil, _unspoil),
     "slow-node": Act(_slow_node, _unspoil),
     "slow-disk": Act(_slow_disk, _quick_disk),

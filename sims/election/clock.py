@@ -20,9 +20,7 @@ class Clock:
 
     def when(self, local: int) -> int:
         """The first true time at which this clock shows `local` or more."""
-        return (
-            self._true - (self._local - local) * MILLION // self.rate if self.rate == MILLION else self._skewed(local)
-        )
+        return self._true + local - self._local if self.rate == MILLION else self._skewed(local)
 
     def set_rate(self, at: int, rate: int) -> None:
         self._local, self._true, self.rate = self.read(at), at, rate

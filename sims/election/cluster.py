@@ -75,6 +75,8 @@ class Cluster:
         """Called once somebody shows that it leads."""
         self.is_healed = False
         """Faults that have not ended yet do not end any more: they are over, or stay."""
+        self.outside: set[str] = set()
+        """Names that were heard of and are no nodes here: what is sent to them is gone."""
         self.nodes = [self._make_node(index, seed) for index in range(shape.count)]
         self.by_name = {node.name: node for node in self.nodes}
         self._has_hints = self._streams["mesh"].random() < HINTS_SHARE
@@ -111,6 +113,8 @@ class Cluster:
         local = node.clock.read(self.now)
         self._take(node, local, None, self._guarded(node, lambda: node.core.start(local, tuple(node.disk.records))))
         self.watch.recorder.changed(node)
+        if self.shape.is_bare:
+            return
         for peer in self.nodes:
             self._greet(node, peer)
         self.at(self.now + self._draw("mesh", 0, DUTY_EVERY), self._duties, node, node.boot)
@@ -124,7 +128,7 @@ class Cluster:
         node.reset()
         self.watch.stops(node, survived)
         self.watch.recorder.changed(node)
-        for peer in self.nodes:
+        for peer in () if self.shape.is_bare else self.nodes:
             self._lose(node, peer, 2 * SECOND if is_silent else self._draw("mesh", MS, 30 * MS))
 
     def wipe(self, node: Node) -> None:
@@ -192,6 +196,18 @@ class Cluster:
             raise CoreBroke(f"{node.name}: {type(event).__name__} raised {type(fault).__name__}: {fault}") from fault
         self._take(node, local, event, out)
 
+    def mislead(self, node: Node, event: Event) -> None:
+        """It hears what nobody of this cluster said."""
+        if not node.is_up or node.is_paused:
+            return
+        self.steps += 1
+        local = node.clock.read(self.now)
+        try:
+            out = node.core.step(local, event)
+        except Exception as fault:
+            raise CoreBroke(f"{node.name}: a stray {event} raised {type(fault).__name__}: {fault}") from fault
+        self._take(node, local, event, out)
+
     def _guarded(self, node: Node, call: Callable[[], Effects]) -> Effects:
         try:
             return call()
@@ -216,19 +232,21 @@ class Cluster:
         self.watch.stepped(node, local, event, out)
 
     def _post(self, node: Node, sends: Sequence[Send]) -> None:
-        now, source, heap = self.now, node.index, self._heap
+        now, source, heap, name = self.now, node.index, self._heap, node.name
+        leaves, by_name, delays, arrive = self.watch.leaves, self.by_name, self.links.delays, self._arrive
         for send in sends:
-            self.watch.leaves(node, send.to, send.message)
-            peer = self.by_name.get(send.to)
+            to, message = send.to, send.message
+            leaves(node, to, message)
+            peer = by_name.get(to)
+            if peer is None and to in self.outside:
+                continue
             if peer is None or peer is node:
-                raise Violation(
-                    "E1", f"{node.name} sends {type(send.message).__name__} to {send.to!r}, which is no peer"
-                )
-            event = Recv(node.name, send.message)
-            self.sent += 1
-            for delay in self.links.delays(source, peer.index):
+                raise Violation("E1", f"{name} sends {type(message).__name__} to {to!r}, which is no peer")
+            event = Recv(name, message)
+            for delay in delays(source, peer.index):
                 self._number += 1
-                heapq.heappush(heap, (now + delay, 0, self._number, self._arrive, (peer, event)))
+                heapq.heappush(heap, (now + delay, 0, self._number, arrive, (peer, event)))
+        self.sent += len(sends)
 
     def _arrive(self, node: Node, event: Event) -> None:
         if node.is_paused:

@@ -81,9 +81,15 @@ PROFILES = {
         (("crash", 8), ("slow-disk", 4), ("wipe", 3), ("transfer", 1), ("isolate", 1), ("ambush", 3)),
     ),
     "chaos": Profile("all of it", Quality(200_000, 10 * MS, 0.03, 0.03, 0.02, 500 * MS), 1 * SECOND, (*_CRASHES, *_CUTS, *_REST)),
+    "strays": Profile(
+        "words that nobody of this cluster would say; a guest that does not vote comes and goes",
+        Quality(200_000, 3 * MS, 0.01),
+        400 * MS,
+        (("stray", 16), ("guest", 3), ("crash", 2), ("split", 1), ("wipe", 1), ("transfer", 1), ("leave", 1), ("store-away", 1)),
+    ),
     "omission": Profile("two nodes do not hear each other; then two halves only one node", Quality(200_000, 600_000), 0),
 }  # fmt: skip
-MIX = ("chaos", "lan", "cuts", "disks", "lossy", "wan", "chaos", "calm")
+MIX = ("chaos", "lan", "cuts", "disks", "lossy", "wan", "chaos", "calm", "strays")
 """What fuzz runs when no profile is named, in turn by seed."""
 
 
@@ -184,6 +190,15 @@ def _bridge(rng: random.Random, number: int, at: int, kind: str, count: int) -> 
     )
 
 
+def _stray(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
+    """`amount`: the seed of the words."""
+    return Fault(number, at, at, kind, _one(rng, count), rng.randrange(1 << 30))
+
+
+def _guest(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
+    return Fault(number, at, at + _length(rng, 300 * MS, 12 * SECOND), kind, (), rng.randrange(-5, 100))
+
+
 def _flap(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
     return Fault(number, at, at + _length(rng, SECOND, 10 * SECOND), kind, _one(rng, count), rng.randint(100, 900) * MS)
 
@@ -228,6 +243,8 @@ _DRAW: dict[str, Callable[[random.Random, int, int, str, int], Fault]] = {
     "one-way": _one_way,
     "bridge": _bridge,
     "flap": _flap,
+    "stray": _stray,
+    "guest": _guest,
     "slow-disk": _slow_disk,
     "slow-node": _slow_disk,
     "clock-rate": _clock_rate,

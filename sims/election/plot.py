@@ -25,9 +25,21 @@ BAR = 13
 TOKENS = 70
 COLOURS = {Role.LEADER: "#2a6fb0", Role.CANDIDATE: "#e8a33d", Role.FOLLOWER: "#d5dde5", Role.LEARNER: "#b9a3d0"}
 RED, INK, GREY = "#c8372d", "#222", "#777"
-OF_ONE_NODE = ("crash", "wipe", "pause", "leave", "slow-disk", "slow-node", "clock-rate", "clock-step", "transfer")
+OF_ONE_NODE = (
+    "crash",
+    "stray",
+    "wipe",
+    "pause",
+    "leave",
+    "slow-disk",
+    "slow-node",
+    "clock-rate",
+    "clock-step",
+    "transfer",
+)
 SIGNS = {
     "crash": "✕",
+    "stray": "?",
     "wipe": "∅",
     "pause": "‖",
     "leave": "↓",
@@ -39,6 +51,7 @@ SIGNS = {
 }
 MEANING = (
     ("✕", "crash"),
+    ("?", "stray word"),
     ("∅", "folder emptied"),
     ("‖", "pause"),
     ("↓", "stop"),

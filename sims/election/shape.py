@@ -11,7 +11,8 @@ from .network import GOOD, Quality
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Every node is a voter; the last one ranks highest. `wake_late`: how late a timer may ring. `store_high`: slowest way to the store."""
+    """Every node is a voter; the last one ranks highest. `wake_late`: how late a timer may ring. `store_high`: slowest way to the store.
+    `is_bare`: no hints of a mesh and no duties, as in the published models: cores, links, disks and the store."""
 
     algorithm: str
     count: int
@@ -21,6 +22,7 @@ class Shape:
     lead_for: int = 5 * SECOND
     wake_late: int = 1 * MS
     store_high: int = 2 * MS
+    is_bare: bool = False
 
     def gossiping(self) -> Shape:
         """Gossip's `interval` is a period, its `timeout` the shortest suspicion, four of them."""

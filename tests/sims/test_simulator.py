@@ -18,12 +18,15 @@ from sims.election.invariants.watch import Violation
 from sims.election.plot import draw_svg
 from sims.election.run import ALGORITHMS, Case, run
 from sims.election.shrink import shrink
+from sims.election.trace import Broken, State
 from tests.sims.toy import Quiet, Split, Toy
 
 pytestmark = pytest.mark.covers("cluster:simulator")
 
 ENVIRONMENTS = ({"PYTHONHASHSEED": "0"}, {"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "4711"})
 OF_CI = 120
+SEED_OF_STRAYS = 9
+"""Its schedule has both kinds: stray words and a guest."""
 
 
 def printed(arguments: Sequence[str], environment: dict[str, str]) -> bytes:
@@ -91,6 +94,17 @@ def test_a_raft_leader_whom_a_majority_hears_is_not_half_connected_when_the_rest
 
 def test_a_node_that_is_leaving_when_the_cluster_is_healed_is_started_again() -> None:
     assert run(Case("bully", 3, 2336, "chaos", (52,))).text == ""
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_words_that_nobody_of_the_cluster_would_say_are_not_believed(algorithm: str) -> None:
+    """They are in the schedule, and the invariants hold all the same; no epoch has jumped."""
+    outcome = run(Case(algorithm, 3, SEED_OF_STRAYS, "strays"))
+    met = [line.fault.kind for line in outcome.trace.lines if isinstance(line, Broken) and line.begins]
+    assert outcome.text == ""
+    assert met.count("stray") > 5
+    assert "guest" in met
+    assert max(line.epoch for line in outcome.trace.lines if isinstance(line, State)) < 1000
 
 
 def test_fuzz_makes_the_folder_for_its_pictures(tmp_path: Path) -> None:

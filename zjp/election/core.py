@@ -13,15 +13,19 @@ The same objects run in a node (driven by sockets, a file and a clock) and in th
 Nothing that a crash could take back may have been said: that is why promises travel in `send_after`. A message may be lost, late, doubled
 or out of order; `src` is the one that the connection's key vouches for. A core is made anew at each start, from the records on the disk.
 
+What is made at every step (Recv, Send, Effects, View) is a msgspec Struct, which is made in a fifth of the time of a frozen dataclass.
+
 Leading is not yet being allowed: the leader's epoch must be *installed* in the store (office.py), and every write of a duty carries it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+import msgspec
 
 from ..wire.peers import PeerMessage, Stored
 
@@ -62,8 +66,7 @@ class Config:
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Recv:
+class Recv(msgspec.Struct, frozen=True):
     src: str
     message: PeerMessage
 
@@ -131,8 +134,7 @@ Event = Recv | Wake | Persisted | StoreReply | Met | Stall | Transfer | Leave
 # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     to: str
     message: PeerMessage
 
@@ -192,15 +194,14 @@ class Happened:
     took: Time = 0
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(msgspec.Struct):
     """What to do now; see the module's docstring for the order."""
 
-    send: list[Send] = field(default_factory=list)
+    send: list[Send] = msgspec.field(default_factory=list)
     persist: Batch | None = None
-    send_after: list[Send] = field(default_factory=list)
-    store: list[StoreOp] = field(default_factory=list)
-    happened: list[Happened] = field(default_factory=list)
+    send_after: list[Send] = msgspec.field(default_factory=list)
+    store: list[StoreOp] = msgspec.field(default_factory=list)
+    happened: list[Happened] = msgspec.field(default_factory=list)
     wake: Time | None = None
 
 
@@ -231,8 +232,7 @@ class Member:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """`leader`: who leads as far as this node knows, in `epoch`; empty: nobody. `is_in_office`: this node leads and the store has its
     epoch: it may try its duties. `has_quorum`: it hears a majority (a leader), or hears of one (the others)."""
 

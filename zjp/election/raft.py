@@ -46,10 +46,8 @@ from .core import (
     Effects,
     Event,
     Happened,
-    Health,
     Kind,
     Leave,
-    Member,
     Met,
     Persisted,
     Recv,
@@ -100,7 +98,6 @@ class Raft:
         """A partition has been told of, since the last leader."""
         self._office = Office(config)
         self._roster = Roster(0, config, self._voters.others)
-        self._started_at: Time = 0
         self._on_event: dict[type, Callable[[Time, Any, Effects], None]] = {
             Recv: self._on_recv,
             Wake: self._on_wake,
@@ -128,7 +125,6 @@ class Raft:
     def start(self, now: Time, records: Sequence[Stored]) -> Effects:
         out = Effects()
         had_any = self._promises.load(records)
-        self._started_at = now
         self._roster = Roster(now, self._config, self._voters.others)
         self._set_deadline(now)
         if self._voters.has_me and not self._voters.others:
@@ -144,9 +140,10 @@ class Raft:
         return self._finish(out)
 
     def view(self) -> View:
-        members = {self._me: Member(Health.ALIVE, self._started_at, self._config.priority), **self._roster.members()}
         is_in_office = self._leading is not None and self._office.is_held
-        return View(self._role(), self._leader, self._promises.term, is_in_office, bool(self._leader), members)
+        return View(
+            self._role(), self._leader, self._promises.term, is_in_office, bool(self._leader), self._roster.members()
+        )
 
     def durable(self) -> Sequence[Stored]:
         return self._promises.all()

@@ -33,10 +33,13 @@ class Known:
 
 
 class Roster:
-    """The voters from the start, the others once they are met."""
+    """The voters from the start, the others once they are met. `now`: when this life began."""
 
     def __init__(self, now: Time, config: Config, others: tuple[str, ...]) -> None:
         self._timeout = config.timeout
+        self._me = config.me
+        self._mine = Member(Health.ALIVE, now, config.priority)
+        self._shown: dict[str, Member] | None = None
         self._voters = frozenset(config.voters)
         self._led_since = now
         """A leader counts silence from then on."""
@@ -47,6 +50,7 @@ class Roster:
         if known is None:
             known = self.known[event.peer] = Known(now - self._timeout, now)
         known.is_up, known.priority = event.is_up, event.priority
+        self._shown = None
 
     def shift(self, lag: Time) -> None:
         for known in self.known.values():
@@ -63,6 +67,7 @@ class Roster:
                 continue
             kind = KINDS.get(health) or (Kind.MEMBER_REFUTED if known.health is Health.SUSPECT else Kind.MEMBER_JOINED)
             known.health, known.since = health, now
+            self._shown = None
             out.happened.append(Happened(kind, name))
 
     def _forget(self, now: Time) -> None:
@@ -74,6 +79,7 @@ class Roster:
         for name in gone:
             if name not in self._voters:
                 del self.known[name]
+                self._shown = None
 
     def _health(self, now: Time, known: Known, is_leader: bool) -> Health:
         if now - known.heard < SUSPECT_AFTER * self._timeout or (known.is_up and not is_leader):
@@ -85,7 +91,11 @@ class Roster:
         return Health.DEAD if is_dead else Health.SUSPECT
 
     def members(self) -> dict[str, Member]:
-        return {
-            name: Member(known.health or Health.SUSPECT, known.since, known.priority)
-            for name, known in self.known.items()
-        }
+        """This node first. A copy, made when something has changed."""
+        if self._shown is None:
+            others = {
+                name: Member(known.health or Health.SUSPECT, known.since, known.priority)
+                for name, known in self.known.items()
+            }
+            self._shown = {self._me: self._mine, **others}
+        return self._shown
