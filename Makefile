@@ -5,11 +5,7 @@ RUN := $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 
-<<<<<<< HEAD
-.PHONY: help test lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims
-=======
-.PHONY: help test lint bench peers chaos power cluster fuzz demo docs sims curves
->>>>>>> curves
+.PHONY: help test lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims curves
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
