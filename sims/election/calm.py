@@ -84,12 +84,12 @@ class Calm:
         cluster.at(cluster.now + LOOK_EVERY, self._look)
 
     def _choose(self) -> list[Node]:
-        """A majority of nodes that have not lost their folder, and any others."""
+        """A majority, of nodes that have not lost their folder as far as they go, and any others."""
         nodes, quorum = list(self.cluster.nodes), self.cluster.shape.quorum
         knowing = [node for node in nodes if not node.is_wiped]
         chosen = self._rng.sample(knowing, min(quorum, len(knowing)))
         rest = [node for node in nodes if node not in chosen]
-        chosen += self._rng.sample(rest, self._rng.randint(0, len(rest)))
+        chosen += self._rng.sample(rest, self._rng.randint(max(0, quorum - len(chosen)), len(rest)))
         return sorted(chosen, key=lambda node: node.index)
 
     def _exclude(self) -> None:
