@@ -19,8 +19,9 @@ from pathlib import Path
 import click
 
 from .. import __version__
-from ..config import TABLE, Settings, load
+from ..config import Settings, load
 from ..errors import ConfigError, WireError
+from ..flags import with_settings
 from ..log import configure
 from .house import Source, live
 from .start import read_start, settings_of
@@ -30,17 +31,6 @@ FILES_WANTED = 8192
 GC_THRESHOLDS = (20_000, 20, 50)
 
 log = logging.getLogger(__name__)
-
-
-def _flags(command: click.Command) -> click.Command:
-    for setting in TABLE.values():
-        flag = "--" + setting.name.lower().replace("_", "-")
-        command.params.append(
-            click.Option(
-                [flag], metavar="VALUE", help=f"{setting.meaning} [{setting.default_text}]", hidden=setting.later
-            )
-        )
-    return command
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -101,7 +91,7 @@ def _run(source: Source) -> int:
     return uvloop.run(live(source))
 
 
-_flags(main)
+with_settings(main)
 
 if __name__ == "__main__":
     main()

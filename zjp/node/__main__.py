@@ -23,8 +23,9 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..config import TABLE, Loaded, Settings, load
+from ..config import Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
+from ..flags import with_settings
 from ..log import ITEMS_MAX, answer, configure, event
 from .node import Node
 from .notify import Supervisor
@@ -40,17 +41,6 @@ DUMP_TASKS_MAX, DUMP_CHARS_MAX = ITEMS_MAX, 500
 EX_OK, EX_SOFTWARE, EX_TEMPFAIL = 0, 70, 75
 
 log = logging.getLogger(__name__)
-
-
-def _flags(command: click.Command) -> click.Command:
-    for setting in TABLE.values():
-        flag = "--" + setting.name.lower().replace("_", "-")
-        command.params.append(
-            click.Option(
-                [flag], metavar="VALUE", help=f"{setting.meaning} [{setting.default_text}]", hidden=setting.later
-            )
-        )
-    return command
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -187,7 +177,7 @@ class Signals:
         faulthandler.dump_traceback(all_threads=True)
 
 
-_flags(main)
+with_settings(main)
 
 if __name__ == "__main__":
     main()
