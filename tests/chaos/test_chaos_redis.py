@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 SHORT_LIMIT_S = 15.0
+SEEDS = (7, 8, 9)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def run_or_skip(plan: Plan, folder: Path) -> Outcome:
 @pytest.mark.covers("chaos:shared")
 def test_killed_workers_nodes_and_redis_zombies_and_resets_lose_nothing_and_double_nothing(folder: Path) -> None:
     plan = Plan(
-        kills=10, node_kills=4, drains=1, others=1, seed=1, limit_s=240.0, queue="redis", nodes=3, redis_kills=3, redis_stops=1,
+        kills=10, node_kills=4, drains=1, others=1, seed=1, limit_s=300.0, queue="redis", nodes=3, redis_kills=3, redis_stops=1,
         redis_stop_s=4.0, resets=4, zombies=2,
     )  # fmt: skip
     outcome = run_or_skip(plan, folder)
@@ -65,7 +66,7 @@ def test_nothing_waits_for_mongo_while_it_is_away_and_nothing_is_missing_there_a
     assert outcome.shared.mongo_jobs > 0
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.covers("chaos:planted")
 @pytest.mark.parametrize(
     ("store", "checks"),
@@ -75,9 +76,13 @@ def test_nothing_waits_for_mongo_while_it_is_away_and_nothing_is_missing_there_a
     ],
 )
 def test_checker_catches_a_redis_queue_with_a_planted_bug(folder: Path, store: str, checks: set[str]) -> None:
-    plan = Plan(
-        kills=2, zombies=9, seed=7, store=store, queue="redis", nodes=3, limit_s=SHORT_LIMIT_S, stretch=4.0, empty_limit_s=5.0
-    )  # fmt: skip
-    outcome = run_or_skip(plan, folder)
-    assert not outcome.verdict.is_valid
+    """The moments that it is hit at are real time's: what one short run does not hit, the next does."""
+    for seed in SEEDS:
+        plan = Plan(
+            kills=2, zombies=9, seed=seed, store=store, queue="redis", nodes=3, limit_s=SHORT_LIMIT_S, stretch=4.0, empty_limit_s=5.0
+        )  # fmt: skip
+        (own := folder / str(seed)).mkdir()
+        outcome = run_or_skip(plan, own)
+        if not outcome.verdict.is_valid:
+            break
     assert checks <= set(outcome.verdict.violated), report.text(outcome)
