@@ -306,6 +306,28 @@ def _bully() -> Iterator[Planted]:
         seed=0,
     )
     yield bug(
+        "emptied-voter-votes",
+        "bully.py",
+        "self._is_voter = is_voter and (len(records) > 0 or not self._others)",
+        "self._is_voter = is_voter",
+        "B2",
+        "B1",
+        profile="disks",
+        nodes=3,
+        seed=12,
+    )
+    yield bug(
+        "emptied-voter-taught-by-one",
+        "teaching.py",
+        "if len(self._told) < self._needed():",
+        "if not self._told:",
+        "B2",
+        "B1",
+        profile="disks",
+        nodes=3,
+        seed=12,
+    )
+    yield bug(
         "duty-without-token",
         "bully.py",
         "is_in_office = has_lease and self._office.is_held",
