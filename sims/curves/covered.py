@@ -15,8 +15,8 @@ from .result import Result, Row, Scale, Verdict
 
 GOAL = 95.0
 FOLDER = "zjp/election"
-WITHOUT = ("alone.py", "judge.py", "make.py", "__init__.py", "membership/__init__.py")
-"""Of the folder, what is no part of a simulated core: one node without peers, the judge of merged logs, the table of algorithms."""
+WITHOUT = ("alone.py", "make.py", "__init__.py", "membership/__init__.py")
+"""Of the folder, what is no part of a simulated core: one node without peers, the table of algorithms."""
 
 
 def curve(scale: Scale) -> Result:

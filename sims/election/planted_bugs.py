@@ -220,7 +220,7 @@ def _bully() -> Iterator[Planted]:
         "if epoch > self.epoch + 1000:",
         "C3",
         profile="chaos",
-        seed=2,
+        seed=3,
     )
     yield bug(
         "without-a-quorum",
@@ -258,7 +258,7 @@ def _bully() -> Iterator[Planted]:
         "B3",
         profile="chaos",
         nodes=3,
-        seed=0,
+        seed=33,
     )
     yield bug(
         "lease-by-one-answer",
@@ -304,6 +304,28 @@ def _bully() -> Iterator[Planted]:
         "BL1",
         profile="lan",
         seed=0,
+    )
+    yield bug(
+        "emptied-voter-votes",
+        "bully.py",
+        "self._is_voter = is_voter and (len(records) > 0 or not self._others)",
+        "self._is_voter = is_voter",
+        "B2",
+        "B1",
+        profile="disks",
+        nodes=3,
+        seed=12,
+    )
+    yield bug(
+        "emptied-voter-taught-by-one",
+        "teaching.py",
+        "if len(self._told) < self._needed():",
+        "if not self._told:",
+        "B2",
+        "B1",
+        profile="disks",
+        nodes=3,
+        seed=12,
     )
     yield bug(
         "duty-without-token",

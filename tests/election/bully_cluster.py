@@ -72,5 +72,13 @@ def happened(made: Bench, text: str) -> int:
     return sum(text in line for line in made.lines)
 
 
+def emptied(made: Bench, name: str) -> None:
+    """Begins a new life with an empty folder; nothing of the former life flies."""
+    made.crash(name)
+    made.wipe(name)
+    made.bag.clear()
+    made.start(name)
+
+
 def disk(made: Bench, name: str) -> list[Stored]:
     return [record for record in made.nodes[name].disk if record != Promise(0, "")]

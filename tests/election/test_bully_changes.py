@@ -190,6 +190,7 @@ def test_a_middle_node_with_a_majority_leads_although_a_higher_one_answers_it() 
 
 def test_one_whose_leaders_rank_is_unknown_asks_for_it_and_stays_below() -> None:
     made = Bench("bully", ABC)
+    made.nodes["b"].disk = [Promise(0, "")]
     made.start("b")
     made.arrive(Flying("c", "b", Beat(1, 1)))
     for round in range(2, 60):

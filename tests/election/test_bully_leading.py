@@ -138,39 +138,6 @@ def test_one_voter_leads_at_once() -> None:
     assert view(made, "a").epoch == 1
 
 
-def test_a_voter_with_an_empty_folder_votes_only_when_the_store_has_told_the_installed_epoch() -> None:
-    made = led()
-    made.crash("a")
-    made.wipe("a")
-    made.store.is_silent = True
-    made.start("a")
-    made.crash("c")
-    made.bag.clear()
-    made.tick(TIMEOUT + 2 * INTERVAL)
-    assert view(made, "a").role is Role.LEARNER
-    assert hear(made, "a", "b", Claim(1, 2)) == []
-    assert hear(made, "a", "b", Claim(2, 2)) == []
-    made.store.is_silent = False
-    made.tick(INTERVAL)
-    assert view(made, "a").role is not Role.LEARNER
-    assert happened(made, "a ! member_replaced a epoch 1") == 1
-    assert hear(made, "a", "b", Claim(1, 2)) == [("b", Grant(1, False, 1))]
-    assert hear(made, "a", "b", Claim(2, 2)) == [("b", Grant(2, True, 2))]
-
-
-def test_a_voter_with_an_empty_folder_follows_meanwhile() -> None:
-    made = led()
-    made.crash("a")
-    made.wipe("a")
-    made.store.is_silent = True
-    made.start("a")
-    run(made, INTERVAL)
-    assert (view(made, "a").role, view(made, "a").leader) == (Role.LEARNER, "c")
-    made.store.is_silent = False
-    run(made, SECOND)
-    assert (view(made, "a").role, view(made, "a").leader) == (Role.FOLLOWER, "c")
-
-
 def test_one_that_is_no_voter_follows_and_neither_votes_nor_claims() -> None:
     made = bench({"a": 1, "b": 2, "z": 9}, voters=("a", "b"))
     run(made, SECOND)

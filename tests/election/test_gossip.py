@@ -362,6 +362,23 @@ def test_a_transfer_changes_nothing_where_nobody_else_may_lead() -> None:
     assert node.core.view().is_in_office
 
 
+def test_a_transfer_to_the_best_of_the_others_is_a_transfer() -> None:
+    node = leader_of(LOWER, "b")
+    node.step(Transfer("b"))
+    node.run(3 * P, LOWER, "b")
+    assert Happened(Kind.LEADER_LOST, ME, 1, "transfer") in node.told
+
+
+@pytest.mark.parametrize(("to", "why"), [(LOWER, "outranked"), ("nobody", "no_such_target")])
+def test_a_transfer_to_one_that_would_not_be_chosen_is_refused_and_changes_nothing(to: str, why: str) -> None:
+    node = leader_of(LOWER, "b")
+    node.step(Transfer(to))
+    assert Happened(Kind.ELECTION_FAILED, to, 1, why) in node.told
+    run_renewing(node, 2 * HOLD_DOWN, LOWER, "b")
+    assert node.core.view().is_in_office
+    assert node.incarnation == 1
+
+
 def test_a_transfer_asked_of_one_that_does_not_lead_is_ignored() -> None:
     node = Solo(LOWER, HIGHER)
     node.step(Transfer())

@@ -215,6 +215,18 @@ def test_a_transfer_moves_the_leadership_without_a_pause_worth_the_name() -> Non
     assert leader(swarm) == best
 
 
+def test_a_transfer_to_the_next_in_rank_makes_it_lead_and_one_to_another_changes_nothing() -> None:
+    swarm = running(5)
+    swarm.run(20 * P)
+    assert leader(swarm) == "n004"
+    swarm.step("n004", Transfer("n000"))
+    swarm.run(10 * P)
+    assert leader(swarm) == "n004"
+    swarm.step("n004", Transfer("n003"))
+    swarm.run(10 * P)
+    assert leader(swarm) == "n003"
+
+
 def test_the_minority_has_no_leader_the_majority_has_one() -> None:
     swarm = running(5)
     best = leader(swarm)

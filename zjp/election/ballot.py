@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from ..wire.peers import Promise, Stored
 from .core import EPOCH_JUMP_MAX, EPOCH_MAX, Batch, Effects
 
+UNINSTALLED_MAX = 1000
+"""More epochs than are granted before the store has installed one of them, even if it is away for long."""
+
 
 class Ballot:
     """`top`: the highest epoch heard of, promised or not."""

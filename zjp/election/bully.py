@@ -18,39 +18,9 @@ algorithm decides is only *who tries first*: rank = (priority, name). Whether on
 A grant binds the voter's later grants, not its ears: it follows the coordinator of the highest epoch that it knows to be led, whatever it
 has promised above. So claims that fail depose nobody. Whoever speaks for a lower epoch than that is told the higher one (BeatAck).
 
-**When the highest cannot win.** A higher node refuses a lower one's claim, and claims itself. But a link may work one way, or the higher
-may hear too few. So this is done once: a node that has waited or claimed in vain since it last had a coordinator asks nobody above, minds
-no Answer, and grants whomever it may; before it claims it probes for a majority that would grant (campaign.py). From there on the random
-waits decide, as in Raft.
-
-**Coming back.** A node that ranks above the coordinator follows it for the hold-down, ten timeouts; a silence or another coordinator
-begins the count anew. Then it asks those above itself and claims, as a takeover, while the old one leads on; voters grant that if they
-too have followed this coordinator so long. The old one leads until it hears of the new: one change, and no time without a leader. One that
-is not stable for ten timeouts changes nothing.
-
-**Handing over.** Transfer: Resign(epoch, to); `to` claims at once and the others, the old one too, wait for it (the answer time, then they
-elect). A user who hands over to a lower node sees it lead for the hold-down; then the highest takes over again, unless its priority is
-lower by then. Leave does the same and adds Resign(0), the good-bye that followers say as well.
-
-**Two voters, the store as the witness.** A majority of two is both, so alone neither could replace the other. The store is the third
-vote. One that has its own grant and no word from the other seeks the office without being elected; the store gives it only when the
-installed leadership has ended, by its renewals' running out or by resigning. Why that is safe, and does not flip:
-
-    - At most one is in office: there is one office, and its epochs only rise. At most one leads by the store, too: who holds the office
-      counts its end from when it *asked*, the store from when it answered, so the holder stops first (as far as clocks run alike).
-    - A coordinator whose peer is gone leads on as long as either counts: the peer answered a round sent within a timeout, or the store
-      keeps the office. It steps down when a renewal is refused, or when the peer is silent for a timeout and the store for lead_for.
-    - Two that are cut off from each other both seek. One is installed and renews; the other is refused each time and keeps asking, with
-      an epoch above the installed one that it has promised to itself. It gets in only after the first has failed to renew for lead_for,
-      or has resigned; then the first one's renewal is refused. So each change needs a holder that the store lost: no flipping.
-    - When they hear each other again the seeker hears a Beat, follows, and seeks no more. If the seeker speaks first its claim is
-      refused, for the holder leads. So the one in office stays, and a higher one takes over after the hold-down by the usual claim.
-    - One epoch, one coordinator: who leads in e by the store has promised e to itself, so no majority of two can grant e to the other.
-
-**Else.** One voter leads at once. A node that is no voter follows and is never counted; the coordinator beats for it too. A voter whose
-folder is empty may have made promises in a former life: it listens for a timeout, and votes when the store has told it the installed
-epoch. (What was granted and neither installed nor beaten for it cannot know; the store accepts but one of two in an epoch.) Epochs more
-than EPOCH_JUMP_MAX above the own are not believed, except the store's.
+**Else.** Coming back and the hold-down: judge.py. Handing over: campaign.py. Two voters, of whom the store is the witness: lease.py. A
+voter whose folder is empty only follows until it knows what it may have promised in a former life: teaching.py. One voter leads at once.
+One that is no voter follows and is never counted. Epochs more than EPOCH_JUMP_MAX above the own are not believed, but those told then.
 
 Why a node did something is one of these words: start, silence, retry, asked, bullied, resigned, transfer, hold_down, store (an election
 began); rejected, no_quorum, no_coordinator, no_such_target (failed); silence, resigned, quorum, higher_epoch, handover, store, transfer,
@@ -61,9 +31,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..wire.peers import Answer, Beat, BeatAck, Claim, Coordinator, Elect, Grant, PeerMessage, Resign, Stored
-from .ballot import Ballot
-from .campaign import Campaign, Outcome, Stage
+from ..wire.peers import (
+    Answer,
+    AskTerm,
+    Beat,
+    BeatAck,
+    Claim,
+    Coordinator,
+    Elect,
+    Grant,
+    PeerMessage,
+    Resign,
+    Stored,
+    TellTerm,
+)
+from .ballot import UNINSTALLED_MAX, Ballot
+from .campaign import CLAIMS_END, HOLD_DOWN, Campaign, Outcome, Stage
 from .core import (
     Config,
     Effects,
@@ -85,11 +68,12 @@ from .core import (
     View,
     Wake,
 )
-from .judge import HOLD_DOWN, Verdict, judge
+from .judge import Verdict, judge
 from .lease import Lease
 from .office import Office, Turn
 from .reign import News, Reign, earliest
 from .roster import Roster
+from .teaching import Teaching
 
 
 class Bully:
@@ -106,13 +90,16 @@ class Bully:
         self._lease = Lease(config, self._campaign.quorum, self._office if self._campaign.is_pair else None)
         self._others = self._roster.others
         self._is_voter = False
+        self._uniform = uniform
+        self._teaching: Teaching | None = None
         self._hold_down = config.timeout * HOLD_DOWN
         self._now: Time = 0
         self._beat_at: Time = 0
         self._is_gone = False
         leads = {Beat: self._on_beat, BeatAck: self._on_beat_ack, Coordinator: self._on_coordinator}
         votes = {Elect: self._on_elect, Answer: self._on_answer, Claim: self._on_claim, Grant: self._on_grant}
-        self._on_message = leads | votes | {Resign: self._on_resign}
+        rest = {Resign: self._on_resign, AskTerm: self._on_ask_term, TellTerm: self._on_tell_term}
+        self._on_message = leads | votes | rest
         self._on_event = {
             Recv: self._on_recv,
             Wake: self._on_wake,
@@ -138,7 +125,10 @@ class Bully:
         elif self._is_voter:
             self._campaign.rest(now + self._campaign.patience(), "start")
         elif is_voter:
-            self._office.look(now + self._config.timeout)
+            self._teaching = Teaching(now, self._config, self._others, self._campaign.quorum, self._uniform, CLAIMS_END)
+            self._teaching.tick(now, out)
+            if self._campaign.is_pair:
+                self._office.look(self._teaching.late_at)
         return self._closed(out)
 
     def step(self, now: Time, event: Event) -> Effects:
@@ -180,7 +170,8 @@ class Bully:
         campaign, at = self._campaign, None
         if self._reign.leader:
             at = min(self._beat_at, self._lease.stop_at()) if self._is_leading else self._reign.silence_at
-        return earliest(at, campaign.deadline, campaign.repeat_at, self._office.wake, self._roster.wake)
+        taught_at = None if self._teaching is None else self._teaching.wake
+        return earliest(at, campaign.deadline, campaign.repeat_at, self._office.wake, self._roster.wake, taught_at)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -209,6 +200,8 @@ class Bully:
         elif campaign.repeat_at is not None and now >= campaign.repeat_at:
             self._take(now, campaign.repeat(now, out), out)
         self._office.tick(now, out)
+        if self._teaching is not None:
+            self._learn(now, self._teaching.tick(now, out), out)
 
     def _on_persisted(self, now: Time, event: Persisted, out: Effects) -> None:
         self._ballot.durable = max(self._ballot.durable, event.number)
@@ -220,6 +213,8 @@ class Bully:
             return
         if self._roster.meet(now, event.peer, event.priority, out) and self._is_leading:
             self._tell(event.peer, out)
+        if self._teaching is not None:
+            self._teaching.ask(event.peer, out)
         self._plan_takeover(now)
 
     def _on_stall(self, now: Time, event: Stall, out: Effects) -> None:
@@ -255,6 +250,28 @@ class Bully:
         self._campaign.rest(None, "left")
         self._is_gone = True
 
+    # ── learning what was promised ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_ask_term(self, _now: Time, src: str, message: AskTerm, out: Effects) -> None:
+        out.send_after.append(Send(src, TellTerm(message.nonce, self._ballot.promised)))
+
+    def _on_tell_term(self, now: Time, src: str, message: TellTerm, out: Effects) -> None:
+        if self._teaching is not None:
+            self._learn(now, self._teaching.on_told(src, message), out)
+
+    def _learn(self, now: Time, epoch: int | None, out: Effects) -> None:
+        """None: not known yet. What was followed meanwhile is written only now: a folder that holds a promise is held for a whole one."""
+        if epoch is None:
+            return
+        self._teaching = None
+        self._office.look_away()
+        self._ballot.learn(max(epoch, self._reign.epoch))
+        if epoch:
+            out.happened.append(Happened(Kind.MEMBER_REPLACED, self._me, epoch))
+        self._is_voter = True
+        self._campaign.rest(None if self._reign.leader else now + self._campaign.patience(), "start")
+        self._plan_takeover(now)
+
     # ── an election ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, now: Time, why: str, out: Effects, *, is_direct: bool = False) -> None:
@@ -289,15 +306,6 @@ class Bully:
         if why == "elected":
             self._office.seek(now, epoch, is_elected=True, out=out)
 
-    def _stand_back(self, now: Time) -> None:
-        """For one that ranks above, or that was granted an epoch."""
-        self._office.drop()
-        if self._reign.leader:
-            # The own takeover is given up; when the other's succeeds, a new count begins anyway.
-            self._campaign.rest(now + self._hold_down, "hold_down")
-        else:
-            self._campaign.wait(now + self._campaign.patience(), self._campaign.favoured)
-
     def _on_elect(self, now: Time, src: str, message: Elect, out: Effects) -> None:
         if not self._ballot.hear(message.max_epoch) or not self._is_voter:
             return
@@ -315,7 +323,8 @@ class Bully:
             return
         self._roster.note(src, message.priority)
         if self._campaign.on_answer(src):
-            self._stand_back(now)
+            self._office.drop()
+            self._campaign.stand_back(now, self._reign)
 
     def _on_grant(self, now: Time, src: str, message: Grant, out: Effects) -> None:
         if self._ballot.hear(message.promised):
@@ -347,7 +356,8 @@ class Bully:
         if src == self._reign.leader:
             self._lose(now, "higher_epoch", out)
         if not self._reign.leader or self._campaign.is_running:
-            self._stand_back(now)
+            self._office.drop()
+            self._campaign.stand_back(now, self._reign)
 
     def _reply(self, src: str, epoch: int, out: Effects, *, is_granted: bool) -> None:
         """A refusal waits for the disk too: the claimant gives its number up for the promise that it names."""
@@ -390,7 +400,8 @@ class Bully:
         why = "back" if epoch == reign.epoch else "elected"
         reign.begin(now, src, epoch)
         self._campaign.reset()
-        self._ballot.learn(epoch)
+        if self._teaching is None:
+            self._ballot.learn(epoch)
         self._plan_takeover(now)
         out.happened.append(Happened(Kind.LEADER_ELECTED, src, epoch, why))
 
@@ -472,7 +483,7 @@ class Bully:
     def _on_store(self, now: Time, event: StoreReply, out: Effects) -> None:
         turn = self._office.on_reply(now, event, out)
         if turn is Turn.LOOKED:
-            self._become_voter(now, out)
+            self._learn(now, self._office.floor and self._office.floor + UNINSTALLED_MAX, out)
         elif turn is Turn.LOST:
             self._ballot.learn(self._office.floor)
             if self._is_leading:
@@ -481,16 +492,6 @@ class Bully:
             self._begin(now, "store", out, is_direct=True)
         elif self._campaign.stage is Stage.SEEKING and self._office.is_held and now < self._office.until:
             self._win(now, "witness", out)
-
-    def _become_voter(self, now: Time, out: Effects) -> None:
-        """The folder was empty, as in a new cluster; what this node has promised in a former life is not above what the store has seen."""
-        if self._office.floor:
-            out.happened.append(Happened(Kind.MEMBER_REPLACED, self._me, self._office.floor))
-            self._ballot.learn(self._office.floor)
-        self._is_voter = True
-        deadline = None if self._reign.leader else now + self._campaign.luck(self._config.interval)
-        self._campaign.rest(deadline, "start")
-        self._plan_takeover(now)
 
     def _say(self, message: PeerMessage, out: Effects) -> None:
         out.send += [Send(peer, message) for peer in (*self._others, *self._roster.learners)]

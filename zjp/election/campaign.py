@@ -7,6 +7,15 @@
       │                 └─► probing ──── a majority would ────┘  │
       └──────────────────────────────────────────────────────────┘
 
+**When the highest cannot win.** A higher node refuses a lower one's claim, and claims itself. But a link may work one way, or the higher
+may hear too few. So this is done once: a node that has waited or claimed in vain since it last had a coordinator asks nobody above, minds
+no Answer, and grants whomever it may; before it claims it probes for a majority that would grant. From there on the random
+waits decide, as in Raft.
+
+**Handing over.** Transfer: Resign(epoch, to); `to` claims at once and the others, the old one too, wait for it (the answer time, then they
+elect). A user who hands over to a lower node sees it lead for the hold-down; then the highest takes over again, unless its priority is
+lower by then. Leave does the same and adds Resign(0), the good-bye that followers say as well.
+
 Probing is Claim(0), which nobody can grant: who would grant the next number answers, and changes nothing. Without it the members of a
 minority would claim one number after another, each granted by the rest.
 
@@ -25,7 +34,11 @@ from .roster import AWAY, Roster
 
 ANSWER_PERCENT = 30
 """Of the timeout: how long to wait for an Answer, or for whom the leadership was handed to. 150 ms of 500."""
-
+CLAIMS_END = 4
+"""Timeouts after which no grant to an earlier claim is counted: a claim ends within one, a slow clock and the network take their time."""
+HOLD_DOWN = 10
+"""Timeouts for which a returning higher node must have followed one coordinator before it takes over. Lower: it leads sooner again, and
+one that comes and goes changes the leader more often."""
 TAKEOVER_RETRY = 2
 """Timeouts after a takeover that found no majority."""
 
@@ -102,6 +115,14 @@ class Campaign:
         self._enter(Stage.WAITING, deadline)
         self.favoured = favoured
 
+    def stand_back(self, now: Time, reign: Reign) -> None:
+        """For one that ranks above, or that was granted an epoch."""
+        if reign.leader:
+            # The own takeover is given up; when the other's succeeds, a new count begins anyway.
+            self.rest(now + self._config.timeout * HOLD_DOWN, "hold_down")
+        else:
+            self.wait(now + self.patience(), self.favoured)
+
     def begin(self, now: Time, reign: Reign, why: str, out: Effects, *, is_direct: bool) -> Outcome:
         """`reign`: the one that is over, or is to be. `is_direct`: the leader or the store asked for it."""
         out.happened.append(Happened(Kind.ELECTION_STARTED, self._me, reign.epoch, why))
@@ -162,7 +183,7 @@ class Campaign:
         if self.stage is Stage.PROBING and not message.epoch:
             self._granted.add(src)
             return self._claim(now, out) if len(self._granted) + 1 >= self.quorum else Outcome.NOTHING
-        if self.stage not in (Stage.CLAIMING, Stage.SEEKING) or message.epoch != self._ballot.promised:
+        if not self._counts(now) or message.epoch != self._ballot.promised:
             return Outcome.NOTHING
         self._has_word = True
         if message.is_granted:
@@ -198,7 +219,7 @@ class Campaign:
         self.rest(now + wait, "hold_down" if self.is_planned else "retry")
 
     def stall(self, now: Time, lag: Time) -> None:
-        if self.deadline is not None:
+        if self.deadline is not None and self.stage is not Stage.CLAIMING:
             self.deadline = min(self.deadline + lag, max(self.deadline, now + self._config.timeout))
 
     def patience(self) -> Time:
@@ -237,6 +258,11 @@ class Campaign:
 
     def _is_alone(self) -> bool:
         return self.is_pair and not self._has_word and not self.is_planned and self._me in self._granted
+
+    def _counts(self, now: Time) -> bool:
+        """Grants, still. Never after the deadline, even by one that did not run meanwhile: who granted may have been emptied since."""
+        is_claiming = self.stage is Stage.CLAIMING and self.deadline is not None and now < self.deadline
+        return is_claiming or self.stage is Stage.SEEKING
 
     def _is_hopeless(self) -> bool:
         return len(self._refused) > self._voter_count - self.quorum

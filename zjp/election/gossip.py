@@ -16,8 +16,9 @@ too.
 A better one that joins leads only after HOLD_DOWN, in which the leader saw it well all the time: then the leader resigns, naming nobody,
 and the better one is everybody's choice already. If it does not take over (it may not reach the store), the others try in the order of
 their rank, and do not step back for it again within PASSED_OVER. Transfer: the leader tells the lowest priority of itself, resigns when
-another has become the choice, and says its own priority again after HOLD_DOWN; after one more HOLD_DOWN it may be back. `to` is not
-heeded: rank decides. Nothing happens when nobody else may lead. One that leaves resigns at once, and the next best need not wait for 2 P.
+another has become the choice, and says its own priority again after HOLD_DOWN; after one more HOLD_DOWN it may be back. Rank decides who
+is next, so `to` can only be the best of the others: a transfer to anyone else is refused, as that one would not be chosen. Nothing happens
+when nobody else may lead. One that leaves resigns at once, and the next best need not wait for 2 P.
 
 Fail-over: with N members, P = interval, L = lead_for, D = time until the dead leader is suspected, G = time until the best one hears of it
 
@@ -30,7 +31,8 @@ above it the store is what one waits for; it must be longer than some renewals, 
 leaves is followed within P. With `expected` = 1 nobody is waited for: the first question goes to the store at once.
 
 why of leader_lost: higher_epoch, resigned, fenced, quorum, outranked, transfer, leave, dead. Of election_failed: outranked, quorum,
-fenced. Of member_refuted, member_joined: word, ack; of member_dead: unanswered (here), told.
+fenced; of a transfer that is refused: no_such_target (none that may lead), outranked. Of member_refuted, member_joined: word, ack; of
+member_dead: unanswered (here), told.
 """
 
 from __future__ import annotations
@@ -142,7 +144,7 @@ class Gossip:
         elif isinstance(event, Stall):
             self._on_stall(event.lag)
         elif isinstance(event, Transfer):
-            self._on_transfer(now)
+            self._on_transfer(now, event.to, out)
         elif isinstance(event, Leave):
             self._on_leave(now, out)
         return self._close(now, out)
@@ -212,11 +214,16 @@ class Gossip:
         self._quorum_since += lag
         self._seen = -1
 
-    def _on_transfer(self, now: Time) -> None:
-        if self._office.is_held and not self._is_leaving:
-            self._back_at = now + HOLD_DOWN
-            self._swim.set_priority(now, PRIORITY_LOWEST)
-            self._seen = -1
+    def _on_transfer(self, now: Time, to: str, out: Effects) -> None:
+        if not self._office.is_held or self._is_leaving:
+            return
+        if to not in ("", self._roster.next_best()):
+            why = "outranked" if self._roster.is_fit(to) else "no_such_target"
+            out.happened.append(Happened(Kind.ELECTION_FAILED, to, self._office.epoch, why))
+            return
+        self._back_at = now + HOLD_DOWN
+        self._swim.set_priority(now, PRIORITY_LOWEST)
+        self._seen = -1
 
     def _on_leave(self, now: Time, out: Effects) -> None:
         if self._is_leaving:

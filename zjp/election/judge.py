@@ -1,4 +1,10 @@
-"""What a Bully voter says to a claim: the rules in the order in which they count. Pure; nothing is changed here."""
+"""What a Bully voter says to a claim: the rules in the order in which they count. Pure; nothing is changed here.
+
+**Coming back.** A node that ranks above the coordinator follows it for the hold-down, ten timeouts; a silence or another coordinator
+begins the count anew. Then it asks those above itself and claims, as a takeover, while the old one leads on; voters grant that if they
+too have followed this coordinator so long. The old one leads until it hears of the new: one change, and no time without a leader. One that
+is not stable for ten timeouts changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,11 @@ from enum import Enum
 
 from ..wire.peers import Claim
 from .ballot import Ballot
-from .campaign import Campaign
+from .campaign import HOLD_DOWN, Campaign
 from .core import Config, Time
 from .reign import Reign
 from .roster import Roster
 
-HOLD_DOWN = 10
-"""Timeouts for which a returning higher node must have followed one coordinator before it takes over. Lower: it leads sooner again, and
-one that comes and goes changes the leader more often."""
 HOLD_DOWN_SLACK = 1
 """Timeouts by which a voter's count of the hold-down may lag: clocks do not run alike, beats arrive at different times."""
 

@@ -3,6 +3,23 @@
 An answer proves that its sender followed when it got the beat, and so after the beat was *sent*; when the answer arrives says nothing. So
 an answer renews for as long as it would have from the sending of its round, and one that comes very late renews nothing. The store's
 answers count from when it was asked, for the same reason (office.py).
+
+**Two voters, the store as the witness.** A majority of two is both, so alone neither could replace the other. The store is the third
+vote. One that has its own grant and no word from the other seeks the office without being elected; the store gives it only when the
+installed leadership has ended, by its renewals' running out or by resigning. Why that is safe, and does not flip:
+
+    - At most one is in office: there is one office, and its epochs only rise. At most one leads by the store, too: who holds the office
+      counts its end from when it *asked*, the store from when it answered, so the holder stops first (as far as clocks run alike).
+    - A coordinator whose peer is gone leads on as long as either counts: the peer answered a round sent within a timeout, or the store
+      keeps the office. It steps down when a renewal is refused, or when the peer is silent for a timeout and the store for lead_for.
+    - Two that are cut off from each other both seek. One is installed and renews; the other is refused each time and keeps asking, with
+      an epoch above the installed one that it has promised to itself. It gets in only after the first has failed to renew for lead_for,
+      or has resigned; then the first one's renewal is refused. So each change needs a holder that the store lost: no flipping.
+    - When they hear each other again the seeker hears a Beat, follows, and seeks no more. If the seeker speaks first its claim is
+      refused, for the holder leads. So the one in office stays, and a higher one takes over after the hold-down by the usual claim.
+    - One epoch, one coordinator: who leads in e by the store has promised e to itself, so no majority of two can grant e to the other.
+      One whose folder is empty, and that the other does not tell what it promised (teaching.py), takes the store's word at last: it
+      promises nothing up to UNINSTALLED_MAX above what is installed, for who led without an office is not known there.
 """
 
 from __future__ import annotations

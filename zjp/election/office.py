@@ -55,6 +55,10 @@ class Office:
         install epoch 0, which is above none, so that nothing changes there. Not while something is sought or held."""
         self.is_looking, self.wake = True, at
 
+    def look_away(self) -> None:
+        self.is_looking = False
+        self.drop()
+
     def seek(self, now: Time, epoch: int, *, is_elected: bool, out: Effects) -> None:
         self.drop()
         self.epoch = epoch
@@ -76,8 +80,7 @@ class Office:
             return Turn.SAME
         self.floor = max(self.floor, there.epoch)
         if self.is_looking:
-            self.is_looking = False
-            self.drop()
+            self.look_away()
             return Turn.LOOKED
         if there.epoch < self.epoch:
             # Not installed yet: one without votes waits for the former leader's end. Or not any more: the store lost its last writes.

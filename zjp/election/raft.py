@@ -5,7 +5,7 @@
        ▲  ▲                    │ a leader, a higher term    │ the same               │ a higher term, no majority answers (check-quorum),
        │  └────────────────────┴────────────────────────────┘                       │ the store has another (LOST), it leaves
        └────────────────────────────────────────────────────────────────────────────┘
-    learner: no voter; or one whose folder was empty and that does not know enough yet (raft_teaching.py)
+    learner: no voter; or one whose folder was empty and that does not know enough yet (teaching.py)
 
 The log (raft_log.py) holds a no-op for each term that had a leader. It has no other use than to elect by Raft's own rules, whose proofs
 speak of it. What a leader knows of the others is in raft_leading.py, who is there in raft_roster.py, what must not be forgotten in
@@ -66,8 +66,10 @@ from .raft_ballot import Candidacy, Voters
 from .raft_leading import Leading
 from .raft_promises import Promises
 from .raft_roster import Roster
-from .raft_teaching import Teaching
+from .teaching import Teaching
 
+CLAIMS_END = 2
+"""Timeouts after which no candidate counts the votes of one candidacy any more."""
 LESSONS = (AskTerm, TellTerm)
 """All that a node hears which does not know what it promised."""
 
@@ -130,7 +132,8 @@ class Raft:
         if self._voters.has_me and not self._voters.others:
             self._campaign(now, out, is_transfer=False)
         elif self._voters.has_me and not had_any:
-            self._teaching = Teaching(now, self._config, self._voters.others, self._voters.quorum, self._uniform)
+            voters = self._voters
+            self._teaching = Teaching(now, self._config, voters.others, voters.quorum, self._uniform, CLAIMS_END)
             self._learn(now, self._teaching.tick(now, out), out)
         return self._finish(out)
 

@@ -4,7 +4,7 @@
     B2  a node grants an epoch to one claimant, and never one below what it has granted
     B3  a coordinator without acks of a majority for the timeout tries no duties and shows no leadership
     B4  while a coordinator is heard nobody is granted anything, but one that ranks above it, when it was followed for the hold-down
-    C4  a grant, and a claim's own grant, are durable before they are said
+    C4  a grant, a claim's own grant, and what one whose folder was emptied is told, are durable before they are said
 
 "A majority" of two nodes would be both, so there the store is the witness: what it accepted counts as a vote.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zjp.election.core import MS, Effects, Event, Recv, Role, Stall, View, Wake
-from zjp.wire.peers import Beat, BeatAck, Claim, Coordinator, Grant, Promise, Stored
+from zjp.wire.peers import Beat, BeatAck, Claim, Coordinator, Grant, Promise, Stored, TellTerm
 
 from ..node import Node
 from .lease import Lease
@@ -51,6 +51,7 @@ class BullyWatch(Watch):
             Beat: self._beat_leaves,
             Coordinator: self._coordinator_leaves,
             Claim: self._claim_leaves,
+            TellTerm: self._lesson_leaves,
         }
         self.on_hear = {
             Grant: self._hears_grant,
@@ -62,8 +63,6 @@ class BullyWatch(Watch):
         self.said: dict[str, BullyDisk] = {}
         self._durable: set[tuple[str, int, str]] = set()
         self._cast: dict[tuple[str, int], str] = {}
-        self._forgotten: set[int] = set()
-        """Epochs that an emptied voter had granted; who leads in them is the store's to say."""
         self._highest: dict[str, int] = {}
         self._grants: dict[tuple[str, int], set[str]] = {}
         self._leads: dict[int, str] = {}
@@ -81,13 +80,12 @@ class BullyWatch(Watch):
         self.synced(node, survived)
 
     def wiped(self, node: Node) -> None:
-        """What it granted and nobody has led in yet, no core can know again; the store accepts but one of two in such an epoch (C1)."""
+        """What it granted and nobody has led in, no core can know again: it may grant that once more. B1 holds all the same."""
         self.safe[node.name] = BullyDisk()
         mine = [epoch for name, epoch in self._cast if name == node.name]
         forgotten = [epoch for epoch in mine if epoch not in self.accepted and epoch not in self._leads]
         for epoch in forgotten:
             del self._cast[node.name, epoch]
-        self._forgotten.update(forgotten)
         self._highest[node.name] = max((epoch for epoch in mine if epoch not in forgotten), default=0)
 
     def hands_over(self, node: Node, records: Sequence[Stored]) -> None:
@@ -133,6 +131,10 @@ class BullyWatch(Watch):
 
     def _coordinator_leaves(self, node: Node, _: int, to: str, message: Coordinator) -> None:
         self._leader(node, message.epoch)
+
+    def _lesson_leaves(self, node: Node, _: int, to: str, message: TellTerm) -> None:
+        if message.term > self.safe[node.name].epoch:
+            raise Violation("C4", f"{node.name} tells {to} of {message.term}, and a crash now would forget it")
 
     def _hears_grant(self, node: Node, local: int, source: str, message: Grant) -> None:
         if message.is_granted:
@@ -192,7 +194,7 @@ class BullyWatch(Watch):
         former = self._leads.get(epoch)
         if former == node.name:
             return
-        if former is not None and epoch not in self._forgotten:
+        if former is not None:
             raise Violation("B1", f"{node.name} leads {epoch}, and so does {former}")
         self._leads[epoch] = node.name
         if not self.is_elected(node, epoch) and not self._is_witnessed(node, epoch):

@@ -10,6 +10,10 @@ Two rules go beyond SWIM:
 
 Dropped: suspicions of a node by itself; claims by somebody unknown; own suspicions that come back, for rule b may have undone them; jumps
 of an incarnation; and, but for Alive, claims about somebody unknown: a joining node would else keep the tombstones of others alive.
+
+Of a member that is not known yet any incarnation is believed, for there is none to compare it with; SWIM, whose members err by stopping
+only, does the same. Should it be a wrong one, only this node and those who learn from it are deaf to rumours of that member, until it is
+gone for a tombstone's time; pings, their answers and the member's own death by them work all the same.
 """
 
 from __future__ import annotations

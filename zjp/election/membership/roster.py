@@ -185,6 +185,11 @@ class Roster:
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def next_best(self) -> str:
+        """The best of the others; empty: none of them may lead."""
+        fit = [peer for peer in self._list if peer.health is Health.ALIVE]
+        return max(fit, key=lambda peer: peer.rank).name if fit else ""
+
     def position(self, name: str) -> int:
         """How many that may lead rank above it."""
         peer = self._peers.get(name)

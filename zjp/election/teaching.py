@@ -1,16 +1,19 @@
-"""A voter with an empty folder: it must learn what it may have promised before it promises anything. Source: design.md 7.
+"""A voter with an empty folder: it must learn what it may have promised before it promises anything. Pure; Raft's terms, Bully's epochs.
 
-Is it new, or did its disk vanish? It cannot tell, so it asks the other voters for their terms, and answers nothing else until it knows.
+Is it new, or did its disk vanish? It cannot tell, so it asks the other voters for their numbers, and promises nothing until it knows.
 
-What it forgot matters if it helped to elect a leader: then that leader and its other voters know the term, and `n - quorum + 1` of the
-others include one of them. What they say is its term from now on, and it votes in higher ones only. When all others have told, nothing else
-is to be known. When a part of them has, a candidate among the rest might still be counting its former vote. Candidates give up within two
-timeouts, so in that case only what is told after that counts.
+What it forgot matters if it helped to elect a leader: then that leader and its other voters know the number, and `n - quorum + 1` of the
+others include one of them. The highest of what they say is its number from now on, and it votes in higher ones only. When all others have
+told, nothing else is to be known. When a part of them has, a candidate among the rest might still be counting its former vote. Candidates
+give up in time, so in that case only what is told after that time counts.
 
 A new cluster: everyone says 0. A majority, itself among them, that knows of no election is enough, so that it starts with a voter missing.
 (Wrong only when the missing ones led a cluster in which all of this majority are new or were emptied; the store's epoch heals that.)
 Two folders must not be emptied at a time, the second not before the first one's voter votes again. The price: a voter that starts for the
 first time after the others have elected is no help until enough of them have told it, of three both.
+
+What the store has installed says too little: a leader may be elected, heard and obeyed while the store is away.
+Source: design.md 7.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ NONCES = 1 << 61
 
 
 class Teaching:
-    """`wake`: when `tick` wants to be called."""
+    """`wake`: when `tick` wants to be called. `claims_end`: timeouts after which no candidate counts a vote of a former life."""
 
-    def __init__(self, now: Time, config: Config, others: tuple[str, ...], quorum: int, uniform: Uniform) -> None:
+    def __init__(
+        self, now: Time, config: Config, others: tuple[str, ...], quorum: int, uniform: Uniform, claims_end: int
+    ) -> None:
         self._others = others
         self._quorum = quorum
         self._interval = config.interval
-        self._late_at = now + 2 * config.timeout
+        self.late_at = now + claims_end * config.timeout
         self._is_late = False
         # Random, so that answers to a former life, wiped too, are not taken for answers to this one.
         self._nonce = int(uniform() * NONCES)
@@ -36,8 +41,8 @@ class Teaching:
         self.wake = now
 
     def tick(self, now: Time, out: Effects) -> int | None:
-        """Ask again who has not answered. The term to begin with, once it is known."""
-        if not self._is_late and now >= self._late_at:
+        """Ask again who has not answered. The number to begin with, once it is known."""
+        if not self._is_late and now >= self.late_at:
             self._is_late = True
             self._nonce += 1
             self._told.clear()
