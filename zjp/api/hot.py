@@ -24,6 +24,7 @@ from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
 from .answering import Answering, RawHeaders, encode
 from .asking import ask, make_ids
 from .desk import Desk
+from .doubles import check_doubles
 from .proxies import Proxies
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, is_left_unread, read_body
 from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
@@ -132,7 +133,9 @@ class Submits:
         self._batch: msgspec.json.Decoder[NewBatch] = msgspec.json.Decoder(NewBatch)
 
     async def one(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
-        return await self.submit(decode_json(body, self._one), headers)
+        job = decode_json(body, self._one)
+        check_doubles(body)
+        return await self.submit(job, headers)
 
     async def submit(self, job: NewJob, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         client = self._desk.client
@@ -145,6 +148,7 @@ class Submits:
         return 200, encode(found_json(await client.get(job_id), level.value)), f"{JOBS}/{shown}"
 
     async def batch(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
+        """Names that stand twice are not looked for: it would cost each job of a batch a good part of what it costs altogether."""
         return await self.submit_batch(decode_json(body, self._batch), headers)
 
     async def submit_batch(self, batch: NewBatch, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
