@@ -74,7 +74,7 @@ def run_all(*, quick: bool) -> dict[str, Any]:
         _put(report, "latency at 1000/s", latency.start_latency(node, jobs=10_000 // scale, per_s=1000))
         _put(report, "idle CPU", latency.idle_cpu(node, seconds=20 / scale))
     with running_node(worker_processes="2", worker_count="2") as node:
-        report["waiting"] = waiting.flatness(node, [level // scale for level in (10_000, 100_000, 1_000_000)])
+        report["waiting"] = list(waiting.flatness(node, [level // scale for level in (10_000, 100_000, 1_000_000)]))
         for row in report["waiting"]:
             print("waiting", _show(row), flush=True)
     _put(report, "micro, ns", micro.nanoseconds())

@@ -85,6 +85,30 @@ def test_body_over_the_limit_is_refused_before_it_is_read(http: httpx.Client, ap
         assert b" 413 " in raw.recv(65536).split(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("path", [JOBS, f"{JOBS}/batch", "/api/v1/queues/default/pause"])
+def test_caller_that_is_still_sending_a_body_over_the_limit_gets_to_read_the_answer(api: RunningApi, path: str) -> None:
+    size = 40_000_000
+    with socket.create_connection(("127.0.0.1", api.port), 10) as raw:
+        raw.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path.encode(), size))
+        answer = raw.recv(65536)
+        while not answer.endswith(b"}"):
+            answer += raw.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        raw.sendall(bytes(size))
+        assert raw.recv(1) == b"", "and then the connection ends"
+
+
+def test_caller_that_asks_whether_it_may_send_is_told_at_once(api: RunningApi) -> None:
+    with socket.create_connection(("127.0.0.1", api.port), 5) as raw:
+        raw.sendall(
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 40000000\r\n\r\n" % JOBS.encode()
+        )
+        answer = b""
+        while part := raw.recv(65536):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 def test_payload_over_its_limit_is_refused_by_the_node(http: httpx.Client) -> None:
     text = "x" * 600_000
     batch = {"jobs": [{"type": "echo", "payload": {"a": text, "b": text}}]}

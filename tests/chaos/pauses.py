@@ -85,8 +85,8 @@ class Pauses:
     # ── zombies ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def make_zombie(self) -> None:
-        """It counts when something late came; that all of it was refused is for the judge and the figures. Nothing happens when the node's
-        workers run nothing."""
+        """It counts when something came of a job that had run elsewhere before the node woke; that all of it was refused is for the judge
+        and the figures. Nothing happens when the node's workers run nothing."""
         nemesis = self._nemesis
         node = nemesis.choose_node()
         tail = nemesis.lives.of(node.name)
@@ -100,20 +100,21 @@ class Pauses:
             one.look()
         held = {key for one in workers for key in (*one.running, *one.ended) if key not in tail.answered}
         if held:
-            nemesis.until(lambda: self._have_run_elsewhere(held), ZOMBIE_LIMIT_S, LOOK_EVERY_S)
+            nemesis.until(lambda: self._run_elsewhere(held) == held, ZOMBIE_LIMIT_S, LOOK_EVERY_S)
+        taken = self._run_elsewhere(held)
         node.signal(signal.SIGCONT)
         nemesis.say_fault("stop", since, ZOMBIE, node=node.name, pids=[node.number])
         if held:
             nemesis.until(lambda: tail.look() or held <= tail.answered, LATE_LIMIT_S, LOOK_EVERY_S)
             self._toll.others["zombie"] += 1
-            self._toll.zombies += bool(held & tail.refused)
+            self._toll.zombies += bool(taken & tail.refused)
 
     def _workers_of(self, node: ChaosNode) -> list[WorkerTail]:
         numbers = set(node.children())
         return [one for one in self._nemesis.crew.living(self._nemesis.children()) if one.number in numbers]
 
-    def _have_run_elsewhere(self, held: set[Key]) -> bool:
+    def _run_elsewhere(self, held: set[Key]) -> set[Key]:
         nemesis = self._nemesis
         nemesis.mend()
         nemesis.crew.living(nemesis.children())
-        return all(nemesis.crew.latest.get(job, 0) > fence for job, fence in held)
+        return {(job, fence) for job, fence in held if nemesis.crew.latest.get(job, 0) > fence}

@@ -7,6 +7,7 @@ sent part by part and ends when the caller goes or its source does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import itertools
@@ -23,12 +24,16 @@ from . import problems
 from .desk import Desk
 from .exposition import HttpCounts
 from .headers import secure
+from .reading import is_left_unread
 from .table import Answer
 
 GZIP_LEAST_BYTES = 1024
 GZIP_LEVEL = 1
 GZIP_APART_BYTES = 64 << 10
 """From here on it is done in a thread."""
+READ_OVER_S = 10.0
+READ_OVER_BYTES_MAX = 64 << 20
+"""Of a body that was refused before it was read."""
 PAGE_TYPES = frozenset(
     {"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"}
 )
@@ -68,17 +73,19 @@ class Answering:
 
     async def refuse(
         self, scope: Scope, send: Send, fault: Exception, headers: Mapping[str, str], *, path: str, started_at: float,
-        is_unread: bool = False,
+        unread: Receive | None = None,
     ) -> None:  # fmt: skip
-        """Answer with a problem document."""
+        """Answer with a problem document. `unread`: where a body comes from that was not read to its end."""
         told = problems.tell(fault)
         own = dict(told.headers)
         if told.status == 401:
             for name, text in self._desk.door.challenge().items():
                 own.setdefault(name.lower(), text)
-        if is_unread:
+        if unread is not None and is_left_unread(headers):
             own["connection"] = "close"
-        await self._write(scope, send, told.status, own, told.body, headers, is_page=False)
+        if "connection" not in own:
+            unread = None
+        await self._write(scope, send, told.status, own, told.body, headers, is_page=False, unread=unread)
         self.count(scope["method"], path, told.status, started_at)
 
     async def send(
@@ -127,13 +134,19 @@ class Answering:
         asked: Mapping[str, str],
         *,
         is_page: bool,
+        unread: Receive | None = None,
     ) -> None:
         if status not in (204, 304):
             own["content-length"] = str(len(body))
         await send(
             {"type": "http.response.start", "status": status, "headers": self._head(own, asked, is_page=is_page)}
         )
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        body = b"" if scope["method"] == "HEAD" else body
+        if unread is not None and "expect" not in asked:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _read_over(unread)
+            body = b""
+        await send({"type": "http.response.body", "body": body})
 
     async def _stream(
         self, scope: Scope, receive: Receive, send: Send, status: int, own: dict[str, str], parts: AsyncIterator[bytes],
@@ -158,6 +171,19 @@ async def _send_parts(send: Send, parts: AsyncIterator[bytes]) -> None:
         async for part in source:
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read_over(receive: Receive) -> None:
+    """The rest of a body, within bounds: a caller that is still sending when the connection ends sees a broken pipe or a reset, and never
+    the answer. Who asked whether it may send (Expect) has not begun, and will not."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_OVER_S):
+            while size <= READ_OVER_BYTES_MAX:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _until_gone(receive: Receive) -> None:

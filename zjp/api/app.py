@@ -25,7 +25,7 @@ from .hot import HotPath
 from .openapi import document
 from .paper import page as page_of
 from .proxies import Proxies
-from .reading import Gone, NoBody, decode_body, decode_query, headers_of, is_left_unread, read_body
+from .reading import Gone, NoBody, decode_body, decode_query, headers_of, read_body
 from .routes import (
     acting,
     audit,
@@ -114,10 +114,8 @@ class App:
         except Gone:
             return
         except Exception as fault:
-            is_unread = not is_read and is_left_unread(headers)
-            await self._answering.refuse(
-                scope, send, fault, headers, path=path, started_at=started_at, is_unread=is_unread
-            )
+            unread = None if is_read else receive
+            await self._answering.refuse(scope, send, fault, headers, path=path, started_at=started_at, unread=unread)
             return
         await self._answering.send(scope, receive, send, answer, headers, path=path, started_at=started_at)
 

@@ -26,7 +26,7 @@ from .asking import ask, make_ids
 from .desk import Desk
 from .doubles import check_doubles
 from .proxies import Proxies
-from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, is_left_unread, read_body
+from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, read_body
 from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
 from .table import Caller, NoQuery, Problem
 
@@ -89,10 +89,8 @@ class HotPath:
         except Gone:
             return
         except Exception as fault:
-            is_unread = not is_read and is_left_unread(headers)
-            await self._answering.refuse(
-                scope, send, fault, headers, path=path, started_at=started_at, is_unread=is_unread
-            )
+            unread = None if is_read else receive
+            await self._answering.refuse(scope, send, fault, headers, path=path, started_at=started_at, unread=unread)
             return
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": answer})
