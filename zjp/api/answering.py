@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from time import monotonic
 
@@ -24,7 +24,7 @@ from . import problems
 from .desk import Desk
 from .exposition import HttpCounts
 from .headers import secure
-from .reading import is_left_unread
+from .reading import Gone, is_left_unread
 from .table import Answer
 
 GZIP_LEAST_BYTES = 1024
@@ -184,6 +184,19 @@ async def _read_over(receive: Receive) -> None:
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
+
+
+async def unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:
+    """What `work` gives. When the caller goes first it is cancelled. Raises: Gone, and what `work` raises."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Gone
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -18,7 +18,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from ..wire.messages import Role
-from .answering import Answering, encode
+from .answering import Answering, encode, unless_gone
 from .desk import Desk
 from .exposition import HttpCounts
 from .hot import HotPath
@@ -110,7 +110,7 @@ class App:
                 is_read = True
                 body = decode_body(raw, route.body or NoBody, headers)
             call: Call[Any, Any] = Call(self._desk, caller, scope["path_params"], headers, body, query)
-            answer = await route.handler(call)
+            answer = await (unless_gone(route.handler(call), receive) if route.waits else route.handler(call))
         except Gone:
             return
         except Exception as fault:
