@@ -24,6 +24,7 @@ from . import problems
 from .desk import Desk
 from .exposition import HttpCounts
 from .headers import secure
+from .proxies import is_tls_ended_before
 from .reading import Gone, is_left_unread
 from .table import Answer
 
@@ -121,7 +122,7 @@ class Answering:
 
     def _head(self, own: dict[str, str], asked: Mapping[str, str], *, is_page: bool) -> RawHeaders:
         own["x-request-id"] = self.request_id(asked.get("x-request-id"))
-        secure(own, is_tls=self._is_tls, is_page=is_page)
+        secure(own, is_tls=self._is_tls or is_tls_ended_before(asked), is_page=is_page)
         return raw(own)
 
     async def _write(

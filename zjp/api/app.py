@@ -91,6 +91,7 @@ class App:
 
     async def _nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         fault = Problem(404, "Not Found", f"no path {scope['path'][:200]!r} here; /docs lists those that are")
         await self._answering.refuse(scope, send, fault, headers, path="", started_at=monotonic())
 
@@ -98,6 +99,7 @@ class App:
         """One request for a path that is there."""
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         path, is_read = "", False
         try:
             row = row_of(rows, scope["method"])

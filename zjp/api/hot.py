@@ -25,7 +25,8 @@ from .answering import Answering, RawHeaders, encode
 from .asking import ask, make_ids
 from .desk import Desk
 from .doubles import check_doubles
-from .proxies import Proxies
+from .headers import STRICT, STRICT_VALUE
+from .proxies import Proxies, is_tls_ended_before
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, read_body
 from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
 from .table import Caller, NoQuery, Problem
@@ -64,6 +65,7 @@ class HotPath:
         scope = {"method": "POST", "client": (peer, 0), "headers": raw}
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         try:
             await self._admit(scope, headers)
             status, head, answer = await self._answer(path, headers, body)
@@ -79,6 +81,7 @@ class HotPath:
         path: str = scope["path"]
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         is_read = False
         try:
             await self._admit(scope, headers)
@@ -111,6 +114,8 @@ class HotPath:
         ]
         if location:
             head.append((b"location", location.encode()))
+        if not self._desk.settings.tls_enabled and is_tls_ended_before(headers):
+            head.append((STRICT.encode(), STRICT_VALUE.encode()))
         return status, head, answer
 
 
