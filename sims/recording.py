@@ -19,6 +19,7 @@ from zjp.errors import JobRejected, Unavailable
 from zjp.job import FINAL_STATES, JobFilter, JobSpec, JobState, Record, format_id
 from zjp.queue.store import (
     Backlog,
+    Beside,
     Claim,
     Document,
     DocumentKind,
@@ -252,11 +253,11 @@ class RecordingStore:
     async def documents(self, kind: DocumentKind) -> Sequence[Document]:
         return await self._store.documents(kind)
 
-    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
-        return await self._store.put_document(kind, name, data, version)
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int, *, beside: Beside | None = None) -> int:
+        return await self._store.put_document(kind, name, data, version, beside=beside)
 
-    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
-        return await self._store.remove_document(kind, name, version)
+    async def remove_document(self, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool:
+        return await self._store.remove_document(kind, name, version, beside=beside)
 
     async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
         return await self._store.fire(owner, epoch, kind, document, jobs)

@@ -93,3 +93,14 @@ def test_commands_of_the_readme_do_what_they_show(tmp_path: Path) -> None:
             assert told.strip()
             job = next(iter(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", told)), job)
         assert job, "no command told an id"
+
+
+@pytest.mark.covers("main-path:10")
+def test_examples_of_the_reference_do_what_they_show(tmp_path: Path) -> None:
+    """Its other blocks are usage lines, made from the commands themselves."""
+    shown = [block.strip() for block in blocks("docs/cli.md", "")]
+    lines = [line for line in shown if not re.search(r"VERB \.\.\.|\[OPTIONS\]|\[FLAGS\]|SHELL$", line)]
+    assert len(lines) == 3
+    with RunningNode(tmp_path, app="examples.tasks:app", worker_count=2, worker_processes=1) as node:
+        for line in lines:
+            run([sys.executable, "-m", *shlex.split(line)], tmp_path, node.address)

@@ -7,7 +7,8 @@ key's, a key within the header (jwk), an address of one (jku, x5u), a path as a 
 anything is computed. So no RS256 public key can be taken for an HS256 secret.
 
 Rotation: the ring signs with its first key and accepts all. `JWT_SECRET=new,old` has two secrets live; when the last token signed with the
-old one has expired, `old` is left out. The name of a secret is made from it, so that all nodes with the same secret agree on it.
+old one has expired, `old` is left out. A running process changes its ring on SIGHUP. The name of a secret is made from it, so that all
+nodes with the same secret agree on it.
 
 A token whose `epoch` is 0 was signed by hand (`zjp token --local`): no user stands behind it, and its name begins with `local:`.
 

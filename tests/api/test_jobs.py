@@ -180,6 +180,35 @@ def test_many_are_counted_then_acted_on(http: httpx.Client) -> None:
     assert (gone.status_code, gone.json()["done"]) == (200, 5)
 
 
+def test_group_of_failures_is_acted_on_as_a_whole(http: httpx.Client) -> None:
+    """By the type of their error, which the list has no filter for."""
+    texts = [{"text": "one"}, {"text": "two"}, {"nothing": "fits"}]
+    jobs = [submit(http, "fail", payload=payload, tags=["by-error"]) for payload in texts]
+    for job in jobs:
+        ended(http, job["id"])
+    group = {"tag": "by-error", "error": "ValueError"}
+    assert http.post(f"{JOBS}/bulk", json={"action": "retry", "filter": group, "dry_run": True}).json()["matched"] == 2
+    none = http.post(f"{JOBS}/bulk", json={"action": "retry", "filter": {**group, "error": ""}, "dry_run": True})
+    assert none.json()["matched"] == 0
+    done = http.post(f"{JOBS}/bulk", json={"action": "retry", "filter": group, "expected_count": 2})
+    assert done.json() == {"matched": 2, "done": 2, "verdicts": {"requeued": 2}}
+    running = http.post(f"{JOBS}/bulk", json={"action": "retry", "filter": {**group, "status": "running"}, "dry_run": True})
+    assert (running.status_code, running.json()["code"]) == (422, "invalid")
+
+
+@pytest.mark.covers("http:problems")
+def test_body_with_a_name_that_stands_twice_is_refused(http: httpx.Client) -> None:
+    twice = b'{"type": "noop", "type": "email"}'
+    json_type = {"content-type": "application/json"}
+    short = http.post(JOBS, content=twice, headers=json_type)
+    by_asgi = http.post(JOBS, content=iter([twice]), headers=json_type)
+    many = b'{"action": "cancel", "filter": {"tag": "a", "tag": "b"}, "dry_run": true}'
+    bulk = http.post(f"{JOBS}/bulk", content=many, headers=json_type)
+    for answer in (short, by_asgi, bulk):
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad-request"), answer.text
+        assert "stands twice" in answer.json()["detail"]
+
+
 def test_unchanged_job_is_not_sent_again(http: httpx.Client) -> None:
     job = submit(http, delay="1h")
     first = http.get(f"{JOBS}/{job['id']}")

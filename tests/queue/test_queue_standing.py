@@ -93,6 +93,26 @@ async def test_document_is_removed_only_at_its_version(store: QueueStore, versio
     assert list(await store.documents(USER)) == []
 
 
+async def test_document_changes_only_while_the_one_it_relies_on_stands_unchanged(store: QueueStore) -> None:
+    for name in ("a", "b"):
+        await store.put_document(USER, name, b"1", 0)
+    await store.put_document(SCHEDULE, "c", b"1", 0)
+    for beside in (("b", 2), ("c", 1), ("missing", 1)):
+        assert await store.put_document(USER, "a", b"2", 1, beside=beside) == 0
+        assert not await store.remove_document(USER, "a", 1, beside=beside)
+    assert await store.put_document(USER, "a", b"2", 1, beside=("b", 1)) == 2
+    assert await store.remove_document(USER, "a", 2, beside=("b", 1))
+
+
+async def test_of_two_documents_that_rely_on_each_other_one_is_removed(store: QueueStore) -> None:
+    for name in ("a", "b"):
+        await store.put_document(USER, name, b"1", 0)
+    removed = await asyncio.gather(
+        store.remove_document(USER, "a", 1, beside=("b", 1)), store.remove_document(USER, "b", 1, beside=("a", 1))
+    )
+    assert sorted(removed) == [False, True]
+
+
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,7 +3,7 @@
 Two ways to start it. The node starts it with `--from-node` and says by standard input whom to speak to and with which token (start.py); it
 ends when that pipe does. By itself it is a gateway in front of any nodes: CLIENT_ADDRESS, and with CURVE CLIENT_KEY_FILE (a key of role
 gateway) and CLIENT_SERVER_KEY. Every setting is a flag, as for the node. Signals: TERM and INT stop it within seconds, HUP reads
-certificates and log level again.
+certificates, the keys of tokens and the log level again.
 """
 
 from __future__ import annotations

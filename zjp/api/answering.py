@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from time import monotonic
 
@@ -24,9 +24,12 @@ from . import problems
 from .desk import Desk
 from .exposition import HttpCounts
 from .headers import secure
-from .reading import is_left_unread
+from .patience import Patience
+from .proxies import is_tls_ended_before
+from .reading import Gone, is_left_unread
 from .table import Answer
 
+JOBS = "/api/v1/jobs"
 GZIP_LEAST_BYTES = 1024
 GZIP_LEVEL = 1
 GZIP_APART_BYTES = 64 << 10
@@ -51,6 +54,7 @@ class Answering:
     def __init__(self, desk: Desk, counts: HttpCounts | None = None) -> None:
         self._desk, self._counts = desk, counts
         self._is_tls = desk.settings.tls_enabled
+        self._patience = Patience()
         self._ids = map("{:x}".format, itertools.count(1))
         self._id_prefix = secrets.token_hex(6) + "-"
         self.fixed = self._fixed_headers()
@@ -68,6 +72,8 @@ class Answering:
         return self._id_prefix + next(self._ids)
 
     def count(self, method: str, path: str, status: int, started_at: float) -> None:
+        if method == "POST" and status < 300 and path.startswith(JOBS):
+            self._patience.worked()
         if self._counts is not None:
             self._counts.took(method, path, status, monotonic() - started_at)
 
@@ -78,6 +84,8 @@ class Answering:
         """Answer with a problem document. `unread`: where a body comes from that was not read to its end."""
         told = problems.tell(fault)
         own = dict(told.headers)
+        if (after_s := self._patience.after_s(told.code)) is not None:
+            own["retry-after"] = str(after_s)
         if told.status == 401:
             for name, text in self._desk.door.challenge().items():
                 own.setdefault(name.lower(), text)
@@ -121,7 +129,7 @@ class Answering:
 
     def _head(self, own: dict[str, str], asked: Mapping[str, str], *, is_page: bool) -> RawHeaders:
         own["x-request-id"] = self.request_id(asked.get("x-request-id"))
-        secure(own, is_tls=self._is_tls, is_page=is_page)
+        secure(own, is_tls=self._is_tls or is_tls_ended_before(asked), is_page=is_page)
         return raw(own)
 
     async def _write(
@@ -184,6 +192,19 @@ async def _read_over(receive: Receive) -> None:
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
+
+
+async def unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:
+    """What `work` gives. When the caller goes first it is cancelled. Raises: Gone, and what `work` raises."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Gone
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -18,7 +18,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from ..wire.messages import Role
-from .answering import Answering, encode
+from .answering import Answering, encode, unless_gone
 from .desk import Desk
 from .exposition import HttpCounts
 from .hot import HotPath
@@ -91,6 +91,7 @@ class App:
 
     async def _nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         fault = Problem(404, "Not Found", f"no path {scope['path'][:200]!r} here; /docs lists those that are")
         await self._answering.refuse(scope, send, fault, headers, path="", started_at=monotonic())
 
@@ -98,6 +99,7 @@ class App:
         """One request for a path that is there."""
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         path, is_read = "", False
         try:
             row = row_of(rows, scope["method"])
@@ -110,7 +112,7 @@ class App:
                 is_read = True
                 body = decode_body(raw, route.body or NoBody, headers)
             call: Call[Any, Any] = Call(self._desk, caller, scope["path_params"], headers, body, query)
-            answer = await route.handler(call)
+            answer = await (unless_gone(route.handler(call), receive) if route.waits else route.handler(call))
         except Gone:
             return
         except Exception as fault:

@@ -1,8 +1,8 @@
 """Headers that keep browsers from doing harm with what is served here. On every answer, whoever asks.
 
 No answer is taken for anything but its type, shown within another site's page, read by one, or kept in a cache; nothing of a page comes
-from elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS a browser asks by TLS for a
-year.
+from elsewhere, and no script or style stands within it: job data that looks like HTML runs nowhere. Over TLS,
+also where a trusted proxy ends it, a browser asks by TLS for a year.
 
 Source: OWASP HTTP Headers Cheat Sheet; MDN Content-Security-Policy.
 """
@@ -18,6 +18,7 @@ PAGE_POLICY = (
 )
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 YEAR_S = 31_536_000
+STRICT, STRICT_VALUE = "strict-transport-security", f"max-age={YEAR_S}"
 
 EVERYWHERE: Mapping[str, str] = MappingProxyType(
     {
@@ -38,4 +39,4 @@ def secure(headers: dict[str, str], *, is_tls: bool, is_page: bool) -> None:
     headers.setdefault("content-security-policy", PAGE_POLICY if is_page else DATA_POLICY)
     headers.setdefault("cache-control", "no-cache" if is_page else "no-store")
     if is_tls:
-        headers["strict-transport-security"] = f"max-age={YEAR_S}"
+        headers[STRICT] = STRICT_VALUE

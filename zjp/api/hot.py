@@ -24,7 +24,9 @@ from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
 from .answering import Answering, RawHeaders, encode
 from .asking import ask, make_ids
 from .desk import Desk
-from .proxies import Proxies
+from .doubles import check_doubles
+from .headers import STRICT, STRICT_VALUE
+from .proxies import Proxies, is_tls_ended_before
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, read_body
 from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
 from .table import Caller, NoQuery, Problem
@@ -63,6 +65,7 @@ class HotPath:
         scope = {"method": "POST", "client": (peer, 0), "headers": raw}
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         try:
             await self._admit(scope, headers)
             status, head, answer = await self._answer(path, headers, body)
@@ -78,6 +81,7 @@ class HotPath:
         path: str = scope["path"]
         started_at = monotonic()
         headers = headers_of(scope)
+        self._proxies.settle(scope, headers)
         is_read = False
         try:
             await self._admit(scope, headers)
@@ -110,6 +114,8 @@ class HotPath:
         ]
         if location:
             head.append((b"location", location.encode()))
+        if not self._desk.settings.tls_enabled and is_tls_ended_before(headers):
+            head.append((STRICT.encode(), STRICT_VALUE.encode()))
         return status, head, answer
 
 
@@ -130,7 +136,9 @@ class Submits:
         self._batch: msgspec.json.Decoder[NewBatch] = msgspec.json.Decoder(NewBatch)
 
     async def one(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
-        return await self.submit(decode_json(body, self._one), headers)
+        job = decode_json(body, self._one)
+        check_doubles(body)
+        return await self.submit(job, headers)
 
     async def submit(self, job: NewJob, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         client = self._desk.client
@@ -143,6 +151,7 @@ class Submits:
         return 200, encode(found_json(await client.get(job_id), level.value)), f"{JOBS}/{shown}"
 
     async def batch(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
+        """Names that stand twice are not looked for: it would cost each job of a batch a good part of what it costs altogether."""
         return await self.submit_batch(decode_json(body, self._batch), headers)
 
     async def submit_batch(self, batch: NewBatch, headers: Mapping[str, str]) -> tuple[int, bytes, str]:

@@ -23,7 +23,7 @@ from ..config.kinds import is_loopback_host
 from ..errors import ConfigError, ZjpError
 from ..log import configure, event
 from .app import make_app
-from .auth.door import make_door
+from .auth.door import TokenDoor, make_door, ring_of
 from .desk import Authenticator, Desk
 from .exposition import HttpCounts
 from .http import Limits, Listener, is_own_machine
@@ -131,9 +131,14 @@ def _listen_to_operator(source: Source, desk: Desk, context: ssl.SSLContext | No
         loop.add_signal_handler(number, desk.stop.set)
 
     def reload(settings: Settings) -> None:
-        configure(settings.log_level, settings.log_format)
+        """All of it, or nothing when a part cannot be had."""
+        door = desk.door
+        ring = ring_of(settings) if isinstance(door, TokenDoor) else None
         if context is not None:
             reload_certificate(context, settings)
+        if isinstance(door, TokenDoor) and ring is not None:
+            door.use(ring)
+        configure(settings.log_level, settings.log_format)
         event(log, logging.INFO, "api.reloaded", log_level=settings.log_level)
 
     def on_frame(message: StartMessage) -> None:

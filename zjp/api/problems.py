@@ -18,7 +18,7 @@ from .caller import Problem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S: Mapping[int, int] = {429: 1, 503: 1, 507: 10}
-"""Where the one who refuses does not say it."""
+"""Where the one who refuses does not say it, and nobody knows better (patience.py)."""
 WORDS: Mapping[int, str] = {
     400: "bad-request",
     401: "unauthenticated",
@@ -69,6 +69,7 @@ class Told(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    code: str
 
 
 def tell(fault: BaseException) -> Told:
@@ -98,7 +99,7 @@ def _tell(status: int, title: str, detail: str, more: Mapping[str, Any], headers
     told = {"content-type": MEDIA_TYPE, **{name.lower(): text for name, text in headers.items()}}
     if status in RETRY_AFTER_S:
         told.setdefault("retry-after", str(RETRY_AFTER_S[status]))
-    return Told(status, told, msgspec.json.encode(document))
+    return Told(status, told, msgspec.json.encode(document), code)
 
 
 def _title(status: int) -> str:

@@ -1,7 +1,11 @@
-"""Whose address counts: the peer's own, or, where the peer is a proxy named in TRUSTED_PROXIES, what it says of whom it speaks for.
+"""Whose address counts, and whether TLS was spoken: as the peer shows it itself, or, where the peer is a proxy named in TRUSTED_PROXIES,
+as it says of whom it speaks for.
 
 X-Forwarded-For grows at its right end: each proxy adds whom it heard from. So it is read from the right, and the first address that is no
 trusted proxy is the caller's; what stands left of it anybody may have written.
+
+X-Forwarded-Proto says how the caller came to the outermost proxy. From a peer that is not trusted it is taken out of the headers before
+anybody looks (`settle`), so what is found in them later counts.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Mapping
 from starlette.types import Scope
 
 HOPS_MAX = 16
+SCHEME = "x-forwarded-proto"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -34,10 +39,14 @@ class Proxies:
             return False
         return any(parsed in network for network in self._networks)
 
+    def settle(self, scope: Scope, headers: dict[str, str]) -> None:
+        """First of all, with the headers of a request."""
+        if SCHEME in headers and not self.trusts(_peer(scope)):
+            del headers[SCHEME]
+
     def address(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """Of whoever asks; empty where the system does not say."""
-        client = scope.get("client")
-        address: str = client[0] if client else ""
+        address = _peer(scope)
         if not self._networks or not self.trusts(address):
             return address
         hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
@@ -49,3 +58,14 @@ class Proxies:
             if not self.trusts(address):
                 return address
         return address
+
+
+def is_tls_ended_before(headers: Mapping[str, str]) -> bool:
+    """Whether the caller speaks TLS with a trusted proxy, which `settle` has seen to."""
+    return headers.get(SCHEME, "").partition(",")[0].strip().lower() == "https"
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    address: str = client[0] if client else ""
+    return address

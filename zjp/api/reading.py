@@ -1,8 +1,9 @@
 """What comes in: headers, query and body of one request, within limits, as typed values.
 
 The body is counted while it is read, so one without an end is cut at its limit whatever it said of its length. JSON is decoded strictly
-by the row's type: unknown fields, wrong types and trailing bytes are refused. Numbers that are not finite are none in JSON and are refused
-by the decoder, as is what is nested deeper than Python may recurse; payloads have a lower limit of their own (client/packing.py).
+by the row's type: unknown fields, wrong types and trailing bytes are refused, and names that stand twice (doubles.py). Numbers that are not
+finite are none in JSON and are refused by the decoder, as is what is nested deeper than Python may recurse; payloads have a lower limit of
+their own (client/packing.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope
 
+from .doubles import check_doubles
 from .table import Problem
 
 T = TypeVar("T")
@@ -110,7 +112,9 @@ def decode_body(body: bytes, kind: type[T], headers: Mapping[str, str]) -> T:
     if not body and kind is NoBody:
         return kind()
     check_media_type(headers)
-    return decode_json(body, msgspec.json.Decoder(kind))
+    made = decode_json(body, msgspec.json.Decoder(kind))
+    check_doubles(body)
+    return made
 
 
 def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -1,5 +1,5 @@
-"""What the node tells the API process it started: one message at first, further ones to read certificates and log level again, the end of
-the pipe when the node is gone.
+"""What the node tells the API process it started: one message at first, further ones to read certificates, the keys of tokens and the log
+level again, the end of the pipe when the node is gone.
 
 A frame is its length in four bytes, most significant first, then so many bytes of msgpack: a map of `address` (of the node's gate),
 `gate` (the token that proves who started us), `node` and `settings` (field name -> text, as the settings' table shows it).

@@ -60,7 +60,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row. `role` None: open to everybody, also without a token. `statuses`: status -> when, beyond what every route may answer.
-    `body_max_bytes` 0: MAX_BODY."""
+    `body_max_bytes` 0: MAX_BODY. `waits`: it may take its time; when its caller goes, the handler is cancelled."""
 
     method: str
     path: str
@@ -74,3 +74,4 @@ class Route:
     statuses: Mapping[int, str] = field(default_factory=dict)
     group: str = ""
     body_max_bytes: int = 0
+    waits: bool = False

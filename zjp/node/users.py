@@ -1,7 +1,8 @@
 """Who may log in: small documents beside the queue, so that every node and every HTTP door sees the same.
 
-Whoever changes one names the version it replaces; two who change one at once do not undo each other. The last admin cannot be taken away
-(two admins who remove one another at the same moment through two nodes can; `zjp users add` at the gate makes another).
+Whoever changes one names the version it replaces; two who change one at once do not undo each other. The last admin cannot be taken away:
+a change that takes one names another that stays, and the store carries it out only while that other one is as it was. So of two admins who
+remove one another at the same moment through two nodes, the second is refused.
 
 An epoch is in every token of its user: it rises when the password or the role changes, and older tokens end. One who was removed and made
 again begins above all former ones, as it begins with the time.
@@ -18,12 +19,15 @@ import msgspec
 
 from ..errors import InvalidJob, WrongState
 from ..job import check_name
-from ..queue.store import DocumentKind, QueueStore
+from ..queue.store import Beside, DocumentKind, QueueStore
 from ..wire import messages as m
 from ..wire.desk import NAME_CHARS_MAX, USERS_MAX, AskUsers, PutUser, RemoveUser, User
 from ..wire.desk import Users as UsersReply
 from .askers import Asker
 
+ADMIN = m.Role.ADMIN.name.lower()
+TRIES_MAX = 8
+"""Of a change that takes an admin while other admins are being changed."""
 ROLES = {role.name.lower() for role in (m.Role.WORKER, m.Role.USER, m.Role.ADMIN)}
 HASH_START = "$argon2id$"
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,26 +50,31 @@ class Users:
 
     async def put(self, request: PutUser, asker: Asker) -> m.Reply:
         """Raises: InvalidJob, WrongState."""
+        name, version = request.user.name, request.user.version
         async with self._turn:
-            users = await self._all()
-            user = self._made(request.user, users.get(request.user.name), len(users))
-            self._check_admins(users, user.name, user.role)
-            version = await self._queue.put_document(DocumentKind.USER, user.name, _encode(user), request.user.version)
-        if not version:
-            raise WrongState(f"user {user.name} was changed by somebody else meanwhile; look again")
-        return UsersReply([_told(msgspec.structs.replace(user, version=version))])
+            for _ in range(TRIES_MAX):
+                users = await self._all()
+                user = self._made(request.user, users.get(name), len(users))
+                beside = _other_admin(users, name, user.role)
+                made = await self._queue.put_document(DocumentKind.USER, name, _encode(user), version, beside=beside)
+                if made:
+                    return UsersReply([_told(msgspec.structs.replace(user, version=made))])
+                if beside is None:
+                    break
+        raise _changed(name)
 
     async def remove(self, request: RemoveUser, asker: Asker) -> m.Reply:
         """Raises: WrongState."""
+        name = request.name
         async with self._turn:
-            users = await self._all()
-            if request.name not in users:
-                return m.Done(0)
-            self._check_admins(users, request.name, "")
-            is_removed = await self._queue.remove_document(DocumentKind.USER, request.name, users[request.name].version)
-        if not is_removed:
-            raise WrongState(f"user {request.name} was changed by somebody else meanwhile; look again")
-        return m.Done(1)
+            for _ in range(TRIES_MAX):
+                users = await self._all()
+                if name not in users:
+                    return m.Done(0)
+                beside = _other_admin(users, name, "")
+                if await self._queue.remove_document(DocumentKind.USER, name, users[name].version, beside=beside):
+                    return m.Done(1)
+        raise _changed(name)
 
     async def _all(self) -> dict[str, User]:
         found: dict[str, User] = {}
@@ -88,6 +97,8 @@ class Users:
             self._check_new(asked, count)
         elif not asked.version:
             raise WrongState(f"there is a user {asked.name} already; change that one, or choose another name")
+        elif asked.version != former.version:
+            raise _changed(asked.name)
         else:
             made = {"created_ms": former.created_ms, "hash": asked.hash or former.hash, "epoch": _epoch(asked, former)}
         return msgspec.structs.replace(asked, changed_ms=now_ms, version=0, **made)
@@ -101,13 +112,19 @@ class Users:
         if count >= USERS_MAX:
             raise WrongState(f"there are {count} users, which is the limit; remove some")
 
-    @staticmethod
-    def _check_admins(users: dict[str, User], name: str, role: str) -> None:
-        """Raises: WrongState when that change would leave no admin behind."""
-        admin = m.Role.ADMIN.name.lower()
-        admins = {user.name for user in users.values() if user.role == admin}
-        if admins == {name} and role != admin:
-            raise WrongState(f"{name} is the last admin; make another one first")
+
+def _other_admin(users: dict[str, User], name: str, role: str) -> Beside | None:
+    """One that stays when `name` gets that role (empty: is removed). None: it was no admin, or stays one. Raises: WrongState."""
+    if role == ADMIN or name not in users or users[name].role != ADMIN:
+        return None
+    other = min((user.name for user in users.values() if user.role == ADMIN and user.name != name), default="")
+    if not other:
+        raise WrongState(f"{name} is the last admin; make another one first")
+    return other, users[other].version
+
+
+def _changed(name: str) -> WrongState:
+    return WrongState(f"user {name} was changed by somebody else meanwhile; look again")
 
 
 def _epoch(asked: User, former: User) -> int:

@@ -35,6 +35,7 @@ from .sessions import Sessions
 from .state import OpenClaim, State
 from .store import (
     Backlog,
+    Beside,
     CancelKind,
     Claim,
     Document,
@@ -406,11 +407,11 @@ class SQLiteQueueStore:
     async def documents(self, kind: DocumentKind) -> Sequence[Document]:
         return await self._reader.run(lambda db: standing.read_documents(db, kind))
 
-    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
-        return await self._decide(lambda db: standing.put_document(db, kind, name, data, version))
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int, *, beside: Beside | None = None) -> int:
+        return await self._decide(lambda db: standing.put_document(db, kind, name, data, version, beside=beside))
 
-    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
-        return await self._decide(lambda db: standing.remove_document(db, kind, name, version))
+    async def remove_document(self, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool:
+        return await self._decide(lambda db: standing.remove_document(db, kind, name, version, beside=beside))
 
     async def fire(self, owner: str, epoch: int, kind: DocumentKind, document: Document, jobs: Sequence[JobSpec]) -> Fired:
         if jobs:

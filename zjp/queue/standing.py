@@ -10,7 +10,7 @@ from typing import Any
 
 from .database import Database
 from .journal import Operation
-from .store import Document, DocumentKind, Lead
+from .store import Beside, Document, DocumentKind, Lead
 
 
 class Decision(Operation):
@@ -50,7 +50,9 @@ def read_documents(db: Database, kind: DocumentKind) -> list[Document]:
     return [Document(*row) for row in rows]
 
 
-def put_document(db: Database, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
+def put_document(db: Database, kind: DocumentKind, name: str, data: bytes, version: int, *, beside: Beside | None = None) -> int:
+    if not _stands(db, kind, beside):
+        return 0
     if not version:
         done = db.execute("INSERT OR IGNORE INTO documents VALUES(?, ?, ?, 1)", (kind.value, name, data))
     else:
@@ -59,5 +61,14 @@ def put_document(db: Database, kind: DocumentKind, name: str, data: bytes, versi
     return version + 1 if done.rowcount == 1 else 0
 
 
-def remove_document(db: Database, kind: DocumentKind, name: str, version: int) -> bool:
+def remove_document(db: Database, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool:
+    if not _stands(db, kind, beside):
+        return False
     return db.execute("DELETE FROM documents WHERE kind = ? AND name = ? AND version = ?", (kind.value, name, version)).rowcount == 1
+
+
+def _stands(db: Database, kind: DocumentKind, beside: Beside | None) -> bool:
+    if beside is None:
+        return True
+    found = db.execute("SELECT 1 FROM documents WHERE kind = ? AND name = ? AND version = ?", (kind.value, *beside))
+    return found.fetchone() is not None

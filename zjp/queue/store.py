@@ -208,6 +208,10 @@ class Reaped(msgspec.Struct, frozen=True):
 FinishedLookup = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Record]]]
 """ids -> their records, given to a store so that it can tell a repeat of a job that has left it."""
 
+Beside = tuple[str, int]
+"""The name and version of another document of the same kind. A change that names one is done only while that one stands there unchanged:
+of two who each rely on what the other takes away, one is refused."""
+
 
 class QueueStore(Protocol):
     """See the module's docstring for what every method promises."""
@@ -299,10 +303,11 @@ class QueueStore(Protocol):
     async def documents(self, kind: DocumentKind) -> Sequence[Document]:
         """All of a kind, by name."""
 
-    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
-        """Compare and set: `version` is the one it replaces, 0: it is new. Returns the new version; 0: another is there now, or none."""
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int, *, beside: Beside | None = None) -> int:
+        """Compare and set: `version` is the one it replaces, 0: it is new. Returns the new version; 0: another is there now, or none, or
+        what it needs `beside` it has changed."""
 
-    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool: ...
+    async def remove_document(self, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool: ...
 
     # ── what only the leader may do: each step asks in the same breath whether (owner, epoch) is installed and its time not over ─────────
 

@@ -226,11 +226,11 @@ async def test_bearer_header_counts_where_there_is_a_cookie_too(house: House) ->
 def test_cookie_is_kept_from_scripts_and_other_sites_and_from_the_clear(
     house: House, people: People, clock: Clock
 ) -> None:
-    written = house.door.cookie.write("token", 60)
+    written = house.door.cookie.write("token", 60, {})
     assert written == "zjp-8080=token; Path=/; Max-Age=60; HttpOnly; SameSite=Strict"
     with_tls = House(people, clock, tls_enabled=True, server_port=443)
     assert (
-        with_tls.door.cookie.write("token", 60)
+        with_tls.door.cookie.write("token", 60, {})
         == "__Host-zjp-443=token; Path=/; Max-Age=60; HttpOnly; SameSite=Strict; Secure"
     )
-    assert "Max-Age=0" in with_tls.door.cookie.clear()
+    assert "Max-Age=0" in with_tls.door.cookie.clear({})

@@ -129,6 +129,11 @@ class TokenDoor:
             raise self.refusal()
         return role
 
+    def use(self, ring: Ring) -> None:
+        """From now on: what was signed with a key that is not in it any more ends."""
+        self.ring = ring
+        self._read.clear()
+
     def end(self, claims: Claims) -> None:
         self.revoked.add(claims.jti, claims.expires_at, self.wall())
 

@@ -14,7 +14,7 @@ use up what is kept for the owner's addresses. Names of no user are counted like
 
 Every table has a limit. Friends are made by right passwords only. When more accounts are under attack than the table holds, further ones
 share one count, so that a flood of names makes nobody's guesses free; addresses are forgotten oldest first, since accounts still count.
-Lives in one process: a restart forgets.
+Lives in one process: a restart forgets, and each node counts for itself (docs/security.md says so, and why).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ...tokens import Claims
+from ..proxies import is_tls_ended_before
 from ..table import Problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -21,29 +22,34 @@ COOKIE_CHARS_MAX = 16_384
 
 
 class Cookie:
-    """`port`: part of the name, as a browser gives all ports of a host the same cookies, and two nodes on one machine are two servers."""
+    """`port`: part of the name, as a browser gives all ports of a host the same cookies, and two nodes on one machine are two servers.
+    `is_tls`: this process speaks TLS itself; where a trusted proxy does, the headers of the request say so. Over TLS the cookie has another
+    name, which a browser keeps for what was set over TLS: one that somebody planted without it does not count there."""
 
     def __init__(self, *, port: int, is_tls: bool) -> None:
-        self._is_tls = is_tls
-        self.name = f"{'__Host-' if is_tls else ''}zjp-{port}"
+        self._port, self._is_tls = port, is_tls
+
+    def _is_secure(self, headers: Mapping[str, str]) -> bool:
+        return self._is_tls or is_tls_ended_before(headers)
+
+    def name(self, headers: Mapping[str, str]) -> str:
+        return f"{'__Host-' if self._is_secure(headers) else ''}zjp-{self._port}"
 
     def read(self, headers: Mapping[str, str]) -> str:
         """The token; empty where there is none, or more than one."""
-        text = headers.get("cookie", "")
-        if self.name not in text or len(text) > COOKIE_CHARS_MAX:
+        text, own = headers.get("cookie", ""), self.name(headers)
+        if own not in text or len(text) > COOKIE_CHARS_MAX:
             return ""
-        found = [
-            value for name, _, value in (part.strip().partition("=") for part in text.split(";")) if name == self.name
-        ]
+        found = [value for name, _, value in (part.strip().partition("=") for part in text.split(";")) if name == own]
         return found[0] if len(found) == 1 else ""
 
-    def write(self, token: str, life_s: int) -> str:
-        """The value of Set-Cookie."""
-        cookie = f"{self.name}={token}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Strict"
-        return f"{cookie}; Secure" if self._is_tls else cookie
+    def write(self, token: str, life_s: int, headers: Mapping[str, str]) -> str:
+        """The value of Set-Cookie. `headers`: of the request that it answers."""
+        cookie = f"{self.name(headers)}={token}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Strict"
+        return f"{cookie}; Secure" if self._is_secure(headers) else cookie
 
-    def clear(self) -> str:
-        return self.write("", 0)
+    def clear(self, headers: Mapping[str, str]) -> str:
+        return self.write("", 0, headers)
 
 
 def make_csrf() -> str:

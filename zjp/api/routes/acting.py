@@ -12,7 +12,7 @@ from ...client.asyncio import AsyncClient
 from ...client.deeds import filter_of, in_parts, not_found
 from ...client.options import id_bytes
 from ...errors import InvalidJob, WrongState
-from ...job import JobFilter, JobState, format_id
+from ...job import JobFilter, JobState, JobView, format_id
 from ...wire import messages as m
 from ...wire.messages import CancelKind, Role
 from ..asking import ask
@@ -25,8 +25,12 @@ BULK_MAX = 10_000
 Action = Literal["cancel", "retry", "delete"]
 
 
+LOOKED_MAX = 100_000
+"""Jobs that are looked at for one filter by error, which the stores know nothing of."""
+
+
 class BulkFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As for the list of jobs."""
+    """As for the list of jobs. `error`: of failed ones, the type of error as /api/v1/failures groups them; empty: those without a type."""
 
     status: JobState | None = None
     type: str = ""
@@ -34,6 +38,7 @@ class BulkFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag: str = ""
     created_after: Moment | None = None
     created_before: Moment | None = None
+    error: str | None = None
 
 
 class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,21 +137,34 @@ def _check_count(asked: Bulk, matched: int) -> None:
 
 async def _matching(client: AsyncClient, asked: Bulk) -> list[bytes]:
     """Raises: InvalidJob when there are too many."""
-    wanted = _filter(asked.filter or BulkFilter())
+    asked_filter = asked.filter or BulkFilter()
+    wanted, error = _filter(asked_filter), asked_filter.error
     found: dict[bytes, None] = {}
-    cursor = b""
+    cursor, looked = b"", 0
     while True:
         page = await ask(client, m.Page, m.List(wanted, cursor, m.LIST_LIMIT_MAX))
-        found |= dict.fromkeys(view.id for view in page.jobs)
+        found |= dict.fromkeys(view.id for view in page.jobs if error is None or _error_of(view) == error)
         if len(found) > BULK_MAX:
             raise InvalidJob(f"more than {BULK_MAX} jobs match; narrow the filter, or purge the queue")
-        cursor = page.cursor
+        cursor, looked = page.cursor, looked + max(page.scanned, len(page.jobs))
         if not cursor:
             return list(found)
+        if error is not None and looked >= LOOKED_MAX:
+            raise InvalidJob(f"{looked} jobs were looked at and there are more; narrow the filter by error, with type or created_after")
+
+
+def _error_of(view: JobView) -> str:
+    return "" if view.error is None else view.error.type
 
 
 def _filter(given: BulkFilter) -> JobFilter:
-    return filter_of(**msgspec.structs.asdict(given))
+    """Raises: InvalidJob."""
+    fields = msgspec.structs.asdict(given)
+    if fields.pop("error") is not None:
+        if given.status not in (None, JobState.FAILED):
+            raise InvalidJob(f"filter has an error and the status {given.status.value}; only failed jobs have one")
+        fields["status"] = JobState.FAILED
+    return filter_of(**fields)
 
 
 async def _act(client: AsyncClient, action: Action, ids: Sequence[bytes]) -> list[str]:

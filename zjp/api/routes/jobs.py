@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +23,8 @@ from ..submitting import BatchAnswer, NewBatch, NewJob
 from ..table import Answer, Call, NoQuery, Route
 
 WAIT_S_MAX = 60.0
+WAIT_PART_S = 5.0
+"""A node is not told that a caller has gone: it is asked again and again for so long, and holds a place for nobody no longer than that."""
 
 
 class JobsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +99,7 @@ async def list_jobs(call: Call[None, JobsQuery]) -> Answer:
 
 
 async def result(call: Call[None, WaitQuery]) -> Answer:
-    """A long poll: it ends with the job, the time, or the process."""
+    """A long poll: it ends with the job, the time, the process, or when its caller goes."""
     job_id = id_bytes(call.path["id"])
     view = await look(call.desk, call, job_id)
     if not view.status.is_final and call.query.wait:
@@ -117,13 +120,15 @@ async def look(desk: Desk, call: Call[Any, Any], job_id: bytes) -> JobView:
 async def _end_of(call: Call[None, WaitQuery], job_id: bytes) -> JobView | None:
     """None: not within the time."""
     client = call.desk.voice(call.caller)
-    request = m.Wait([job_id], round(call.query.wait * 1000))
-    views = (await ask(client, m.Jobs, request, call.query.wait + 10.0)).jobs
-    if not views:
-        return None
-    if views[0] is None:
-        raise not_found(job_id)
-    return views[0]
+    deadline = monotonic() + call.query.wait
+    while (left_s := deadline - monotonic()) > 0:
+        part_s = min(left_s, WAIT_PART_S)
+        views = (await ask(client, m.Jobs, m.Wait([job_id], round(part_s * 1000)), part_s + 10.0)).jobs
+        if views:
+            if views[0] is None:
+                raise not_found(job_id)
+            return views[0]
+    return None
 
 
 GROUP = "Jobs"
@@ -148,6 +153,6 @@ ROUTES = (
     ),
     Route(
         "GET", "/api/v1/jobs/{id}/result", Role.WORKER, "The result, waiting for it up to `wait` seconds.", result, None, WaitQuery,
-        ResultShape, statuses={202: "Not finished yet.", 404: "No such job."}, group=GROUP,
+        ResultShape, statuses={202: "Not finished yet.", 404: "No such job."}, group=GROUP, waits=True,
     ),
 )  # fmt: skip

@@ -90,7 +90,7 @@ async def log_in(call: Call[LoginBody, LoginQuery]) -> Answer:
         raise Problem(401, "Unauthorized", REFUSED)
     user = await _with_strong_hash(call, door, user, call.body.password)
     await door.notes.write(call.desk, "login", Caller(user.name, ROLES[user.role], Proof.TOKEN, address))
-    return grant(door, user, as_cookie=wants_cookie)
+    return grant(door, user, call.headers, as_cookie=wants_cookie)
 
 
 async def _with_strong_hash(call: Call[Any, Any], door: TokenDoor, user: User, password: str) -> User:
@@ -101,8 +101,8 @@ async def _with_strong_hash(call: Call[Any, Any], door: TokenDoor, user: User, p
     return await call.desk.client.put_user(made)
 
 
-def grant(door: TokenDoor, user: User, *, as_cookie: bool) -> Answer:
-    """A new token for a user who has shown the password."""
+def grant(door: TokenDoor, user: User, headers: Mapping[str, str], *, as_cookie: bool) -> Answer:
+    """A new token for a user who has shown the password. `headers`: of the request."""
     now = int(door.wall())
     csrf = make_csrf() if as_cookie else ""
     claims = Claims(
@@ -112,7 +112,7 @@ def grant(door: TokenDoor, user: User, *, as_cookie: bool) -> Answer:
     door.users.changed(user)
     if not as_cookie:
         return Answer(LoginReply(user.name, user.role, expires_at, token=token, token_type="Bearer"))
-    cookie = door.cookie.write(token, claims.expires_at - now)
+    cookie = door.cookie.write(token, claims.expires_at - now, headers)
     return Answer(LoginReply(user.name, user.role, expires_at, csrf=csrf), headers={"set-cookie": cookie})
 
 
@@ -130,7 +130,7 @@ async def log_out(call: Call[None, NoQuery]) -> Answer:
     claims, _ = door.claims_of(call.headers)
     door.end(claims)
     await door.notes.write(call.desk, LOGOUT, call.caller, subject_of(claims))
-    return Answer(status=HTTPStatus.NO_CONTENT, headers={"set-cookie": door.cookie.clear()})
+    return Answer(status=HTTPStatus.NO_CONTENT, headers={"set-cookie": door.cookie.clear(call.headers)})
 
 
 async def me(call: Call[None, NoQuery]) -> Answer:
@@ -169,7 +169,7 @@ async def change_own_password(call: Call[PasswordBody, NoQuery]) -> Answer:
     # Users may change nobody, but this one thing of themselves: said by the door in the user's name.
     stored = await call.desk.voice(Caller(user.name, Role.ADMIN, proof, call.caller.address)).put_user(made)
     door.changed(stored)
-    return grant(door, stored, as_cookie=proof is Proof.COOKIE)
+    return grant(door, stored, call.headers, as_cookie=proof is Proof.COOKIE)
 
 
 async def keys(call: Call[None, NoQuery]) -> Answer:

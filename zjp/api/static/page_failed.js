@@ -40,30 +40,16 @@ function drawGroup(view, group) {
       group.jobs.map((id, at) => [at > 0 && ", ", h("span", { class: "id" }, jobLink(id, shortId(id)))])));
 }
 
-/** The API has no filter by error; so the jobs of the group are looked for and named. */
+/** All of the group, as many as there are by then. */
 function again(view, group) {
   const count = `${number(group.count)} ${group.count === 1 ? "job" : "jobs"}`;
   confirm({ title: `Run again: ${count}?`, verb: `Run ${count} again`, isDanger: false,
     text: `Those of type ${group.type} that failed with ${group.error}. They keep their ids; run them when the cause is gone.`,
     deed: async () => {
-      const ids = await idsOf(group);
-      for (let at = 0; at < ids.length; at += BATCH) await post("/api/v1/jobs/bulk", { action: "retry", ids: ids.slice(at, at + BATCH) });
-      toast(`${ids.length} run again`);
+      const asked = { action: "retry", filter: { status: "failed", type: group.type, error: group.error } };
+      const { matched } = await post("/api/v1/jobs/bulk", { ...asked, dry_run: true });
+      const { done } = await post("/api/v1/jobs/bulk", { ...asked, expected_count: matched });
+      toast(`${done} run again`);
       view.refresh();
     } });
-}
-
-const BATCH = 1000;
-const PAGES_MAX = 40;
-
-async function idsOf(group) {
-  const ids = [];
-  let cursor;
-  for (let asked = 0; asked < PAGES_MAX; asked++) {
-    const page = await get("/api/v1/jobs", { status: "failed", type: group.type, limit: 500, cursor });
-    ids.push(...page.items.filter((job) => (job.error?.type ?? "") === group.error).map((job) => job.id));
-    cursor = page.cursor;
-    if (!cursor || ids.length >= group.count) break;
-  }
-  return ids;
 }

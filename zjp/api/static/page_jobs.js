@@ -15,14 +15,14 @@ const SHORT_PAGES_MAX = 10; // A filter looks at 10,000 jobs a request: so many 
 export const STATUSES = ["pending", "scheduled", "running", "retrying", "cancelling", "completed", "failed", "cancelled"];
 const NARROW = 860; // As in parts.css.
 const FILTERS = ["status", "type", "queue", "tag", "created_after", "created_before"];
-/** Of these the API knows nothing; the page itself leaves the others out. */
+/** Of these the API's list knows nothing, its bulk does; the page itself leaves the others out. */
 const OWN_FILTERS = ["error"];
 
 export function jobs(view) {
   const query = view.place.query;
   const picked = new Set();
   const list = jobTable("Jobs", { picked: may("user") ? picked : null, onpick: () => deeds.draw() });
-  const deeds = bulkBar({ view, picked, filter: filterOf(query), canFilter: !query.error, clear: () => { picked.clear(); list.mark(); deeds.draw(); } });
+  const deeds = bulkBar({ view, picked, filter: { ...filterOf(query), ...(query.error && { error: query.error }) }, canFilter: true, clear: () => { picked.clear(); list.mark(); deeds.draw(); } });
   const pages = h("div", { class: "row pages" });
   const isLive = !query.cursor;
 

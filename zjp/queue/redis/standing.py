@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..store import Document, DocumentKind, Lead
+from ..store import Beside, Document, DocumentKind, Lead
 
 
 class Standing:
@@ -37,8 +37,8 @@ class Standing:
             found.append(Document(flat[at].decode(), data, int(version)))
         return sorted(found, key=lambda document: document.name)
 
-    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int) -> int:
-        return int(await self._ask("document", [kind.value, name, version, b"put", data]))
+    async def put_document(self, kind: DocumentKind, name: str, data: bytes, version: int, *, beside: Beside | None = None) -> int:
+        return int(await self._ask("document", [kind.value, name, version, b"put", data, *(beside or ("", 0))]))
 
-    async def remove_document(self, kind: DocumentKind, name: str, version: int) -> bool:
-        return bool(await self._ask("document", [kind.value, name, version, b"remove", b""]))
+    async def remove_document(self, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool:
+        return bool(await self._ask("document", [kind.value, name, version, b"remove", b"", *(beside or ("", 0))]))
