@@ -47,8 +47,8 @@ def rotating(tmp_path: Path) -> Iterator[Rotating]:
     file = tmp_path / "zjp.toml"
     file.write_text(f'jwt_secret = "{OLD}"\n')
     with RunningNode(
-        tmp_path, config=file, worker_count=1, worker_processes=1, api_enabled=True, server_port=0, metrics_enabled=False, auth_enabled=True,
-        auth_dev_users=True,
+        tmp_path, config=file, worker_count=1, worker_processes=1, api_enabled=True, server_port=0, metrics_enabled=False,
+        auth_enabled=True, auth_dev_users=True,
     ) as node:  # fmt: skip
         listening = first(lambda: node.events("api.listening") or None, LIMIT_S)[-1]
         made = Rotating(node, file, f"http://127.0.0.1:{listening['port']}")
