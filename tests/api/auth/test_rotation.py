@@ -21,7 +21,7 @@ LIMIT_S = 30.0
 
 
 class Rotating:
-    """A node with its API whose secret stands in a file."""
+    """A node with its API whose secret stands in its zjp.toml."""
 
     def __init__(self, node: RunningNode, file: Path, url: str) -> None:
         self.node, self._file = node, file
@@ -30,7 +30,7 @@ class Rotating:
     def use(self, text: str, *, event: str = "api.reloaded") -> None:
         """And SIGHUP; until it was read."""
         before = len(self.node.events(event))
-        self._file.write_text(text + "\n")
+        self._file.write_text(f'jwt_secret = "{text}"\n')
         os.kill(self.node.pid, signal.SIGHUP)
         await_that(lambda: len(self.node.events(event)) > before, LIMIT_S)
 
@@ -43,13 +43,12 @@ class Rotating:
 
 
 @pytest.fixture
-def rotating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotating]:
-    file = tmp_path / "secret"
-    file.write_text(OLD)
-    monkeypatch.setenv("JWT_SECRET_FILE", str(file))
+def rotating(tmp_path: Path) -> Iterator[Rotating]:
+    file = tmp_path / "zjp.toml"
+    file.write_text(f'jwt_secret = "{OLD}"\n')
     with RunningNode(
-        tmp_path, worker_count=1, worker_processes=1, api_enabled=True, server_port=0, metrics_enabled=False, auth_enabled=True,
-        auth_dev_users=True,
+        tmp_path, config=file, worker_count=1, worker_processes=1, api_enabled=True, server_port=0, metrics_enabled=False,
+        auth_enabled=True, auth_dev_users=True,
     ) as node:  # fmt: skip
         listening = first(lambda: node.events("api.listening") or None, LIMIT_S)[-1]
         made = Rotating(node, file, f"http://127.0.0.1:{listening['port']}")

@@ -157,7 +157,7 @@ def test_key_file_that_is_none_stops_the_start(people: People, tmp_path: Path) -
 def test_life_issuer_and_audience_of_tokens_are_the_settings(people: People, clock: Clock) -> None:
     house = House(people, clock, jwt_ttl_s=90.0, jwt_issuer="here", jwt_audience="there")
     user = people.users["ann"]
-    answer = grant(house.door, user, as_cookie=False)
+    answer = grant(house.door, user, {}, as_cookie=False)
     said = jwt.decode(
         answer.body.token,
         SECRET,
