@@ -369,7 +369,7 @@ class Settings:
         "MAX_BODY", Size(1, _GIB), "1MiB", "Largest body of one HTTP request (batches: 16MiB)."
     )
     trusted_proxies: str | None = _http.row(
-        "TRUSTED_PROXIES", Networks(), None, "Proxies whose word counts on whom they speak for (X-Forwarded-For)."
+        "TRUSTED_PROXIES", Networks(), None, "Proxies whose word counts on whom they speak for (X-Forwarded-For, X-Forwarded-Proto)."
     )
     auth_enabled: str = _http.row(
         "AUTH_ENABLED",
