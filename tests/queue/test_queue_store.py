@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -28,7 +29,7 @@ from tests.queue.making import (
     run_all,
 )
 from zjp.errors import JobConflict
-from zjp.job import JobSpec
+from zjp.job import JobSpec, Record
 from zjp.queue.store import Durability, QueueStore, SubmitKind
 
 pytestmark = pytest.mark.covers("main-path:5")
@@ -150,6 +151,27 @@ async def test_same_request_sent_at_once_many_times_makes_each_job_once(store: Q
     kinds = Counter(answer.kind for batch in answers for answer in batch)
     assert kinds == {SubmitKind.CREATED: 20, SubmitKind.EXISTED: 180}
     assert len((await store.claim(1000, ALL)).jobs) == 20
+
+
+async def test_nobody_waits_while_an_id_that_came_late_is_looked_for_in_records_that_are_away(bench: Bench, producer: Producer) -> None:
+    is_asked, is_back = asyncio.Event(), asyncio.Event()
+
+    async def finished(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
+        is_asked.set()
+        await is_back.wait()
+        return {}
+
+    store = await bench.open(finished=finished)
+    late, next_one = producer.specs(2)
+    await store.submit([next_one])
+    looking = asyncio.ensure_future(store.submit([late]))
+    await is_asked.wait()
+    async with asyncio.timeout(10):
+        for other in (Producer(), Producer(), producer):
+            assert [answer.kind for answer in await store.submit(other.specs(2))] == [SubmitKind.CREATED] * 2
+    assert not looking.done()
+    is_back.set()
+    assert [answer.kind for answer in await looking] == [SubmitKind.CREATED]
 
 
 async def test_repeats_beside_workers_and_the_records_make_each_job_once(bench: Bench, store: QueueStore, producer: Producer) -> None:

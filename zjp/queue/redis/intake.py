@@ -3,7 +3,8 @@
 A request whose ids continue their session is stored by one script without any look-up. Else the script says that some are suspected, and
 stores nothing; then they are looked for where a job moves through: in the queue, then in the records. What is found nowhere is sent again,
 together with the generation of its session: every store of suspected ids raises it, so that two requests with the same ids cannot both
-find nothing and both store. While requests are under way the next ones gather and go in one script if all of them are new.
+find nothing and both store. While requests are under way the next ones gather and go in one script if all of them are new. They do not
+wait for what is suspected: the records that it is looked for in may be away, and only its own session has to wait for that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ...errors import InvalidJob, JobConflict, OutcomeUnknown, StoreFull, StoreUnavailable
 from ...job import JobSpec, Options, format_id, same_content
@@ -60,6 +63,9 @@ class Intake:
         self._headers: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._waiting: list[Waiting] = []
         self._sender: asyncio.Task[None] | None = None
+        self._suspected: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        """By session: at the same time its suspects would raise the generation for each other, and begin again and again."""
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
         waiting = Waiting(specs)
@@ -71,10 +77,14 @@ class Intake:
     async def close(self) -> None:
         if self._sender is not None:
             await self._sender
+        if self._suspected:
+            await asyncio.wait(self._suspected)
 
     def abandon(self) -> None:
         if self._sender is not None:
             self._sender.cancel()
+        for task in self._suspected:
+            task.cancel()
 
     async def _send(self) -> None:
         """One call under way; what gathers meanwhile is the next."""
@@ -83,10 +93,10 @@ class Intake:
                 batch = self._gather()
                 try:
                     await self._send_batch(batch)
-                finally:
+                except BaseException:
                     for one in batch:
-                        if not one.answer.done():
-                            one.answer.cancel()
+                        one.answer.cancel()
+                    raise
         finally:
             self._sender = None
 
@@ -114,7 +124,7 @@ class Intake:
             answers = await self._store(specs)
         except Suspected:
             for one in batch:
-                await self._answer_suspected(one)
+                self._look_for(one)
             return
         except Exception as fault:
             for one in batch:
@@ -134,9 +144,20 @@ class Intake:
         for one in behind:
             _refuse(one, StoreUnavailable(f"not sent: the request before it failed ({fault})"))
 
+    def _look_for(self, one: Waiting) -> None:
+        task = asyncio.create_task(self._answer_suspected(one))
+        self._suspected.add(task)
+        task.add_done_callback(self._suspected.discard)
+
     async def _answer_suspected(self, one: Waiting) -> None:
         try:
-            answers = await self._store_suspected(one.specs)
+            async with AsyncExitStack() as turns:
+                for name in sorted({_session_of(spec) for spec in one.specs}):
+                    await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
+                answers = await self._store_suspected(one.specs)
+        except asyncio.CancelledError:
+            one.answer.cancel()
+            raise
         except Exception as fault:
             _refuse(one, fault)
         else:
