@@ -15,6 +15,7 @@ from .result import Result, Row, Scale, Verdict
 
 GOAL = 95.0
 FOLDER = "zjp/election"
+PROFILES = ("mix", "driver")
 WITHOUT = ("alone.py", "make.py", "__init__.py", "membership/__init__.py")
 """Of the folder, what is no part of a simulated core: one node without peers, the table of algorithms."""
 
@@ -24,7 +25,7 @@ def curve(scale: Scale) -> Result:
     result = Result(
         "coverage",
         "Branches of the cores that simulation alone takes",
-        f"`python -m sims fuzz --seeds {scale.covered_seeds}`, all algorithms and profiles, under coverage.py with branches",
+        f"`python -m sims fuzz --seeds {scale.covered_seeds}`, mix and profile `driver`, all algorithms, under coverage.py with branches",
         f"0 to {scale.covered_seeds - 1} of each algorithm",
     )
     found, result.events = _fuzz(scale.covered_seeds)
@@ -64,11 +65,14 @@ def _fuzz(seeds: int) -> tuple[dict[str, Any], int]:
         rcfile = Path(folder) / "coveragerc"
         rcfile.write_text("[run]\nbranch = True\n[report]\nexclude_also =\n    if TYPE_CHECKING:\n    \\.\\.\\.$\n")
         fuzz = ["-m", "sims", "fuzz", "--workers", "1", "--seeds", str(seeds), "--svg", folder]
-        run = [sys.executable, "-m", "coverage", "run", f"--rcfile={rcfile}", data, f"--include={FOLDER}/*"]
-        done = subprocess.run([*run, *fuzz], check=True, stdout=subprocess.PIPE, text=True)
+        run = [sys.executable, "-m", "coverage", "run", "--append", f"--rcfile={rcfile}", data, f"--include={FOLDER}/*"]
+        printed = ""
+        for profile in PROFILES:
+            command = [*run, *fuzz, "--profile", profile]
+            printed += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         tell = [sys.executable, "-m", "coverage", "json", f"--rcfile={rcfile}", data, "-o", str(report)]
         subprocess.run(tell, check=True, stdout=subprocess.DEVNULL)
-        return json.loads(report.read_text()), sum(map(int, re.findall(r"(\d+) events", done.stdout)))
+        return json.loads(report.read_text()), sum(map(int, re.findall(r"(\d+) events", printed)))
 
 
 def _short(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from zjp.election.core import MS, Met, Recv, Transfer
+from zjp.election.core import MS, Deed, Event, Leave, Met, Persisted, Recv, Stall, StoreOp, StoreReply, Transfer, Wake
 
 from .cluster import Cluster
 from .faults import LEADER, Fault
@@ -195,6 +195,32 @@ def _no_guest(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
         cluster.mislead(node, Met(GUEST, fault.amount, False))
 
 
+def _moot(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    """What a driver may feed, and what changes nothing."""
+    rng, node = random.Random(fault.amount), nodes[0]
+    for event in rng.sample(_moot_events(node), STRAYS):
+        cluster.mislead(node, event)
+
+
+def _moot_events(node: Node) -> list[Event]:
+    events: list[Event] = [
+        Wake(),
+        Persisted(0),
+        Stall(0),
+        Met(node.name, node.priority, True),
+        Met(STRANGER, 0, False),
+        StoreReply(StoreOp(0, Deed.RENEW, 0, node.name, 0, False), None),
+    ]
+    # Asked of one that does not lead; of one that does, for somebody who is not there.
+    return [*events, Transfer(STRANGER), *([Leave()] if node.is_left else [])]
+
+
+def _usurp(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:
+    """A leader of former times, by another algorithm or from a backup, stands in the store; its time is over."""
+    store = cluster.store
+    store.epoch, store.owner, store.until = store.epoch + fault.amount, "former:1", 0
+
+
 # ── disks, clocks, the store ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -254,6 +280,8 @@ ACTS = {
     "flap": Act(_flap, _nothing),
     "stray": Act(_stray, _nothing),
     "guest": Act(_guest, _no_guest),
+    "moot": Act(_moot, _nothing),
+    "usurp": Act(_usurp, _nothing),
     "spoil": Act(_spoil, _unspoil),
     "slow-node": Act(_slow_node, _unspoil),
     "slow-disk": Act(_slow_disk, _quick_disk),

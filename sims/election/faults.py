@@ -87,10 +87,16 @@ PROFILES = {
         400 * MS,
         (("stray", 16), ("guest", 3), ("crash", 2), ("split", 1), ("wipe", 1), ("transfer", 1), ("leave", 1), ("store-away", 1)),
     ),
+    "driver": Profile(
+        "events that tell nothing new: early timers, a sync told twice, commands to the wrong node; another cluster's epoch in the store",
+        Quality(200_000, 3 * MS, 0.01),
+        500 * MS,
+        (("moot", 12), ("usurp", 2), ("leave", 3), ("transfer", 2), ("crash", 2), ("wipe", 1), ("guest", 1)),
+    ),
     "omission": Profile("two nodes do not hear each other; then two halves only one node", Quality(200_000, 600_000), 0),
 }  # fmt: skip
 MIX = ("chaos", "lan", "cuts", "disks", "lossy", "wan", "chaos", "calm", "strays")
-"""What fuzz runs when no profile is named, in turn by seed."""
+"""What fuzz runs when no profile is named, in turn by seed. A change here changes what every seed is."""
 
 
 def draw(seed: int, profile: str, count: int) -> list[Fault]:
@@ -195,6 +201,11 @@ def _stray(rng: random.Random, number: int, at: int, kind: str, count: int) -> F
     return Fault(number, at, at, kind, _one(rng, count), rng.randrange(1 << 30))
 
 
+def _usurp(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
+    """`amount`: by how much the epoch is above the installed one."""
+    return Fault(number, at, at, kind, (), rng.choice((1, 2, 7, 1000)))
+
+
 def _guest(rng: random.Random, number: int, at: int, kind: str, count: int) -> Fault:
     return Fault(number, at, at + _length(rng, 300 * MS, 12 * SECOND), kind, (), rng.randrange(-5, 100))
 
@@ -245,6 +256,8 @@ _DRAW: dict[str, Callable[[random.Random, int, int, str, int], Fault]] = {
     "flap": _flap,
     "stray": _stray,
     "guest": _guest,
+    "moot": _stray,
+    "usurp": _usurp,
     "slow-disk": _slow_disk,
     "slow-node": _slow_disk,
     "clock-rate": _clock_rate,

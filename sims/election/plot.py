@@ -28,6 +28,7 @@ RED, INK, GREY = "#c8372d", "#222", "#777"
 OF_ONE_NODE = (
     "crash",
     "stray",
+    "moot",
     "wipe",
     "pause",
     "leave",
@@ -40,6 +41,7 @@ OF_ONE_NODE = (
 SIGNS = {
     "crash": "✕",
     "stray": "?",
+    "moot": "·",
     "wipe": "∅",
     "pause": "‖",
     "leave": "↓",
@@ -52,6 +54,7 @@ SIGNS = {
 MEANING = (
     ("✕", "crash"),
     ("?", "stray word"),
+    ("·", "moot event"),
     ("∅", "folder emptied"),
     ("‖", "pause"),
     ("↓", "stop"),

@@ -27,6 +27,8 @@ ENVIRONMENTS = ({"PYTHONHASHSEED": "0"}, {"PYTHONHASHSEED": "1"}, {"PYTHONHASHSE
 OF_CI = 120
 SEED_OF_STRAYS = 9
 """Its schedule has both kinds: stray words and a guest."""
+SEED_OF_DRIVERS = 19
+"""Its schedule has all kinds of its own profile."""
 
 
 def printed(arguments: Sequence[str], environment: dict[str, str]) -> bytes:
@@ -105,6 +107,25 @@ def test_words_that_nobody_of_the_cluster_would_say_are_not_believed(algorithm: 
     assert met.count("stray") > 5
     assert "guest" in met
     assert max(line.epoch for line in outcome.trace.lines if isinstance(line, State)) < 1000
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_events_that_tell_nothing_and_an_epoch_of_another_cluster_in_the_store_break_nothing(algorithm: str) -> None:
+    outcome = run(Case(algorithm, 3, SEED_OF_DRIVERS, "driver"))
+    met = [line.fault.kind for line in outcome.trace.lines if isinstance(line, Broken) and line.begins]
+    assert outcome.text == ""
+    assert {"moot", "usurp", "leave"} <= set(met)
+
+
+@pytest.mark.parametrize(
+    ("seed", "faults"),
+    [(4851, (7, 10, 22, 23, 28, 33, 38)), (4191, (3, 5, 10, 13, 17, 19, 25, 27, 29, 30, 31, 32))],
+)
+def test_a_voter_emptied_after_an_election_that_the_store_missed_grants_that_epoch_to_nobody_else(
+    seed: int, faults: tuple[int, ...]
+) -> None:
+    assert run(Case("bully", 3, seed, "chaos", faults)).text == ""
+    assert run(Case("bully", 3, seed, "chaos")).text == ""
 
 
 def test_fuzz_makes_the_folder_for_its_pictures(tmp_path: Path) -> None:

@@ -149,13 +149,10 @@ class Swim:
         self.roster.shift_suspicions(lag)
 
     def set_priority(self, now: Time, priority: int) -> None:
-        if not self._is_leaving:
-            self._claims.announce(now, 0, priority)
+        self._claims.announce(now, 0, priority)
 
     def leave(self, now: Time, out: Effects) -> None:
-        """Say good-bye at once to some, who pass it on."""
-        if self._is_leaving:
-            return
+        """Say good-bye at once to some, who pass it on. Once, and no priority is set after it."""
         self._is_leaving = True
         self.timers.clear()
         word = self._identity.word
