@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
                         metavar="SECONDS", help="0: never")  # fmt: skip
     parser.add_argument("--mongo-away-s", type=float, default=default.mongo_away_s, help="once, for so long; 0: never")
     parser.add_argument("--effects-each", type=int, default=default.effects_each, help="one of so many jobs asks the sink; 0: none")
+    parser.add_argument("--warm-up-s", type=float, default=default.warm_up_s)
     parser.add_argument("--seed", type=int, default=default.seed, help="of which results are asked for")
     parser.add_argument("--slack", type=float, default=1.0, help="factor on all limits in time, for a machine that is busy")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown")

@@ -36,12 +36,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """After the fault at `t`. `back_s`: 0.0: it never left its level; None: it had not come back when the next fault, or the end, came."""
+    """After the fault at `t`, until the next one or the end. `back_s`: 0.0: it never left its level; None: it was not back by `until`."""
 
     t: int
+    until: int
     level: float
     peak: int
     back_s: float | None
+
+    def is_later_than(self, limit_s: float) -> bool:
+        """False also where the next fault came before that could be seen."""
+        return (self.until - self.t) / NS >= limit_s if self.back_s is None else self.back_s > limit_s
 
 
 class Sampler:
@@ -87,14 +92,14 @@ def level_before(samples: Sequence[Sample], t: int, rate: float, of: Callable[[S
 def recoveries(samples: Sequence[Sample], faults: Sequence[int], until: int, rate: float) -> list[Recovery]:
     """`faults`: when each was, in order. `until`: the last sample that counts."""
     found = []
-    for t, end in zip(faults, [*faults[1:], until], strict=True):
+    for t, end in zip(faults, [*faults[1:], until], strict=False):  # without faults there is nothing
         level = level_before(samples, t, rate)
         after = _between(samples, t, end)
         above = [one.t for one in after if one.waiting > level]
         back_s: float | None = (above[-1] - t) / NS + SAMPLE_S if above else 0.0
         if above and above[-1] == after[-1].t:
             back_s = None
-        found.append(Recovery(t, level, max((one.waiting for one in after), default=0), back_s))
+        found.append(Recovery(t, end, level, max((one.waiting for one in after), default=0), back_s))
     return found
 
 

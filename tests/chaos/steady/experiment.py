@@ -12,7 +12,7 @@ from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
 from tests.chaos.processes import grips_on, until_all_ended
 from tests.chaos.stage import ORPHAN_LIMIT_S
-from tests.chaos.steady.backlog import Sample, Sampler
+from tests.chaos.steady.backlog import Sample, Sampler, level_before
 from tests.chaos.steady.figures import Delays, acked, delays
 from tests.chaos.steady.load import Asked, Told
 from tests.chaos.steady.scan import Kept, scan, until_empty
@@ -20,10 +20,12 @@ from tests.chaos.steady.stage import SteadyStage, steady_stage
 from tests.cluster import judge as elections
 from tests.system.running import NotInTime
 
-WARM_UP_S = 5.0
 BEFORE_S, AFTER_S = 10.0, 5.0
 """Of an outage of Mongo: what is compared with it, and what comes once it is caught up."""
 CATCH_UP_LIMIT_S = 120.0
+SETTLE_LIMIT_S = 15.0
+"""After the last kill, for the backlog to be back."""
+LOOK_S = 0.1
 SUCCESSOR_S = 1.0
 """A killed node is started again once another leads, and after this at the latest."""
 BACK_S = 30.0
@@ -41,6 +43,7 @@ class Plan:
     mongo_away_s: float = 0.0
     effects_each: int = 1
     """One of so many jobs asks the sink; the others are followed without an effect. 0: none asks."""
+    warm_up_s: float = 5.0
     seed: int = 1
 
 
@@ -92,9 +95,9 @@ def run(plan: Plan, folder: Path) -> Outcome:
         sampler = Sampler(stage.redis.socket, stage.prefix_of_keys)
         sampler.start()
         stage.start_load(plan.rate, plan.effects_each, plan.seed)
-        _rest(WARM_UP_S)
+        _rest(plan.warm_up_s)
         if plan.leader_kill_every_s:
-            _kill_leaders(plan, stage, deeds, recorder)
+            _kill_leaders(plan, stage, sampler, deeds, recorder)
         if plan.mongo_away_s:
             _take_mongo_away(plan, stage, sampler, deeds, recorder)
         deeds.ended = time.monotonic_ns()
@@ -123,13 +126,17 @@ def run(plan: Plan, folder: Path) -> Outcome:
 # ── the deeds ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _kill_leaders(plan: Plan, stage: SteadyStage, deeds: Deeds, recorder: Recorder) -> None:
+def _kill_leaders(plan: Plan, stage: SteadyStage, sampler: Sampler, deeds: Deeds, recorder: Recorder) -> None:
     """At a fixed pace, unless a killed node has not come back by then: two of three away is another experiment."""
     began = time.monotonic()
     for number in range(int(plan.seconds / plan.leader_kill_every_s)):
         _rest(began + number * plan.leader_kill_every_s - time.monotonic())
         _kill_leader(stage, deeds, recorder)
-    _rest(began + plan.seconds - time.monotonic())
+    last = time.monotonic()
+    level = level_before(sampler.samples, deeds.kills[-1], plan.rate)
+    _rest(began + plan.seconds - last)
+    while sampler.samples[-1].waiting > level and time.monotonic() < last + SETTLE_LIMIT_S:
+        _rest(LOOK_S)
 
 
 def _kill_leader(stage: SteadyStage, deeds: Deeds, recorder: Recorder) -> None:
@@ -166,7 +173,7 @@ def _take_mongo_away(plan: Plan, stage: SteadyStage, sampler: Sampler, deeds: De
     deeds.away = (since, back)
     limit = time.monotonic() + CATCH_UP_LIMIT_S
     while sampler.samples[-1].outbox > outbox and time.monotonic() < limit:
-        _rest(0.1)
+        _rest(LOOK_S)
     _rest(AFTER_S)
 
 

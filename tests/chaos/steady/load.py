@@ -158,8 +158,12 @@ class Load:
 async def serve(options: argparse.Namespace) -> Told:
     ends = asyncio.Event()
     loop = asyncio.get_running_loop()
-    stdin = sys.stdin.fileno()
-    loop.add_reader(stdin, lambda: (loop.remove_reader(stdin), ends.set()))
+
+    def end() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        ends.set()
+
+    loop.add_reader(sys.stdin.fileno(), end)
     addresses = options.addresses.split(",")
     access = {"cluster": CLUSTER, "key_file": options.key_file, "server_key": options.server_keys, "timeout": SUBMIT_LIMIT_S}
     clients = [AsyncClient(*addresses[at:], *addresses[:at], **access) for at in range(len(addresses))]

@@ -33,12 +33,9 @@ def text(outcome: Outcome, slack: float = 1.0) -> str:
 
 
 def markdown(outcomes: Sequence[Outcome], command: str, begun: str, slack: float = 1.0) -> str:
-    parts = [
-        HEAD.format(workers=WORKERS, lease=LEASE_S),
-        f"    {command}",
-        f"{begun}, commit {commit()}, {platform.system()} {platform.release()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}.",
-    ]
+    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end"
+    versions = f"Python {platform.python_version()}, pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}"
+    parts = [HEAD.format(workers=WORKERS, lease=LEASE_S), f"    {command}", f"{begun}, commit {commit()}, {machine}, {versions}."]
     for outcome in outcomes:
         parts += _section(outcome, slack)
     return "\n\n".join(parts) + "\n"

@@ -34,7 +34,7 @@ LEASE_S = 3.0
 LOAD_END_LIMIT_S = 60.0
 SETTINGS: dict[str, Any] = {
     "app": "tests.chaos.steady.tasks:app", "worker_count": WORKERS, "worker_processes": WORKERS, "lease_duration": f"{LEASE_S:g}s",
-    "mongodb_timeout": "1s", "mongodb_database": DATABASE, "log_level": "info",
+    "mongodb_database": DATABASE, "log_level": "info",
 }  # fmt: skip
 
 
@@ -115,7 +115,9 @@ def steady_stage(folder: Path, algorithm: str, count: int) -> Iterator[SteadySta
         # FULL would spend the disk's syncs on the sink; it is never cut off.
         sink = spawn_sink(folder / "sink", folder / "sink.db", folder / "h" / "sink.jsonl", synchronous="OFF")
         stack.callback(_end, sink)
-        yield stack.enter_context(SteadyStage(folder, redis, mongo, algorithm, count))
+        stage = SteadyStage(folder, redis, mongo, algorithm, count)
+        stack.enter_context(stage)
+        yield stage
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,8 @@ WAIT_EXTRA_S = 0.1
 """The p99 of the same may be so much above the p99 before."""
 ANSWER_LIMIT_S = 1.0
 """An answer at once (p99): it had to wait for nothing that is away."""
+START_S = 1.5
+"""A killed node is up again within this on a machine that does nothing else."""
 KILLS_SHARE = 0.9
 """Of the kills that the pace asks for."""
 RATE_SHARE = 0.98
@@ -62,6 +64,11 @@ def faults_of(outcome: Outcome, slack: float = 1.0) -> list[str]:
     return [*_broken(outcome), *_late(outcome, slack)]
 
 
+def slowness(outcome: Outcome) -> float:
+    """1.0, or more where starting a node takes longer than START_S: then everything does."""
+    return max(1.0, Times(sorted(outcome.deeds.restarts)).at(0.5) / START_S)
+
+
 def _broken(outcome: Outcome) -> Iterator[str]:
     if not outcome.verdict.is_valid:
         yield f"the checker says INVALID: {', '.join(outcome.verdict.violated) or 'nothing was checked'}"
@@ -93,7 +100,7 @@ def _late(outcome: Outcome, slack: float) -> Iterator[str]:
         if len(deeds.kills) * slack < KILLS_SHARE * wanted:
             yield f"{len(deeds.kills)} kills of the leader, {wanted} were wanted"
         limit_s = BACK_LIMIT_S * slack
-        late = sum(one.back_s is None or one.back_s > limit_s for one in found.recoveries)
+        late = sum(one.is_later_than(limit_s) for one in found.recoveries)
         if late:
             yield f"after {late} of {len(found.recoveries)} kills the backlog was not back to its level within {limit_s:g} s"
     if plan.mongo_away_s:
