@@ -195,10 +195,16 @@ class Stage:
 
     def ticks(self, within_s: float = AGREE_S) -> list[int]:
         """The seconds of all jobs that the schedule made, once the latest of them have completed. No tick fires afterwards."""
+        self.pause_schedule()
         with self.client() as client:
-            client.schedules.pause(BEAT)
             first(lambda: True if all(job.status == "completed" for job in self._beats(client)) else None, within_s, "ticks complete")
             return [tick_of(parse_id(job.id)) // 1000 for job in self._beats(client)]
+
+    def pause_schedule(self) -> int:
+        """Returns the second in which that was."""
+        with self.client() as client:
+            client.schedules.pause(BEAT)
+        return int(time.time())
 
     @staticmethod
     def _beats(client: Client) -> list[Job]:

@@ -71,7 +71,6 @@ class Outcome:
     verdict: Verdict
     elections: list[str]
     """What the judge of logs says against them."""
-    ticks: list[int]
     acked: frozenset[str]
     empty_s: float
     lines: int
@@ -102,12 +101,11 @@ def run(plan: Plan, folder: Path) -> Outcome:
             _take_mongo_away(plan, stage, sampler, deeds, recorder)
         deeds.ended = time.monotonic_ns()
         told, asked = stage.stop_load()
+        paused_at = stage.pause_schedule()
         empty_s = until_empty(stage, deeds.complaints)
-        ticks = stage.ticks()
-        until_empty(stage, deeds.complaints)
         sampler.stop()
         with contextlib.closing(_recorder(folder, "scan")) as scanner:
-            kept = scan(stage, scanner, ticks)
+            kept = scan(stage, scanner, paused_at)
         stage.watch.look()
         codes = [node.stop() for node in stage.nodes.values()]
     if any(codes):
@@ -117,8 +115,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     history = load([folder / "h"])
     return Outcome(
         plan=plan, deeds=deeds, samples=sampler.samples, told=told, asked=asked, delays=delays(history.ops, deeds.away), kept=kept,
-        verdict=judge(history), elections=_elections(stage, ticks), ticks=ticks,
-        acked=acked(history.ops), empty_s=empty_s, lines=len(history.ops),
+        verdict=judge(history), elections=_elections(stage, kept.ticks), acked=acked(history.ops), empty_s=empty_s, lines=len(history.ops),
         judged_s=time.monotonic() - began,
     )  # fmt: skip
 

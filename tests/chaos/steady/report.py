@@ -59,7 +59,7 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "runs", f"{counts['runs']:,}, {counts['jobs_run_again']} jobs ran more than once"
     yield "lost, double effects", f"{outcome.lost}, {outcome.double_effects} ({counts.get('effects', 0):,} effects)"
     yield "records in Mongo, lost, doubled", f"{outcome.kept.records:,}, {len(lost_records(outcome))}, {outcome.kept.doubled}"
-    yield "ticks of the schedule", f"{len(outcome.ticks)} in a row, one a second" if not outcome.elections else f"{len(outcome.ticks)}"
+    yield "ticks of the schedule", f"{len(outcome.kept.ticks)}, one a second"
     if outcome.deeds.kills:
         yield from _kill_figures(outcome)
     if outcome.deeds.away is not None:

@@ -26,7 +26,7 @@ from tests.chaos.steady.tasks import tick_key
 from zjp.errors import ZjpError
 from zjp.job import Record, format_id
 from zjp.records.mongo.server import COLLECTION
-from zjp.schedule import TAG_PREFIX
+from zjp.schedule import TAG_PREFIX, tick_of
 
 EMPTY_LIMIT_S = 90.0
 LOOK_S = 0.1
@@ -39,11 +39,12 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """`records`: documents in Mongo; `doubled`: ids that are there more than once."""
+    """`records`: documents in Mongo; `doubled`: ids that are there more than once. `ticks`: the seconds of the schedule's jobs."""
 
     records: int
     doubled: int
     ids: frozenset[str]
+    ticks: list[int]
 
 
 def until_empty(stage: SteadyStage, complaints: list[str]) -> float:
@@ -60,16 +61,17 @@ def until_empty(stage: SteadyStage, complaints: list[str]) -> float:
         threading.Event().wait(LOOK_S)
 
 
-def scan(stage: SteadyStage, recorder: Recorder, ticks: list[int]) -> Kept:
-    """Writes the tick, final and scan lines. `ticks`: the seconds whose jobs are there."""
-    paused_at = int(time.time())
-    _write_ticks(recorder, range(min(ticks), max(max(ticks) + 1, paused_at - TICK_LATE_S)) if ticks else range(0))
+def scan(stage: SteadyStage, recorder: Recorder, paused_at: int) -> Kept:
+    """Writes the tick, final and scan lines. `paused_at`: the second in which the schedule was."""
     totals = {"done": 0, "dead": 0, "cancelled": 0}
     ids: Counter[str] = Counter()
     since = time.monotonic_ns()
+    ticks: list[int] = []
     lines = []
     for record in _records(stage.mongo.uri):
         fields = final_fields(record)
+        if is_tick(record):
+            ticks.append(tick_of(record.job.spec.id) // 1000)
         ids[fields["job"]] += 1
         totals[fields["val"]] += 1
         lines.append(recorder.line("final", "ok", **fields))
@@ -77,11 +79,13 @@ def scan(stage: SteadyStage, recorder: Recorder, ticks: list[int]) -> Kept:
             recorder.append(lines)
             lines = []
     recorder.append(lines)
+    if ticks:
+        _write_ticks(recorder, range(min(ticks), max(max(ticks) + 1, paused_at - TICK_LATE_S)))
     with stage.client() as client:
         stats = client.stats()
     states = by_state(stats)
     recorder.write("scan", "ok", **states, **totals, t0=since, drained=True, metrics=states | gauges(stats))
-    return Kept(sum(ids.values()), sum(count > 1 for count in ids.values()), frozenset(ids))
+    return Kept(sum(ids.values()), sum(count > 1 for count in ids.values()), frozenset(ids), sorted(ticks))
 
 
 def _records(uri: str) -> Iterator[Record]:
@@ -93,11 +97,14 @@ def _records(uri: str) -> Iterator[Record]:
         client.close()
 
 
+def is_tick(record: Record) -> bool:
+    options = record.job.spec.options
+    return options is not None and any(tag.startswith(TAG_PREFIX) for tag in options.tags or ())
+
+
 def final_fields(record: Record) -> dict[str, Any]:
     job = record.job
     job_id = format_id(job.spec.id)
-    options = job.spec.options
-    is_tick = options is not None and any(tag.startswith(TAG_PREFIX) for tag in options.tags or ())
     attempts = [
         {
             "fence": one.fence, "outcome": one.outcome, "node": one.node, "worker": one.worker, "start": one.started_ms,
@@ -105,7 +112,7 @@ def final_fields(record: Record) -> dict[str, Any]:
         }
         for one in job.attempts
     ]  # fmt: skip
-    key = tick_key(job_id) if is_tick else msgspec.msgpack.decode(job.spec.payload)["key"]
+    key = tick_key(job_id) if is_tick(record) else msgspec.msgpack.decode(job.spec.payload)["key"]
     return {"job": job_id, "val": final_word(record.state), "key": key, "retries": job.retries, "attempts": attempts}
 
 

@@ -75,7 +75,7 @@ def _broken(outcome: Outcome) -> Iterator[str]:
     lost = len(lost_records(outcome))
     if lost or outcome.kept.doubled:
         yield f"records: {lost} lost, {outcome.kept.doubled} doubled"
-    if not outcome.ticks:
+    if not outcome.kept.ticks:
         yield "the schedule fired nothing"
     if outcome.told.refused or outcome.told.unknown:
         yield f"submits: {outcome.told.refused} refused, {outcome.told.unknown} with no answer"
