@@ -66,7 +66,7 @@ def phase_of(t: int, away: Span | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Questions for results. `unknown`: jobs whose record may have left for the server that is away; nobody promised an answer."""
+    """Questions for results. Those for jobs from before an outage do not count: their records are where nobody reaches them."""
 
     asked: int
     took: Times
@@ -74,8 +74,8 @@ class Answers:
 
 
 def answers(asked: Sequence[Asked], away: Span | None) -> Answers:
-    """During an outage: of jobs that finished meanwhile, asked and acknowledged within it. Else of all."""
-    counted = [one for one in asked if away is None or (away[0] <= one.acked and one.t + one.took <= away[1])]
+    """Of all; or, with an outage, of jobs that were acknowledged and asked for within it, however late the answer was."""
+    counted = [one for one in asked if away is None or (away[0] <= one.acked and one.t <= away[1])]
     return Answers(
         len(counted), Times(sorted(one.took / NS for one in counted)), [f"{one.job}: {one.said}" for one in counted if one.said != "ok"]
     )

@@ -76,5 +76,5 @@ def test_only_questions_for_jobs_of_the_outage_asked_within_it_count() -> None:
     def asked(acked: float, t: float, said: str = "ok") -> Asked:
         return Asked(at(t), at(acked), at(0.5), "j", said)
 
-    found = answers([asked(1, 12), asked(11, 12), asked(11, 13, "NotFound"), asked(11, 19.8)], (at(10), at(20)))
-    assert (found.asked, found.faults) == (2, ["j: NotFound"])
+    found = answers([asked(1, 12), asked(11, 12), asked(11, 13, "NotFound"), asked(11, 19.8), asked(11, 20.5)], (at(10), at(20)))
+    assert (found.asked, found.faults) == (3, ["j: NotFound"])
