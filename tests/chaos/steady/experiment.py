@@ -12,7 +12,9 @@ from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
 from tests.chaos.processes import grips_on, until_all_ended
 from tests.chaos.stage import ORPHAN_LIMIT_S
+from tests.chaos.steady import cost
 from tests.chaos.steady.backlog import Sample, Sampler, level_before
+from tests.chaos.steady.cost import Cost
 from tests.chaos.steady.figures import Delays, acked, delays
 from tests.chaos.steady.load import Asked, Told
 from tests.chaos.steady.scan import Kept, scan, until_empty
@@ -75,6 +77,10 @@ class Outcome:
     empty_s: float
     lines: int
     judged_s: float
+    cost: Cost
+    """Of the second half of the warm-up, before anything was done."""
+    machine: float
+    """Share of the machine's time that was used while the load ran, by whomever."""
 
     @property
     def lost(self) -> int:
@@ -94,12 +100,16 @@ def run(plan: Plan, folder: Path) -> Outcome:
         sampler = Sampler(stage.redis.socket, stage.prefix_of_keys)
         sampler.start()
         stage.start_load(plan.rate, plan.effects_each, plan.seed)
-        _rest(plan.warm_up_s)
+        _rest(plan.warm_up_s / 2)
+        first = cost.read(stage)
+        _rest(plan.warm_up_s / 2)
+        spent = cost.between(first, cost.read(stage), plan.rate)
         if plan.leader_kill_every_s:
             _kill_leaders(plan, stage, sampler, deeds, recorder)
         if plan.mongo_away_s:
             _take_mongo_away(plan, stage, sampler, deeds, recorder)
         deeds.ended = time.monotonic_ns()
+        machine = cost.between(first, cost.read(stage), plan.rate).machine
         told, asked = stage.stop_load()
         paused_at = stage.pause_schedule()
         empty_s = until_empty(stage, deeds.complaints)
@@ -116,7 +126,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     return Outcome(
         plan=plan, deeds=deeds, samples=sampler.samples, told=told, asked=asked, delays=delays(history.ops, deeds.away), kept=kept,
         verdict=judge(history), elections=_elections(stage, kept.ticks), acked=acked(history.ops), empty_s=empty_s, lines=len(history.ops),
-        judged_s=time.monotonic() - began,
+        judged_s=time.monotonic() - began, cost=spent, machine=machine,
     )  # fmt: skip
 
 

@@ -70,6 +70,9 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield f"from acknowledgement to the end, stored, {name}", times(phase.ends)
     waiting = Times(sorted(one.waiting for one in outcome.samples))
     yield "jobs waiting, at any time", f"p50 {waiting.at(0.5):g}, p99 {waiting.at(0.99):g}, max {waiting.at(1.0):g}"
+    roles = ", ".join(f"{role} {us:.0f}" for role, us in sorted(outcome.cost.us_per_job.items(), key=lambda one: -one[1]))
+    yield "processor time per job before any fault, in us", f"{roles}; {outcome.cost.cores:.2f} cores in all"
+    yield "the machine busy, with this and all else", f"{outcome.machine:.0%} while the load ran"
     yield "after the load", f"empty in {outcome.empty_s:.1f} s"
     yield "history", f"{outcome.lines:,} lines, judged in {outcome.judged_s:.0f} s"
 

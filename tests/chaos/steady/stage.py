@@ -9,6 +9,7 @@ All processes but the servers end when their stdin does, so also when the runner
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import msgspec
 from scripts.mongo_server import MongoServer
 from scripts.redis_server import RedisServer
 from sims.sink import spawn_sink
-from tests.chaos.processes import children_of, number_of
+from tests.chaos.processes import children_of, number_of, pid_of
 from tests.chaos.servers import DATABASE
 from tests.chaos.stage import spawn_recorded
 from tests.chaos.steady.load import Asked, Told
@@ -68,9 +69,9 @@ class SteadyStage(Stage):
 
     node_class = SteadyNode
 
-    def __init__(self, folder: Path, redis: RedisServer, mongo: MongoServer, algorithm: str, count: int) -> None:
+    def __init__(self, folder: Path, redis: RedisServer, mongo: MongoServer, sink_pid: int, algorithm: str, count: int) -> None:
         super().__init__(folder, redis, algorithm, count, mongodb_uri=mongo.uri, **SETTINGS)
-        self.folder, self.redis, self.mongo = folder, redis, mongo
+        self.folder, self.redis, self.mongo, self._sink_pid = folder, redis, mongo, sink_pid
         self.prefix_of_keys = f"{{zjp:{self.cluster}}}:"
         self._load: subprocess.Popen[bytes] | None = None
 
@@ -92,6 +93,13 @@ class SteadyStage(Stage):
         assert code == 0, f"the load ended with exit code {code}: see its error output above"
         told = msgspec.json.decode((self.folder / "load.json").read_bytes(), type=Told)
         return told, msgspec.json.Decoder(Asked).decode_lines((self.folder / "asked.jsonl").read_bytes())
+
+    def pids(self) -> list[tuple[str, int]]:
+        """(role, pid) of all but the nodes and their workers."""
+        assert self._load is not None, "the load was not started"
+        java = [pid_of(number) for number in children_of(os.getpid()) if _name_of(pid_of(number)) == "java"]
+        own = [("Redis", self.redis.pid), ("sink", self._sink_pid), ("producer", self._load.pid), ("this runner", os.getpid())]
+        return [*own, *(("Mongo", pid) for pid in java)]
 
     def close(self) -> None:
         if self._load is not None:
@@ -115,9 +123,15 @@ def steady_stage(folder: Path, algorithm: str, count: int) -> Iterator[SteadySta
         # FULL would spend the disk's syncs on the sink; it is never cut off.
         sink = spawn_sink(folder / "sink", folder / "sink.db", folder / "h" / "sink.jsonl", synchronous="OFF")
         stack.callback(_end, sink)
-        stage = SteadyStage(folder, redis, mongo, algorithm, count)
+        stage = SteadyStage(folder, redis, mongo, sink.pid, algorithm, count)
         stack.enter_context(stage)
         yield stage
+
+
+def _name_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from sims.checkers import judge_ops
 from sims.lines import Final
 from tests.chaos.steady import report
 from tests.chaos.steady.backlog import Sample
+from tests.chaos.steady.cost import Cost
 from tests.chaos.steady.experiment import Deeds, Outcome, Plan
 from tests.chaos.steady.figures import acked, delays
 from tests.chaos.steady.load import Asked, Told
@@ -36,7 +38,7 @@ def good() -> Outcome:
         plan=Plan(rate=RATE, seconds=5.0, mongo_away_s=10.0), deeds=Deeds([KILLED], [0.5], [1.2], AWAY, at(50)), samples=samples,
         told=Told(500, 0, 0, 50.0, 0.01), asked=[Asked(at(25), at(24), at(0.02), "j240", "ok")], delays=delays(ops, AWAY),
         kept=Kept(500, 0, frozenset(jobs), [1, 2, 3]), verdict=judge_ops(ops), elections=[], acked=acked(ops), empty_s=0.1, lines=len(ops),
-        judged_s=0.1,
+        judged_s=0.1, cost=Cost({"nodes": 90.0}, 0.5, 0.6), machine=0.7,
     )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def told(outcome: Outcome, **fields: int) -> Outcome:
     return replace(outcome, told=Told(**{name: fields.get(name, getattr(outcome.told, name)) for name in Told.__struct_fields__}))
 
 
-def kept(outcome: Outcome, **fields: object) -> Outcome:
+def kept(outcome: Outcome, **fields: Any) -> Outcome:
     return replace(outcome, kept=replace(outcome.kept, **fields))
 
 
