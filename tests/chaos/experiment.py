@@ -176,15 +176,15 @@ def _until_empty(stage: Stage, nemesis: Nemesis, limit_s: float) -> float:
             client.resume("side")
         while True:
             stats = client.stats()
-            if not _live(stats) and not stats["backlog"]["count"]:
+            if not live_count(stats) and not stats["backlog"]["count"]:
                 return time.monotonic() - began
             if time.monotonic() - began > limit_s:
-                nemesis.toll.complaints.append(f"after {limit_s:g} s without faults {_live(stats)} jobs are left: {stats['queues']}")
+                nemesis.toll.complaints.append(f"after {limit_s:g} s without faults {live_count(stats)} jobs are left: {stats['queues']}")
                 return limit_s
             nemesis.rest(LOOK_S)
 
 
-def _live(stats: dict[str, Any]) -> int:
+def live_count(stats: dict[str, Any]) -> int:
     return sum(queue[state] for queue in stats["queues"] for state in ("pending", "scheduled", "retrying", "running"))
 
 
@@ -201,18 +201,23 @@ def _scan(stage: Stage, recorder: Recorder) -> Counter[str]:
                 totals[fields["val"]] += 1
             recorder.write("final", "ok", **fields)
         stats = client.stats()
-    queues = stats["queues"]
-    live = {
-        "ready": sum(queue["pending"] for queue in queues),
-        "delayed": sum(queue["scheduled"] + queue["retrying"] for queue in queues),
-        "leased": sum(queue["running"] for queue in queues),
-    }
-    metrics = {**live, **_gauges(stats)}
+    live = by_state(stats)
+    metrics = {**live, **gauges(stats)}
     recorder.write("scan", "ok", **live, **totals, t0=since, drained=True, metrics=metrics)
     return listed
 
 
-def _gauges(stats: dict[str, Any]) -> dict[str, int]:
+def by_state(stats: dict[str, Any]) -> dict[str, int]:
+    """Jobs that are not finished, in the words of scan lines."""
+    queues = stats["queues"]
+    return {
+        "ready": sum(queue["pending"] for queue in queues),
+        "delayed": sum(queue["scheduled"] + queue["retrying"] for queue in queues),
+        "leased": sum(queue["running"] for queue in queues),
+    }
+
+
+def gauges(stats: dict[str, Any]) -> dict[str, int]:
     """The same sums as the metrics tell them."""
     names = {"pending": "ready", "scheduled": "delayed", "retrying": "delayed", "running": "leased"}
     sums = dict.fromkeys(names.values(), 0)

@@ -17,8 +17,8 @@ from pathlib import Path
 import zjp.node.node
 import zjp.queue.redis
 from sims.history import Recorder
-from sims.recording import RecordingStore
 from tests.chaos import planted_redis
+from tests.chaos.leads import LeadRecordingStore
 from tests.chaos.planted import STORE_VARIABLE, STORES
 from tests.chaos.processes import number_of
 from tests.chaos.tasks import FOLDER_VARIABLE
@@ -28,7 +28,7 @@ from zjp.node.stores import make_queue
 from zjp.queue.store import FinishedLookup
 
 
-def recorded(settings: Settings, folder: Path, finished: FinishedLookup) -> RecordingStore:
+def recorded(settings: Settings, folder: Path, finished: FinishedLookup) -> LeadRecordingStore:
     """The chosen store, and around it the one that writes down what it is asked and what it answers."""
     run = Path(os.environ[FOLDER_VARIABLE])
     chosen = os.environ.get(STORE_VARIABLE, "")
@@ -38,7 +38,7 @@ def recorded(settings: Settings, folder: Path, finished: FinishedLookup) -> Reco
     else:
         store = make_queue(settings, folder, finished, embedded=partial(STORES[chosen], run))
     name = f"n{number_of(os.getpid())}"
-    return RecordingStore(store, Recorder(run / "h" / f"{name}.jsonl", name), lease_ms=int(settings.lease_duration_s * 1000))
+    return LeadRecordingStore(store, Recorder(run / "h" / f"{name}.jsonl", name), lease_ms=int(settings.lease_duration_s * 1000))
 
 
 def die_with_stdin() -> None:

@@ -35,6 +35,15 @@ def is_alive(number: int) -> bool:
     return _number(pid, fields) == number and fields[0] not in ("Z", "X")
 
 
+def cpu_s_of(pid: int) -> float:
+    """Processor time that it has used, 0.0 when it is gone."""
+    try:
+        fields = _stat(pid)
+    except ProcessLookupError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def children_of(pid: int) -> list[int]:
     """Numbers of its living children, in no order."""
     found = []

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import zmq
 
-from sims.checkers import Finding
+from sims.checkers import Finding, Verdict
 from sims.checkers.__main__ import describe
 from sims.checkers.kills import Kills
 from tests.chaos.experiment import Outcome, Plan
@@ -124,14 +124,14 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "jobs acknowledged", str(counts["submits_acked"])
     yield "runs", f"{counts['runs']}, {counts['jobs_run_again']} jobs ran more than once"
     yield "jobs per second", f"{figures.jobs_per_s:.0f}, slots busy {figures.busy:.0%}"
-    yield "job of a killed worker is ready again", _times(figures.hand_backs)
-    yield "and runs again", _times(figures.worker_reruns)
-    yield "the same of low priority, after those above it", _times(figures.low_reruns)
-    yield "the same in a storm of faults", _times(figures.storm_reruns)
-    yield "job of a killed node runs again, its start included", _times(figures.node_reruns)
-    yield "node up again after a kill or a drain", _times(Times(sorted(toll.restart_s)))
-    yield "workers dead after their node was killed", _times(Times(sorted(toll.orphan_s)))
-    yield "drains", f"{_times(Times(sorted(toll.drain_s)))}, exit codes {dict(toll.drain_codes)}"
+    yield "job of a killed worker is ready again", times(figures.hand_backs)
+    yield "and runs again", times(figures.worker_reruns)
+    yield "the same of low priority, after those above it", times(figures.low_reruns)
+    yield "the same in a storm of faults", times(figures.storm_reruns)
+    yield "job of a killed node runs again, its start included", times(figures.node_reruns)
+    yield "node up again after a kill or a drain", times(Times(sorted(toll.restart_s)))
+    yield "workers dead after their node was killed", times(Times(sorted(toll.orphan_s)))
+    yield "drains", f"{times(Times(sorted(toll.drain_s)))}, exit codes {dict(toll.drain_codes)}"
     yield "jobs handed back by drains", f"{figures.handed_back_by_drains}, attempts spent {figures.spent_by_drains}"
     yield "other faults", ", ".join(f"{count} {name}" for name, count in sorted(toll.others.items())) or "none"
     if outcome.shared is not None:
@@ -140,24 +140,24 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 
 def _shared_figures(shared: SharedFigures, toll: Toll) -> Iterator[tuple[str, str]]:
-    yield f"the same, calm (lease {SHARED_LEASE_S:g} s)", _times(shared.takeovers)
+    yield f"the same, calm (lease {SHARED_LEASE_S:g} s)", times(shared.takeovers)
     yield "jobs that ran on more than one node", str(shared.ran_on_another_node)
     late = f"late outcomes refused {shared.late_refused} of {shared.late_outcomes}"
     yield "zombies refused", f"{shared.zombies_refused} of {shared.zombies}; {late}"
-    yield "from Redis being back to the next acknowledged submit", _times(shared.resumed)
+    yield "from Redis being back to the next acknowledged submit", times(shared.resumed)
     yield "starts of a node that found no Redis", str(toll.failed_starts)
     yield "records lost, doubled", f"{shared.records_lost}, {shared.records_doubled}"
     if shared.records_in_mongo is not None:
         yield "records in Mongo", str(shared.records_in_mongo)
         yield "jobs waiting while Mongo was away", f"{shared.mongo_waited} of {shared.mongo_jobs}"
-        yield "from acknowledgement to claim meanwhile", _times(shared.mongo_starts)
+        yield "from acknowledgement to claim meanwhile", times(shared.mongo_starts)
         yield "ends that clients were told of meanwhile", str(shared.mongo_told)
 
 
-def _times(times: Times) -> str:
-    if not times.count:
+def times(some: Times) -> str:
+    if not some.count:
         return "none"
-    return f"p50 {times.at(0.5):.3f} s, p99 {times.at(0.99):.3f} s, max {times.at(1.0):.3f} s ({times.count})"
+    return f"p50 {some.at(0.5):.3f} s, p99 {some.at(0.99):.3f} s, max {some.at(1.0):.3f} s ({some.count})"
 
 
 HEAD = """\
@@ -191,9 +191,9 @@ def markdown(outcome: Outcome) -> str:
         *(f"- {fault}" for fault in faults),
         _kill_table(verdict.kills),
         MOMENTS_TEXT,
-        _table(("figure", "value"), list(_figures(outcome))),
+        table(("figure", "value"), list(_figures(outcome))),
         "## Checks",
-        _table(("check", "sentence", "verdict"), [_check_row(finding) for finding in verdict.findings]),
+        checks_table(verdict),
         f"{versions}, {os.cpu_count()} cores, {verdict.counts['lines']} lines of history.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -204,7 +204,11 @@ def _kill_table(kills: dict[str, Kills]) -> str:
         (target, str(one.total), str(one.started), *(str(one.moments.get(moment, 0)) for moment in MOMENTS))
         for target, one in kills.items()
     ]
-    return _table(("killed", "kills", "counted", *MOMENTS), rows)
+    return table(("killed", "kills", "counted", *MOMENTS), rows)
+
+
+def checks_table(verdict: Verdict) -> str:
+    return table(("check", "sentence", "verdict"), [_check_row(finding) for finding in verdict.findings])
 
 
 def _check_row(finding: Finding) -> tuple[str, str, str]:
@@ -215,6 +219,6 @@ def _check_row(finding: Finding) -> tuple[str, str, str]:
     return f"{finding.id} {finding.name}", finding.sentence, said
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -59,6 +59,16 @@ SHARED_SHAPES: tuple[dict[str, Any], ...] = tuple(shape | {"worker_processes": 2
 """Of nodes that share a queue: there are more of them, and the machine is the same."""
 
 
+def spawn_recorded(arguments: Sequence[str], run: Path, log_path: Path, store: str = "") -> subprocess.Popen[bytes]:
+    """A node whose store is recorded into the run's folder. It lives as long as its stdin stays open."""
+    environment = clean_environment({FOLDER_VARIABLE: str(run), STORE_VARIABLE: store})
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.node", *arguments], cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.PIPE,
+            env=environment,
+        )  # fmt: skip
+
+
 class ChaosNode(RunningNode):
     """A recorded node. `children` are its worker processes, by number. `run`: the folder of the run, `folder`: its own."""
 
@@ -77,12 +87,7 @@ class ChaosNode(RunningNode):
         if self.address:
             self._flags["zmq_bind"] = self.address
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        environment = clean_environment({FOLDER_VARIABLE: str(self._run), STORE_VARIABLE: self._store})
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.node", *self._arguments()], cwd=ROOT, stdout=log, stderr=log,
-                stdin=subprocess.PIPE, env=environment,
-            )  # fmt: skip
+        self._process = spawn_recorded(self._arguments(), self._run, self.log_path, self._store)
         self.number = number_of(self._process.pid)
 
     def has_started(self) -> bool:

@@ -60,7 +60,7 @@ def _sink() -> SinkClient:
     return SinkClient(_folder() / "sink")
 
 
-class _Act:
+class Act:
     """One run of the task, as told to the history."""
 
     def __init__(self, ctx: Context, key: str, mode: str, ek: str) -> None:
@@ -114,7 +114,7 @@ def _is_first_time(job: str) -> bool:
 
 
 def _work(ctx: Context, key: str, mode: str, ms: float, ek: str = "", burns: bool = False) -> str:
-    act = _Act(ctx, key, mode, ek)
+    act = Act(ctx, key, mode, ek)
     if mode == "hang":
         rest_ms(HANG_S * 1000)
     elif mode == "heed":
@@ -130,7 +130,7 @@ def _work(ctx: Context, key: str, mode: str, ms: float, ek: str = "", burns: boo
 
 
 async def _flow(ctx: Context, key: str, mode: str, ms: float, ek: str = "", burns: bool = False) -> str:
-    act = _Act(ctx, key, mode, ek)
+    act = Act(ctx, key, mode, ek)
     if mode == "hang":
         rest_ms(HANG_S * 1000)  # blocks the loop, so that being cancelled does not reach it
     try:

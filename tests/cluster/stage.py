@@ -109,6 +109,8 @@ class Stage:
     """`network` None: all on loopback; `prefix`: in the one namespace that it leads into, which `client` does not reach.
     `late`: nodes reach each other through these."""
 
+    node_class: type[StageNode] = StageNode
+
     def __init__(
         self, folder: Path, redis: RedisServer, algorithm: str, count: int, network: Network | None = None, *,
         prefix: Sequence[str] = (), late: LateDoors | None = None, **settings: object,
@@ -186,17 +188,23 @@ class Stage:
         self.network.heal()
         return self._act("heal")
 
-    def schedule(self) -> None:
+    def schedule(self, task: str = "noop") -> None:
         """A tick a second, all of which must fire."""
         with self.client() as client:
-            client.schedules.add(BEAT, "noop", every="1s", catch_up="all")
+            client.schedules.add(BEAT, task, every="1s", catch_up="all")
 
     def ticks(self, within_s: float = AGREE_S) -> list[int]:
         """The seconds of all jobs that the schedule made, once the latest of them have completed. No tick fires afterwards."""
+        self.pause_schedule()
         with self.client() as client:
-            client.schedules.pause(BEAT)
             first(lambda: True if all(job.status == "completed" for job in self._beats(client)) else None, within_s, "ticks complete")
             return [tick_of(parse_id(job.id)) // 1000 for job in self._beats(client)]
+
+    def pause_schedule(self) -> int:
+        """Returns the second in which that was."""
+        with self.client() as client:
+            client.schedules.pause(BEAT)
+        return int(time.time())
 
     @staticmethod
     def _beats(client: Client) -> list[Job]:
@@ -216,12 +224,19 @@ class Stage:
     @contextlib.contextmanager
     def client(self, timeout: float = 10.0) -> Iterator[Client]:
         """That knows all nodes."""
-        servers = ",".join(self._keys[name].public.hex() for name in self.names)
-        addresses = list(self.addresses.values())
         with Client(
-            *addresses, cluster=CLUSTER, key_file=self._folder / f"{WATCHER}.key", server_key=servers, timeout=timeout
+            *self.addresses.values(), cluster=CLUSTER, key_file=self.key_file, server_key=self.server_keys, timeout=timeout
         ) as client:
             yield client
+
+    @property
+    def key_file(self) -> Path:
+        """Of who may ask all nodes everything."""
+        return self._folder / f"{WATCHER}.key"
+
+    @property
+    def server_keys(self) -> str:
+        return ",".join(self._keys[name].public.hex() for name in self.names)
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,9 +253,9 @@ class Stage:
         make_folder(curve)
         self._write_keys(curve, name)
         seeds = ",".join(address for other, address in self._doors.items() if other != name)
-        node = StageNode(
-            folder, app=APP, **{
-                "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self.addresses[name],
+        node = self.node_class(
+            folder, **{
+                "app": APP, "node_id": name, "cluster_name": CLUSTER, "redis_addr": redis.unix_url, "zmq_bind": self.addresses[name],
                 "cluster_seeds": seeds, "cluster_size": len(self.names), "election_algorithm": self.algorithm,
                 "curve_enabled": True, "curve_dir": curve, "worker_count": 1, "worker_processes": 1, "lease_duration": "3s",
                 **({} if self._doors is self.addresses else {"zmq_advertise": self._doors[name]}), **settings,
@@ -255,9 +270,8 @@ class Stage:
             role = KeyRole.ADMIN if other == WATCHER else KeyRole.NODE
             if other != name:
                 authorize(folder / AUTHORIZED, Holder(pair.name, role, pair.public))
-        watcher = self._folder / f"{WATCHER}.key"
-        if not watcher.exists():
-            write_pair(watcher, self._keys[WATCHER])
+        if not self.key_file.exists():
+            write_pair(self.key_file, self._keys[WATCHER])
 
     def _await_start(self, name: str) -> None:
         node = self.nodes[name]

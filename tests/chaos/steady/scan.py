@@ -1,0 +1,124 @@
+"""After the faults: wait until nothing is left to do, then the final lines, read from Mongo past all nodes, and the ticks that were due.
+
+(chaos/experiment.py lists through a node. With hundreds of thousands of jobs that would be the longest part of the run.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pymongo import MongoClient
+
+from sims.history import Recorder
+from sims.recording import final_word
+from tests.chaos.experiment import by_state, gauges, live_count
+from tests.chaos.mongo_scan import TIMEOUT_MS
+from tests.chaos.servers import DATABASE
+from tests.chaos.steady.stage import SteadyStage
+from tests.chaos.steady.tasks import tick_key
+from zjp.errors import ZjpError
+from zjp.job import Record, format_id
+from zjp.records.mongo.server import COLLECTION
+from zjp.schedule import TAG_PREFIX, tick_of
+
+EMPTY_LIMIT_S = 90.0
+LOOK_S = 0.1
+LINES_AT_ONCE = 1000
+TICK_LATE_S = 2
+"""The last seconds before the schedule was paused may have had no tick yet."""
+
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`records`: documents in Mongo; `doubled`: ids that are there more than once. `ticks`: the seconds of the schedule's jobs."""
+
+    records: int
+    doubled: int
+    ids: frozenset[str]
+    ticks: list[int]
+
+
+def until_empty(stage: SteadyStage, complaints: list[str]) -> float:
+    """Seconds until no job is live and no record on its way."""
+    began = time.monotonic()
+    while True:
+        with stage.client() as client, contextlib.suppress(ZjpError):
+            stats = client.stats()
+            if not live_count(stats) and not stats["backlog"]["count"]:
+                return time.monotonic() - began
+        if time.monotonic() - began > EMPTY_LIMIT_S:
+            complaints.append(f"after {EMPTY_LIMIT_S:g} s without faults there is work left: {stats['queues']}, {stats['backlog']}")
+            return EMPTY_LIMIT_S
+        threading.Event().wait(LOOK_S)
+
+
+def scan(stage: SteadyStage, recorder: Recorder, paused_at: int) -> Kept:
+    """Writes the tick, final and scan lines. `paused_at`: the second in which the schedule was."""
+    totals = {"done": 0, "dead": 0, "cancelled": 0}
+    ids: Counter[str] = Counter()
+    since = time.monotonic_ns()
+    ticks: list[int] = []
+    lines = []
+    for record in _records(stage.mongo.uri):
+        fields = final_fields(record)
+        if is_tick(record):
+            ticks.append(tick_of(record.job.spec.id) // 1000)
+        ids[fields["job"]] += 1
+        totals[fields["val"]] += 1
+        lines.append(recorder.line("final", "ok", **fields))
+        if len(lines) == LINES_AT_ONCE:
+            recorder.append(lines)
+            lines = []
+    recorder.append(lines)
+    if ticks:
+        _write_ticks(recorder, range(min(ticks), max(max(ticks) + 1, paused_at - TICK_LATE_S)))
+    with stage.client() as client:
+        stats = client.stats()
+    states = by_state(stats)
+    recorder.write("scan", "ok", **states, **totals, t0=since, drained=True, metrics=states | gauges(stats))
+    return Kept(sum(ids.values()), sum(count > 1 for count in ids.values()), frozenset(ids), sorted(ticks))
+
+
+def _records(uri: str) -> Iterator[Record]:
+    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=TIMEOUT_MS)
+    try:
+        for document in client[DATABASE][COLLECTION].find({}, {"data": 1}):
+            yield _decode(document["data"])
+    finally:
+        client.close()
+
+
+def is_tick(record: Record) -> bool:
+    options = record.job.spec.options
+    return options is not None and any(tag.startswith(TAG_PREFIX) for tag in options.tags or ())
+
+
+def final_fields(record: Record) -> dict[str, Any]:
+    job = record.job
+    job_id = format_id(job.spec.id)
+    attempts = [
+        {
+            "fence": one.fence, "outcome": one.outcome, "node": one.node, "worker": one.worker, "start": one.started_ms,
+            "end": one.ended_ms,
+        }
+        for one in job.attempts
+    ]  # fmt: skip
+    key = tick_key(job_id) if is_tick(record) else msgspec.msgpack.decode(job.spec.payload)["key"]
+    return {"job": job_id, "val": final_word(record.state), "key": key, "retries": job.retries, "attempts": attempts}
+
+
+def _write_ticks(recorder: Recorder, seconds: range) -> None:
+    """Each from its second to the next, in the histories' clock."""
+    offset = time.monotonic_ns() - time.time_ns()
+    for second in seconds:
+        t = second * 1_000_000_000 + offset
+        recorder.write("tick", "ok", t=t, t1=t + 1_000_000_000, key=f"tick-{second}")
