@@ -1,8 +1,8 @@
 """`python -m zjp.node [--app module:app] [--setting value ...]`: the daemon. `zjp node` runs this.
 
 Every setting is a flag (`--worker-count 4`). Signals: TERM or INT drain, a second one hands back and stops now; QUIT stops at once and
-leaves the hand-back to the next start; HUP reads the log level (for the workers too) and the authorized keys again, and has the API read its
-certificates and token keys; USR1 writes tasks and state to the log, whatever its level, and what the election was fed lately to
+leaves the hand-back to the next start; HUP reads the log level (for the workers too) and the authorized keys again, and has the API read
+its certificates and token keys; USR1 writes tasks and state to the log, whatever its level, and what the election was fed lately to
 DATA_DIR/election-ring.msgpack.
 """
 
