@@ -126,11 +126,13 @@ class State:
 
     def finish(self, outbox_row: int, records: Sequence[Record], datas: Sequence[bytes]) -> None:
         """These jobs are final, and stored in the outbox."""
-        self.outbox.add(outbox_row, records, datas)
         ids = [record.job.spec.id for record in records]
         self.became_final += ids
         if self.requeued:
-            self.requeued.difference_update(ids)
+            again = self.requeued.intersection(ids)
+            self.requeued -= again
+            self.outbox.drop(again)
+        self.outbox.add(outbox_row, records, datas)
 
     def give_back(self, entries: Iterable[Entry], now: float) -> None:
         """Jobs that are claimed no more, to the front of their levels."""
