@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.records.making import Item, id_of, make_item
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
@@ -141,7 +142,8 @@ async def test_readers_are_answered_while_the_writer_waits_and_a_file_held_too_l
 
 async def test_what_gathered_behind_a_transaction_is_one_and_a_bad_call_in_it_fails_alone(path: Path) -> None:
     store = await opened(path)
-    bad = replace(make_item(1), data=None)  # type: ignore[arg-type]
+    good = make_item(1)
+    bad = replace(good, record=structs.replace(good.record, finished_ms=None))  # refused by the table
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         calls = [

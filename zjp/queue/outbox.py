@@ -1,14 +1,19 @@
-"""Finished jobs on their way to the records, as the loop sees them: id -> item, oldest first.
+"""Finished jobs on their way to the records, as the loop sees them: batches, oldest first.
 
 On disk one row holds the records of one batch (a msgpack array of the encodings made when the jobs finished), so finishing costs one
 insert, and a row goes when the last of its items is removed. After a crash a row that was partly removed delivers all its items again;
 the records ignore what they have. A job that was run again and finished again replaces its older item: the records keep the highest run.
+
+Nearly always a batch leaves as it came, some milliseconds later, and nobody has looked for any of its jobs. So nothing is done per job
+until somebody looks: then the batches that came since the last look are put into the index of ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, groupby, islice, repeat
+from operator import attrgetter
+from typing import cast
 
 import msgspec
 
@@ -27,13 +32,18 @@ class Kept(OutboxItem, frozen=True, gc=False):
     row: int
 
 
+_row_of = attrgetter("row")
+
+
 class Outbox:
     def __init__(self) -> None:
-        self._items: dict[bytes, Kept] = {}
-        self._left: dict[int, int] = {}
+        self._batches: dict[int, list[Kept]] = {}
         """row -> items not yet removed"""
+        self._index: dict[bytes, Kept] = {}
+        self._unindexed: set[int] = set()
+        """Rows of the batches that are not in the index yet."""
         self._spent: list[int] = []
-        self._data_bytes = 0
+        self._count = self._data_bytes = 0
         self._next_row = 1
 
     def reserve_row(self) -> int:
@@ -42,50 +52,69 @@ class Outbox:
         return row
 
     def add(self, row: int, records: Sequence[Record], datas: Sequence[bytes]) -> None:
-        """A batch that was just stored under `row`."""
-        items = self._items
+        """A batch that was just stored under `row`. Call `drop` first for those of its ids that may be here already."""
         self._next_row = max(self._next_row, row + 1)
-        self._left[row] = len(records)
-        for record, data in zip(records, datas, strict=True):
-            job_id = record.job.spec.id
-            if job_id in items:
-                self._replace(items.pop(job_id))
-            items[job_id] = Kept(record, data, row)
-            self._data_bytes += len(data)
-
-    def _replace(self, item: Kept) -> None:
-        self._data_bytes -= len(item.data)
-        self._count_off(item.row)
-
-    def _count_off(self, row: int) -> None:
-        self._left[row] -= 1
-        if not self._left[row]:
-            del self._left[row]
-            self._spent.append(row)
+        self._batches[row] = list(map(Kept, records, datas, repeat(row)))
+        self._unindexed.add(row)
+        self._count += len(records)
+        self._data_bytes += sum(map(len, datas))
 
     def get(self, job_id: bytes) -> Kept | None:
-        return self._items.get(job_id)
-
-    def oldest(self, limit: int) -> list[OutboxItem]:
-        return list(islice(self._items.values(), limit))
+        return self._indexed().get(job_id)
 
     def ids(self) -> Iterable[bytes]:
-        return self._items.keys()
+        return self._indexed().keys()
 
-    def remove(self, items: Iterable[OutboxItem]) -> list[int]:
-        """Rows that can go from disk. An item that was replaced by a later run stays."""
-        for item in items:
-            job_id = item.record.job.spec.id
-            kept = self._items.get(job_id)
-            if kept is not None and kept.record.job.run == item.record.job.run:
-                del self._items[job_id]
-                self._data_bytes -= len(kept.data)
-                self._count_off(kept.row)
+    def _indexed(self) -> dict[bytes, Kept]:
+        for row in sorted(self._unindexed):
+            self._index.update({item.record.job.spec.id: item for item in self._batches[row]})
+        self._unindexed.clear()
+        return self._index
+
+    def oldest(self, limit: int) -> list[OutboxItem]:
+        return list(islice(chain.from_iterable(self._batches.values()), limit))
+
+    def drop(self, ids: Iterable[bytes]) -> None:
+        """These have a later run now."""
+        for item in [item for job_id in ids if (item := self.get(job_id)) is not None]:
+            self._take_out(item.row, [item])
+
+    def remove(self, items: Sequence[OutboxItem]) -> list[int]:
+        """Of what `oldest` gave. Returns the rows that can go from disk."""
+        for row, mine in groupby(cast(Sequence[Kept], items), _row_of):
+            self._take_out(row, list(mine))
         spent, self._spent = self._spent, []
         return spent
 
+    def _take_out(self, row: int, gone: Sequence[Kept]) -> None:
+        """Those of `gone` that are here still."""
+        items = self._batches.get(row)
+        if items is None:
+            return
+        left: list[Kept] = []
+        if gone != items:
+            here = set(map(id, gone))
+            left = [item for item in items if id(item) not in here]
+            gone = [item for item in items if id(item) in here]
+        self._count -= len(gone)
+        self._data_bytes -= sum([len(item.data) for item in gone])
+        if row not in self._unindexed:
+            self._unindex(gone)
+        if left:
+            self._batches[row] = left
+        else:
+            del self._batches[row]
+            self._unindexed.discard(row)
+            self._spent.append(row)
+
+    def _unindex(self, gone: Sequence[Kept]) -> None:
+        for item in gone:
+            job_id = item.record.job.spec.id
+            if self._index.get(job_id) is item:
+                del self._index[job_id]
+
     def backlog(self) -> Backlog:
-        return Backlog(len(self._items), self._data_bytes)
+        return Backlog(self._count, self._data_bytes)
 
 
 def insert_outbox(db: Database, row: int, datas: Sequence[bytes]) -> None:

@@ -126,6 +126,7 @@ def load(db: Database, state: State, sessions: Sessions, now: float) -> None:
     (state.next_due_ms,) = db.execute("SELECT min(due_ms) FROM later").fetchone()
     sessions.load(db.execute("SELECT session, last_id, seen_ms FROM sessions"), read_fact(db, "floor_ms"))
     for row, records, datas in read_outbox(db):
+        state.outbox.drop([record.job.spec.id for record in records])
         state.outbox.add(row, records, datas)
     state.requeued = _live_again(db, state)
 

@@ -109,9 +109,8 @@ class State:
 
     def count_running(self, rows: list[int], by: int) -> None:
         """Add `by` per row to what is running in the rows' queues."""
-        levels = {row >> ROW_BITS for row in rows}
-        if len(levels) == 1:
-            self.window.levels[levels.pop()].queue.running += by * len(rows)
+        if rows and min(rows) >> ROW_BITS == max(rows) >> ROW_BITS:
+            self.window.levels[rows[0] >> ROW_BITS].queue.running += by * len(rows)
         else:
             for row in rows:
                 self.window.levels[row >> ROW_BITS].queue.running += by
@@ -126,11 +125,13 @@ class State:
 
     def finish(self, outbox_row: int, records: Sequence[Record], datas: Sequence[bytes]) -> None:
         """These jobs are final, and stored in the outbox."""
-        self.outbox.add(outbox_row, records, datas)
         ids = [record.job.spec.id for record in records]
         self.became_final += ids
         if self.requeued:
-            self.requeued.difference_update(ids)
+            again = self.requeued.intersection(ids)
+            self.requeued -= again
+            self.outbox.drop(again)
+        self.outbox.add(outbox_row, records, datas)
 
     def give_back(self, entries: Iterable[Entry], now: float) -> None:
         """Jobs that are claimed no more, to the front of their levels."""

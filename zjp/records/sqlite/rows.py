@@ -32,26 +32,34 @@ def flatten(items: Sequence[RecordItem], row: int) -> tuple[list[Any], set[int]]
     flat: list[Any] = []
     words: set[int] = set()
     completed = JobState.COMPLETED
+    task = queue = ""
+    task_sum = queue_sum = 0
     for item in items:
         record = item.record
         job = record.job
         spec = job.spec
+        if spec.type != task:
+            task, task_sum = spec.type, _checksum(spec.type)
+        if spec.queue != queue:
+            queue, queue_sum = spec.queue, _checksum(spec.queue)
         # Hashing a member of an Enum runs Python code: not for the state that nearly all have.
         state = 0 if record.state is completed else _STATES[record.state]
-        tags = None
+        tags = ""
         if spec.options is not None and spec.options.tags:
             tags = f" {' '.join(spec.options.tags)} "
             words.update(_TAG | _checksum(tag) for tag in spec.options.tags)
+        # sqlite3 looks for an adapter of every value that is not exactly int, float, str or bytearray, and finds none for bytes and None:
+        # as those, a row of three of them costs 4.2 us instead of 2.2.
         flat += (
             row,
-            spec.id,
-            _checksum(spec.type),
-            _checksum(spec.queue),
+            bytearray(spec.id),
+            task_sum,
+            queue_sum,
             state,
             job.created_ms,
             record.finished_ms,
             tags,
-            item.data,
+            bytearray(item.data),
         )
         row += 1
     words.update(flat[2::WIDTH])
