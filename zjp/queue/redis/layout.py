@@ -23,7 +23,8 @@ _decode_attempt = msgspec.msgpack.Decoder(Attempt).decode
 FINISHED, RETRYING = ord("f"), ord("r")
 FIXED_BYTES = 10
 RECORD_AT = 5
-RUN_1 = b"f\x00\x00\x00\x01"
+MARK_BYTES = 8
+"""Of a record that is kept beside the queue: the fence it was finished under (see records/redis.py)."""
 
 
 def level_name(queue: str, priority: int) -> bytes:

@@ -94,16 +94,19 @@ class RedisQueueStore(Standing):
         outbox_bytes_max: int,
         finished: FinishedLookup,
         level_wanted: Durability | None = None,
+        records_max: int = 0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`level_wanted` REPLICA: each submit, cancel and requeue waits until a replica has it.
+        `records_max`: the records are a `RedisRecordStore` on the same server with this bound: what a claim finishes is put there in the
+        step that ends it. 0: elsewhere.
         `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
         self._limits = (outbox_count_max, outbox_bytes_max)
         self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
-        self._level_wanted = level_wanted
+        self._level_wanted, self._records_max = level_wanted, records_max
         self.level = Durability.PROCESS
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
@@ -293,10 +296,11 @@ class RedisQueueStore(Standing):
         if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
         now_ms = self._server_ms()
-        arguments = finish_arguments(outcomes, now_ms)
+        arguments = finish_arguments(outcomes, now_ms, are_records_here=self._records_max > 0)
         refused, cancelling = await self._finish(arguments)
-        for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
-            self._fresh.add(record, data)
+        if not self._records_max:
+            for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
+                self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
@@ -310,7 +314,8 @@ class RedisQueueStore(Standing):
 
     async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
         self._calls += 1
-        reply = await self._scripts.retold("finish", self._lane("finish"), [self._life, self._calls, b"0", *arguments], 2)
+        arguments = [self._life, self._calls, b"0", self._records_max, *arguments]
+        reply = await self._scripts.retold("finish", self._lane("finish"), arguments, 2)
         refused, cancelling, count, data_bytes, has_more = reply
         self._note_backlog(count, data_bytes)
         if has_more:
@@ -442,6 +447,8 @@ class RedisQueueStore(Standing):
         if fresh := self._fresh.oldest(limit):
             self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
+        if self._records_max and not self._backlog.count:
+            return ()
         if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
             return ()
         items = await self.outbox(limit)
