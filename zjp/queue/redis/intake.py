@@ -194,7 +194,7 @@ class Intake:
                     singles.append(spec)
                 else:
                     groups.setdefault((spec.queue, spec.priority), []).append(spec)
-        tail = b"\xcf" + self._server_ms().to_bytes(8, "big") + b"\0\1\0\0\0\x90\xc4\0"  # StoredJob from created_ms on
+        tail = b"\xcf" + self._server_ms().to_bytes(8, "big")  # StoredJob's created_ms; what follows has its defaults, and is left out
         arguments.append(len(groups))
         for place, group in groups.items():
             level, head = self._header(place)
@@ -211,7 +211,7 @@ class Intake:
     def _header(self, place: tuple[str, int]) -> tuple[bytes, bytes]:
         found = self._headers.get(place)
         if found is None:
-            found = self._headers[place] = level_name(*place), b"l\0\0\0\1" + level_header(*place) + b"\x99"
+            found = self._headers[place] = level_name(*place), b"l\0\0\0\1" + level_header(*place) + b"\x92"
         return found
 
     # ── a request with ids that may be known ─────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """How a job stands in the hash `j`, and what scripts answer, as Python sees it. Pure.
 
-    live       l | run 4 | priority 1 | length of queue 2 | length of unique key 2 | queue | unique key | StoredJob in msgpack
+    live       l | run 4 | priority 1 | length of queue 2 | length of unique key 2 | queue | unique key | StoredJob in msgpack,
+               of a new job without its last fields, which have their defaults
                r: the same, delayed as a retry
     finished   f | run 4 | Record in msgpack
 
