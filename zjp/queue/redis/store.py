@@ -62,7 +62,7 @@ from .leading import Leading
 from .looking import Looker
 from .promoting import promote
 from .purging import Purges
-from .server import examine
+from .server import check_layout, examine
 from .standing import Standing
 from .submits import Submits
 
@@ -129,6 +129,7 @@ class RedisQueueStore(Standing):
         self._lanes = {name: Lane(self._address) for name in LANES}
         try:
             server = await examine(self._lanes["other"])
+            await check_layout(self._lanes["other"], self._prefix)
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
             reply = await self._register(life, started)
