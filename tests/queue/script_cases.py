@@ -204,6 +204,46 @@ async def every_other_kind(world: World) -> Deed:
     return lambda: world.store.finish(outcomes)
 
 
+async def keeping(world: World, records_max: int = RECORDS_MAX) -> RedisQueueStore:
+    """Another node, which keeps the records beside the queue; its scripts are the world's."""
+    two = await world.bench.join("node-2", records_max=records_max)
+    two._scripts = world.store._scripts
+    return two
+
+
+@case("finish")
+async def all_of_a_claim_whose_records_are_kept_here(world: World) -> Deed:
+    two = await keeping(world)
+    ids = await world.add(3)
+    await world.store.watch(ids)
+    await world.store.cancel(ids[:1])
+    await world.store.requeue(await world.records_of(ids[:1]))
+    claim = await two.claim(3, ALL)
+    return lambda: two.finish([completed(claim.fence, job) for job in claim.jobs])
+
+
+@case("finish")
+async def a_record_kept_here_that_was_cancelled_refused_or_had_a_unique_key(world: World) -> Deed:
+    two = await keeping(world)
+    ids = await world.add(4)
+    await world.add(1, unique_key="u")
+    claim = await two.claim(5, ALL)
+    await two.finish([completed(claim.fence, claim.jobs[0])])
+    await world.store.cancel(ids[1:2])
+    return lambda: two.finish([completed(claim.fence, job) for job in claim.jobs])
+
+
+@case("finish")
+async def more_records_than_are_kept_here(world: World) -> Deed:
+    two = await keeping(world, 4)
+    await world.add(7)
+    claim = await two.claim(3, ALL)
+    await two.finish([completed(claim.fence, job) for job in claim.jobs])
+    claim = await two.claim(4, ALL)
+    await world.records.remove([one.spec.id for one in claim.jobs])
+    return lambda: two.finish([completed(claim.fence, job) for job in claim.jobs[:2]])
+
+
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

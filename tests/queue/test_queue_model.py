@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.queue.kept import KeptBench
 from tests.queue.making import BENCHES, START_MS, Bench, Producer, completed, failed, released, retried, snoozed
 from zjp.job import JobFilter, JobSpec, JobState, Record
 from zjp.queue.store import CancelKind, Claim, Live, QueueStore, SubmitKind
@@ -116,13 +117,13 @@ class Model:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    bench_name: ClassVar[str]
+    make_bench: ClassVar[Callable[[Path], Bench]]
 
     @initialize()
     def begin(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        self.bench: Bench = BENCHES[self.bench_name](Path(self.folder.name))
+        self.bench: Bench = type(self).make_bench(Path(self.folder.name))
         self.store: QueueStore = self.do(self.bench.open())
         self.model = Model()
         self.producer = Producer()
@@ -375,16 +376,19 @@ class QueueMachine(RuleBasedStateMachine):
             assert count.paused == (count.queue in self.model.paused)
 
 
-def machine_for(name: str, examples: int, steps: int) -> type[TestCase]:
-    case: type[TestCase] = type(f"QueueMachine_{name}", (QueueMachine,), {"bench_name": name}).TestCase  # type: ignore[attr-defined]
+def machine_for(name: str, make_bench: Callable[[Path], Bench], examples: int, steps: int) -> type[TestCase]:
+    parts = {"make_bench": staticmethod(make_bench)}
+    case: type[TestCase] = type(f"QueueMachine_{name}", (QueueMachine,), parts).TestCase  # type: ignore[attr-defined]
     case.settings = settings(  # type: ignore[attr-defined]
         max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
     )
     return case
 
 
-TestSQLite = machine_for("sqlite", 25, 30)
-TestSQLiteForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("sqlite", 1000, 60)))
-TestRedis = machine_for("redis", 25, 30)
-TestRedisForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("redis", 1000, 60)))
+TestSQLite = machine_for("sqlite", BENCHES["sqlite"], 25, 30)
+TestSQLiteForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("sqlite", BENCHES["sqlite"], 1000, 60)))
+TestRedis = machine_for("redis", BENCHES["redis"], 25, 30)
+TestRedisForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("redis", BENCHES["redis"], 1000, 60)))
+TestRedisWithRecords = machine_for("redis_with_records", KeptBench, 25, 30)
+TestRedisWithRecordsForLong = pytest.mark.slow(pytest.mark.timeout(3600)(machine_for("redis_with_records", KeptBench, 1000, 60)))
 assert set(BENCHES) == {"sqlite", "redis"}, "give each store its own TestCase here"

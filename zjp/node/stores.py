@@ -70,6 +70,7 @@ def make_queue(
             outbox_count_max=settings.outbox_max,
             outbox_bytes_max=settings.outbox_max_bytes,
             finished=finished,
+            records_max=0 if settings.mongodb_uri is not None else settings.records_max,
             level_wanted=Durability.REPLICA if settings.require_durability == Durability.REPLICA.value else None,
         )
     return embedded(

@@ -1,9 +1,13 @@
 """Finished jobs in Redis, when there is no other place that all nodes see: bounded in number and age.
 
-    r      hash         id -> run (4 bytes), record
-    rows   sorted set   id -> its place in the order of arrival; what listings walk, from the newest
-    times  sorted set   id -> when it finished; what pruning walks
+    r      hash         id -> mark (8 bytes), run (4 bytes), record
+    rows   sorted set   a batch (mark, ids) -> the place of its first in the order of arrival; what listings walk, from the newest
+    times  sorted set   that place -> when its records finished; what pruning walks
     events sorted set   place and event, all with score 0: in the order of their bytes
+
+Records come in batches, so their order costs a record its id and a share of an entry, not two entries of its own. An id in a batch counts
+while its record bears the batch's mark. Most come without `append`: the queue in the same server writes what a claim finished (its fence
+is the mark) in the step that ends the job.
 
 A listing decodes and filters up to SCAN_MAX records a page; there is no index, since memory is what Redis has least of. More than
 `count_max` push out the oldest, of events more than EVENTS_MAX. Durable as the server's settings say, like the queue beside it.
@@ -36,7 +40,7 @@ APPEND_CHUNK = 1_000
 EVENTS_MAX = 50_000
 """Some 15 MB. What a page of them looks at is bounded as with records."""
 ROW_END = (1 << 53) - 1
-RUN_BYTES = 4
+RUN_BYTES, RECORD_AT = 4, 12
 _decode = msgspec.msgpack.Decoder(Record).decode
 _encode_event = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
@@ -103,7 +107,7 @@ class RedisRecordStore:
             command = (b"HMGET", self._prefix + b"r", *chunk)
             for job_id, value in zip(chunk, await lane.call(lambda _, command=command: command), strict=True):  # type: ignore[misc]
                 if value is not None:
-                    found[job_id] = _decode(value[RUN_BYTES:])
+                    found[job_id] = _decode(value[RECORD_AT:])
         return found
 
     async def remove(self, ids: Sequence[bytes]) -> int:
@@ -128,7 +132,10 @@ class RedisRecordStore:
             rows, values = await self._scripts("list", _open(self._reading), [below, asked])
             is_last = len(rows) < asked
             for row, value in zip(rows, values if is_last else values[:-1], strict=False):
-                record = _decode(value[RUN_BYTES:])
+                if not value:
+                    below, scanned = row, scanned + 1
+                    continue
+                record = _decode(value[RECORD_AT:])
                 is_wanted = wanted.accepts(record.job, record.state)
                 left_bytes -= len(value) if is_wanted else 0
                 if len(records) == limit or (is_wanted and records and left_bytes < 0):

@@ -81,4 +81,8 @@ def _assemble(package: str, name: str, has_flags: bool) -> str:
 
 
 def _read(package: str, name: str) -> str:
-    return (resources.files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    """A part that several packages use is this one's."""
+    found = resources.files(package) / "lua" / f"{name}.lua"
+    if not found.is_file():
+        found = resources.files(__package__) / "lua" / f"{name}.lua"
+    return found.read_text(encoding="utf-8")

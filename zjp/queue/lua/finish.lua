@@ -1,13 +1,16 @@
--- use: clock level wake
--- Outcomes of claimed jobs. Each counts only while its claim still holds that job.
--- ARGV: life, number of this call, is it a repeat,
---       sections: n x (fence, queue, count, count x (id, 'f' run record)), no id twice
+-- use: clock level wake records
+-- Outcomes of claimed jobs. Each counts only while its claim still holds that job. What is finished stays in `j` and goes into the outbox,
+-- or, where the records are kept here as well, leaves `j` and is a record in the same step.
+-- ARGV: life, number of this call, is it a repeat, most records here (0: none are),
+--       sections: n x (fence, queue, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of one mark
 --       singles: n x (fence, kind, id, value, level, delay ms, unique key); kinds: t retry, s snooze, r release, f finish,
 --                x finish although it is being cancelled
 -- Reply: {refused ids, ids that are being cancelled and must end so, outbox count, bytes, has released or delayed}
 local life = ARGV[1]
 local now = clock()
-local at = 4
+local at = 5
+local records_max = tonumber(ARGV[4])
+local R = P .. 'records:'
 local function take()
     at = at + 1
     return ARGV[at - 1]
@@ -38,6 +41,25 @@ local function close_claim(fence)
     end
 end
 
+-- What is finished: out of the queue, then among the records. `pairs_` from `first` to `last`: id, value.
+local function keep_here(ids, pairs_, first, last)
+    local mark = sub(pairs_[first + 1], 1, MARK)
+    call('HDEL', P .. 'j', unpack(ids))
+    if call('EXISTS', P .. 'again') == 1 then
+        call('SREM', P .. 'again', unpack(ids))
+    end
+    put_records(R, take_rows(R, #ids), mark, now, ids, pairs_, first, last)
+end
+
+local function put_out(ids, pairs_, first, last)
+    call('HSET', P .. 'j', unpack(pairs_, first, last))
+    call('RPUSH', P .. 'out', unpack(ids))
+    added = added + #ids
+    for place = first + 1, last, 2 do
+        added_bytes = added_bytes + #pairs_[place] - 5
+    end
+end
+
 local function forget(ids)
     call('HDEL', P .. 'lost', unpack(ids))
     call('HDEL', P .. 'progress', unpack(ids))
@@ -48,7 +70,6 @@ local function finish_chunk(fence, queue, count)
     local ids = {}
     for number = 1, count do
         ids[number] = ARGV[at]
-        added_bytes = added_bytes + #ARGV[at + 1] - 5
         at = at + 2
     end
     local held = call('SMISMEMBER', key, unpack(ids))
@@ -70,7 +91,6 @@ local function finish_chunk(fence, queue, count)
                 pairs_[#pairs_ + 1] = ids[number]
                 pairs_[#pairs_ + 1] = value
             else
-                added_bytes = added_bytes - #value + 5
                 local list = held[number] == 1 and cancelling or refused
                 list[#list + 1] = ids[number]
             end
@@ -85,13 +105,12 @@ local function finish_chunk(fence, queue, count)
     else
         call('SREM', key, unpack(ids))
     end
-    call('HSET', P .. 'j', unpack(pairs_of, pairs_first, pairs_last))
-    call('RPUSH', P .. 'out', unpack(ids))
+    local place = records_max > 0 and keep_here or put_out
+    place(ids, pairs_of, pairs_first, pairs_last)
     call('HINCRBY', P .. 'n', 'r:' .. queue, -#ids)
     if rare > 0 then
         forget(ids)
     end
-    added = added + #ids
     if is_waited_for then
         for number = 1, #ids do
             done[#done + 1] = ids[number]
@@ -137,9 +156,8 @@ for _ = 1, tonumber(take()) do
             if unique ~= '' and call('HGET', P .. 'uq', unique) == id then
                 call('HDEL', P .. 'uq', unique)
             end
-            call('HSET', P .. 'j', id, value)
-            call('RPUSH', P .. 'out', id)
-            added, added_bytes = added + 1, added_bytes + #value - 5
+            local place = records_max > 0 and kind == 'f' and keep_here or put_out
+            place({id}, {id, value}, 1, 2)
             done[#done + 1] = id
         end
         close_claim(fence)
@@ -148,6 +166,9 @@ end
 for queue, jobs in pairs(released) do
     wake(queue, jobs, 0)
     has_delayed = 1
+end
+if records_max > 0 then
+    trim_records(R, records_max)
 end
 local out_count, out_bytes
 if added > 0 then

@@ -13,8 +13,8 @@ local function store_single(single, now, ready, keys_ms)
     local queue = string.sub(single.level, 2)
     local due = single.delay > 0 and now + single.delay or single.run_at
     local is_later = due > now
-    local value = 'l\0\0\0\1' .. single.header .. '\153' .. single.spec .. u64(now) .. (is_later and u64(due) or '\0')
-        .. '\1\0\0\0\144\196\0'
+    -- A StoredJob up to its last field that is not the default.
+    local value = 'l\0\0\0\1' .. single.header .. (is_later and '\147' or '\146') .. single.spec .. u64(now) .. (is_later and u64(due) or '')
     call('HSET', P .. 'j', single.id, value)
     if is_later then
         call('ZADD', P .. 'd', due, single.id)

@@ -1,5 +1,5 @@
--- use: clock level wake
--- Finished jobs become ready again as their next run. Refused at `maxmemory`, as a submit is.
+-- use: clock level wake records
+-- Finished jobs become ready again as their next run, unless a later one has finished meanwhile. Refused at `maxmemory`, as a submit is.
 -- ARGV: count max, bytes max, (id, run it had (4 bytes), value, level, unique key)*. Reply: {'full', count, bytes} | {'ok', count, bytes, 1 or 0...}
 local now = clock()
 local held = call('HMGET', P .. 'n', 'o', 'b')
@@ -7,18 +7,27 @@ if tonumber(held[1] or 0) >= tonumber(ARGV[1]) or tonumber(held[2] or 0) >= tonu
     return {'full', tonumber(held[1] or 0), tonumber(held[2] or 0)}
 end
 local answers, woken = {}, {}
+
+local function run_of(value, from)
+    local run = 0
+    for place = from, from + 3 do
+        run = run * 256 + byte(value, place)
+    end
+    return run
+end
+
+local function is_latest(id, run, known)
+    if known then
+        return byte(known) == FINISHED and run_of(known, 2) <= run
+    end
+    local record = call('HGET', P .. 'records:r', id) -- where records are kept here
+    return not record or run_of(record, MARK + 1) <= run
+end
+
 for at = 3, #ARGV, 5 do
     local id, run, value, level, unique = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     local known = call('HGET', P .. 'j', id)
-    local may_run = not known
-    if known and byte(known) == FINISHED then
-        local had, has = 0, 0
-        for place = 1, 4 do
-            had = had * 256 + byte(run, place)
-            has = has * 256 + byte(known, 1 + place)
-        end
-        may_run = has <= had
-    end
+    local may_run = is_latest(id, run_of(run, 1), known)
     if may_run and unique ~= '' and call('HEXISTS', P .. 'uq', unique) == 1 then
         may_run = false
     end

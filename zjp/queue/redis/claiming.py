@@ -12,7 +12,17 @@ from typing import Any
 
 from ...job import JobState, Record, StoredJob
 from ..store import Outcome, OutcomeKind
-from .layout import RECORD_AT, RUN_1, add_losses, encode, finished_value, level_name, live_value, read_jobs, unique_key
+from .layout import (
+    MARK_BYTES,
+    RECORD_AT,
+    add_losses,
+    encode,
+    finished_value,
+    level_name,
+    live_value,
+    read_jobs,
+    unique_key,
+)
 
 SINGLE_KINDS = {OutcomeKind.RETRY: b"t", OutcomeKind.SNOOZE: b"s", OutcomeKind.RELEASE: b"r", OutcomeKind.FINISH: b"f"}
 
@@ -27,12 +37,12 @@ def claimed_jobs(values: Sequence[bytes], rare: Sequence[bytes]) -> list[StoredJ
     return jobs
 
 
-def finish_arguments(outcomes: Sequence[Outcome], now_ms: int) -> list[Any]:
+def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_here: bool = False) -> list[Any]:
     """The script's sections and singles."""
     sections: dict[tuple[int, str], list[Any]] = {}
     singles: list[Any] = []
     single_count = 0
-    fence, queue, flat = -1, "", []
+    fence, queue, flat, head = -1, "", [], b""
     finish = OutcomeKind.FINISH
     for outcome in outcomes:
         record, job = outcome.record, outcome.job
@@ -42,10 +52,10 @@ def finish_arguments(outcomes: Sequence[Outcome], now_ms: int) -> list[Any]:
             if outcome.fence != fence or spec.queue != queue:
                 fence, queue = outcome.fence, spec.queue
                 flat = sections.setdefault((fence, queue), [])
-            data = encode(record)
-            flat += (spec.id, RUN_1 + data if job.run == 1 else finished_value(record))
+                head = _head(fence, 1, are_records_here)
+            flat += (spec.id, (head if job.run == 1 else _head(fence, job.run, are_records_here)) + encode(record))
         else:
-            singles += _single(outcome, now_ms)
+            singles += _single(outcome, now_ms, are_records_here)
             single_count += 1
     arguments: list[Any] = [len(sections)]
     for (fence, queue), flat in sections.items():
@@ -56,12 +66,17 @@ def finish_arguments(outcomes: Sequence[Outcome], now_ms: int) -> list[Any]:
     return arguments
 
 
-def _single(outcome: Outcome, now_ms: int) -> tuple[Any, ...]:
+def _head(fence: int, run: int, are_records_here: bool) -> bytes:
+    """What stands before a record: in the outbox its state and run, among the records here its mark and run."""
+    return (fence.to_bytes(MARK_BYTES, "big") if are_records_here else b"f") + run.to_bytes(4, "big")
+
+
+def _single(outcome: Outcome, now_ms: int, are_records_here: bool) -> tuple[Any, ...]:
     job, kind = outcome.job, outcome.kind
     spec = job.spec
     if kind is OutcomeKind.FINISH:
         assert outcome.record is not None, "a finished job has a record"
-        value = finished_value(outcome.record)
+        value = _head(outcome.fence, job.run, are_records_here) + encode(outcome.record)
     else:
         if kind is not OutcomeKind.RELEASE:
             job.due_ms = now_ms + outcome.delay_ms

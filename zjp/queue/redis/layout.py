@@ -1,6 +1,7 @@
 """How a job stands in the hash `j`, and what scripts answer, as Python sees it. Pure.
 
-    live       l | run 4 | priority 1 | length of queue 2 | length of unique key 2 | queue | unique key | StoredJob in msgpack
+    live       l | run 4 | priority 1 | length of queue 2 | length of unique key 2 | queue | unique key | StoredJob in msgpack,
+               of a new job without its last fields, which have their defaults
                r: the same, delayed as a retry
     finished   f | run 4 | Record in msgpack
 
@@ -23,7 +24,8 @@ _decode_attempt = msgspec.msgpack.Decoder(Attempt).decode
 FINISHED, RETRYING = ord("f"), ord("r")
 FIXED_BYTES = 10
 RECORD_AT = 5
-RUN_1 = b"f\x00\x00\x00\x01"
+MARK_BYTES = 8
+"""Of a record that is kept beside the queue: the fence it was finished under (see records/redis.py)."""
 
 
 def level_name(queue: str, priority: int) -> bytes:

@@ -1,6 +1,6 @@
 """What the server must be, and what an acknowledgement is worth on it, asked at the start.
 
-Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2.
+Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, keys of another layout.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
 FLAGS_SINCE = (7, 0)
+LAYOUT = b"2"
+"""Of the keys (docs/decisions/0008-redis-layout.md). The first one, which did not say so, had records without marks."""
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -47,6 +49,18 @@ async def examine(lane: Lane) -> Server:
             "set it to noeviction (CONFIG SET maxmemory-policy noeviction, and the same in redis.conf)"
         )
     return Server(version, _level(facts, await _settings(lane)))
+
+
+async def check_layout(lane: Lane, prefix: bytes) -> None:
+    """And write it where no node was before. Raises: ConfigError, StoreUnavailable."""
+    found = await lane.call(lambda _: (b"GET", prefix + b"layout"))
+    if found is None and not await lane.call(lambda _: (b"EXISTS", prefix + b"homes")):  # no node was ever here
+        await lane.call(lambda _: (b"SET", prefix + b"layout", LAYOUT))
+    elif found != LAYOUT:
+        raise ConfigError(
+            f"Redis holds a queue whose keys have layout {(found or b'1').decode()}, this version has {LAYOUT.decode()}; "
+            "let the version that wrote it finish its jobs, or give this one another CLUSTER_NAME or REDIS_DB"
+        )
 
 
 async def _settings(lane: Lane) -> Mapping[str, str]:

@@ -44,6 +44,7 @@ from ..store import (
 )
 from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
+from .early import Early
 from .fresh import Fresh
 from .held import Held
 from .hints import Hints
@@ -61,7 +62,7 @@ from .leading import Leading
 from .looking import Looker
 from .promoting import promote
 from .purging import Purges
-from .server import examine
+from .server import check_layout, examine
 from .standing import Standing
 from .submits import Submits
 
@@ -94,16 +95,17 @@ class RedisQueueStore(Standing):
         outbox_bytes_max: int,
         finished: FinishedLookup,
         level_wanted: Durability | None = None,
+        records_max: int = 0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`level_wanted` REPLICA: each submit, cancel and requeue waits until a replica has it.
-        `now_s`: the monotonic clock that guards against jumps."""
+        """`level_wanted` REPLICA: each submit, cancel and requeue waits for a replica. `now_s`: a monotonic clock, against jumps.
+        `records_max`: what a claim finishes becomes a record of the RedisRecordStore beside it, which has this bound. 0: it does not."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
         self._limits = (outbox_count_max, outbox_bytes_max)
         self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
-        self._level_wanted = level_wanted
+        self._level_wanted, self._records_max = level_wanted, records_max
         self.level = Durability.PROCESS
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
@@ -114,7 +116,7 @@ class RedisQueueStore(Standing):
         self._calls = 0
         self._lost_claim: int | None = None
         self._seen: tuple[float, float] | None = None
-        self._fresh = Fresh()
+        self._fresh, self._early = Fresh(), Early()
         self._held = Held()
         self._server, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = 0
@@ -127,6 +129,7 @@ class RedisQueueStore(Standing):
         self._lanes = {name: Lane(self._address) for name in LANES}
         try:
             server = await examine(self._lanes["other"])
+            await check_layout(self._lanes["other"], self._prefix)
             self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
             reply = await self._register(life, started)
@@ -143,7 +146,7 @@ class RedisQueueStore(Standing):
         self._intake = Intake(
             Submits(self._scripts, self._deeds, lambda: self._lane("submit")),
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
+            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._submitted, sent=self._sent,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
@@ -222,6 +225,14 @@ class RedisQueueStore(Standing):
         if has_stored:
             self._hint()
 
+    def _sent(self, ids: Sequence[bytes]) -> None:
+        is_early = bool(ids) and self._early.is_worth_it
+        if self._early.sent(ids if is_early else ()) or is_early:
+            self._hint()
+
+    def _submitted(self, count: int, data_bytes: int, has_stored: bool) -> None:
+        self._note_submit(count, data_bytes, self._early.answered() and has_stored)
+
     def _hint(self) -> None:
         self._is_idle = False
         if self.on_ready is not None:
@@ -273,10 +284,13 @@ class RedisQueueStore(Standing):
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
+        self._early.claims()
         try:
             reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
         except BaseException:
             self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
+            if self._early.claimed(()):
+                self._hint()
             raise
         fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
         self._note_backlog(out_count, out_bytes)
@@ -284,7 +298,10 @@ class RedisQueueStore(Standing):
         self._version = self._versioned(version)
         self._is_idle = bool(is_idle)
         jobs = claimed_jobs(values, rare)
-        self._held.add(int(fence), [job.spec.id for job in jobs])
+        ids = [job.spec.id for job in jobs]
+        self._held.add(int(fence), ids)
+        if self._early.claimed(ids):
+            self._hint()
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
@@ -293,10 +310,11 @@ class RedisQueueStore(Standing):
         if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
         now_ms = self._server_ms()
-        arguments = finish_arguments(outcomes, now_ms)
+        arguments = finish_arguments(outcomes, now_ms, are_records_here=self._records_max > 0)
         refused, cancelling = await self._finish(arguments)
-        for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
-            self._fresh.add(record, data)
+        if not self._records_max:
+            for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
+                self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
@@ -310,7 +328,8 @@ class RedisQueueStore(Standing):
 
     async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
         self._calls += 1
-        reply = await self._scripts.retold("finish", self._lane("finish"), [self._life, self._calls, b"0", *arguments], 2)
+        arguments = [self._life, self._calls, b"0", self._records_max, *arguments]
+        reply = await self._scripts.retold("finish", self._lane("finish"), arguments, 2)
         refused, cancelling, count, data_bytes, has_more = reply
         self._note_backlog(count, data_bytes)
         if has_more:
@@ -442,6 +461,8 @@ class RedisQueueStore(Standing):
         if fresh := self._fresh.oldest(limit):
             self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
+        if self._records_max and not self._backlog.count:
+            return ()
         if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
             return ()
         items = await self.outbox(limit)
