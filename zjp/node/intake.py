@@ -258,10 +258,13 @@ class Intake:
     def _check(self, specs: list[JobSpec]) -> None:
         """`check_spec` for each, by a short way for the usual job: names seen before, no options."""
         known, payload_max = self._names_known, self._limits.payload_bytes_max
+        names, task, queue, is_known = ("", ""), "", "", False
         for spec in specs:
-            names = (spec.type, spec.queue)
+            if spec.type != task or spec.queue != queue:  # nearly always the same as of the one before
+                names = task, queue = spec.type, spec.queue
+                is_known = names in known
             if (
-                names in known
+                is_known
                 and spec.options is None
                 and len(spec.id) == 16
                 and 1 <= spec.priority <= 10
@@ -272,6 +275,7 @@ class Intake:
             check_spec(spec, self._limits)
             if len(known) < NAMES_KNOWN_MAX:
                 known.add(names)
+                is_known = True
 
     async def _get(self, request: m.Get) -> m.Reply:
         return m.Jobs(await self._jobs.get(request.ids))

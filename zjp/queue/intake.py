@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
+from itertools import repeat
 
 from ..errors import InvalidJob
-from ..job import JobSpec, StoredJob
+from ..job import JobSpec
 from .browsing import find_specs
 from .firing import FireOperation
 from .journal import Journal
@@ -54,7 +55,7 @@ class Intake:
             raise
         others = await done if done is not None else {}
         if not (answers or repeats or others):
-            return [Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
+            return list(map(Submitted, [spec.id for spec in specs], repeat(SubmitKind.CREATED)))
         for index, spec in enumerate(specs):
             if index not in answers and index not in repeats:
                 answers[index] = others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED)
@@ -89,8 +90,7 @@ class Intake:
 
     def _plan(self, operation: SubmitOperation, specs: Sequence[JobSpec]) -> None:
         """Raises: InvalidJob."""
-        levels = {place: level_for(self._state, *place) for place in {(spec.queue, spec.priority) for spec in specs}}
-        operation.plan([_stored(spec, operation.now_ms) for spec in specs], levels)
+        operation.plan(specs, lambda queue, priority: level_for(self._state, queue, priority))
 
     async def fire(self, lead: tuple[str, int], kind: DocumentKind, document: Document, specs: Sequence[JobSpec]) -> Fired:
         """`lead`: owner and epoch."""
@@ -115,11 +115,3 @@ def level_for(state: State, queue: str, priority: int) -> Level:
     if level is None:
         raise InvalidJob(f"queue {queue!r} is one more than the limit of {QUEUES_MAX}; what comes from data belongs into the payload")
     return level
-
-
-def _stored(spec: JobSpec, now_ms: int) -> StoredJob:
-    options = spec.options
-    if options is None:
-        return StoredJob(spec, now_ms)
-    due_ms = now_ms + options.delay_ms if options.delay_ms else options.run_at_ms
-    return StoredJob(spec, now_ms, due_ms if due_ms > now_ms else 0)

@@ -34,6 +34,8 @@ class Sessions:
 
     def judge(self, specs: Sequence[JobSpec], now_ms: int) -> tuple[list[int], dict[bytes, bytes]]:
         """(indexes of those suspected, session -> its last id as it is now, for the request to store)."""
+        if specs and (new := self._judge_run(specs, now_ms)) is not None:
+            return [], new
         suspects: list[int] = []
         tops: dict[bytes, bytes] = {}
         session, top, is_ours = b"", b"", False
@@ -62,6 +64,23 @@ class Sessions:
                 self._last[session] = top
                 self._seen_ms[session] = now_ms
         return suspects, {session: top for session, top in tops.items() if top}
+
+    def _judge_run(self, specs: Sequence[JobSpec], now_ms: int) -> dict[bytes, bytes] | None:
+        """The usual request, told as a whole: all its ids are of one session, and each is above the one before and those seen.
+        None: it is another, or the session is new."""
+        numbers = [spec.id[6:] for spec in specs]
+        last = specs[-1].id
+        session = last[6:12]
+        seen = self._last.get(session)
+        if seen is None or numbers[0] <= seen[6:] or not numbers[0].startswith(session):
+            return None
+        # In order, what lies between two numbers of a session is of that session, too.
+        if sorted(numbers) != numbers or len(set(numbers)) < len(numbers):
+            return None
+        if [spec for spec in specs if spec.options is not None]:
+            return None
+        self._last[session], self._seen_ms[session] = last, now_ms
+        return {session: last}
 
     def _may_be_forgotten(self, job_id: bytes, now_ms: int) -> bool:
         made_ms = int.from_bytes(job_id[:6], "big")

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from ..errors import JobConflict
-from ..job import JobSpec, StoredJob, format_id, same_content
+from ..job import JobSpec, Options, StoredJob, format_id, same_content
 from ..wire.messages import SubmitKind, Submitted
 from .database import Constraint, Database, insert_jobs, insert_later, json_text
 from .journal import Operation
@@ -108,22 +108,32 @@ class SubmitOperation(Operation):
         """Jobs that were not stored after all, by the id asked for."""
         self.sizes: list[int] = []
 
-    def plan(self, jobs: Sequence[StoredJob], levels: Mapping[tuple[str, int], Level]) -> None:
-        """Sort `jobs` into levels and reserve their rows: call in the tick of `Journal.put`."""
+    def plan(self, specs: Sequence[JobSpec], level_of: Callable[[str, int], Level]) -> None:
+        """Sort the jobs into levels and reserve their rows: call in the tick of `Journal.put`. Raises: what `level_of` raises."""
         ready: dict[Level, list[StoredJob]] = {}
-        for job in jobs:
-            spec = job.spec
-            level = levels[spec.queue, spec.priority]
-            if job.due_ms:
-                self.delayed.append(Delayed(level, job))
-            elif level in ready:
-                ready[level].append(job)
+        mine: list[StoredJob] = []
+        level: Level | None = None
+        now_ms, queue, priority = self.now_ms, "", 0
+        for spec in specs:
+            if level is None or spec.priority != priority or spec.queue != queue:  # nearly always the same as of the one before
+                queue, priority = spec.queue, spec.priority
+                level = level_of(queue, priority)
+                mine = ready.setdefault(level, [])
+            if spec.options is None:
+                mine.append(StoredJob(spec, now_ms))
             else:
-                ready[level] = [job]
-            if (options := spec.options) is not None and (options.unique_key or options.idempotency_key or options.caller_id):
-                self.keyed.append(spec)
-        self.groups = [Group(level, level.reserve(len(mine)), mine) for level, mine in ready.items()]
-        self.size = len(jobs) + sum([len(job.spec.payload) for job in jobs]) // JOB_BYTES
+                self._plan_with_options(spec, spec.options, level, mine)
+        self.groups = [Group(level, level.reserve(len(mine)), mine) for level, mine in ready.items() if mine]
+        self.size = len(specs) + sum([len(spec.payload) for spec in specs]) // JOB_BYTES
+
+    def _plan_with_options(self, spec: JobSpec, options: Options, level: Level, ready: list[StoredJob]) -> None:
+        due_ms = self.now_ms + options.delay_ms if options.delay_ms else options.run_at_ms
+        if due_ms > self.now_ms:
+            self.delayed.append(Delayed(level, StoredJob(spec, self.now_ms, due_ms)))
+        else:
+            ready.append(StoredJob(spec, self.now_ms))
+        if options.unique_key or options.idempotency_key or options.caller_id:
+            self.keyed.append(spec)
 
     def write(self, db: Database) -> None:
         self.others = {}
