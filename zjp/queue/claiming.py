@@ -18,6 +18,7 @@ from .state import Lapsed, OpenClaim, State, decode_job, encode_job
 from .store import Outcome, OutcomeKind
 
 LOST = "lost"
+_NOTHING_HELD: dict[bytes, int] = {}
 
 
 class ClaimOperation(Operation):
@@ -55,24 +56,24 @@ class FinishOperation(Operation):
     def plan(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         """Take the outcomes of jobs that their claims still hold. Returns the ids refused."""
         refused: list[bytes] = []
-        claims, cancelling = self.state.claims, self.state.cancelling
-        fence, claim, mine = -1, None, []
+        cancelling, finish, rows, records = self.state.cancelling, OutcomeKind.FINISH, self.rows, self.records
+        fence, held = -1, _NOTHING_HELD
+        mine: list[bytes] = []
         for outcome in outcomes:
             job_id = outcome.job.spec.id
             if outcome.fence != fence:
                 fence = outcome.fence
-                claim = claims.get(fence)
-                mine = self.held.setdefault(claim, []) if claim is not None else []
-            row = -1 if claim is None else claim.held.get(job_id, -1)
-            if claim is None or row < 0:
+                held, mine = self._held_by(fence)
+            row = held.get(job_id, -1)
+            if row < 0:
                 refused.append(job_id)
                 continue
-            claim.held[job_id] = ~row
+            held[job_id] = ~row
             mine.append(job_id)
-            if outcome.kind is OutcomeKind.FINISH and job_id not in cancelling:
-                assert outcome.record is not None, "a finished job has a record"
-                self.records.append(outcome.record)
-                self.rows.append(row)
+            record = outcome.record
+            if record is not None and outcome.kind is finish and job_id not in cancelling:
+                records.append(record)
+                rows.append(row)
             else:
                 self._plan_rare(outcome, row)
         for claim, ids in self.held.items():
@@ -85,6 +86,11 @@ class FinishOperation(Operation):
             self.outbox_row = self.state.outbox.reserve_row()
         return refused
 
+    def _held_by(self, fence: int) -> tuple[dict[bytes, int], list[bytes]]:
+        """What that claim holds, and the list of what of it ends here."""
+        claim = self.state.claims.get(fence)
+        return (_NOTHING_HELD, []) if claim is None else (claim.held, self.held.setdefault(claim, []))
+
     def _plan_rare(self, outcome: Outcome, row: int) -> None:
         job = outcome.job
         if job.spec.id in self.state.cancelling:
@@ -94,6 +100,7 @@ class FinishOperation(Operation):
         elif outcome.kind is OutcomeKind.RELEASE:
             self.released.append((row, job))
         else:
+            assert outcome.kind is not OutcomeKind.FINISH, "a finished job has a record"
             job.due_ms = self.now_ms + outcome.delay_ms
             self.delayed.append((row >> ROW_BITS, outcome.kind is OutcomeKind.RETRY, job))
             self.rows.append(row)

@@ -228,9 +228,8 @@ class SQLiteQueueStore:
         for level, entries in shares:
             level.queue.running += len(entries)
             is_strict = is_strict or entries[0][0] <= self._state.strict_to.get(level.number, 0)
-            for row, job in entries:
-                rows.append(row)
-                jobs.append(job)
+            rows += [row for row, _ in entries]
+            jobs += [job for _, job in entries]
         claim = OpenClaim(self._state.next_fence, dict(zip([job.spec.id for job in jobs], rows, strict=True)), self._wall_ms())
         self._state.next_fence += 1
         self._state.claims[claim.fence] = claim

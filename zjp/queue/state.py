@@ -109,9 +109,8 @@ class State:
 
     def count_running(self, rows: list[int], by: int) -> None:
         """Add `by` per row to what is running in the rows' queues."""
-        levels = {row >> ROW_BITS for row in rows}
-        if len(levels) == 1:
-            self.window.levels[levels.pop()].queue.running += by * len(rows)
+        if rows and min(rows) >> ROW_BITS == max(rows) >> ROW_BITS:
+            self.window.levels[rows[0] >> ROW_BITS].queue.running += by * len(rows)
         else:
             for row in rows:
                 self.window.levels[row >> ROW_BITS].queue.running += by
