@@ -50,28 +50,24 @@ class NodeStats:
             self._counters.add("zjp_submits_repeated_total", repeated)
 
     def ran(self, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        """One batch of reported attempts: one update per run of jobs of the same kind in it, not per job."""
-        if not items:
-            return
-        task = queue = ""
-        kind, count, first = -1, 0, 0
+        """One batch of reported attempts: looked at once, and one update per kind of job and outcome in it, not per job."""
+        waits_s: list[float] = []
+        runs_s: list[float] = []
+        alike: dict[tuple[str, str, int], list[float]] = {}
+        task, queue, kind = "", "", -1
         for job, _, result in items:
             spec = job.spec
-            if result.kind == kind and spec.type == task and spec.queue == queue:
-                count += 1
-            else:
-                self._ran_alike(task, queue, kind, items[first : first + count])
-                task, queue, kind, count, first = spec.type, spec.queue, result.kind, 1, first + count
-        self._ran_alike(task, queue, kind, items[first:] if first else items)
-        waits_s = [result.started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3 for job, _, result in items]
-        self._counters.observe_many("zjp_job_wait_seconds", waits_s)
-
-    def _ran_alike(self, task: str, queue: str, kind: int, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
-        if not items:
-            return
-        runs_s = [(result.ended_us - result.started_us) * 1e-6 for _, _, result in items]
-        labels = (self._shown(task), queue, _OUTCOMES.get(kind, UNKNOWN))
-        self._counters.observe_many("job_processing_duration_seconds", runs_s, labels)
+            if result.kind != kind or spec.type != task or spec.queue != queue:  # nearly always the same as of the one before
+                task, queue, kind = spec.type, spec.queue, result.kind
+                runs_s = alike.setdefault((task, queue, kind), [])
+            started_us = result.started_us
+            runs_s.append((result.ended_us - started_us) * 1e-6)
+            waits_s.append(started_us * 1e-6 - (job.due_ms or job.created_ms) * 1e-3)
+        for (task, queue, kind), taken_s in alike.items():
+            labels = (self._shown(task), queue, _OUTCOMES.get(kind, UNKNOWN))
+            self._counters.observe_many("job_processing_duration_seconds", taken_s, labels)
+        if waits_s:
+            self._counters.observe_many("zjp_job_wait_seconds", waits_s)
 
     def settled(self, outcomes: Sequence[Outcome]) -> None:
         """One batch of outcomes that the store accepted, counted like `ran`."""
@@ -127,7 +123,7 @@ class NodeStats:
         self._counters.replace("zjp_members", {(status,): count for status, count in by_status.items()})
 
     def store_took(self, operation: str, seconds: float) -> None:
-        self._counters.observe_many("zjp_store_seconds", (seconds,), (operation,))
+        self._counters.observe("zjp_store_seconds", seconds, (operation,))
 
     def table(
         self,

@@ -151,9 +151,7 @@ class Child:
             self.moved_at = time.monotonic()
         self.count += len(lot)
         self.load_us = load_us
-        if any(
-            job.attempts for job in lot
-        ):  # a job's history, with its tracebacks, is nothing to a worker and may be megabytes
+        if [job for job in lot if job.attempts]:  # a job's history, with its tracebacks, is nothing to a worker and may be megabytes
             lot = [structs.replace(job, attempts=(), progress=b"") if job.attempts else job for job in lot]
         if len(lot) == 1 or sum([len(job.spec.payload) for job in lot]) <= RUN_BYTES_MAX:
             self.send(Run(fence, lot))

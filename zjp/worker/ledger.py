@@ -31,18 +31,21 @@ class Ledger:
 
     def settle(self, child: Child, results: Sequence[Result], now: float) -> list[tuple[StoredJob, int, Result]]:
         """Take out what `child` finished, and learn from how long it took."""
-        held, items = self.held, []
+        take, items = self.held.pop, []
         load_us = run_us = run_count = failed = 0
         run_type = ""
         for result in results:
-            entry = held.get(result.id)
-            if entry is None or entry[2] is not child:
+            entry = take(result.id, None)
+            if entry is None:
                 continue
-            del held[result.id]
-            job = entry[0]
-            items.append((job, entry[1], result))
-            load_us += entry[4]
-            failed += result.kind == ResultKind.FAILED
+            job, fence, holder, _, cost_us = entry
+            if holder is not child:
+                self.held[result.id] = entry
+                continue
+            items.append((job, fence, result))
+            load_us += cost_us
+            if result.kind:
+                failed += result.kind == ResultKind.FAILED
             if job.spec.type != run_type:
                 if run_count:
                     self.credit.learn(run_type, run_us, run_count)

@@ -171,7 +171,7 @@ class Pool:
         lots: list[list[StoredJob]] = [[] for _ in seats]
         children, refused, total_us = [seat.child for seat in seats], [], 0
         held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
-        draw = random.random if self._settings.strategy == "random" else float
+        is_random, draw = self._settings.strategy == "random", 0.0
         for job in jobs:
             spec = job.spec
             if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
@@ -181,7 +181,9 @@ class Pool:
             if len(spec.payload) > LARGE_BYTES:
                 cost_us = cost_of_large(cost_us, len(spec.payload))
             total_us += cost_us
-            index = pick(rooms_us, spec.priority, draw())
+            if is_random:
+                draw = random.random()
+            index = pick(rooms_us, spec.priority, draw)
             if index < 0:
                 refused.append((job, fence))
                 continue
