@@ -66,7 +66,7 @@ class Sessions:
         return suspects, {session: top for session, top in tops.items() if top}
 
     def _judge_run(self, specs: Sequence[JobSpec], now_ms: int) -> dict[bytes, bytes] | None:
-        """The usual request, at a quarter of the cost: all its ids are of one session, and each is above the one before and those seen.
+        """The usual request, told as a whole: all its ids are of one session, and each is above the one before and those seen.
         None: it is another, or the session is new."""
         numbers = [spec.id[6:] for spec in specs]
         last = specs[-1].id
