@@ -49,16 +49,14 @@ class Waiting:
 
 class Intake:
     """`note`: told of each answer's outbox and whether jobs were stored.
-    `sent`: told of each submit that leaves; with its ids when this node is idle.
     `server_ms`: the server's time as far as known, for what is only shown."""
 
     def __init__(
         self, submits: Submits, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
         idle_life: Callable[[], bytes], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
-        sent: Callable[[Sequence[bytes]], None],
     ) -> None:  # fmt: skip
         self._submits, self._finished, self._note, self._idle_life = submits, finished, note, idle_life
-        self._server_ms, self._sent = server_ms, sent
+        self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
         self._known_queues: set[str] = set()
@@ -179,9 +177,9 @@ class Intake:
     async def _call(
         self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes]
     ) -> dict[bytes, Submitted]:
-        queues, idle_life = {spec.queue for spec in specs}, self._idle_life()
+        queues = {spec.queue for spec in specs}
         arguments: list[Any] = [
-            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, idle_life, *self._limits,
+            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, self._idle_life(), *self._limits,
             self._window_ms, CALLER_WINDOW_MS, len(sessions),
         ]  # fmt: skip
         for session in sessions:
@@ -189,8 +187,6 @@ class Intake:
         arguments.append(len(suspects))
         arguments += suspects
         self._add_jobs(arguments, specs)
-        is_early = idle_life and not suspects and not _is_single(specs[0])
-        self._sent([spec.id for spec in specs] if is_early else ())  # this call's bytes leave before those of the claim that it causes
         reply = await self._submits.store(arguments, bool(suspects))
         kind = reply[0]
         if kind == b"ok":

@@ -44,7 +44,6 @@ from ..store import (
 )
 from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
-from .early import Early
 from .fresh import Fresh
 from .held import Held
 from .hints import Hints
@@ -98,8 +97,10 @@ class RedisQueueStore(Standing):
         records_max: int = 0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`level_wanted` REPLICA: each submit, cancel and requeue waits for a replica. `now_s`: a monotonic clock, against jumps.
-        `records_max`: what a claim finishes becomes a record of the RedisRecordStore beside it, which has this bound. 0: it does not."""
+        """`level_wanted` REPLICA: each submit, cancel and requeue waits until a replica has it.
+        `records_max`: the records are a `RedisRecordStore` on the same server with this bound: what a claim finishes is put there in the
+        step that ends it. 0: elsewhere.
+        `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
@@ -116,7 +117,7 @@ class RedisQueueStore(Standing):
         self._calls = 0
         self._lost_claim: int | None = None
         self._seen: tuple[float, float] | None = None
-        self._fresh, self._early = Fresh(), Early()
+        self._fresh = Fresh()
         self._held = Held()
         self._server, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = 0
@@ -146,7 +147,7 @@ class RedisQueueStore(Standing):
         self._intake = Intake(
             Submits(self._scripts, self._deeds, lambda: self._lane("submit")),
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._submitted, sent=self._sent,
+            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
@@ -225,14 +226,6 @@ class RedisQueueStore(Standing):
         if has_stored:
             self._hint()
 
-    def _sent(self, ids: Sequence[bytes]) -> None:
-        is_early = bool(ids) and self._early.is_worth_it
-        if self._early.sent(ids if is_early else ()) or is_early:
-            self._hint()
-
-    def _submitted(self, count: int, data_bytes: int, has_stored: bool) -> None:
-        self._note_submit(count, data_bytes, self._early.answered() and has_stored)
-
     def _hint(self) -> None:
         self._is_idle = False
         if self.on_ready is not None:
@@ -284,13 +277,10 @@ class RedisQueueStore(Standing):
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
-        self._early.claims()
         try:
             reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
         except BaseException:
             self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
-            if self._early.claimed(()):
-                self._hint()
             raise
         fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
         self._note_backlog(out_count, out_bytes)
@@ -298,10 +288,7 @@ class RedisQueueStore(Standing):
         self._version = self._versioned(version)
         self._is_idle = bool(is_idle)
         jobs = claimed_jobs(values, rare)
-        ids = [job.spec.id for job in jobs]
-        self._held.add(int(fence), ids)
-        if self._early.claimed(ids):
-            self._hint()
+        self._held.add(int(fence), [job.spec.id for job in jobs])
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
