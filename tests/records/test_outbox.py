@@ -90,6 +90,26 @@ async def test_when_every_nth_call_fails_all_arrives_all_the_same(store: SQLiteR
     assert await ids_in(store) == [id_of(item) for item in items]
 
 
+async def test_batch_shrinks_until_a_slow_store_takes_it_in_its_time_and_grows_again_afterwards(store: SQLiteRecordStore) -> None:
+    items = [make_item(number) for number in range(600)]
+    outbox = Outbox(store, items)
+    limit = 40
+
+    def slow(name: str, number: int) -> None:
+        if name == "append" and outbox.appended[-1] > limit:
+            raise StoreUnavailable("records did not answer in time")
+
+    outbox.before = slow
+    drain = drain_of(outbox, batch_max=256)
+    running = asyncio.create_task(drain.run())
+    drain.wake()
+    await within(DEADLINE_S, outbox.emptied.wait())
+    assert outbox.appended[:4] == [256, 128, 64, 32]
+    assert await drain.stop(DEADLINE_S) == 0
+    await running
+    assert await ids_in(store) == [id_of(item) for item in items]
+
+
 async def test_records_away_for_a_while_are_caught_up_with_and_logged_once(
     store: SQLiteRecordStore, caplog: pytest.LogCaptureFixture
 ) -> None:

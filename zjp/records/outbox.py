@@ -10,6 +10,9 @@ Nothing is lost, since removal comes last; nothing doubles, since `append` takes
 Pace. Nobody waits for records (an item in the outbox is found by every look-up), so rounds are rated by what is cheapest: the first
 one after a rest begins at once, and while the outbox keeps filling the next begins `pace_s` after the last began, or as soon as a full
 batch waits. Without that a busy node would write a hundred small transactions a second, each with an fsync.
+
+A records' store that is so slow that a batch does not get through in its time would never take one: each failure halves the next batch,
+each success doubles it again.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from .store import RecordItem
 
 BATCH_MAX = 1024
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
+BATCH_MIN = 16
 PACE_S = 0.05
 BACKOFF = RetryPolicy(base_s=0.1, max_s=5.0, multiplier=2.0, jitter_factor=0.3)
 
@@ -64,7 +68,7 @@ class OutboxDrain(Generic[Item]):
         self._remove = remove
         self._append = append
         self._backlog = backlog
-        self._batch_max = batch_max
+        self._batch_max = self._batch = batch_max
         self._pace_s = pace_s
         self._backoff = backoff
         self._woken = asyncio.Event()
@@ -137,7 +141,7 @@ class OutboxDrain(Generic[Item]):
                 await _wait(self._stopping, loop.time() + self._delay_s())
             elif count == 0:
                 return
-            elif count < self._batch_max and self.backlog < self._batch_max and not self._stopping.is_set():
+            elif count < self._batch and self.backlog < self._batch_max and not self._stopping.is_set():
                 await _wait(self._full, next_at)
 
     async def _drain_last(self) -> None:
@@ -148,7 +152,7 @@ class OutboxDrain(Generic[Item]):
     async def _round(self) -> int | None:
         """Move one batch. Returns its size, None when a store was away."""
         try:
-            items = await self._take(self._batch_max)
+            items = await self._take(self._batch)
             if items:
                 await self._append(items)
                 await self._remove(items)
@@ -167,12 +171,14 @@ class OutboxDrain(Generic[Item]):
             event(_log, logging.WARNING, "outbox.stuck", reason=str(fault), code=fault.code, waiting=self.backlog)
         self.fault = fault
         self._failures += 1
+        self._batch = max(min(BATCH_MIN, self._batch_max), self._batch // 2)
 
     def _note_success(self) -> None:
         if self.fault is not None:
             event(_log, logging.INFO, "outbox.moves_again", failures=self._failures, waiting=self.backlog)
         self.fault = None
         self._failures = 0
+        self._batch = min(self._batch_max, self._batch * 2)
 
 
 async def _wait(awaited: asyncio.Event, until: float) -> None:
