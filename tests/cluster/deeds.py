@@ -22,7 +22,7 @@ from zjp.queue.store import Document, DocumentKind, Life
 
 PROBE = "probe"
 BACK_S = 30.0
-CALM_S = 60.0
+CALM_S, SETTLED_S = 60.0, 3.0
 
 
 @dataclass(slots=True)
@@ -140,13 +140,15 @@ def _changes(stage: Stage, since: float, until: float) -> int:
 
 def calm(stage: Stage) -> Agreed:
     """Nothing is about to change: where rank decides, the highest leads again, which takes until the hold-down is over; and with Gossip,
-    whose quorum is of those held alive, nobody doubts anybody because of what was done before."""
+    whose quorum is of those held alive, nobody doubts anybody because of what was done before. And for a while all have followed one
+    leader: connections that were cut in one direction take so long until TCP tries them again."""
 
     def has_settled() -> Agreed | None:
         agreed = stage.watch.agreed(stage.names)
         is_last = stage.algorithm == "raft" or (agreed is not None and agreed.leader == stage.names[-1])
         is_calm = stage.algorithm != "gossip" or not any(one.doubted for one in stage.watch.said.values())
-        return agreed if is_last and is_calm else None
+        is_old = agreed is not None and time.time() - agreed.at > SETTLED_S
+        return agreed if is_last and is_calm and is_old else None
 
     return first(has_settled, CALM_S, f"{stage.algorithm}: the best ranked leads")
 
