@@ -118,8 +118,9 @@ def test_what_kubernetes_sets_and_what_is_not_ours_is_ignored() -> None:
     assert load({}, environ).settings == Settings()
 
 
-def test_tracing_settings_with_our_prefix_are_not_available() -> None:
-    assert "ZJP_OTEL_SERVICE_NAME: not available in this version" in refusal({"ZJP_OTEL_SERVICE_NAME": "x"})
+@pytest.mark.covers("settings:OTEL")
+def test_tracing_variables_with_our_prefix_are_refused_with_the_right_name() -> None:
+    assert "set OTEL_SERVICE_NAME in the environment (set by" in refusal({"ZJP_OTEL_SERVICE_NAME": "x"})
 
 
 def test_empty_text_counts_as_not_set() -> None:

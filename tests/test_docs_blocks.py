@@ -18,6 +18,7 @@ pytestmark = pytest.mark.covers("main-path:judged:2")
 
 PLAIN, CLUSTER, OTHERS = "tests/test_docs.py::test_", "tests/test_docs_cluster.py::test_", "tests/test_docs_others.py::test_"
 CONTAINERS, GUIDE = "tests/test_docs_containers.py::test_", "tests/test_http_guide.py::test_"
+TRACES = "tests/system/test_tracing.py::test_"
 REFERENCE, WIRE = "tests/cli/test_reference.py::test_", "tests/wire/test_grammar.py::test_"
 
 
@@ -57,6 +58,8 @@ TABLE = [
     Row("docs/schedules.md", "python", "", PLAIN + "page_on_schedules_does_what_it_shows"),
     Row("docs/security.md", "", "", CLUSTER + "keys_of_the_page_on_security_let_a_client_in_as_it_shows"),
     Row("docs/tasks.md", "python", "", PLAIN + "python_of_the_page_on_tasks_does_what_it_shows"),
+    Row("docs/tracing.md", "", "OTEL_SERVICE_NAME=", TRACES + "page_on_tracing_does_what_it_shows"),
+    Row("docs/tracing.md", "python", "", TRACES + "page_on_tracing_does_what_it_shows"),
     Row("docs/wire.md", "", "Job = [", WIRE + "page_is_up_to_date"),
     Row("docs/wire.md", "python", "", WIRE + "program_of_the_page_submits_a_valid_job"),
     Row("docs/wire.md", "hex request", "", WIRE + "bytes_of_the_example_are_the_submit_that_the_page_says"),

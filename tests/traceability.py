@@ -55,7 +55,7 @@ class Cover:
 
 def requirements() -> list[Requirement]:
     document = tomllib.loads(REQUIREMENTS.read_text())
-    later = document.pop("later")
+    later = document.pop("later", {})
     return [
         Requirement(f"{area}:{key}", title, is_later)
         for is_later, areas in ((False, document), (True, later))

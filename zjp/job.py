@@ -38,6 +38,8 @@ ID_BYTES = 16
 TYPE_CHARS_MAX = 128
 QUEUE_CHARS_MAX = 64
 UNIQUE_KEY_CHARS_MAX = 256
+TRACE_CHARS_MAX = 512
+"""Of each: what W3C Trace Context asks everybody to carry of a tracestate; a traceparent has 55."""
 TAG_CHARS_MAX = 64
 TAGS_MAX = 16
 TAGS_READ_MAX = 64
@@ -109,6 +111,9 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, fr
     idempotency_key: str = ""
     caller_id: bool = False
     """The id was made by the caller, not by a producer session: it is remembered for a day."""
+    traceparent: str = ""
+    """The span that submitted it, and `tracestate`: as in W3C Trace Context. Carried, and read by workers that trace."""
+    tracestate: str = ""
 
 
 class JobSpec(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -331,6 +336,9 @@ def check_options(options: Options) -> None:
             raise InvalidJob(f"{what} has {len(key)} characters, the limit is {UNIQUE_KEY_CHARS_MAX}; hash it first")
         if any("\ud800" <= sign <= "\udfff" for sign in key):
             raise InvalidJob(f"{what} {key!r} holds half a surrogate pair, which is no text; decode it properly or hash it")
+    for what, text in (("traceparent", options.traceparent), ("tracestate", options.tracestate)):
+        if len(text) > TRACE_CHARS_MAX:
+            raise InvalidJob(f"{what} has {len(text)} characters, the limit is {TRACE_CHARS_MAX}; leave it out")
     if len(options.tags) > TAGS_MAX:
         raise InvalidJob(f"there are {len(options.tags)} tags, the limit is {TAGS_MAX}")
     for tag in options.tags:

@@ -64,6 +64,7 @@ LIMITS = (
     ("tags of one job", job.TAGS_MAX, ""),
     ("tag", job.TAG_CHARS_MAX, "characters, printable, no space"),
     ("unique_key, idempotency_key", job.UNIQUE_KEY_CHARS_MAX, "characters"),
+    ("traceparent, tracestate", job.TRACE_CHARS_MAX, "characters"),
     ("schedules", schedule.SCHEDULES_MAX, ""),
     ("name of a schedule", schedule.NAME_CHARS_MAX, "characters, printable, no space"),
     ("payload of a schedule", schedule.PAYLOAD_BYTES_MAX, "bytes"),

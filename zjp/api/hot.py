@@ -28,7 +28,18 @@ from .doubles import check_doubles
 from .headers import STRICT, STRICT_VALUE
 from .proxies import Proxies, is_tls_ended_before
 from .reading import Gone, check_media_type, decode_json, decode_query, headers_of, read_body
-from .submitting import BatchAnswer, BatchItem, NewBatch, NewJob, check_key, found_json, made_body, spec_of, specs_of
+from .submitting import (
+    BatchAnswer,
+    BatchItem,
+    NewBatch,
+    NewJob,
+    check_key,
+    found_json,
+    made_body,
+    spec_of,
+    specs_of,
+    traced,
+)
 from .table import Caller, NoQuery, Problem
 
 BATCH_BODY_BYTES = 16 << 20
@@ -144,6 +155,8 @@ class Submits:
         client = self._desk.client
         key = check_key(headers) if "idempotency-key" in headers else ""
         spec = spec_of(job, make_ids(client, 1)[0], key)
+        if "traceparent" in headers:
+            spec = traced(spec, headers)
         job_id, kind, level = read_receipt(spec, await client._door.gather(spec, SUBMIT_S))
         shown = format_id(job_id)
         if kind is SubmitKind.CREATED:
@@ -157,6 +170,8 @@ class Submits:
     async def submit_batch(self, batch: NewBatch, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         client = self._desk.client
         specs = specs_of(batch.jobs, make_ids(client, len(batch.jobs)), check_key(headers))
+        if "traceparent" in headers:
+            specs = [traced(spec, headers) for spec in specs]
         reply: Any = await ask(client, SubmitReply, Submit(specs), SUBMIT_S)
         items = [
             BatchItem(format_id(job_id), kind is not SubmitKind.CREATED) for job_id, kind in read_receipts(specs, reply)

@@ -6,11 +6,13 @@ that was there already (same id, idempotency key or unique key) is looked up, an
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import structs
 
 from ..client.asyncio import AsyncJob
 from ..client.options import make_spec
@@ -21,6 +23,7 @@ from ..job import (
     QUEUE_CHARS_MAX,
     TAG_CHARS_MAX,
     TAGS_MAX,
+    TRACE_CHARS_MAX,
     TYPE_CHARS_MAX,
     UNIQUE_KEY_CHARS_MAX,
     JobSpec,
@@ -139,6 +142,19 @@ def check_key(headers: Mapping[str, str]) -> str:
             f"Idempotency-Key has {len(key)} characters, it must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ones"
         )
     return key
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def traced(spec: JobSpec, headers: Mapping[str, str]) -> JobSpec:
+    """With the span of the request, as W3C Trace Context tells it; what is not in its form is no fault of the job and is left out."""
+    parent, state = headers["traceparent"], headers.get("tracestate", "")
+    if not _TRACEPARENT.fullmatch(parent):
+        return spec
+    if len(state) > TRACE_CHARS_MAX or not state.isascii():
+        state = ""
+    return structs.replace(spec, options=structs.replace(spec.options or _NO_OPTIONS, traceparent=parent, tracestate=state))
 
 
 def spec_of(job: NewJob, made_id: bytes, key: str) -> JobSpec:

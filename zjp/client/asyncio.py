@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Unpack, overload
@@ -30,6 +31,7 @@ from .loop import LoopExchange
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 from .schedules import AsyncSchedules
+from .traced import AsyncSubmits, async_way_out
 
 
 class AsyncDoor(Protocol):
@@ -143,6 +145,11 @@ class AsyncClient(AsyncDesk):
     def _ask_desk(self, request: m.Request, within_s: float | None = None) -> Awaitable[Outcome]:
         return self._door.ask(request, self._timeout_s if within_s is None else within_s)
 
+    @cached_property
+    def _submits(self) -> AsyncSubmits:
+        """Decided by the first submit: a client may be made before the program has set up its tracing."""
+        return async_way_out(self._door)
+
     # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(
@@ -157,9 +164,9 @@ class AsyncClient(AsyncDesk):
         spec = make_spec(made_id, type, packed, options)
         deadline = options.get("deadline")
         if deadline is None:
-            outcome = await self._door.gather(spec, self._timeout_s)
+            outcome = await self._submits.gather(spec, self._timeout_s)
         else:
-            outcome = await self._door.ask(m.Submit([spec]), submit_s("deadline", deadline))
+            outcome = await self._submits.ask(m.Submit([spec]), submit_s("deadline", deadline))
         job_id, kind, level = deeds.read_receipt(spec, outcome)
         return AsyncJob(self, job_id, type, kind=kind, level=level)
 
@@ -174,7 +181,7 @@ class AsyncClient(AsyncDesk):
         made: list[AsyncJob] = []
         try:
             for specs in deeds.batches(jobs, options, self._door.make_ids):
-                reply = expect(m.SubmitReply, await self._door.ask(m.Submit(specs), within_s))
+                reply = expect(m.SubmitReply, await self._submits.ask(m.Submit(specs), within_s))
                 level, created = reply.level, m.SubmitKind.CREATED
                 batch = [AsyncJob(self, spec.id, spec.type, created, level) for spec in specs]
                 for index, one in reply.others:

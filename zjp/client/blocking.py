@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Unpack, overload
@@ -30,6 +31,7 @@ from .facts import JobFacts
 from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 from .schedules import Schedules
+from .traced import Submits, way_out
 
 
 class Door(Protocol):
@@ -142,6 +144,11 @@ class Client(Desk):
     def _ask_desk(self, request: m.Request, within_s: float | None = None) -> Outcome:
         return self._door.ask(request, self._timeout_s if within_s is None else within_s)
 
+    @cached_property
+    def _submits(self) -> Submits:
+        """Decided by the first submit: a client may be made before the program has set up its tracing."""
+        return way_out(self._door)
+
     # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def submit(self, type: str, payload: Mapping[str, Any] | None = None, /, **options: Unpack[SubmitOptions]) -> Job:
@@ -154,9 +161,9 @@ class Client(Desk):
         spec = make_spec(made_id, type, packed, options)
         deadline = options.get("deadline")
         if deadline is None:
-            outcome = self._door.gather(spec, self._timeout_s)
+            outcome = self._submits.gather(spec, self._timeout_s)
         else:
-            outcome = self._door.ask(m.Submit([spec]), submit_s("deadline", deadline))
+            outcome = self._submits.ask(m.Submit([spec]), submit_s("deadline", deadline))
         job_id, kind, level = deeds.read_receipt(spec, outcome)
         return Job(self, job_id, type, kind=kind, level=level)
 
@@ -171,7 +178,7 @@ class Client(Desk):
         made: list[Job] = []
         try:
             for specs in deeds.batches(jobs, options, self._door.make_ids):
-                reply = expect(m.SubmitReply, self._door.ask(m.Submit(specs), within_s))
+                reply = expect(m.SubmitReply, self._submits.ask(m.Submit(specs), within_s))
                 level, created = reply.level, m.SubmitKind.CREATED
                 batch = [Job(self, spec.id, spec.type, created, level) for spec in specs]
                 for index, one in reply.others:

@@ -99,11 +99,12 @@ def _submit(request: m.Submit) -> Talk[m.Reply]:
         (spec,) = specs
         key = spec.options.idempotency_key if spec.options is not None else ""
         headers = {"Idempotency-Key": _key_header(key)} if key else {}
-        answer = _done((yield from _post("/jobs", _submit_body(spec), headers=headers)))
+        answer = _done((yield from _post("/jobs", _submit_body(spec), headers=headers | _trace_headers(spec))))
         made = [read(answer.body, _Made)]
         level = made[0].durability
     else:
-        answer = _done((yield from _post("/jobs/batch", {"jobs": [_batch_body(spec) for spec in specs]})))
+        body = {"jobs": [_batch_body(spec) for spec in specs]}
+        answer = _done((yield from _post("/jobs/batch", body, headers=_trace_headers(specs[0]))))
         told = read(answer.body, _MadeMany)
         made, level = told.items, told.durability or (told.items[0].durability if told.items else None)
     if len(made) != len(specs) or level is None:
@@ -126,6 +127,12 @@ def _key_header(key: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise InvalidJob(f"idempotency_key {key!r} travels as an HTTP header: printable ASCII only; hash it first")
     return key
+
+
+def _trace_headers(spec: JobSpec) -> dict[str, str]:
+    """The jobs of one request have one span."""
+    told = {"traceparent": spec.options.traceparent, "tracestate": spec.options.tracestate} if spec.options is not None else {}
+    return {name: text for name, text in told.items() if text}
 
 
 def _submitted(spec: JobSpec, made: _Made) -> m.Submitted:

@@ -37,7 +37,9 @@ Each setting can be given in five ways; the first that is there counts:
 - A wrong value stops the start with exit code 78 and one message that lists every wrong setting. `zjp config` shows the
   effective settings and where each came from.
 - *Later*: the feature is not in this version. Such a setting is refused when it is set to anything but its default, never
-  accepted and ignored. `OTEL_*` variables without the prefix belong to the OpenTelemetry SDK and are left alone."""
+  accepted and ignored.
+- `OTEL_*`: the OpenTelemetry SDK's own variables, read when the extra `otel` is installed ([Tracing](tracing.md)). They have no other form:
+  not with the prefix, as a flag or in the file."""
 
 
 def env_example() -> str:

@@ -30,7 +30,7 @@ PREFIX = "ZJP_"
 IGNORED_PREFIXES = ("ZJP_PORT", "ZJP_SERVICE_")
 """Kubernetes sets these beside a service called zjp."""
 TRACING_PREFIX = "OTEL_"
-"""Bare OTEL_* names belong to the OpenTelemetry SDK and are none of ours; with our prefix they would be."""
+"""Bare OTEL_* names in the environment are the OpenTelemetry SDK's; with our prefix, or in the file, nobody reads them."""
 DEFAULT_FILE = Path("zjp.toml")
 FILE_MAX_BYTES = 1024 * 1024
 """Settings and secrets are small; this keeps a wrong path (a device, a log) from filling memory."""
@@ -183,7 +183,8 @@ def _known(given: Mapping[str, _Given], problems: list[str], prefix: str = "") -
 
 def _unknown(name: str, origin: str, prefix: str) -> str:
     if name.startswith(TRACING_PREFIX):
-        return f"{_clean(prefix + name)}: {NOT_AVAILABLE} (set by {_clean(origin)})"
+        own = _clean(name)
+        return f"{_clean(prefix)}{own}: OTEL_* is the OpenTelemetry SDK's; set {own} in the environment (set by {_clean(origin)})"
     import difflib  # here, as most starts have no mistake and need not pay for it
 
     near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]

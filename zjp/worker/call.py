@@ -22,6 +22,7 @@ import msgpack
 
 from ..job import JobFault, StoredJob, format_id
 from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze, SoftTimeout
+from ..tracing import Attempts
 from ..units import show_duration, show_size
 from ..wire.messages import Result, ResultKind, TaskInfo, TaskRetry
 from .fault import MESSAGE_CHARS_MAX, bounded, describe
@@ -60,6 +61,9 @@ def _no_extension(code: int, data: bytes) -> Any:
 class Caller:
     """Runs jobs of one process. `report(job_id, progress)` passes on what `ctx.progress` was told; `cancelled` holds ids to be stopped.
     `wall_ns`: the clock that people read."""
+
+    spans: Attempts | None = None
+    """Of a process that traces (traced.py)."""
 
     def __init__(
         self,

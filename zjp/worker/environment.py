@@ -1,6 +1,6 @@
 """The environment that worker processes get: the node's own, without its secrets, and with zjp findable.
 
-No setting is read here: what the workers need travels through their stdin.
+No setting of zjp is read here: what the workers need travels through their stdin.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def for_children(more: Mapping[str, str]) -> dict[str, str]:
         # the standard library's.)
         environment[_PATH] = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), environment.get(_PATH, ""))))
     return environment
+
+
+def tracing_variables() -> dict[str, str]:
+    """Those of the OpenTelemetry SDK, in the worker process: the node hands them on and reads none of them."""
+    return {name: text for name, text in os.environ.items() if name.startswith("OTEL_")}
 
 
 def python_path() -> str | None:

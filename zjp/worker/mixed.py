@@ -141,11 +141,15 @@ class MixedRunner:
 
     async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
         self._marks.mark(slot, job.spec.id, fence)
+        spans = self._caller.spans
+        running = None if spans is None else spans.begin(job)
         start = self._caller.start()
         try:
             result = await self._call(fence, job, start)
         except BaseException as fault:
             result = self._caller.failed(job, fault, start)
+        if spans is not None:
+            spans.end(running, result)
         self._marks.clear(slot)
         del self._tasks[job.spec.id]
         if self._caller.cancelled:

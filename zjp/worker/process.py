@@ -24,11 +24,12 @@ import zmq
 
 from ..log import configure
 from ..task import Definition, Registry
+from ..tracing import Attempts, attempts
 from ..transport.pump import set_limits
 from ..wire.messages import NotReady, Ready
 from . import lifeline
 from .call import Caller, task_info
-from .environment import restore_python_path
+from .environment import restore_python_path, tracing_variables
 from .fault import bounded
 from .inbox import Inbound, Inbox, Runner
 from .inline import InlineRunner
@@ -36,6 +37,7 @@ from .marks import MarkFile
 from .mixed import MixedRunner
 from .outbox import Outbox
 from .settings import ChildSettings
+from .traced import TracedCaller
 
 LINGER_MS = 2_000
 """The last results must reach a node that is busy; a dead one ends this process anyway."""
@@ -70,9 +72,12 @@ def main() -> int:
         outbox.close()
         context.destroy()
         return EX_CONFIG
-    _work(settings, tasks, inbox_socket, outbox)
+    spans = attempts(tracing_variables(), settings.node, settings.worker)
+    _work(settings, tasks, inbox_socket, outbox, spans)
     outbox.close()
     context.term()  # waits until the last results have left; the inbox thread closes its own socket when it notices
+    if spans is not None:
+        spans.flush()
     return 0
 
 
@@ -98,9 +103,16 @@ def load(app: str) -> Registry:
     return found
 
 
-def _work(settings: ChildSettings, tasks: Mapping[str, Definition], socket: zmq.Socket[bytes], outbox: Outbox) -> None:
+def _work(
+    settings: ChildSettings,
+    tasks: Mapping[str, Definition],
+    socket: zmq.Socket[bytes],
+    outbox: Outbox,
+    spans: Attempts | None,
+) -> None:
     marks = MarkFile.open(settings.marks_path)
-    caller = Caller(settings, tasks, outbox.progress)
+    traced = None if spans is None else TracedCaller(settings, tasks, outbox.progress, spans)
+    caller = traced or Caller(settings, tasks, outbox.progress)
     inbound: Inbound = deque()
     runner: Runner
     if settings.slots == 1 and not any(task.is_async for task in tasks.values()):
