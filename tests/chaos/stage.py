@@ -54,7 +54,7 @@ SHAPES: tuple[dict[str, Any], ...] = (
 
 
 SHARED_LEASE_S = 3.0
-SHARED_SETTINGS: dict[str, Any] = {"lease_duration": f"{SHARED_LEASE_S:g}s", "mongodb_timeout": "1s"}
+SHARED_SETTINGS: dict[str, Any] = {"lease_duration": f"{SHARED_LEASE_S:g}s", "mongodb_timeout": "3s"}
 SHARED_SHAPES: tuple[dict[str, Any], ...] = tuple(shape | {"worker_processes": 2} for shape in SHAPES)
 """Of nodes that share a queue: there are more of them, and the machine is the same."""
 
