@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sims.checkers.case import Case, Casebook
+from sims.checkers.case import Case, Casebook, began
 from sims.lines import Fault, Line, Nack, Release, Run
 from tests.chaos.jobs import SLOTS
 from zjp.job import Priority
@@ -150,6 +150,7 @@ def _drain_cost(book: Casebook, runs: Runs) -> tuple[int, int]:
 
 
 def _lost_early(book: Casebook) -> int:
+    """A renewal counts from when it was asked for: it was carried out some time before its answer."""
     count = 0
     lease_ns = max((opened.lease_ms for opened in book.opens), default=0) * 1_000_000
     born_at = {(opened.node, opened.boot): opened.t for opened in book.opens}
@@ -157,5 +158,5 @@ def _lost_early(book: Casebook) -> int:
         kept_at = born_at.get(life, 0)
         for renewal in renewals:
             count += renewal.type == "fail" and renewal.t - kept_at < lease_ns
-            kept_at = renewal.t
+            kept_at = began(renewal)
     return count

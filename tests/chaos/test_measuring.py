@@ -81,6 +81,15 @@ def test_lease_given_up_before_its_time_is_seen(silent_ms: int, lost_early: int)
     assert measure(lines).leases_lost_early == lost_early
 
 
+def test_renewal_that_was_answered_late_counts_from_when_it_was_asked_for() -> None:
+    lines = [
+        said(Open, 1, node="n", boot=1, lease_ms=5000),
+        said(Renew, 2000, t0=1000 * MS, node="n", boot=1),
+        said(Renew, 6500, "fail", t0=6400 * MS, node="n", boot=1),
+    ]
+    assert measure(lines).leases_lost_early == 0
+
+
 def test_follower_reads_whole_lines_only(tmp_path: Path) -> None:
     path = tmp_path / "w1.jsonl"
     with Recorder(path, "w1") as recorder:
