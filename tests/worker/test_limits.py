@@ -117,7 +117,7 @@ async def test_the_hard_limit_of_the_task_counts_from_its_start_and_not_from_its
 async def test_every_job_that_overran_in_one_process_times_out_and_no_other(desk_of: Open, tmp_path: Path) -> None:
     desk = await desk_of(slots=4)
     go = str(tmp_path / "go")
-    late = [desk.submit("hold_until", {"path": f"{go}{n}"}, timeout_ms=300) for n in range(2)]
+    late = desk.submit_many([("hold_until", {"path": f"{go}{n}"}) for n in range(2)], timeout_ms=300)  # at once: found by one look
     patient = desk.submit("hold_until", {"path": go})
     await desk.until(lambda: bool(desk.reports))
     assert {job.spec.id for job, *_ in desk.reports[0].timed_out} == set(late)

@@ -68,7 +68,7 @@ def command(
 
     A VALUE is read as JSON where it is JSON (5, true, null, [1,2], '"5"'), else as text:
 
-        zjp submit email recipient=a@example.com copies=2 --priority 10 --wait
+        zjp submit email recipient=a@example.com subject=hi --priority 10 --wait
 
     With --wait the result is printed as JSON; exit code 1 when the job failed.
     """
