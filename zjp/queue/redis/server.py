@@ -52,11 +52,12 @@ async def examine(lane: Lane) -> Server:
 
 
 async def check_layout(lane: Lane, prefix: bytes) -> None:
-    """And write it where no node was before. Raises: ConfigError, StoreUnavailable."""
+    """And write it where no node was before. Several may start at once: whoever sees another's home sees its layout too, which was written
+    first. Raises: ConfigError, StoreUnavailable."""
+    if not await lane.call(lambda _: (b"EXISTS", prefix + b"homes")):  # no node was ever here
+        await lane.call(lambda _: (b"SET", prefix + b"layout", LAYOUT, b"NX"))
     found = await lane.call(lambda _: (b"GET", prefix + b"layout"))
-    if found is None and not await lane.call(lambda _: (b"EXISTS", prefix + b"homes")):  # no node was ever here
-        await lane.call(lambda _: (b"SET", prefix + b"layout", LAYOUT))
-    elif found != LAYOUT:
+    if found != LAYOUT:
         raise ConfigError(
             f"Redis holds a queue whose keys have layout {(found or b'1').decode()}, this version has {LAYOUT.decode()}; "
             "let the version that wrote it finish its jobs, or give this one another CLUSTER_NAME or REDIS_DB"
