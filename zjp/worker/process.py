@@ -111,8 +111,9 @@ def _work(
     spans: Attempts | None,
 ) -> None:
     marks = MarkFile.open(settings.marks_path)
-    traced = None if spans is None else TracedCaller(settings, tasks, outbox.progress, spans)
-    caller = traced or Caller(settings, tasks, outbox.progress)
+    caller = Caller(settings, tasks, outbox.progress)
+    if spans is not None:
+        caller = TracedCaller(settings, tasks, outbox.progress, spans)
     inbound: Inbound = deque()
     runner: Runner
     if settings.slots == 1 and not any(task.is_async for task in tasks.values()):
