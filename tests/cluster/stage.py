@@ -65,14 +65,18 @@ class Sample:
     owner: str
 
 
-class Witness:
-    """Looks at the store's lead key again and again, in a thread; keeps what has changed."""
+class StoreLooker:
+    """Looks into the store again and again, in a thread: `start`, `stop`. What it does with what it sees is `look`."""
 
-    def __init__(self, unix_socket: str) -> None:
-        self.samples: list[Sample] = []
+    def __init__(self, unix_socket: str, name: str, every_s: float) -> None:
         self._store = redis_py.Redis(unix_socket_path=unix_socket, decode_responses=True)
+        self._every_s = every_s
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def look(self) -> None:
+        """Raises: RedisError, when the store is away; then nothing is seen."""
+        raise NotImplementedError
 
     def start(self) -> None:
         self._thread.start()
@@ -82,18 +86,29 @@ class Witness:
         self._thread.join()
         self._store.close()
 
+    def _run(self) -> None:
+        while not self._end.wait(self._every_s):
+            with contextlib.suppress(redis_py.RedisError):
+                self.look()
+
+
+class Witness(StoreLooker):
+    """Looks at the store's lead key; keeps what has changed."""
+
+    def __init__(self, unix_socket: str) -> None:
+        super().__init__(unix_socket, "witness", SAMPLE_S)
+        self.samples: list[Sample] = []
+        self._before = (0, "")
+
     def installed(self) -> Sample:
         epoch, owner = self._store.hmget(LEAD_KEY, "epoch", "owner")  # type: ignore[misc]
         return Sample(time.time(), int(epoch or 0), owner or "")
 
-    def _run(self) -> None:
-        before = (0, "")
-        while not self._end.wait(SAMPLE_S):
-            with contextlib.suppress(redis_py.RedisError):
-                seen = self.installed()
-                if (seen.epoch, seen.owner) != before:
-                    before = (seen.epoch, seen.owner)
-                    self.samples.append(seen)
+    def look(self) -> None:
+        seen = self.installed()
+        if (seen.epoch, seen.owner) != self._before:
+            self._before = (seen.epoch, seen.owner)
+            self.samples.append(seen)
 
 
 class StageNode(RunningNode):

@@ -7,15 +7,13 @@ as the jobs that a restarted node gives back, counts as well.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import redis as redis_py
+from tests.cluster.stage import StoreLooker
 
 SAMPLE_S = 0.1
 BEFORE_S = 2.0
@@ -49,37 +47,21 @@ class Recovery:
         return (self.until - self.t) / NS >= limit_s if self.back_s is None else self.back_s > limit_s
 
 
-class Sampler:
+class Sampler(StoreLooker):
     """`start`, `stop`, then `samples`. A server that is away leaves a gap."""
 
     def __init__(self, unix_socket: str, prefix: str) -> None:
+        super().__init__(unix_socket, "sampler", SAMPLE_S)
         self.samples: list[Sample] = []
-        self._store = redis_py.Redis(unix_socket_path=unix_socket, decode_responses=True)
         self._ready, self._numbers = f"{prefix}ready", f"{prefix}n"
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._end.set()
-        self._thread.join()
-        self._store.close()
-
-    def look(self) -> Sample:
-        """Raises: RedisError."""
+    def look(self) -> None:
         both = self._store.pipeline(transaction=True)
         both.hvals(self._ready)
         both.hgetall(self._numbers)
         waiting, numbers = both.execute()
         running = sum(int(count) for name, count in numbers.items() if name.startswith("r:"))
-        return Sample(time.monotonic_ns(), sum(map(int, waiting)), running, int(numbers.get("o", 0)))
-
-    def _run(self) -> None:
-        while not self._end.wait(SAMPLE_S):
-            with contextlib.suppress(redis_py.RedisError):
-                self.samples.append(self.look())
+        self.samples.append(Sample(time.monotonic_ns(), sum(map(int, waiting)), running, int(numbers.get("o", 0))))
 
 
 def level_before(samples: Sequence[Sample], t: int, rate: float, of: Callable[[Sample], int] = lambda one: one.waiting) -> float:
