@@ -11,5 +11,5 @@ settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """A failure that needs this run's order can be repeated: `-p randomly -p "randomly_seed=N"`."""
+    """A failure that needs this run's order can be repeated: `--randomly-seed=N`."""
     terminalreporter.write_line(f"random seed: {config.getoption('randomly_seed', None)}")

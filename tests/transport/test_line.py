@@ -127,6 +127,7 @@ async def test_line_of_which_nothing_at_all_is_heard_is_dialled_again(context: C
     """The kernel takes the connection and no program does: ZeroMQ would say so after its own time for a greeting, which is longer."""
     told = Told()
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
         line = line_to(told, context, f"tcp://127.0.0.1:{listener.getsockname()[1]}", connect_s=0.05)
         line.open()
         try:
