@@ -328,6 +328,16 @@ def _bully() -> Iterator[Planted]:
         seed=12,
     )
     yield bug(
+        "emptied-voter-asks-no-witness",
+        "teaching.py",
+        "return max(highest, self._installed)",
+        "return highest",
+        "B1",
+        profile="strays",
+        nodes=2,
+        seed=5237,
+    )
+    yield bug(
         "duty-without-token",
         "bully.py",
         "is_in_office = has_lease and self._office.is_held",

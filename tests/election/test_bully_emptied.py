@@ -20,7 +20,7 @@ from tests.election.bully_cluster import (
     run,
     view,
 )
-from zjp.election.core import SECOND, Role, Stall
+from zjp.election.core import MS, SECOND, Role, Stall
 from zjp.wire.peers import Claim, Grant, Promise
 
 pytestmark = pytest.mark.covers("cluster:bully")
@@ -104,6 +104,41 @@ def test_one_of_two_with_an_empty_folder_that_hears_nothing_from_the_other_takes
     assert happened(made, "a ! member_replaced a epoch 1001") == 1
     assert (leaders(made), view(made, "a").epoch) == (["a"], 1002)
     assert view(made, "a").is_in_office
+
+
+def alone_by_the_store(*, is_store_silent: bool) -> Bench:
+    """`b` led in epoch 1 with `a`, and in 2 by the store's word, while `a` was down. Now both begin again, `b` with an empty folder."""
+    made = bench({"a": 1, "b": 2})
+    run(made, SECOND)
+    made.crash("a")
+    made.crash("b")
+    made.start("b")
+    run(made, 20 * SECOND)
+    assert (leaders(made), view(made, "b").epoch) == (["b"], 2)
+    made.store.is_silent = is_store_silent
+    emptied(made, "b")
+    made.start("a")
+    greet(made)
+    return made
+
+
+def test_one_of_two_with_an_empty_folder_that_led_by_the_stores_word_asks_the_store_too() -> None:
+    """Seeds 3077, 5237, 8477 and 9197 of the simulator: the other one never heard of that epoch, and would lead in it again."""
+    made = alone_by_the_store(is_store_silent=False)
+    run(made, 100 * MS)
+    assert happened(made, "b ! member_replaced b epoch 2") == 1
+    run(made, 20 * SECOND)
+    assert (leaders(made), view(made, "b").epoch) == (["b"], 3)
+
+
+def test_one_of_two_with_an_empty_folder_votes_for_nobody_before_the_store_has_spoken() -> None:
+    made = alone_by_the_store(is_store_silent=True)
+    run(made, 10 * SECOND)
+    assert (leaders(made), view(made, "b").role) == ([], Role.LEARNER)
+    made.store.is_silent = False
+    run(made, 20 * SECOND)
+    assert len(leaders(made)) == 1
+    assert view(made, "b").epoch > 2
 
 
 def test_one_of_two_that_are_new_leads_alone_when_the_store_has_seen_no_leader() -> None:

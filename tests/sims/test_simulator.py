@@ -128,6 +128,14 @@ def test_a_voter_emptied_after_an_election_that_the_store_missed_grants_that_epo
     assert run(Case("bully", 3, seed, "chaos")).text == ""
 
 
+@pytest.mark.parametrize(("seed", "faults"), [(5237, (29, 33)), (8477, (19, 30, 48)), (9197, (50, 65))])
+def test_one_of_two_voters_emptied_after_it_led_by_the_stores_word_leads_in_no_epoch_again(
+    seed: int, faults: tuple[int, ...]
+) -> None:
+    assert run(Case("bully", 2, seed, "strays", faults)).text == ""
+    assert run(Case("bully", 2, seed, "strays")).text == ""
+
+
 def test_fuzz_makes_the_folder_for_its_pictures(tmp_path: Path) -> None:
     arguments = "fuzz --algorithm raft --nodes 3 --profile lan --first 1 --seeds 1 --workers 1 --planted raft-duty-without-token --svg"
     folder = tmp_path / "not" / "there"

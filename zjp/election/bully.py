@@ -45,7 +45,7 @@ from ..wire.peers import (
     Stored,
     TellTerm,
 )
-from .ballot import UNINSTALLED_MAX, Ballot
+from .ballot import Ballot
 from .campaign import CLAIMS_END, HOLD_DOWN, Campaign, Outcome, Stage
 from .core import (
     Config,
@@ -100,16 +100,9 @@ class Bully:
         votes = {Elect: self._on_elect, Answer: self._on_answer, Claim: self._on_claim, Grant: self._on_grant}
         rest = {Resign: self._on_resign, AskTerm: self._on_ask_term, TellTerm: self._on_tell_term}
         self._on_message = leads | votes | rest
-        self._on_event = {
-            Recv: self._on_recv,
-            Wake: self._on_wake,
-            Persisted: self._on_persisted,
-            StoreReply: self._on_store,
-            Met: self._on_met,
-            Stall: self._on_stall,
-            Transfer: self._on_transfer,
-            Leave: self._on_leave,
-        }
+        heard = {Recv: self._on_recv, Wake: self._on_wake, Persisted: self._on_persisted, StoreReply: self._on_store}
+        told = {Met: self._on_met, Stall: self._on_stall, Transfer: self._on_transfer, Leave: self._on_leave}
+        self._on_event = heard | told
 
     # ── the interface ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,10 +118,7 @@ class Bully:
         elif self._is_voter:
             self._campaign.rest(now + self._campaign.patience(), "start")
         elif is_voter:
-            self._teaching = Teaching(now, self._config, self._others, self._campaign.quorum, self._uniform, CLAIMS_END)
-            self._teaching.tick(now, out)
-            if self._campaign.is_pair:
-                self._office.look(self._teaching.late_at)
+            self._start_learning(now, out)
         return self._closed(out)
 
     def step(self, now: Time, event: Event) -> Effects:
@@ -251,6 +241,13 @@ class Bully:
         self._is_gone = True
 
     # ── learning what was promised ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start_learning(self, now: Time, out: Effects) -> None:
+        is_pair, quorum = self._campaign.is_pair, self._campaign.quorum
+        self._teaching = Teaching(now, self._config, self._others, quorum, self._uniform, CLAIMS_END, has_witness=is_pair)
+        self._teaching.tick(now, out)
+        if is_pair:
+            self._office.look(now)
 
     def _on_ask_term(self, _now: Time, src: str, message: AskTerm, out: Effects) -> None:
         out.send_after.append(Send(src, TellTerm(message.nonce, self._ballot.promised)))
@@ -482,8 +479,8 @@ class Bully:
 
     def _on_store(self, now: Time, event: StoreReply, out: Effects) -> None:
         turn = self._office.on_reply(now, event, out)
-        if turn is Turn.LOOKED:
-            self._learn(now, self._office.floor and self._office.floor + UNINSTALLED_MAX, out)
+        if turn is Turn.LOOKED and self._teaching is not None:
+            self._learn(now, self._teaching.on_looked(self._office.floor), out)
         elif turn is Turn.LOST:
             self._ballot.learn(self._office.floor)
             if self._is_leading:

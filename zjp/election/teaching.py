@@ -12,37 +12,51 @@ A new cluster: everyone says 0. A majority, itself among them, that knows of no 
 Two folders must not be emptied at a time, the second not before the first one's voter votes again. The price: a voter that starts for the
 first time after the others have elected is no help until enough of them have told it, of three both.
 
-What the store has installed says too little: a leader may be elected, heard and obeyed while the store is away.
+What the store has installed says too little: a leader may be elected, heard and obeyed while the store is away. Of two voters it is one
+of those to be asked all the same: as their witness it may have elected the very leader whose folder this was, and the other never heard.
+When the other says nothing for so long as a candidate may count, the store's word and a distance must do.
 Source: design.md 7.
 """
 
 from __future__ import annotations
 
 from ..wire.peers import AskTerm, TellTerm
+from .ballot import UNINSTALLED_MAX
 from .core import EPOCH_JUMP_MAX, Config, Effects, Send, Time, Uniform
 
 NONCES = 1 << 61
 
 
 class Teaching:
-    """`wake`: when `tick` wants to be called. `claims_end`: timeouts after which no candidate counts a vote of a former life."""
+    """`wake`: when `tick` wants to be called. `claims_end`: timeouts after which no candidate counts a vote of a former life.
+    `has_witness`: the store votes too, so that nothing is known before `on_looked`."""
 
     def __init__(
-        self, now: Time, config: Config, others: tuple[str, ...], quorum: int, uniform: Uniform, claims_end: int
+        self,
+        now: Time,
+        config: Config,
+        others: tuple[str, ...],
+        quorum: int,
+        uniform: Uniform,
+        claims_end: int,
+        *,
+        has_witness: bool = False,
     ) -> None:
         self._others = others
         self._quorum = quorum
         self._interval = config.interval
-        self.late_at = now + claims_end * config.timeout
+        self._late_at = now + claims_end * config.timeout
         self._is_late = False
         # Random, so that answers to a former life, wiped too, are not taken for answers to this one.
         self._nonce = int(uniform() * NONCES)
         self._told: dict[str, int] = {}
+        self._has_witness = has_witness
+        self._installed = None if has_witness else 0
         self.wake = now
 
     def tick(self, now: Time, out: Effects) -> int | None:
         """Ask again who has not answered. The number to begin with, once it is known."""
-        if not self._is_late and now >= self.late_at:
+        if not self._is_late and now >= self._late_at:
             self._is_late = True
             self._nonce += 1
             self._told.clear()
@@ -61,15 +75,26 @@ class Teaching:
             self._told[src] = max(message.term, self._told.get(src, 0))
         return self._verdict()
 
+    def on_looked(self, epoch: int) -> int | None:
+        """What the store says is installed."""
+        self._installed = epoch
+        return self._verdict()
+
     def _verdict(self) -> int | None:
-        if len(self._told) < self._needed():
+        if self._installed is None:
             return None
+        if len(self._told) < self._needed():
+            return self._without_the_other(self._installed) if self._has_witness and self._is_late else None
         lowest, highest = min(self._told.values()), max(self._told.values())
         if highest - lowest > EPOCH_JUMP_MAX:
             # One of them is damaged.
             self._told.clear()
             return None
-        return highest
+        return max(highest, self._installed)
+
+    def _without_the_other(self, installed: int) -> int:
+        """More than any epoch that can have been granted since the store was told of one. 0: nobody ever led."""
+        return installed and installed + UNINSTALLED_MAX
 
     def _needed(self) -> int:
         if not self._is_late:
