@@ -96,8 +96,6 @@ class Seen:
     def _check_heir(self, to: str, view: View) -> None:
         """Raises: NotFound, WrongState."""
         voters = self._cluster.voters
-        if self._cluster.algorithm == "gossip":
-            raise WrongState("with gossip the best ranked of the others leads; name no node, or give that one a higher NODE_PRIORITY")
         if to not in {node.node for node in self.nodes()}:
             raise NotFound(f"no node {to!r} in this cluster; `zjp cluster nodes` lists them")
         if voters and to not in voters:
@@ -107,6 +105,16 @@ class Seen:
             raise WrongState(
                 f"{to} is {member.health.value} as far as the leader knows; hand over to one that is alive"
             )
+        if self._cluster.algorithm == "gossip" and to != (best := self._best_of_the_others()):
+            raise WrongState(
+                f"with gossip the best ranked of the others leads next, and that is {best}, not {to}; name {best}"
+                f" or nobody, or give {to} a higher NODE_PRIORITY"
+            )
+
+    def _best_of_the_others(self) -> str:
+        me = self._me().node
+        ranks = [(node.priority, node.node) for node in self.nodes() if node.node != me and node.health == Health.ALIVE.value]
+        return max(ranks, default=(0, "nobody"))[1]
 
     async def drain(self, request: DrainNode) -> m.Reply:
         me = self._me().node

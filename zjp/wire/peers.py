@@ -1,7 +1,8 @@
 """What nodes say to one another about who leads, and what they write down of it. PROTOCOL_VERSION (messages.py) covers these too. Pure.
 
-    Raft      PreVote, Vote, Append and their answers, TimeoutNow, AskTerm/TellTerm
+    Raft      PreVote, Vote, Append and their answers, TimeoutNow
     Bully     Beat, Elect, Claim and their answers, Coordinator, Resign
+    both      AskTerm/TellTerm
     Gossip    Ping, PingReq, Ack, Nack, Gossip, Sync, SyncReply, with rumours on the back of each
 
 msgspec Structs in array form with an integer tag: fields are only added at the end, with a default; tags are never used again. Numbers are
