@@ -475,7 +475,7 @@ def _gossip() -> Iterator[Planted]:
         "G5",
         "C2b",
         profile="cuts",
-        seed=0,
+        seed=1,
     )
     yield bug(
         "pretends-to-be-elected",

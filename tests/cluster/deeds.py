@@ -69,10 +69,10 @@ def stop_leader(stage: Stage, seen: Seen, stopped_s: float = 0.0) -> None:
     seen.refused_itself += any(line.event == "duty.refused" for line in own)
 
 
-def cut_leader(stage: Stage, seen: Seen, *, says: bool = True, hears: bool = True) -> None:
+def cut_leader(stage: Stage, seen: Seen, *, mutes: bool = True, deafens: bool = True) -> None:
     """Until another leads and the old one has seen that it does not; then healed."""
     old = stage.agreed()
-    act = stage.cut(old.leader, says=says, hears=hears)
+    act = stage.cut(old.leader, mutes=mutes, deafens=deafens)
     try:
         _succeeded(stage, seen, old, act)
         lost = first(lambda: _gave_up(stage, old, act), BACK_S, f"{old.leader} gives up, cut off")

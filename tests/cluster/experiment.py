@@ -116,8 +116,8 @@ def _do(plan: Plan, stage: Stage, outcome: Outcome, tell: Callable[[str], None])
     if stage.network is None:
         return
     often("cut", plan.cuts, lambda seen: deeds.cut_leader(stage, seen))
-    often("mute", plan.cuts, lambda seen: deeds.cut_leader(stage, seen, says=False))
-    often("deaf", plan.cuts, lambda seen: deeds.cut_leader(stage, seen, hears=False))
+    often("mute", plan.cuts, lambda seen: deeds.cut_leader(stage, seen, deafens=False))
+    often("deaf", plan.cuts, lambda seen: deeds.cut_leader(stage, seen, mutes=False))
     often("follower away", plan.follower_cuts, lambda seen: deeds.cut_follower(stage, seen, plan.follower_cut_s))
     for percent in plan.losses if plan.lose_s else ():
         often(f"loss {percent} %", 1, lambda seen, percent=percent: deeds.lose(stage, seen, percent, plan.lose_s))  # type: ignore[misc]

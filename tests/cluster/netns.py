@@ -66,11 +66,11 @@ class Network:
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def isolate(self, node: int, *, says: bool = True, hears: bool = True) -> None:
-        """From all the other nodes; not from whoever looks from outside."""
-        if hears:
+    def isolate(self, node: int, *, mutes: bool = True, deafens: bool = True) -> None:
+        """From all the other nodes; not from whoever looks from outside. Muted, it is not heard; deafened, it does not hear."""
+        if deafens:
             self._add(node, [f"ip saddr {self.address(other)} drop" for other in self._others(node)])
-        for other in self._others(node) if says else ():
+        for other in self._others(node) if mutes else ():
             self._add(other, [f"ip saddr {self.address(node)} drop"])
 
     def lose(self, percent: int, nodes: Iterable[int] | None = None) -> None:

@@ -186,10 +186,10 @@ class Stage:
         os.kill(self.nodes[name].pid, signal.SIGCONT)
         return act
 
-    def cut(self, name: str, *, says: bool = True, hears: bool = True) -> Act:
+    def cut(self, name: str, *, mutes: bool = True, deafens: bool = True) -> Act:
         assert self.network is not None, "there is nothing to cut on loopback"
-        act = self._act("cut" if says and hears else "deafen" if says else "mute", name)
-        self.network.isolate(self.names.index(name), says=says, hears=hears)
+        act = self._act("cut" if mutes and deafens else "mute" if mutes else "deafen", name)
+        self.network.isolate(self.names.index(name), mutes=mutes, deafens=deafens)
         return act
 
     def lose(self, percent: int) -> Act:

@@ -72,7 +72,7 @@ def test_leader_that_is_cut_off_gives_up_and_is_replaced(stage: Stage) -> None:
 @pytest.mark.parametrize("is_heard", [True, False], ids=["deaf", "mute"])
 def test_leader_that_is_cut_off_in_one_direction_gives_up_and_is_replaced(stage: Stage, is_heard: bool) -> None:
     seen = Seen("one way")
-    deeds.cut_leader(stage, seen, says=is_heard, hears=not is_heard)
+    deeds.cut_leader(stage, seen, mutes=not is_heard, deafens=is_heard)
     settled(stage, seen)
 
 

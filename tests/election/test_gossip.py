@@ -229,6 +229,28 @@ def test_total_silence_is_the_loss_of_the_quorum() -> None:
     assert sum(member.health.value == "alive" for member in node.core.view().members.values()) >= 5
 
 
+def test_a_leader_that_hears_the_others_and_is_heard_by_none_resigns() -> None:
+    """Seen with a leader whose packets were dropped: it renewed its office for 7 s, and nobody could follow."""
+    others = [f"a{index}" for index in range(30)]
+    node = leader_of(*others, expected=9)
+    for step in range(28):
+        node.run(P // 2)
+        node.hear(others[step % 30], PingPeer(1, ME, 1, 0, "", []))
+    assert (Deed.RESIGN, 1) in deeds(node)
+    assert sum(member.health.value == "alive" for member in node.core.view().members.values()) >= 20
+
+
+def test_a_nack_shows_that_a_leader_is_heard() -> None:
+    others = [f"a{index}" for index in range(30)]
+    node = leader_of(*others, expected=9)
+    for _ in range(28):
+        node.run(P // 2)
+        for name in others:
+            for asked in node.messages(peers.PingReq, name)[-1:]:
+                node.hear(name, peers.Nack(asked.seq, asked.target, 1, []))
+    assert (Deed.RESIGN, 1) not in deeds(node)
+
+
 def test_what_was_not_heard_in_a_stall_is_no_silence() -> None:
     node = leader_of(LOWER, "b")
     node.run(P, LOWER, "b")

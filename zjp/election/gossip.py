@@ -11,7 +11,7 @@ one has expired there or was resigned. A candidate asks each `interval`, until i
 Safety does not rest on views or clocks: each duty carries the epoch, and the store refuses all but the installed one. An epoch is written
 down (EpochSeen) before it is sought. Quorum is the majority of `expected`, alive and unsuspected in the own view; a leader that loses it
 is out of office in that step, and resigns when it has not come back within one period. Total silence for `timeout` counts as its loss
-too.
+too, and so does that none of its probes is answered: one that hears everybody and is heard by nobody would keep the office in the store.
 
 A better one that joins leads only after HOLD_DOWN, in which the leader saw it well all the time: then the leader resigns, naming nobody,
 and the better one is everybody's choice already. If it does not take over (it may not reach the store), the others try in the order of
@@ -274,8 +274,9 @@ class Gossip:
     def _observe_quorum(self, now: Time, out: Effects) -> None:
         needs_others = self._config.quorum > 1
         is_quorate = self._roster.fit_count >= self._config.quorum
-        if is_quorate and needs_others and self._is_due(now, self._heard_at + self._config.timeout):
-            is_quorate = False
+        if is_quorate and needs_others:
+            is_silent = self._is_due(now, self._heard_at + self._config.timeout)
+            is_quorate = not is_silent and not self._swim.is_unheard
         if is_quorate != self._quorate:
             self._quorate, self._quorum_since = is_quorate, now
             if not is_quorate:
@@ -361,7 +362,8 @@ class Gossip:
 
     def _close(self, now: Time, out: Effects) -> Effects:
         """At the end of each step, so it has to be quick: look only when something has changed that matters, or when time alone may."""
-        if now >= self._look_at or self._seen != self._roster.version + self._heard.version:
+        is_news = self._seen != self._roster.version + self._heard.version
+        if is_news or now >= self._look_at or (self._quorate and self._swim.is_unheard):
             self._survey(now, out)
             self._seen = self._roster.version + self._heard.version
             self._retell()

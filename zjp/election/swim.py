@@ -144,6 +144,11 @@ class Swim:
         elif not met.is_up:
             self._detector.hint(met.peer)
 
+    @property
+    def is_unheard(self) -> bool:
+        """This node may hear the others; none of them hears it."""
+        return self._detector.is_unheard
+
     def on_stall(self, lag: Time) -> None:
         self.timers.shift(lag)
         self.roster.shift_suspicions(lag)

@@ -5,7 +5,8 @@
                       └─ end of the period without any answer ─► it is suspected
 
 Those who are asked say at 80 % of the rest that they had no answer either. Who does not even say that makes this node doubt itself: for
-each its local health worsens, and with it the period grows, up to eight times.
+each its local health worsens, and with it the period grows, up to eight times. When not even they answer, probe after probe, nobody hears
+this node, though it may hear them all (`is_unheard`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ HELPERS = 3
 """More: fewer false suspicions, more messages when there is loss."""
 RELAYS_MAX = 256
 """Pings under way for others. Above it the asker hears at once that there is no answer."""
+UNHEARD_PROBES = 2
+"""In a row, answered neither by the member nor by anyone who was asked to help."""
 PINGS_KEPT_PERIODS = 8
 """An answer that is later than that says nothing any more."""
 
@@ -79,6 +82,11 @@ class Detector:
         self._pings: dict[int, Ping] = {}
         self._relay_count = 0
         self._hinted: deque[str] = deque(maxlen=8)
+        self._unanswered = 0
+
+    @property
+    def is_unheard(self) -> bool:
+        return self._unanswered >= UNHEARD_PROBES
 
     def hint(self, name: str) -> None:
         """Probe this one next: the mesh has lost it."""
@@ -142,6 +150,7 @@ class Detector:
     def on_nack(self, src: str, message: Nack) -> None:
         if self._probe is not None and self._is_help(src, message.seq, message.target):
             self._probe.nacks.add(src)
+            self._unanswered = 0
 
     # ── leaves ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,6 +158,8 @@ class Detector:
         probe, self._probe = self._probe, None
         if probe is None or probe.peer.health in GONE:
             return
+        if not probe.nacks:
+            self._unanswered += 1
         silent = len(probe.asked) - len(probe.nacks)
         # Nobody to ask: this node may be the one that is cut off.
         self._health.worsen(silent if probe.asked else 1)
@@ -176,6 +187,7 @@ class Detector:
         self._on_answer(now, ping.target, seq, out)
 
     def _on_answer(self, now: Time, name: str, seq: int, out: Effects) -> None:
+        self._unanswered = 0
         if self._probe is not None and self._probe.peer.name == name and seq >= self._probe.seq:
             self._probe = None
             self._timers.cancel((What.DIRECT, 0))
