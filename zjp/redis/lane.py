@@ -16,7 +16,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
@@ -32,6 +31,7 @@ from redis.exceptions import ConnectionError as Unreachable
 
 from ..errors import StoreFull, StoreUnavailable
 from .address import Address
+from .packing import pack
 from .sentinels import SILENT_S, SLOW_S
 
 CALL_S = 1.8
@@ -191,7 +191,7 @@ class Lane:
 async def send(connection: AbstractConnection, command: Command) -> None:
     """Raises: OSError, RedisError."""
     try:
-        await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
+        await connection.send_packed_command(pack(command), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
 

@@ -1,6 +1,6 @@
 """What a claim and its outcomes are in the scripts' terms.
 
-Outcomes of the usual kind (a record, no unique key) go as (id, value) pairs per fence and queue, which the script passes on to Redis
+Outcomes of the usual kind (a record, no unique key) go as (id, value) pairs per fence, queue and run, which the script passes on to Redis
 without looking at them. A job that is being cancelled comes back from the script untouched; it is sent again with a record that says
 cancelled, which needs the job as its outcome has it.
 """
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...job import JobState, Record, StoredJob
+from ...redis.packing import pairs
 from ..store import Outcome, OutcomeKind
 from .layout import (
     MARK_BYTES,
-    RECORD_AT,
     add_losses,
     encode,
     finished_value,
@@ -24,6 +24,8 @@ from .layout import (
     unique_key,
 )
 
+Section = tuple[list[Record], list[bytes], list[bytes]]
+"""Records, their ids and their encodings."""
 SINGLE_KINDS = {OutcomeKind.RETRY: b"t", OutcomeKind.SNOOZE: b"s", OutcomeKind.RELEASE: b"r", OutcomeKind.FINISH: b"f"}
 
 
@@ -37,33 +39,43 @@ def claimed_jobs(values: Sequence[bytes], rare: Sequence[bytes]) -> list[StoredJ
     return jobs
 
 
-def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_here: bool = False) -> list[Any]:
-    """The script's sections and singles."""
-    sections: dict[tuple[int, str], list[Any]] = {}
+Ended = list[tuple[Record, bytes]]
+"""Records and their encodings."""
+
+
+def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_here: bool = False) -> tuple[list[Any], Ended]:
+    """The script's sections and singles, and what the sections end."""
+    sections: dict[tuple[int, str, int], Section] = {}
     singles: list[Any] = []
     single_count = 0
-    fence, queue, flat, head = -1, "", [], b""
+    fence, queue, run = -1, "", 0
+    records: list[Record] = []
+    ids: list[bytes] = []
+    data: list[bytes] = []
     finish = OutcomeKind.FINISH
     for outcome in outcomes:
         record, job = outcome.record, outcome.job
         spec = job.spec
         if outcome.kind is finish and (spec.options is None or not spec.options.unique_key):
             assert record is not None, "a finished job has a record"
-            if outcome.fence != fence or spec.queue != queue:
-                fence, queue = outcome.fence, spec.queue
-                flat = sections.setdefault((fence, queue), [])
-                head = _head(fence, 1, are_records_here)
-            flat += (spec.id, (head if job.run == 1 else _head(fence, job.run, are_records_here)) + encode(record))
+            if outcome.fence != fence or spec.queue != queue or job.run != run:
+                fence, queue, run = outcome.fence, spec.queue, job.run
+                records, ids, data = sections.setdefault((fence, queue, run), ([], [], []))
+            records.append(record)
+            ids.append(spec.id)
+            data.append(encode(record))
         else:
             singles += _single(outcome, now_ms, are_records_here)
             single_count += 1
     arguments: list[Any] = [len(sections)]
-    for (fence, queue), flat in sections.items():
-        arguments += (fence, queue, len(flat) // 2)
-        arguments += flat
+    ended: Ended = []
+    for (fence, queue, run), (records, ids, data) in sections.items():
+        arguments += (fence, queue, len(ids), pairs(ids, _head(fence, run, are_records_here), data))
+        if not are_records_here:
+            ended += zip(records, data, strict=True)
     arguments.append(single_count)
     arguments += singles
-    return arguments
+    return arguments, ended
 
 
 def _head(fence: int, run: int, are_records_here: bool) -> bytes:
@@ -95,22 +107,6 @@ def cancelled_arguments(outcomes: Iterable[Outcome], now_ms: int) -> list[Any]:
         singles += (outcome.fence, b"x", spec.id, value, level_name(spec.queue, spec.priority), 0, unique_key(spec))
         count += 1
     return [0, count, *singles]
-
-
-def ended_records(outcomes: Sequence[Outcome], arguments: Sequence[Any], lost: frozenset[bytes]) -> list[tuple[Record, bytes]]:
-    """The records and their encodings of those outcomes in sections that are not among `lost`."""
-    encoded: dict[bytes, bytes] = {}
-    at = 1
-    for _ in range(arguments[0]):
-        size = 2 * arguments[at + 2]
-        flat = arguments[at + 3 : at + 3 + size]
-        encoded.update(zip(flat[::2], flat[1::2], strict=True))
-        at += 3 + size
-    return [
-        (outcome.record, encoded[job_id][RECORD_AT:])
-        for outcome in outcomes
-        if outcome.record is not None and (job_id := outcome.job.spec.id) in encoded and job_id not in lost
-    ]
 
 
 def has_repeats(outcomes: Sequence[Outcome]) -> bool:

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from ...errors import InvalidJob, JobConflict, OutcomeUnknown, StoreFull, StoreUnavailable
 from ...job import JobSpec, Options, format_id, same_content
+from ...redis.packing import pairs
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
@@ -219,12 +220,7 @@ class Intake:
         arguments.append(len(groups))
         for place, group in groups.items():
             level, head = self._header(place)
-            flat: list[Any] = [None] * (2 * len(group))
-            flat[::2] = ids = [spec.id for spec in group]
-            flat[1::2] = [b"%b%b%b" % (head, encode(spec), tail) for spec in group]
-            arguments += (level, len(group))
-            arguments += ids
-            arguments += flat
+            arguments += (level, len(group), pairs([spec.id for spec in group], head, [encode(spec) for spec in group], tail))
         arguments.append(len(singles))
         for spec in singles:
             arguments += single_arguments(spec)

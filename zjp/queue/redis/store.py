@@ -42,7 +42,7 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
+from .claiming import cancelled_arguments, claimed_jobs, finish_arguments, has_repeats
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .fresh import Fresh
 from .held import Held
@@ -297,11 +297,13 @@ class RedisQueueStore(Standing):
         if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
         now_ms = self._server_ms()
-        arguments = finish_arguments(outcomes, now_ms, are_records_here=self._records_max > 0)
+        arguments, ended = finish_arguments(outcomes, now_ms, are_records_here=self._records_max > 0)
         refused, cancelling = await self._finish(arguments)
-        if not self._records_max:
-            for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
-                self._fresh.add(record, data)
+        if ended:
+            lost = frozenset((*refused, *cancelling))
+            for record, data in ended:
+                if record.job.spec.id not in lost:
+                    self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
