@@ -8,7 +8,10 @@ cancelled, which needs the job as its outcome has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
+
+import msgspec
 
 from ...job import JobState, Record, StoredJob
 from ...redis.packing import pairs
@@ -24,8 +27,6 @@ from .layout import (
     unique_key,
 )
 
-Section = tuple[list[Record], list[bytes], list[bytes]]
-"""Records, their ids and their encodings."""
 SINGLE_KINDS = {OutcomeKind.RETRY: b"t", OutcomeKind.SNOOZE: b"s", OutcomeKind.RELEASE: b"r", OutcomeKind.FINISH: b"f"}
 
 
@@ -39,19 +40,48 @@ def claimed_jobs(values: Sequence[bytes], rare: Sequence[bytes]) -> list[StoredJ
     return jobs
 
 
-Ended = list[tuple[Record, bytes]]
-"""Records and their encodings."""
+class Section:
+    """Outcomes of the usual kind with one fence, queue and run."""
+
+    __slots__ = ("data", "fence", "ids", "queue", "records", "run")
+
+    def __init__(self, fence: int, queue: str, run: int) -> None:
+        self.fence, self.queue, self.run = fence, queue, run
+        self.ids: list[bytes] = []
+        self.records: list[Record] = []
+        self.data: list[bytes] = []
+        """The records' encodings."""
 
 
-def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_here: bool = False) -> tuple[list[Any], Ended]:
-    """The script's sections and singles, and what the sections end."""
+class Sorted(msgspec.Struct, frozen=True):
+    """Outcomes as the script takes them."""
+
+    sections: Sequence[Section]
+    singles: Sequence[Outcome]
+
+    def ids(self) -> list[bytes]:
+        return [*chain.from_iterable([section.ids for section in self.sections]), *[one.job.spec.id for one in self.singles]]
+
+    def final_ids(self, cancelling: Sequence[bytes]) -> list[bytes]:
+        singles = [one.job.spec.id for one in self.singles if one.kind is OutcomeKind.FINISH or one.job.spec.id in cancelling]
+        return [*chain.from_iterable([section.ids for section in self.sections]), *singles]
+
+    def arguments(self, now_ms: int, *, are_records_here: bool) -> list[Any]:
+        arguments: list[Any] = [len(self.sections)]
+        for section in self.sections:
+            head = _head(section.fence, section.run, are_records_here)
+            arguments += (section.fence, section.queue, len(section.ids), pairs(section.ids, head, section.data))
+        arguments.append(len(self.singles))
+        for outcome in self.singles:
+            arguments += _single(outcome, now_ms, are_records_here)
+        return arguments
+
+
+def sort_outcomes(outcomes: Sequence[Outcome]) -> Sorted:
     sections: dict[tuple[int, str, int], Section] = {}
-    singles: list[Any] = []
-    single_count = 0
+    singles: list[Outcome] = []
     fence, queue, run = -1, "", 0
-    records: list[Record] = []
-    ids: list[bytes] = []
-    data: list[bytes] = []
+    section = Section(fence, queue, run)
     finish = OutcomeKind.FINISH
     for outcome in outcomes:
         record, job = outcome.record, outcome.job
@@ -60,22 +90,14 @@ def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_he
             assert record is not None, "a finished job has a record"
             if outcome.fence != fence or spec.queue != queue or job.run != run:
                 fence, queue, run = outcome.fence, spec.queue, job.run
-                records, ids, data = sections.setdefault((fence, queue, run), ([], [], []))
-            records.append(record)
-            ids.append(spec.id)
-            data.append(encode(record))
+                section = sections.setdefault((fence, queue, run), Section(fence, queue, run))
+            section.ids.append(spec.id)
+            section.records.append(record)
         else:
-            singles += _single(outcome, now_ms, are_records_here)
-            single_count += 1
-    arguments: list[Any] = [len(sections)]
-    ended: Ended = []
-    for (fence, queue, run), (records, ids, data) in sections.items():
-        arguments += (fence, queue, len(ids), pairs(ids, _head(fence, run, are_records_here), data))
-        if not are_records_here:
-            ended += zip(records, data, strict=True)
-    arguments.append(single_count)
-    arguments += singles
-    return arguments, ended
+            singles.append(outcome)
+    for section in sections.values():
+        section.data = list(map(encode, section.records))
+    return Sorted(list(sections.values()), singles)
 
 
 def _head(fence: int, run: int, are_records_here: bool) -> bytes:
@@ -107,7 +129,3 @@ def cancelled_arguments(outcomes: Iterable[Outcome], now_ms: int) -> list[Any]:
         singles += (outcome.fence, b"x", spec.id, value, level_name(spec.queue, spec.priority), 0, unique_key(spec))
         count += 1
     return [0, count, *singles]
-
-
-def has_repeats(outcomes: Sequence[Outcome]) -> bool:
-    return len({outcome.job.spec.id for outcome in outcomes}) != len(outcomes)
