@@ -35,16 +35,23 @@ def pairs(ids: Sequence[bytes], head: bytes, parts: Sequence[bytes], tail: bytes
 def pack(command: Sequence[Any]) -> bytes:
     """Arguments are bytes, str, int or a `Run`."""
     if Run not in map(type, command):
-        return hiredis.pack_command(tuple(command))
-    count, packed, plain = 0, [], []
+        return _pack_plain(command)
+    count = 0
+    packed: list[bytes] = []
+    plain: list[Any] = []
     for one in (*command, Run(0, b"")):
         if type(one) is Run:
-            packed += (hiredis.pack_command(tuple(plain)).partition(b"\r\n")[2] if plain else b"", one.data)
             count += len(plain) + one.count
+            packed += (_pack_plain(plain).partition(b"\r\n")[2], one.data) if plain else (one.data,)
             plain = []
         else:
             plain.append(one)
     return b"*%d\r\n%b" % (count, b"".join(packed))
+
+
+def _pack_plain(command: Sequence[Any]) -> bytes:
+    packed: bytes = hiredis.pack_command(tuple(command))
+    return packed
 
 
 class Packing:
