@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as Unreachable
 
 from ..errors import StoreFull, StoreUnavailable
 from .address import Address
+from .packing import pack
 from .sentinels import SILENT_S, SLOW_S
 
 CALL_S = 1.8
@@ -78,15 +79,28 @@ class Lane:
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        task = asyncio.ensure_future(self._carry(_Call(make, heal, then)))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        task = loop.create_task(self._answer(_Call(make, heal, then), answer))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        task.add_done_callback(partial(self._done, answer))
+        return await answer
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    async def _answer(self, call: _Call, answer: asyncio.Future[Any]) -> None:
+        """Whoever gave up has cancelled `answer`, and nothing else. (`asyncio.shield` does the same one turn of the loop later.)"""
+        try:
+            reply = await self._carry(call)
+        except Exception as fault:
+            if not answer.done():
+                answer.set_exception(fault)
+        else:
+            if not answer.done():
+                answer.set_result(reply)
+
+    def _done(self, answer: asyncio.Future[Any], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: its caller may have given up
+        if task.cancelled():
+            answer.cancel()
 
     async def _carry(self, call: _Call) -> Any:
         fault: Exception | None = None
@@ -191,7 +205,7 @@ class Lane:
 async def send(connection: AbstractConnection, command: Command) -> None:
     """Raises: OSError, RedisError."""
     try:
-        await connection.send_packed_command(hiredis.pack_command(tuple(command)), check_health=False)
+        await connection.send_packed_command(pack(command), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
 

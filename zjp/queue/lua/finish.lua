@@ -101,7 +101,7 @@ local function finish_chunk(fence, queue, count)
         ids, pairs_of, pairs_first, pairs_last = kept, pairs_, 1, #pairs_
     end
     if are_all and count == call('SCARD', key) then
-        call('UNLINK', key)
+        call('DEL', key)
     else
         call('SREM', key, unpack(ids))
     end

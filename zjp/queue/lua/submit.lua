@@ -3,7 +3,7 @@
 -- ARGV: 'queue known' flag, queues max, the sender's life when it is idle, else '', outbox count max, bytes max, window ms, default key ttl ms,
 --       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
 --       suspects: n x id (must not be known)
---       groups: n x (level, count, count x id, count x (id, value))
+--       groups: n x (level, count, count x (id, value))
 --       singles: n x (id, spec, level, header, delay ms, run at ms, unique key, keys n, n x (key, content))
 -- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, answers...}
 local now = clock()
@@ -47,7 +47,7 @@ local groups_at = at
 local names = {}
 for _ = 1, tonumber(take()) do
     names[string.sub(take(), 2)] = true
-    at = at + 3 * tonumber(take())
+    at = at + 2 * tonumber(take())
 end
 -- Keys that callers made are judged here, before anything is written; answers of those that are not stored.
 local answers, stored, seen, unique = {}, {}, {}, {}
@@ -98,13 +98,16 @@ local ready = {}
 at = groups_at
 for _ = 1, tonumber(take()) do
     local level, count = take(), tonumber(take())
-    local values_at = at + count
-    for from = 0, count - 1, 500 do
-        local to = math.min(from + 500, count) - 1
-        call('HSET', P .. 'j', unpack(ARGV, values_at + 2 * from, values_at + 2 * to + 1))
-        call('RPUSH', P .. 'q:' .. level, unpack(ARGV, at + from, at + to))
+    local ends_at = at + 2 * count
+    while at < ends_at do
+        local to, ids = math.min(at + 1000, ends_at) - 1, {}
+        for place = at, to, 2 do
+            ids[#ids + 1] = ARGV[place]
+        end
+        call('HSET', P .. 'j', unpack(ARGV, at, to))
+        call('RPUSH', P .. 'q:' .. level, unpack(ids))
+        at = to + 1
     end
-    at = values_at + 2 * count
     ready_up(level, count, now)
     ready[string.sub(level, 2)] = (ready[string.sub(level, 2)] or 0) + count
 end

@@ -1,6 +1,6 @@
 """What a claim and its outcomes are in the scripts' terms.
 
-Outcomes of the usual kind (a record, no unique key) go as (id, value) pairs per fence and queue, which the script passes on to Redis
+Outcomes of the usual kind (a record, no unique key) go as (id, value) pairs per fence, queue and run, which the script passes on to Redis
 without looking at them. A job that is being cancelled comes back from the script untouched; it is sent again with a record that says
 cancelled, which needs the job as its outcome has it.
 """
@@ -8,13 +8,16 @@ cancelled, which needs the job as its outcome has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
+import msgspec
+
 from ...job import JobState, Record, StoredJob
+from ...redis.packing import pairs
 from ..store import Outcome, OutcomeKind
 from .layout import (
     MARK_BYTES,
-    RECORD_AT,
     add_losses,
     encode,
     finished_value,
@@ -37,33 +40,64 @@ def claimed_jobs(values: Sequence[bytes], rare: Sequence[bytes]) -> list[StoredJ
     return jobs
 
 
-def finish_arguments(outcomes: Sequence[Outcome], now_ms: int, *, are_records_here: bool = False) -> list[Any]:
-    """The script's sections and singles."""
-    sections: dict[tuple[int, str], list[Any]] = {}
-    singles: list[Any] = []
-    single_count = 0
-    fence, queue, flat, head = -1, "", [], b""
+class Section:
+    """Outcomes of the usual kind with one fence, queue and run."""
+
+    __slots__ = ("data", "fence", "ids", "queue", "records", "run")
+
+    def __init__(self, fence: int, queue: str, run: int) -> None:
+        self.fence, self.queue, self.run = fence, queue, run
+        self.ids: list[bytes] = []
+        self.records: list[Record] = []
+        self.data: list[bytes] = []
+        """The records' encodings."""
+
+
+class Sorted(msgspec.Struct, frozen=True):
+    """Outcomes as the script takes them."""
+
+    sections: Sequence[Section]
+    singles: Sequence[Outcome]
+
+    def ids(self) -> list[bytes]:
+        return [*chain.from_iterable([section.ids for section in self.sections]), *[one.job.spec.id for one in self.singles]]
+
+    def final_ids(self, cancelling: Sequence[bytes]) -> list[bytes]:
+        singles = [one.job.spec.id for one in self.singles if one.kind is OutcomeKind.FINISH or one.job.spec.id in cancelling]
+        return [*chain.from_iterable([section.ids for section in self.sections]), *singles]
+
+    def arguments(self, now_ms: int, *, are_records_here: bool) -> list[Any]:
+        arguments: list[Any] = [len(self.sections)]
+        for section in self.sections:
+            head = _head(section.fence, section.run, are_records_here)
+            arguments += (section.fence, section.queue, len(section.ids), pairs(section.ids, head, section.data))
+        arguments.append(len(self.singles))
+        for outcome in self.singles:
+            arguments += _single(outcome, now_ms, are_records_here)
+        return arguments
+
+
+def sort_outcomes(outcomes: Sequence[Outcome]) -> Sorted:
+    sections: dict[tuple[int, str, int], Section] = {}
+    singles: list[Outcome] = []
+    fence, queue, run = -1, "", 0
+    section = Section(fence, queue, run)
     finish = OutcomeKind.FINISH
     for outcome in outcomes:
         record, job = outcome.record, outcome.job
         spec = job.spec
         if outcome.kind is finish and (spec.options is None or not spec.options.unique_key):
             assert record is not None, "a finished job has a record"
-            if outcome.fence != fence or spec.queue != queue:
-                fence, queue = outcome.fence, spec.queue
-                flat = sections.setdefault((fence, queue), [])
-                head = _head(fence, 1, are_records_here)
-            flat += (spec.id, (head if job.run == 1 else _head(fence, job.run, are_records_here)) + encode(record))
+            if outcome.fence != fence or spec.queue != queue or job.run != run:
+                fence, queue, run = outcome.fence, spec.queue, job.run
+                section = sections.setdefault((fence, queue, run), Section(fence, queue, run))
+            section.ids.append(spec.id)
+            section.records.append(record)
         else:
-            singles += _single(outcome, now_ms, are_records_here)
-            single_count += 1
-    arguments: list[Any] = [len(sections)]
-    for (fence, queue), flat in sections.items():
-        arguments += (fence, queue, len(flat) // 2)
-        arguments += flat
-    arguments.append(single_count)
-    arguments += singles
-    return arguments
+            singles.append(outcome)
+    for section in sections.values():
+        section.data = list(map(encode, section.records))
+    return Sorted(list(sections.values()), singles)
 
 
 def _head(fence: int, run: int, are_records_here: bool) -> bytes:
@@ -95,23 +129,3 @@ def cancelled_arguments(outcomes: Iterable[Outcome], now_ms: int) -> list[Any]:
         singles += (outcome.fence, b"x", spec.id, value, level_name(spec.queue, spec.priority), 0, unique_key(spec))
         count += 1
     return [0, count, *singles]
-
-
-def ended_records(outcomes: Sequence[Outcome], arguments: Sequence[Any], lost: frozenset[bytes]) -> list[tuple[Record, bytes]]:
-    """The records and their encodings of those outcomes in sections that are not among `lost`."""
-    encoded: dict[bytes, bytes] = {}
-    at = 1
-    for _ in range(arguments[0]):
-        size = 2 * arguments[at + 2]
-        flat = arguments[at + 3 : at + 3 + size]
-        encoded.update(zip(flat[::2], flat[1::2], strict=True))
-        at += 3 + size
-    return [
-        (outcome.record, encoded[job_id][RECORD_AT:])
-        for outcome in outcomes
-        if outcome.record is not None and (job_id := outcome.job.spec.id) in encoded and job_id not in lost
-    ]
-
-
-def has_repeats(outcomes: Sequence[Outcome]) -> bool:
-    return len({outcome.job.spec.id for outcome in outcomes}) != len(outcomes)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..store import Outcome
-
 
 class Held:
     def __init__(self) -> None:
@@ -21,19 +19,12 @@ class Held:
             self._ids[fence] = found
             self._top = max(self._top, fence)
 
-    def remove(self, outcomes: Sequence[Outcome]) -> None:
+    def remove(self, fence: int, ids: Sequence[bytes]) -> None:
         """Taken or refused: they are not ours any more."""
-        fence, ids = -1, set[bytes]()
-        for outcome in outcomes:
-            if outcome.fence != fence:
-                self._forget_empty(fence, ids)
-                fence, ids = outcome.fence, self._ids.get(outcome.fence, set())
-            ids.discard(outcome.job.spec.id)
-        self._forget_empty(fence, ids)
-
-    def _forget_empty(self, fence: int, ids: set[bytes]) -> None:
-        if not ids:
-            self._ids.pop(fence, None)
+        if (held := self._ids.get(fence)) is not None:
+            held.difference_update(ids)
+            if not held:
+                del self._ids[fence]
 
     def clear(self) -> None:
         """The lease was lost."""

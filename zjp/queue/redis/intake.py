@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from itertools import repeat
+from operator import lt
 from typing import Any
 from weakref import WeakValueDictionary
 
 from ...errors import InvalidJob, JobConflict, OutcomeUnknown, StoreFull, StoreUnavailable
 from ...job import JobSpec, Options, format_id, same_content
+from ...redis.packing import ID_BYTES, pairs
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
@@ -168,10 +173,11 @@ class Intake:
 
     async def _store(self, specs: Sequence[JobSpec]) -> list[Submitted]:
         """Raises: Suspected, JobConflict, InvalidJob, StoreFull, OutcomeUnknown, StoreUnavailable."""
-        sessions = _sessions(specs)
+        ids = [spec.id for spec in specs]
+        sessions = _sessions(specs, ids)
         others = await self._call(specs, [(*session, b"") for session in sessions], ())
         if not others:
-            return [Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
+            return list(map(Submitted, ids, repeat(SubmitKind.CREATED)))
         return [others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
 
     async def _call(
@@ -207,8 +213,9 @@ class Intake:
     def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec]) -> None:
         groups: dict[tuple[str, int], list[JobSpec]] = {}
         singles: list[JobSpec] = []
-        if len(places := {(spec.queue, spec.priority) for spec in specs}) == 1 and not any(spec.options for spec in specs):
-            groups[places.pop()] = list(specs)
+        queue, priority = specs[0].queue, specs[0].priority
+        if not [spec for spec in specs if spec.queue != queue or spec.priority != priority or spec.options is not None]:
+            groups[queue, priority] = list(specs)
         else:
             for spec in specs:
                 if _is_single(spec):
@@ -219,12 +226,7 @@ class Intake:
         arguments.append(len(groups))
         for place, group in groups.items():
             level, head = self._header(place)
-            flat: list[Any] = [None] * (2 * len(group))
-            flat[::2] = ids = [spec.id for spec in group]
-            flat[1::2] = [b"%b%b%b" % (head, encode(spec), tail) for spec in group]
-            arguments += (level, len(group))
-            arguments += ids
-            arguments += flat
+            arguments += (level, len(group), pairs([spec.id for spec in group], head, [encode(spec) for spec in group], tail))
         arguments.append(len(singles))
         for spec in singles:
             arguments += single_arguments(spec)
@@ -321,20 +323,28 @@ def single_arguments(spec: JobSpec) -> list[Any]:
     ]  # fmt: skip
 
 
-def _sessions(specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
+def _sessions(specs: Sequence[JobSpec], ids: Sequence[bytes]) -> list[tuple[Any, ...]]:
     """(name, lowest counter, highest, oldest ms, youngest) of each session. Raises: Suspected, if not all ids are made so, and rising."""
-    ids = [spec.id for spec in specs]
     name = ids[0][6:12]
-    if len({job_id[6:12] for job_id in ids}) == 1:
-        counters = [job_id[12:] for job_id in ids]
-        is_rising = len(counters) == 1 or (counters == sorted(counters) and len(set(counters)) == len(counters))
+    joined = b"".join(ids)
+    if all(joined[at + 6 :: ID_BYTES] == name[at : at + 1] * len(ids) for at in range(len(name))):
+        counters = _counters(joined)
+        is_rising = all(map(lt, counters, counters[1:]))
         if not _is_ours(ids[0]) or not is_rising or any(spec.options.caller_id for spec in specs if spec.options is not None):
             raise Suspected
-        made = [job_id[:6] for job_id in (min(ids), max(ids))]
-        return [(name, *(int.from_bytes(part, "big") for part in (counters[0], counters[-1], *made)))]
+        oldest, youngest = (int.from_bytes(job_id[:6], "big") for job_id in (min(ids), max(ids)))
+        return [(name, counters[0], counters[-1], oldest, youngest)]
     if len(set(ids)) != len(ids) or any(_session_of(spec) == CALLERS for spec in specs):
         raise Suspected
     return _spans(specs)
+
+
+def _counters(joined: bytes) -> Sequence[int]:
+    """The last four bytes of each of the ids that are joined here."""
+    words = array("I", joined)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words[3::4]
 
 
 def _spans(specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:

@@ -42,7 +42,7 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .claiming import cancelled_arguments, claimed_jobs, ended_records, finish_arguments, has_repeats
+from .claiming import Sorted, cancelled_arguments, claimed_jobs, sort_outcomes
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .fresh import Fresh
 from .held import Held
@@ -294,24 +294,32 @@ class RedisQueueStore(Standing):
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         if not outcomes:
             return []
-        if has_repeats(outcomes):  # never from a node; then one by one, so that the second of two is refused
+        found = sort_outcomes(outcomes)
+        ids = found.ids()
+        if len(set(ids)) != len(ids):  # never from a node; then one by one, so that the second of two is refused
             return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
-        now_ms = self._server_ms()
-        arguments = finish_arguments(outcomes, now_ms, are_records_here=self._records_max > 0)
-        refused, cancelling = await self._finish(arguments)
-        if not self._records_max:
-            for record, data in ended_records(outcomes, arguments, frozenset((*refused, *cancelling))):
-                self._fresh.add(record, data)
+        now_ms, are_records_here = self._server_ms(), self._records_max > 0
+        refused, cancelling = await self._finish(found.arguments(now_ms, are_records_here=are_records_here))
+        if not are_records_here:
+            self._keep_fresh(found, frozenset((*refused, *cancelling)))
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
             more, _ = await self._finish(cancelled_arguments(again, now_ms))
             refused += more
-        self._held.remove(outcomes)
-        unknown = set(refused)
-        final = [outcome.job.spec.id for outcome in outcomes if outcome.kind == "finish" or outcome.job.spec.id in cancelling]
+        for section in found.sections:
+            self._held.remove(section.fence, section.ids)
+        for outcome in found.singles:
+            self._held.remove(outcome.fence, [outcome.job.spec.id])
+        unknown, final = set(refused), found.final_ids(cancelling)
         self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
         return [outcome.job.spec.id for outcome in outcomes if outcome.job.spec.id in unknown] if unknown else []
+
+    def _keep_fresh(self, found: Sorted, lost: frozenset[bytes]) -> None:
+        for section in found.sections:
+            for job_id, record, data in zip(section.ids, section.records, section.data, strict=True):
+                if job_id not in lost:
+                    self._fresh.add(record, data)
 
     async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
         self._calls += 1
