@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,14 +18,19 @@ from zjp.node.intake import Intake
 from zjp.node.jobs import Jobs
 from zjp.node.schedules import Schedules
 from zjp.node.stats import NodeStats
+from zjp.queue.store import QueueStore
 from zjp.records.sqlite import SQLiteRecordStore
+from zjp.transport.door import Caller
 from zjp.wire.messages import MESSAGE_BYTES_MAX, LeaderReply
 
 pytestmark = pytest.mark.covers("main-path:8")
 
 
 @asynccontextmanager
-async def door(folder: Path, ask_stats: Callable[[], Awaitable[bytes]], stats: NodeStats) -> AsyncIterator[AsyncClient]:
+async def door(
+    folder: Path, ask_stats: Callable[[], Awaitable[bytes]], stats: NodeStats,
+    prepare: Callable[[Intake, QueueStore], None] = lambda intake, queue: None,
+) -> AsyncIterator[AsyncClient]:  # fmt: skip
     """A client of an intake on stores of its own."""
     bench = SQLiteBench(folder)
     queue = await bench.open()
@@ -38,6 +44,7 @@ async def door(folder: Path, ask_stats: Callable[[], Awaitable[bytes]], stats: N
         node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=Jobs(queue, records),
         stats=stats, ask_stats=ask_stats, tasks=list, schedules=Schedules(queue, Limits(), list), ask_leader=ask_leader,
     )  # fmt: skip
+    prepare(intake, queue)
     async with AsyncClient(intake.bind("tcp://127.0.0.1:*"), cluster="zjp", timeout=20) as client:
         yield client
     await intake.close(0)
@@ -55,6 +62,35 @@ async def test_an_answer_that_no_message_carries_is_refused_with_its_size(tmp_pa
         with pytest.raises(PayloadTooLarge, match=r"the answer \(Stats\) is 2097\d+ bytes, one message carries 20971520"):
             await client.stats()
         assert (await client.ping()).node == "n1"
+
+
+async def test_who_claims_hears_of_a_job_before_its_submit_is_answered(tmp_path: Path) -> None:
+    """The other way round each job would wait until the answer is sent, which takes as long as to start it."""
+    order: list[str] = []
+    ready = asyncio.Event()
+
+    async def ask_stats() -> bytes:
+        return b""
+
+    def watch(intake: Intake, queue: QueueStore) -> None:
+        queue.on_ready = ready.set
+        send = intake.door.send
+
+        def watched(caller: Caller, frames: Sequence[bytes]) -> bool:
+            order.append("answer")
+            return send(caller, frames)
+
+        intake.door.send = watched  # type: ignore[method-assign]
+
+    async def claim() -> None:
+        await ready.wait()
+        order.append("claim")
+
+    async with door(tmp_path, ask_stats, NodeStats("n1", 1), watch) as client:
+        claiming = asyncio.create_task(claim())
+        await client.submit("email", {})
+        await claiming
+    assert order == ["claim", "answer"]
 
 
 @pytest.mark.covers("redis:nodes")

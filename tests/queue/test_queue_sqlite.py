@@ -29,7 +29,7 @@ from tests.queue.making import (
     run_all,
 )
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable
-from zjp.job import JobFilter, JobSpec, Options, make_id
+from zjp.job import JobFilter, JobSpec, Options, Record, make_id
 from zjp.queue import window
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import CancelKind, Durability, Life, Live, LostClaims, SubmitKind
@@ -64,6 +64,22 @@ async def test_every_commit_is_synced(bench: SQLiteBench) -> None:
     assert db is not None
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_claim_row_is_written_before_its_outcome_even_in_the_same_turn_of_the_loop(bench: SQLiteBench, producer: Producer) -> None:
+    """The other way round it would stay behind, for a start to take for a claim that was lost."""
+    store = await bench.open()
+    one, two = await add(store, *producer.specs(2))
+    claim = await store.claim(1, ALL)
+    assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
+    assert ids_of(await store.claim(1, ALL)) == [two]
+    await store._journal.flush()
+    assert store._db is not None
+    assert store._db.execute("SELECT fence FROM claims").fetchall() == [(claim.fence + 1,)]
+    store = await bench.crash()
+    assert bench.lost == LostClaims(1, 0)
+    assert await pending(store) == 1
+    assert isinstance((await store.get([one]))[0], Record)
 
 
 async def test_store_in_memory_promises_no_more_than_the_process(bench: SQLiteBench, producer: Producer) -> None:

@@ -212,7 +212,9 @@ class Intake:
             reply = await self.carry_out(asker, request)
         finally:
             self._under_way_bytes -= size_bytes
-        self._reply(asked.door, asked.caller, seq, reply)
+        # Not at once: the commit that let this answer go has let its jobs go, too, and they leave for the workers in the same turn of the
+        # loop. The answer, which costs as much to send as a job to start, follows them.
+        asyncio.get_running_loop().call_soon(self._reply, asked.door, asked.caller, seq, reply)
 
     async def carry_out(self, asker: Asker, request: m.Request) -> m.Reply:
         """The answer to what the asker may ask; a Failure where it cannot be had."""

@@ -94,6 +94,7 @@ class Journal:
         self._seal = seal
         self._after = after
         self._inbox: SimpleQueue[Operation | None] = SimpleQueue()
+        self._behind: list[Operation] = []
         self._jobs_waiting = 0
         self._began_at = 0.0
         self._is_closing = False
@@ -109,11 +110,31 @@ class Journal:
         """Raises: StoreUnavailable once closed."""
         if self._is_closing:
             raise StoreUnavailable("the queue is closed: the node is stopping")
+        if self._behind:
+            self._put_behind()
+        self._count(operation)
+        self._inbox.put(operation)
+        return operation.done
+
+    def put_behind(self, operation: Operation) -> None:
+        """Nobody waits for it. It joins when this turn of the loop is over, or before the next one that is put: a writer that was woken now
+        would want the interpreter while the caller hands out jobs."""
+        if self._is_closing:
+            raise StoreUnavailable("the queue is closed: the node is stopping")
+        self._count(operation)
+        if not self._behind:
+            self._loop.call_soon(self._put_behind)
+        self._behind.append(operation)
+
+    def _count(self, operation: Operation) -> None:
         operation.done = self._loop.create_future()
         self._open_count += 1
         self._jobs_waiting += operation.size
-        self._inbox.put(operation)
-        return operation.done
+
+    def _put_behind(self) -> None:
+        behind, self._behind = self._behind, []
+        for operation in behind:
+            self._inbox.put(operation)
 
     async def flush(self) -> None:
         """Wait until all that was put so far is applied, or refused."""
@@ -131,6 +152,7 @@ class Journal:
     async def close(self) -> None:
         """Write what is pending, then end. What cannot be written is refused."""
         self._is_closing = True
+        self._put_behind()
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
         await asyncio.sleep(0)  # lets the last delivery run

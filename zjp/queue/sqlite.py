@@ -234,9 +234,11 @@ class SQLiteQueueStore:
         claim = OpenClaim(self._state.next_fence, dict(zip([job.spec.id for job in jobs], rows, strict=True)), self._wall_ms())
         self._state.next_fence += 1
         self._state.claims[claim.fence] = claim
-        written = self._journal.put(ClaimOperation(claim, self._node))
+        operation = ClaimOperation(claim, self._node)
         if is_strict:
-            await self._until_written(written, claim, jobs)
+            await self._until_written(self._journal.put(operation), claim, jobs)
+        else:
+            self._journal.put_behind(operation)
         return Claim(claim.fence, jobs, self._next_due_s(), self._state.version)
 
     async def _until_written(self, written: asyncio.Future[None], claim: OpenClaim, jobs: Sequence[StoredJob]) -> None:

@@ -14,6 +14,9 @@ class Held:
         self._ids: dict[int, set[bytes]] = {}
         self._top = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._ids)
+
     def add(self, fence: int, ids: Iterable[bytes]) -> None:
         if found := set(ids):
             self._ids[fence] = found

@@ -25,6 +25,7 @@ from ...job import JobSpec, Options, format_id, same_content
 from ...redis.packing import ID_BYTES, pairs
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
+from .heels import Heels
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
 from .submits import Submits
 
@@ -53,14 +54,16 @@ class Waiting:
 
 
 class Intake:
-    """`note`: told of each answer's outbox and whether jobs were stored.
+    """`note`: told of each answer's outbox and whether the node must be told that jobs are ready; `hint` tells it before that.
     `server_ms`: the server's time as far as known, for what is only shown."""
 
     def __init__(
         self, submits: Submits, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
         idle_life: Callable[[], bytes], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
+        heels: Heels, hint: Callable[[], None],
     ) -> None:  # fmt: skip
         self._submits, self._finished, self._note, self._idle_life = submits, finished, note, idle_life
+        self._heels, self._hint = heels, hint
         self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
@@ -183,9 +186,9 @@ class Intake:
     async def _call(
         self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes]
     ) -> dict[bytes, Submitted]:
-        queues = {spec.queue for spec in specs}
+        queues, idle_life = {spec.queue for spec in specs}, self._idle_life()
         arguments: list[Any] = [
-            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, self._idle_life(), *self._limits,
+            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, idle_life, *self._limits,
             self._window_ms, CALLER_WINDOW_MS, len(sessions),
         ]  # fmt: skip
         for session in sessions:
@@ -193,11 +196,14 @@ class Intake:
         arguments.append(len(suspects))
         arguments += suspects
         self._add_jobs(arguments, specs)
+        early = self._heels.sent(specs[0].id) if idle_life and not suspects and not _is_single(specs[0]) else None
+        if early is not None:
+            self._hint()  # the claim that it causes leaves behind what is sent in this turn of the loop
         reply = await self._submits.store(arguments, bool(suspects))
         kind = reply[0]
         if kind == b"ok":
             self._known_queues |= queues
-            self._note(reply[1], reply[2], True)
+            self._note(reply[1], reply[2], self._heels.answered(early))
             found = reply[4:]
             kinds = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
             return {found[at]: Submitted(found[at + 2], kinds[found[at + 1]]) for at in range(0, len(found), 3)}

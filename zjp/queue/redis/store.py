@@ -45,6 +45,7 @@ from ..store import (
 from .claiming import Sorted, cancelled_arguments, claimed_jobs, sort_outcomes
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .fresh import Fresh
+from .heels import Heels
 from .held import Held
 from .hints import Hints
 from .intake import Intake, full
@@ -119,6 +120,7 @@ class RedisQueueStore(Standing):
         self._seen: tuple[float, float] | None = None
         self._fresh = Fresh()
         self._held = Held()
+        self._heels = Heels(self._held)
         self._server, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = 0
         self._version = 0
@@ -148,6 +150,7 @@ class RedisQueueStore(Standing):
             Submits(self._scripts, self._deeds, lambda: self._lane("submit")),
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
+            heels=self._heels, hint=self._be_ready,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
@@ -228,6 +231,9 @@ class RedisQueueStore(Standing):
 
     def _hint(self) -> None:
         self._is_idle = False
+        self._be_ready()
+
+    def _be_ready(self) -> None:
         if self.on_ready is not None:
             self.on_ready()
 
@@ -277,10 +283,13 @@ class RedisQueueStore(Standing):
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
+        early = self._heels.claims()
         try:
             reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
         except BaseException:
             self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
+            if self._heels.ended(early, ()):
+                self._hint()
             raise
         fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
         self._note_backlog(out_count, out_bytes)
@@ -288,7 +297,10 @@ class RedisQueueStore(Standing):
         self._version = self._versioned(version)
         self._is_idle = bool(is_idle)
         jobs = claimed_jobs(values, rare)
-        self._held.add(int(fence), [job.spec.id for job in jobs])
+        ids = [job.spec.id for job in jobs]
+        self._held.add(int(fence), ids)
+        if self._heels.ended(early, ids):
+            self._hint()
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
