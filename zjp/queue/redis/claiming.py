@@ -7,7 +7,7 @@ cancelled, which needs the job as its outcome has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -61,6 +61,15 @@ class Sorted(msgspec.Struct, frozen=True):
 
     def ids(self) -> list[bytes]:
         return [*chain.from_iterable([section.ids for section in self.sections]), *[one.job.spec.id for one in self.singles]]
+
+    def by_fence(self) -> Iterator[tuple[int, Sequence[bytes]]]:
+        yield from ((section.fence, section.ids) for section in self.sections)
+        yield from ((one.fence, [one.job.spec.id]) for one in self.singles)
+
+    def encoded(self) -> Iterator[tuple[Record, bytes]]:
+        """Of those in sections, which are nearly all."""
+        for section in self.sections:
+            yield from zip(section.records, section.data, strict=True)
 
     def final_ids(self, cancelling: Sequence[bytes]) -> list[bytes]:
         singles = [one.job.spec.id for one in self.singles if one.kind is OutcomeKind.FINISH or one.job.spec.id in cancelling]

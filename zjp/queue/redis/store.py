@@ -42,22 +42,14 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .claiming import Sorted, cancelled_arguments, claimed_jobs, sort_outcomes
+from .claiming import cancelled_arguments, claimed_jobs, sort_outcomes
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .fresh import Fresh
 from .heels import Heels
 from .held import Held
 from .hints import Hints
 from .intake import Intake, full
-from .layout import (
-    RECORD_AT,
-    add_losses,
-    encode,
-    level_name,
-    live_value,
-    read_record,
-    unique_key,
-)
+from .layout import RECORD_AT, add_losses, encode, level_name, live_value, read_record, unique_key
 from .leading import Leading
 from .looking import Looker
 from .promoting import promote
@@ -313,25 +305,20 @@ class RedisQueueStore(Standing):
         now_ms, are_records_here = self._server_ms(), self._records_max > 0
         refused, cancelling = await self._finish(found.arguments(now_ms, are_records_here=are_records_here))
         if not are_records_here:
-            self._keep_fresh(found, frozenset((*refused, *cancelling)))
+            lost = {*refused, *cancelling}
+            for record, data in found.encoded():
+                if record.job.spec.id not in lost:
+                    self._fresh.add(record, data)
         if cancelling:
             marked = set(cancelling)
             again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
             more, _ = await self._finish(cancelled_arguments(again, now_ms))
             refused += more
-        for section in found.sections:
-            self._held.remove(section.fence, section.ids)
-        for outcome in found.singles:
-            self._held.remove(outcome.fence, [outcome.job.spec.id])
+        for fence, left in found.by_fence():
+            self._held.remove(fence, left)
         unknown, final = set(refused), found.final_ids(cancelling)
         self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
         return [outcome.job.spec.id for outcome in outcomes if outcome.job.spec.id in unknown] if unknown else []
-
-    def _keep_fresh(self, found: Sorted, lost: frozenset[bytes]) -> None:
-        for section in found.sections:
-            for job_id, record, data in zip(section.ids, section.records, section.data, strict=True):
-                if job_id not in lost:
-                    self._fresh.add(record, data)
 
     async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
         self._calls += 1
