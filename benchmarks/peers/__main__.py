@@ -128,7 +128,7 @@ def picture(peers: dict[str, Any]) -> str:
         ("Producer and workers at once, jobs/s", "both_per_s"),
         ("CPU of one job, producer to worker, microseconds", "both_total_us"),
     )
-    return ladders([(title, [(figures["label"], figures[name]) for figures in ran]) for title, name in panels])
+    return ladders([(f"{title} (logarithmic)", [(figures["label"], figures[name]) for figures in ran]) for title, name in panels])
 
 
 if __name__ == "__main__":
