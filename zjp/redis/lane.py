@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -79,28 +78,15 @@ class Lane:
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        task = loop.create_task(self._answer(_Call(make, heal, then), answer))
+        task = asyncio.ensure_future(self._carry(_Call(make, heal, then)))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._done, answer))
-        return await answer
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
 
-    async def _answer(self, call: _Call, answer: asyncio.Future[Any]) -> None:
-        """Whoever gave up has cancelled `answer`, and nothing else. (`asyncio.shield` does the same one turn of the loop later.)"""
-        try:
-            reply = await self._carry(call)
-        except Exception as fault:
-            if not answer.done():
-                answer.set_exception(fault)
-        else:
-            if not answer.done():
-                answer.set_result(reply)
-
-    def _done(self, answer: asyncio.Future[Any], task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            answer.cancel()
+        if not task.cancelled():
+            task.exception()  # seen: its caller may have given up
 
     async def _carry(self, call: _Call) -> Any:
         fault: Exception | None = None
