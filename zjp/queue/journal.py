@@ -108,25 +108,23 @@ class Journal:
 
     def put(self, operation: Operation) -> asyncio.Future[Any]:
         """Raises: StoreUnavailable once closed."""
-        if self._is_closing:
-            raise StoreUnavailable("the queue is closed: the node is stopping")
         if self._behind:
             self._put_behind()
-        self._count(operation)
+        self._admit(operation)
         self._inbox.put(operation)
         return operation.done
 
     def put_behind(self, operation: Operation) -> None:
         """Nobody waits for it. It joins when this turn of the loop is over, or before the next one that is put: a writer that was woken now
-        would want the interpreter while the caller hands out jobs."""
-        if self._is_closing:
-            raise StoreUnavailable("the queue is closed: the node is stopping")
-        self._count(operation)
+        would want the interpreter while the caller hands out jobs. Raises: StoreUnavailable once closed."""
+        self._admit(operation)
         if not self._behind:
             self._loop.call_soon(self._put_behind)
         self._behind.append(operation)
 
-    def _count(self, operation: Operation) -> None:
+    def _admit(self, operation: Operation) -> None:
+        if self._is_closing:
+            raise StoreUnavailable("the queue is closed: the node is stopping")
         operation.done = self._loop.create_future()
         self._open_count += 1
         self._jobs_waiting += operation.size
