@@ -111,9 +111,8 @@ def _work(
     spans: Attempts | None,
 ) -> None:
     marks = MarkFile.open(settings.marks_path)
-    caller = Caller(settings, tasks, outbox.progress)
-    if spans is not None:
-        caller = TracedCaller(settings, tasks, outbox.progress, spans)
+    told = settings, tasks, outbox.progress
+    caller = Caller(*told) if spans is None else TracedCaller(*told, spans)
     inbound: Inbound = deque()
     runner: Runner
     if settings.slots == 1 and not any(task.is_async for task in tasks.values()):
