@@ -94,7 +94,8 @@ class Outcome:
 def run(plan: Plan, folder: Path) -> Outcome:
     """Raises: NotInstalled, Missing, NotInTime, AssertionError of the load; the folder keeps the histories and the nodes' logs."""
     deeds = Deeds()
-    with steady_stage(folder, plan.algorithm, plan.nodes) as stage, contextlib.closing(_recorder(folder, "nemesis")) as recorder:
+    staged = steady_stage(folder, plan.algorithm, plan.nodes, is_mongo_killed=plan.mongo_away_s > 0)
+    with staged as stage, contextlib.closing(_recorder(folder, "nemesis")) as recorder:
         stage.agreed()
         stage.schedule("beat")
         sampler = Sampler(stage.redis.socket, stage.prefix_of_keys)

@@ -1,7 +1,7 @@
 """A mesh with keys whose stores are recorded, on one Redis and a Mongo-wire server, with a sink and a load at a constant rate.
 
     F/h/         histories, a file per actor         F/a, F/b ...    folders of the nodes
-    F/sink       the sink's socket                   F/mongo         the records' file
+    F/sink       the sink's socket                   F/mongo         the records' file, when Mongo is to go away: in memory the server costs a tenth
 
 All processes but the servers end when their stdin does, so also when the runner is killed; the servers end with it by themselves.
 """
@@ -109,12 +109,12 @@ class SteadyStage(Stage):
 
 
 @contextlib.contextmanager
-def steady_stage(folder: Path, algorithm: str, count: int) -> Iterator[SteadyStage]:
+def steady_stage(folder: Path, algorithm: str, count: int, *, is_mongo_killed: bool) -> Iterator[SteadyStage]:
     """All of it, up to the load. Raises: NotInstalled, Missing, NotInTime."""
     (folder / "h").mkdir(parents=True, exist_ok=True)
     (folder / "redis").mkdir(exist_ok=True)
     redis = RedisServer(options={"appendonly": "yes", "appendfsync": "everysec"}, folder=folder / "redis")
-    mongo = MongoServer(file=folder / "mongo")
+    mongo = MongoServer(file=folder / "mongo" if is_mongo_killed else None, is_long_lived=True)
     with ExitStack() as stack:
         redis.start()
         stack.callback(redis.stop)
