@@ -57,7 +57,7 @@ class Servers:
     def __init__(self, folder: Path, *, has_mongo: bool, fsync: str = "everysec") -> None:
         self._folder = folder / "redis"
         self.redis = RedisServer(options={"appendonly": "yes", "appendfsync": fsync}, folder=self._folder)
-        self.mongo = MongoServer(file=folder / "mongo") if has_mongo else None
+        self.mongo = MongoServer(file=folder / "mongo", is_long_lived=True) if has_mongo else None
         self.proxy: Proxy | None = None
 
     @property

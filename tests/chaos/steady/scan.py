@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from sims.history import Recorder
 from sims.recording import final_word
 from tests.chaos.experiment import by_state, gauges, live_count
-from tests.chaos.mongo_scan import TIMEOUT_MS
+from tests.chaos.mongo_scan import DOCUMENTS_AT_ONCE, TIMEOUT_MS
 from tests.chaos.servers import DATABASE
 from tests.chaos.steady.stage import SteadyStage
 from tests.chaos.steady.tasks import tick_key
@@ -91,7 +91,7 @@ def scan(stage: SteadyStage, recorder: Recorder, paused_at: int) -> Kept:
 def _records(uri: str) -> Iterator[Record]:
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=TIMEOUT_MS)
     try:
-        for document in client[DATABASE][COLLECTION].find({}, {"data": 1}):
+        for document in client[DATABASE][COLLECTION].find({}, {"data": 1}).batch_size(DOCUMENTS_AT_ONCE):
             yield _decode(document["data"])
     finally:
         client.close()

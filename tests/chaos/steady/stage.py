@@ -1,7 +1,7 @@
 """A mesh with keys whose stores are recorded, on one Redis and a Mongo-wire server, with a sink and a load at a constant rate.
 
     F/h/         histories, a file per actor         F/a, F/b ...    folders of the nodes
-    F/sink       the sink's socket                   F/mongo         the records' file, when Mongo is to go away: in memory the server costs a tenth
+    F/sink       the sink's socket                   F/mongo         the records' file when Mongo is to go away; in memory they cost a tenth
 
 All processes but the servers end when their stdin does, so also when the runner is killed; the servers end with it by themselves.
 """
