@@ -17,7 +17,8 @@ from ..wire.greeting import PEER_BYTES_MAX
 from .curve import KeyPair, protect_client
 from .names import Finding, LookUp, first_address, name_in
 from .pump import Pump, set_limits, set_tcp_limits
-from .watch import HANDSHAKE_FAILED, WATCHED, read_event
+from .tcp import resend_soon
+from .watch import HANDSHAKE_FAILED, WATCHED, connected_file, read_event
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 NEXT_KEY_S = 0.01
@@ -141,6 +142,9 @@ class Line:
         socket.connect(address)
 
     def _on_event(self, frames: list[bytes]) -> None:
+        file = connected_file(frames)
+        if file is not None:
+            resend_soon(file)
         for fault in read_event(frames):
             if self._pumps is None:
                 return

@@ -19,7 +19,7 @@ _DOWN = {
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "no zjp node listens there, or only one of the two uses CURVE",
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): KEY_REFUSED,
 }
-WATCHED = _UP | sum(_DOWN)
+WATCHED = zmq.EVENT_CONNECTED | _UP | sum(_DOWN)
 _EVENT = struct.Struct("=Hi")
 
 
@@ -31,3 +31,9 @@ def read_event(frames: Sequence[bytes]) -> Iterator[str | None]:
         yield None
     elif event in _DOWN:
         yield _DOWN[event]
+
+
+def connected_file(frames: Sequence[bytes]) -> int | None:
+    """The descriptor of a connection that was just made, before its handshake; None for any other event."""
+    event, value = _EVENT.unpack(frames[0])
+    return value if event == zmq.EVENT_CONNECTED else None
