@@ -28,7 +28,7 @@ chaos: ## 1,000 worker and 100 node kills on SQLite; three nodes on Redis with 3
 	$(RUN) tests.chaos --kills 1000 --node-kills 100
 	$(RUN) tests.chaos --queue redis --nodes 3 --records mongo --kills 300 --node-kills 300 --redis-kills 100 --zombies 100 \
 		--redis-stops 2 --resets 100 --mongo-outages 1 --drains 10 --others 20
-	$(RUN) tests.chaos.steady --algorithm raft --rate 2000 --leader-kill-every 0 --mongo-away-s 60
+	$(RUN) tests.chaos.steady --algorithm raft --rate 2000 --leader-kill-every 0 --mongo-away-s 60 --effects-each 10
 
 power: ## 50 power cuts of each store, judged; Linux, needs root
 	$(RUN) tests.power --cuts 50
@@ -42,7 +42,7 @@ curves: ## the published curves of elections and membership, by the real cores i
 
 cluster: ## 200 kills and 200 stops of the leader by each algorithm, cuts, loss; judged; Linux, needs root and nft
 	$(RUN) tests.cluster --algorithm all --kills 200 --zombies 200 --cuts 50 --lose-s 600 --load-s 300
-	$(RUN) tests.chaos.steady --algorithm all --rate 2000 --seconds 300 --leader-kill-every 5
+	$(RUN) tests.chaos.steady --algorithm all --rate 2000 --seconds 300 --leader-kill-every 5 --effects-each 10
 
 containers: ## the image and the compose files on a real engine, as shipped; writes the report
 	$(RUN) tests.deploy.containers --report docs/reports/containers.md

@@ -94,7 +94,7 @@ class Outcome:
 def run(plan: Plan, folder: Path) -> Outcome:
     """Raises: NotInstalled, Missing, NotInTime, AssertionError of the load; the folder keeps the histories and the nodes' logs."""
     deeds = Deeds()
-    staged = steady_stage(folder, plan.algorithm, plan.nodes, is_mongo_killed=plan.mongo_away_s > 0)
+    staged = steady_stage(folder, plan.algorithm, plan.nodes, can_cut_mongo=plan.mongo_away_s > 0)
     with staged as stage, contextlib.closing(_recorder(folder, "nemesis")) as recorder:
         stage.agreed()
         stage.schedule("beat")
@@ -173,9 +173,9 @@ def _take_mongo_away(plan: Plan, stage: SteadyStage, sampler: Sampler, deeds: De
     _rest(BEFORE_S)
     since = time.monotonic_ns()
     outbox = max((one.outbox for one in sampler.samples[-20:]), default=0)
-    stage.mongo.kill()
+    stage.cut_mongo()
     _rest(plan.mongo_away_s)
-    stage.mongo.start()
+    stage.heal_mongo()
     back = time.monotonic_ns()
     recorder.write("fault", "ok", t=since, t1=back, kind="store", val=f"mongo away {plan.mongo_away_s:g} s")
     deeds.away = (since, back)

@@ -1,7 +1,10 @@
 """A mesh with keys whose stores are recorded, on one Redis and a Mongo-wire server, with a sink and a load at a constant rate.
 
     F/h/         histories, a file per actor         F/a, F/b ...    folders of the nodes
-    F/sink       the sink's socket                   F/mongo         the records' file when Mongo is to go away; in memory they cost a tenth
+    F/sink       the sink's socket                   F/redis         the queue's file
+
+Mongo keeps its records in memory, as in a file each would cost it ten times as much and the machine would be measured with it. So it goes
+away as a cut network takes it: a fault proxy stands before it, which ends its connections and refuses all others (`cut_mongo`).
 
 All processes but the servers end when their stdin does, so also when the runner is killed; the servers end with it by themselves.
 """
@@ -23,7 +26,7 @@ from scripts.mongo_server import MongoServer
 from scripts.redis_server import RedisServer
 from sims.sink import spawn_sink
 from tests.chaos.processes import children_of, number_of, pid_of
-from tests.chaos.servers import DATABASE
+from tests.chaos.servers import DATABASE, Proxy
 from tests.chaos.stage import spawn_recorded
 from tests.chaos.steady.load import Asked, Told
 from tests.cluster.stage import Stage, StageNode
@@ -69,9 +72,12 @@ class SteadyStage(Stage):
 
     node_class = SteadyNode
 
-    def __init__(self, folder: Path, redis: RedisServer, mongo: MongoServer, sink_pid: int, algorithm: str, count: int) -> None:
-        super().__init__(folder, redis, algorithm, count, mongodb_uri=mongo.uri, **SETTINGS)
-        self.folder, self.redis, self.mongo, self._sink_pid = folder, redis, mongo, sink_pid
+    def __init__(
+        self, folder: Path, redis: RedisServer, mongo: MongoServer, gate: Proxy | None, sink_pid: int, algorithm: str, count: int
+    ) -> None:
+        uri = mongo.uri if gate is None else f"mongodb://{gate.address}"
+        super().__init__(folder, redis, algorithm, count, mongodb_uri=uri, **SETTINGS)
+        self.folder, self.redis, self.mongo, self._gate, self._sink_pid = folder, redis, mongo, gate, sink_pid
         self.prefix_of_keys = f"{{zjp:{self.cluster}}}:"
         self._load: subprocess.Popen[bytes] | None = None
 
@@ -94,6 +100,18 @@ class SteadyStage(Stage):
         told = msgspec.json.decode((self.folder / "load.json").read_bytes(), type=Told)
         return told, msgspec.json.Decoder(Asked).decode_lines((self.folder / "asked.jsonl").read_bytes())
 
+    def cut_mongo(self) -> None:
+        self._mongo_gate.say("refuse")
+        self._mongo_gate.say("cut")
+
+    def heal_mongo(self) -> None:
+        self._mongo_gate.say("heal")
+
+    @property
+    def _mongo_gate(self) -> Proxy:
+        assert self._gate is not None, "say so when the stage is made: can_cut_mongo=True"
+        return self._gate
+
     def pids(self) -> list[tuple[str, int]]:
         """(role, pid) of all but the nodes and their workers."""
         assert self._load is not None, "the load was not started"
@@ -109,12 +127,12 @@ class SteadyStage(Stage):
 
 
 @contextlib.contextmanager
-def steady_stage(folder: Path, algorithm: str, count: int, *, is_mongo_killed: bool) -> Iterator[SteadyStage]:
+def steady_stage(folder: Path, algorithm: str, count: int, *, can_cut_mongo: bool) -> Iterator[SteadyStage]:
     """All of it, up to the load. Raises: NotInstalled, Missing, NotInTime."""
     (folder / "h").mkdir(parents=True, exist_ok=True)
     (folder / "redis").mkdir(exist_ok=True)
     redis = RedisServer(options={"appendonly": "yes", "appendfsync": "everysec"}, folder=folder / "redis")
-    mongo = MongoServer(file=folder / "mongo" if is_mongo_killed else None, is_long_lived=True)
+    mongo = MongoServer(is_long_lived=True)
     with ExitStack() as stack:
         redis.start()
         stack.callback(redis.stop)
@@ -123,7 +141,10 @@ def steady_stage(folder: Path, algorithm: str, count: int, *, is_mongo_killed: b
         # FULL would spend the disk's syncs on the sink; it is never cut off.
         sink = spawn_sink(folder / "sink", folder / "sink.db", folder / "h" / "sink.jsonl", synchronous="OFF")
         stack.callback(_end, sink)
-        stage = SteadyStage(folder, redis, mongo, sink.pid, algorithm, count)
+        gate = Proxy(mongo.uri.removeprefix("mongodb://")) if can_cut_mongo else None
+        if gate is not None:
+            stack.callback(gate.stop)
+        stage = SteadyStage(folder, redis, mongo, gate, sink.pid, algorithm, count)
         stack.enter_context(stage)
         yield stage
 
