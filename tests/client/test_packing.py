@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import types
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.mischief import SlowDict
 from zjp.client.options import make_spec, request_of
 from zjp.client.packing import pack_payload, unpack
 from zjp.errors import InvalidJob, WireError
@@ -33,6 +35,22 @@ class Colour(enum.IntEnum):
 @given(st.dictionaries(st.text(), PLAIN, max_size=5))
 def test_plain_data_comes_back_as_it_was(payload: dict[str, Any]) -> None:
     assert unpack(pack_payload(payload), "it") == payload
+
+
+def test_payload_that_runs_code_while_it_is_packed_does_not_get_into_those_of_other_threads() -> None:
+    """As a class derived from dict may; the interpreter is given away in its midst."""
+
+    def flat(number: int) -> dict[str, Any]:
+        return {"n": number, "k": "x" * (number % 7)}
+
+    def slow(number: int) -> dict[str, Any]:
+        return {"inner": SlowDict({f"{number}-{index}": number for index in range(20)})}
+
+    with ThreadPoolExecutor(4) as threads:
+        packed = list(threads.map(pack_payload, [slow(number) if number % 20 == 0 else flat(number) for number in range(400)]))
+    for number, payload in enumerate(packed):
+        wanted = {"inner": dict.copy(slow(number)["inner"])} if number % 20 == 0 else flat(number)
+        assert unpack(payload, "it") == wanted
 
 
 def test_nothing_is_an_empty_map() -> None:

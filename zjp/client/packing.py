@@ -18,7 +18,9 @@ PAYLOAD_BYTES_MAX = 16 << 20
 DEPTH_MAX = 64
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
-_pack = msgpack.Packer(use_bin_type=True, buf_size=64 << 10).pack
+_pack_flat = msgpack.Packer(use_bin_type=True, buf_size=64 << 10).pack
+"""Shared by all threads, so for a dict of scalars only: nothing in it runs Python code while it is packed. A class derived from dict may,
+and would let another thread pack into the midst of it."""
 _EMPTY = b"\x80"
 _FAULTS = (TypeError, ValueError, OverflowError, UnicodeError)
 
@@ -29,11 +31,13 @@ def pack_payload(payload: Mapping[str, Any] | None) -> bytes:
         _check_is_map(payload)
         return _EMPTY
     try:
+        is_flat = type(payload) is dict
         for key, value in payload.items():
             if type(value) not in _SCALARS or type(key) is not str:
                 check_plain(payload, "payload")
+                is_flat = False
                 break
-        packed: bytes = _pack(payload if type(payload) is dict else dict(payload))
+        packed: bytes = _pack_flat(payload) if is_flat else msgpack.packb(dict(payload))
     except (*_FAULTS, AttributeError) as fault:
         _check_is_map(payload)
         check_plain(payload, "payload")
@@ -86,7 +90,7 @@ def _check_scalar(value: object, place: str) -> None:
 def pack_value(value: object) -> bytes:
     """Plain data of any kind. Raises: InvalidJob."""
     try:
-        packed: bytes = _pack(value)
+        packed: bytes = msgpack.packb(value)
     except _FAULTS as fault:
         raise InvalidJob(f"it cannot be packed: {fault}") from None
     return packed

@@ -5,7 +5,8 @@
     Discard, PayloadMismatch                FAILED for good
     Retry, SoftTimeout, any other exception RETRY while retries are left, else FAILED
 
-Whatever a task raises is its own failure, SystemExit and KeyboardInterrupt as well: no task ends the process by an exception.
+Whatever a task raises is its own failure, SystemExit and KeyboardInterrupt as well: no task ends the process by an exception, nor by one
+that is raised where its exception is looked at (`failed` always answers).
 The way of a `def` task that returns nothing is the one that counts: nothing is made there that it does not need.
 """
 
@@ -15,7 +16,7 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgpack
@@ -25,14 +26,20 @@ from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze,
 from ..tracing import Attempts
 from ..units import show_duration, show_size
 from ..wire.messages import Result, ResultKind, TaskInfo, TaskRetry
-from .fault import MESSAGE_CHARS_MAX, bounded, describe
+from .fault import MESSAGE_CHARS_MAX, NAMELESS, bounded, describe
 from .settings import ChildSettings
 
 _COMPLETED = int(ResultKind.COMPLETED)
 _SCALARS = frozenset({bool, int, float, str, bytes})
+_pack_scalar = msgpack.Packer(use_bin_type=True).pack
+"""Shared by all threads, so for what runs no Python code while it is packed: a class derived from dict may give the interpreter away in the
+middle, to a thread that packs as well."""
 ALLOWED = "results may hold None, bool, int (64 bits), float, str, bytes, list, tuple and dict with str keys"
+DEPTH_MAX = 64
+"""As of payloads. A result is read by recursion, by others than whoever made it."""
 DELAY_MS_MAX = 10 * 366 * 24 * 3600 * 1000
 OWN_FRAMES = 1
+NO_DELAY = "it is a Snooze without a delay of at least 0 s; where __init__ is its own, that must call super().__init__(delay)"
 
 log = logging.getLogger("zjp.task")
 
@@ -76,7 +83,6 @@ class Caller:
         self.tasks = tasks
         self.cancelled: set[bytes] = set()
         self._settings, self._report, self._wall_ns = settings, report, wall_ns
-        self._packer = msgpack.Packer(use_bin_type=True, strict_types=False, datetime=False)
         self._soft_s = {
             name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()
         }
@@ -163,10 +169,7 @@ class Caller:
         started_us, ended_us = start[0], end_us(start)
         job_id = job.spec.id
         try:
-            data = self._packer.pack(value)
-            if type(value) not in _SCALARS:
-                # Keys that are no text and extension types can be packed but not read: found out here, not by whoever asks for the result.
-                msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension)
+            data = _pack_scalar(value) if type(value) in _SCALARS else _pack_nested(value)
         except Exception as fault:
             why = bounded(
                 f"the result is {_kind_of(value)} and cannot be packed: {fault}; {ALLOWED}", MESSAGE_CHARS_MAX
@@ -183,18 +186,34 @@ class Caller:
 
     def failed(self, job: StoredJob, fault: BaseException, start: Start) -> Result:
         """What an exception means for the job."""
-        started_us, ended_us = start[0], end_us(start)
-        job_id = job.spec.id
+        try:
+            return self._failed(job, fault, start)
+        except BaseException:  # its class answers for it, and may raise
+            told = JobFault(NAMELESS, "the task raised an exception that raises another when it is looked at")
+            return self._failure(job, told, start, is_final=False, delay_s=None)
+
+    def _failed(self, job: StoredJob, fault: BaseException, start: Start) -> Result:
         if isinstance(fault, Snooze):
-            return Result(job_id, ResultKind.SNOOZE, started_us, ended_us, delay_ms=_ms(fault.delay_s))
-        told = self._describe(job, fault)
-        is_final = isinstance(fault, Discard | PayloadMismatch) or job.retries >= self._max_retries(job)
-        if is_final:
-            return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=told)
-        delay_s = fault.delay_s if isinstance(fault, Retry) else None
+            delay_s = _delay_s(fault)
+            if delay_s is not None:
+                return Result(job.spec.id, ResultKind.SNOOZE, start[0], end_us(start), delay_ms=_ms(delay_s))
+            told = JobFault(describe(fault).type, NO_DELAY, describe(fault, own_frames=OWN_FRAMES).traceback)
+        else:
+            told = self._describe(job, fault)
+        is_final = isinstance(fault, Discard | PayloadMismatch)
+        delay_s = _delay_s(fault) if isinstance(fault, Retry) else None
+        return self._failure(job, told, start, is_final=is_final, delay_s=delay_s)
+
+    def _failure(
+        self, job: StoredJob, told: JobFault, start: Start, *, is_final: bool, delay_s: float | None
+    ) -> Result:
+        """`delay_s` None: as the policy says."""
+        started_us, ended_us = start[0], end_us(start)
+        if is_final or job.retries >= self._max_retries(job):
+            return Result(job.spec.id, ResultKind.FAILED, started_us, ended_us, error=told)
         if delay_s is None:
             delay_s = self._policy_delay_s(job)
-        return Result(job_id, ResultKind.RETRY, started_us, ended_us, error=told, delay_ms=_ms(delay_s))
+        return Result(job.spec.id, ResultKind.RETRY, started_us, ended_us, error=told, delay_ms=_ms(delay_s))
 
     def unserved(self, job: StoredJob) -> Result:
         known = ", ".join(sorted(self.tasks)[:20])
@@ -249,7 +268,35 @@ def _first(one: float | None, other: float | None) -> float | None:
 
 
 def _ms(delay_s: float) -> int:
-    return min(round(delay_s * 1000), DELAY_MS_MAX)
+    return round(min(delay_s * 1000, DELAY_MS_MAX))
+
+
+def _delay_s(fault: Snooze | Retry) -> float | None:
+    """None: it has none. A class derived from one of these may have forgotten it, or set it to anything."""
+    delay_s = getattr(fault, "delay_s", None)
+    is_one = isinstance(delay_s, int | float) and delay_s >= 0
+    return delay_s if is_one else None
+
+
+def _pack_nested(value: object) -> bytes:
+    """Raises: ValueError and others, also for what can be packed and not read: found out here, not by whoever asks for the result."""
+    data: bytes = msgpack.packb(value)
+    _check_readable(msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension), 0)
+    return data
+
+
+def _check_readable(value: object, depth: int) -> None:
+    if depth >= DEPTH_MAX:
+        raise ValueError(f"it is nested more than {DEPTH_MAX} deep; flatten it, or store it elsewhere")
+    if isinstance(value, dict):
+        if not all(type(key) is str for key in value):
+            raise ValueError("a dict in it has keys that are no str")
+        inner: Iterable[object] = value.values()
+    else:
+        inner = value if isinstance(value, list) else ()
+    for one in inner:
+        if type(one) in (list, dict):
+            _check_readable(one, depth + 1)
 
 
 def _kind_of(value: Any) -> str:

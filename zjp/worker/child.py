@@ -79,6 +79,8 @@ class Child:
         "socket",
         "started_at",
         "stays_until",
+        "stuck_at",
+        "stuck_ticks",
         "was_ready",
     )
 
@@ -106,6 +108,8 @@ class Child:
         self.running: dict[tuple[bytes, int], float] = {}
         """(id, fence) of what its marks show -> monotonic time it was first seen there."""
         self.started_at = self.moved_at = time.monotonic()
+        self.stuck_at, self.stuck_ticks = 0.0, 0
+        """`moved_at` when it was last seen to hold jobs and run none; ticks since."""
         self.retired_at = self.stays_until = 0.0
         """Monotonic; `stays_until`: it was over WORKER_MAX_RSS before its first job, and is not replaced for that until then."""
         self.marks = MarkFile.create(settings.marks_path, settings.slots)

@@ -1,6 +1,7 @@
 """An exception as data: class name, text and traceback, bounded, and always encodable.
 
-It came out of a task: nothing about it can be trusted, not even that its text can be had.
+It came out of a task: nothing about it can be trusted, not even that its class has a name. Whatever looking at it raises, SystemExit and
+KeyboardInterrupt as well, is the task's code speaking, and ends here.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from ..job import JobFault
 MESSAGE_CHARS_MAX = 2 << 10
 TRACEBACK_CHARS_MAX = 16 << 10
 TYPE_CHARS_MAX = 200
+NAMELESS = "Exception"
 
 
 def describe(fault: BaseException, *, own_frames: int = 1) -> JobFault:
     """`own_frames`: how many frames of the traceback are the worker's, and say nothing to whoever wrote the task."""
-    return JobFault(
-        type(fault).__name__[:TYPE_CHARS_MAX], bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames)
-    )
+    return JobFault(_type_name(fault), bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames))
 
 
 def bounded(text: str, chars_max: int) -> str:
@@ -33,19 +33,31 @@ def bounded(text: str, chars_max: int) -> str:
     return text[:head] + gap + text[len(text) - (kept - head) :]
 
 
+def _type_name(fault: BaseException) -> str:
+    try:
+        return bounded(_plain(type(fault).__name__), TYPE_CHARS_MAX)
+    except BaseException:  # a metaclass may answer
+        return NAMELESS
+
+
 def _text(fault: BaseException) -> str:
     try:
-        return str(fault)
-    except Exception as second:  # its __str__ is the task's code as well
-        return f"(its text could not be had: {type(second).__name__})"
+        return _plain(str(fault))
+    except BaseException as second:
+        return f"(its text could not be had: {_type_name(second)})"
+
+
+def _plain(text: str) -> str:
+    """A plain str, where it may be of a class derived from it."""
+    return "".join((text,))
 
 
 def _traceback(fault: BaseException, own_frames: int) -> str:
-    start = fault.__traceback__
-    for _ in range(own_frames):
-        if start is not None and start.tb_next is not None:
-            start = start.tb_next
     try:
+        start = fault.__traceback__
+        for _ in range(own_frames):
+            if start is not None and start.tb_next is not None:
+                start = start.tb_next
         return bounded("".join(traceback.format_exception(type(fault), fault, start)), TRACEBACK_CHARS_MAX)
-    except Exception as second:
-        return f"(its traceback could not be had: {type(second).__name__})"
+    except BaseException as second:
+        return f"(its traceback could not be had: {_type_name(second)})"

@@ -9,7 +9,8 @@ progress every PROGRESS_S; otherwise only when a message comes.
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,10 @@ from ..log import configure
 from ..wire.codec import decode_to_worker
 from ..wire.messages import Recall, Run, SetLog, StopJobs
 from .outbox import FLUSH_S, PROGRESS_S, Outbox
+
+EX_SOFTWARE = 70
+
+log = logging.getLogger(__name__)
 
 Inbound = deque[tuple[int, StoredJob]]
 """(fence, job), oldest first."""
@@ -64,9 +69,14 @@ class Inbox(threading.Thread):
         self._is_stopping = False
 
     def run(self) -> None:
-        with contextlib.suppress(zmq.ContextTerminated):
+        try:
             self._listen()
-        self._socket.close(linger=0)
+        except zmq.ContextTerminated:
+            self._socket.close(linger=0)
+        except BaseException:
+            # A process that hears nothing more would keep its jobs for ever. Its end gives them back.
+            log.exception("worker.deaf")
+            os._exit(EX_SOFTWARE)
 
     def _listen(self) -> None:
         while True:

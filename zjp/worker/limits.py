@@ -27,10 +27,10 @@ class AlarmLimit:
 
     def __init__(self) -> None:
         self._is_armed = False
-        signal.signal(signal.SIGALRM, self._ring)
 
     def call(self, limit_s: float, function: Callable[[], Any]) -> Any:
         """Raises: SoftTimeout, and whatever `function` raises."""
+        signal.signal(signal.SIGALRM, self._ring)  # each time: a task may have left a handler of its own, or none, which would kill
         self._is_armed = True
         signal.setitimer(signal.ITIMER_REAL, limit_s)
         try:

@@ -7,17 +7,20 @@ A job needs a slot and is started by whoever has both:
     the loop      (async)      the same, the other way round
 
 Deque and list of free slots are changed by single atomic operations only, and everyone who adds to one of them looks at the other
-afterwards: so no job waits while a slot is free, and there is no lock. Threads are made when needed, at most one for each slot.
+afterwards: so no job waits while a slot is free, and there is no lock. Threads are made when needed, at most one for each slot. Where the
+system gives no more of them, jobs wait for those that there are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import uvloop
 
@@ -30,6 +33,8 @@ from .inbox import Inbound
 from .limits import ThreadLimits
 from .marks import MarkFile
 from .outbox import FLUSH_S, RESULTS_MAX, Outbox
+
+EX_OSERR = 71
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,7 @@ class MixedRunner:
         self._limits = ThreadLimits()
         self._threads: list[threading.Thread] = []
         self._idle_threads = threading.Semaphore(0)
-        self._is_finishing = self._is_over = False
+        self._is_finishing = self._is_over = self._has_told_of_threads = False
 
     def run(self) -> None:
         while not self._is_over:
@@ -84,17 +89,35 @@ class MixedRunner:
             except IndexError:
                 self._free.append(slot)
                 continue
-            self._start(slot, fence, job)
+            if not self._start(slot, fence, job):
+                return
 
-    def _start(self, slot: int, fence: int, job: StoredJob) -> None:
+    def _start(self, slot: int, fence: int, job: StoredJob) -> bool:
+        """False: it waits until a thread has nothing to do, which then feeds."""
         if job.spec.type in self._async_names:
             self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
-            return
-        if not self._idle_threads.acquire(blocking=False) and len(self._threads) < self._slots:
-            thread = threading.Thread(target=self._run_thread, name=f"slot-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
+        elif self._idle_threads.acquire(blocking=False) or len(self._threads) >= self._slots or self._add_thread():
+            self._to_threads.put((slot, fence, job))
+        else:
+            self._inbound.appendleft((fence, job))
+            self._free.append(slot)
+            return False
+        return True
+
+    def _add_thread(self) -> bool:
+        thread = threading.Thread(target=self._run_thread, name=f"slot-{len(self._threads)}", daemon=True)
+        try:
             thread.start()
-        self._to_threads.put((slot, fence, job))
+        except (RuntimeError, MemoryError) as fault:
+            if not self._has_told_of_threads:
+                self._has_told_of_threads = True
+                told = f"{fault}; raise the limit of threads or memory, or lower WORKER_COUNT"
+                event(log, logging.ERROR, "worker.no_thread", slots=self._slots, threads=len(self._threads), reason=told)
+            if not self._threads:
+                os._exit(EX_OSERR)  # its jobs run elsewhere
+            return False
+        self._threads.append(thread)
+        return True
 
     def _release(self, slot: int) -> None:
         self._free.append(slot)
@@ -112,6 +135,8 @@ class MixedRunner:
         while True:
             self._run_jobs(*self._to_threads.get())
             self._idle_threads.release()
+            if self._inbound:
+                self.feed()
 
     def _run_jobs(self, slot: int, fence: int, job: StoredJob) -> None:
         """This job, and then on the same slot whatever is next while it is a `def` task."""
@@ -137,7 +162,18 @@ class MixedRunner:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_task(self, slot: int, fence: int, job: StoredJob) -> None:
-        self._tasks[job.spec.id] = self._loop.create_task(self._run_task(slot, fence, job))
+        task = self._tasks[job.spec.id] = self._loop.create_task(self._run_task(slot, fence, job))
+        task.add_done_callback(partial(self._end_unbegun, slot, job))
+
+    def _end_unbegun(self, slot: int, job: StoredJob, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never comes to `_run_task`, which lets no other CancelledError out."""
+        if task.cancelled():
+            start = self._caller.start()
+            if job.spec.id in self._caller.cancelled:
+                result = self._caller.stopped(job, start, "the job was cancelled before it began")
+            else:
+                result = self._caller.failed(job, asyncio.CancelledError(), start)
+            self._ended(result, slot)
 
     async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
         self._marks.mark(slot, job.spec.id, fence)
@@ -151,10 +187,7 @@ class MixedRunner:
         if spans is not None:
             spans.end(running, result)
         self._marks.clear(slot)
-        del self._tasks[job.spec.id]
-        if self._caller.cancelled:
-            self._caller.cancelled.discard(job.spec.id)
-        self._reported(result, slot)
+        self._ended(result, slot)
 
     async def _call(self, fence: int, job: StoredJob, start: Start) -> Result:
         caller = self._caller
@@ -189,7 +222,10 @@ class MixedRunner:
             if task is not None:
                 task.cancel()
 
-    def _reported(self, result: Result, slot: int) -> None:
+    def _ended(self, result: Result, slot: int) -> None:
+        del self._tasks[result.id]
+        if self._caller.cancelled:
+            self._caller.cancelled.discard(result.id)
         self._outbox.results.append(result)
         try:
             fence, job = self._inbound.popleft()

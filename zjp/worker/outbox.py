@@ -36,7 +36,6 @@ class Outbox:
         self._progress: dict[bytes, bytes] = {}
         self._progress_at = 0.0
         self._is_closed = False
-        self._pack = msgpack.Packer(use_bin_type=True).pack
 
     def flush(self) -> None:
         """Send what there is."""
@@ -63,8 +62,7 @@ class Outbox:
 
     def progress(self, job_id: bytes, progress: dict[str, object]) -> None:
         """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`. Raises: TypeError, ValueError."""
-        with self._lock:
-            data = self._pack(progress)
+        data: bytes = msgpack.packb(progress)
         if len(data) > PROGRESS_BYTES_MAX:
             raise ValueError(f"the progress is {len(data)} bytes, the limit is {PROGRESS_BYTES_MAX}; shorten the note")
         self._progress[job_id] = data

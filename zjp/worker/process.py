@@ -15,6 +15,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Mapping
@@ -145,9 +146,25 @@ def _read_exactly(count: int) -> bytes:
 
 
 def _stay_deaf() -> None:
-    """A handler, not SIG_IGN: that would be inherited by the programs that tasks start."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    """A handler, not SIG_IGN: that would be inherited by the programs that tasks start. What a task forks (multiprocessing) gets the
+    handlers of before: who started it must be able to end it, also in the moment in which it still has ours."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
         signal.signal(number, lambda signum, frame: None)
+    held = threading.local()
+
+    def hold() -> None:
+        held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, before)
+
+    def let_go() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
+
+    def hear_again() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        let_go()
+
+    os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=hear_again)
 
 
 def _restore(settings: ChildSettings) -> None:

@@ -17,6 +17,9 @@ from .ledger import Ledger
 from .settings import PoolSettings
 
 TICK_S = 0.05
+STUCK_S = 10.0
+"""A process that has jobs, runs none and reports nothing for so long is broken: it is ended, and nobody is charged. Counted in ticks: a
+machine that slept is no reason."""
 RECALL_AFTER_S = 0.1
 """One unforeseen long job must not hold up the hundreds behind it for longer."""
 
@@ -41,6 +44,7 @@ class Watch:
     def look(self, child: Child, now: float, tasks: Mapping[str, TaskInfo]) -> bool:
         """True: what it has not started should be called back."""
         running = self._see_running(child, now)
+        self._end_if_stuck(child)
         for (job_id, fence), first_seen in running.items():
             if first_seen < now:  # also seen by the tick before this one
                 self._ledger.charge_slot(job_id, child)
@@ -77,6 +81,15 @@ class Watch:
         if task is not None and task.timeout_ms is not None:
             return task.timeout_ms / 1000
         return self._settings.job_timeout_s
+
+    @staticmethod
+    def _end_if_stuck(child: Child) -> None:
+        if child.running or child.stuck_at != child.moved_at:
+            child.stuck_at, child.stuck_ticks = child.moved_at, 0
+            return
+        child.stuck_ticks += 1
+        if child.stuck_ticks * TICK_S >= STUCK_S:
+            child.kill(f"it started none of its {child.count} jobs within {STUCK_S:g} s: the process was killed")
 
     def _see_running(self, child: Child, now: float) -> dict[tuple[bytes, int], float]:
         held, before = self._ledger.held, child.running
