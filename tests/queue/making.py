@@ -169,10 +169,10 @@ class RedisBench:
         self.stores.append(store)
         return store
 
-    async def join(self, node: str, boot: int = 1, **limits: Any) -> RedisQueueStore:
+    async def join(self, node: str, boot: int = 1, *, home: str = "", address: str = "", **limits: Any) -> RedisQueueStore:
         """Another node on the same queue."""
         store = self.make(**limits)
-        await store.open(Life(node, boot), {})
+        await store.open(Life(node, boot, home, address), {})
         self.stores.append(store)
         return store
 

@@ -24,7 +24,7 @@ from tests.queue.making import (
 )
 from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.store import CancelKind, Live
+from zjp.queue.store import CancelKind, Life, Live
 
 pytestmark = pytest.mark.covers("redis:nodes")
 
@@ -218,6 +218,37 @@ async def test_two_reapers_give_each_job_back_once(bench: RedisBench, one: Redis
     assert sum(tended.reaped for tended in reaped) == 50
     assert await pending(two) == 50
     assert sorted(ids_of(await two.claim(100, ALL))) == sorted(ids)
+
+
+async def test_life_whose_name_is_a_later_ones_is_told_so_and_its_end_leaves_the_name(bench: RedisBench, one: RedisQueueStore) -> None:
+    """Fails on a model that takes a name off the list of homes whoever it is that leaves."""
+    bench.pass_time(LEASE_S + 1)
+    later = await bench.join("node-1", home="elsewhere", address="tcp://there:1")
+    renewal = await one.renew({})
+    assert (renewal.alive, renewal.taken_by) == (False, "tcp://there:1")
+    await one.close()
+    assert b"elsewhere\ntcp://there:1" in bench.server.send(b"HGET", later._prefix + b"homes", b"node-1")
+    assert (await later.renew({})).alive
+
+
+async def test_new_folder_under_an_old_name_is_told_its_number(bench: RedisBench, one: RedisQueueStore) -> None:
+    """Fails on a model whose node goes by the number in its folder: its leader would declare dead a life that never was."""
+    assert bench.lost.boot == 0
+    bench.pass_time(LEASE_S + 1)
+    store = bench.make()
+    assert (await store.open(Life("node-1", 1, "elsewhere", ""), {})).boot == 2
+    await store.close()
+
+
+async def test_queue_that_a_flush_took_is_seen_and_purged_when_jobs_come_again(bench: RedisBench, one: RedisQueueStore) -> None:
+    producer = Producer()
+    await add(one, *producer.specs(1))
+    bench.server.send(b"FLUSHALL")
+    await add(one, *producer.specs(2))
+    assert await one.purge("default") == 2
+    await one.renew({})
+    await add(one, *producer.specs(1))
+    assert [(count.queue, count.pending) for count in await one.counts()] == [("default", 1)]
 
 
 # ── stale list entries and runs ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -215,6 +215,43 @@ def test_name_of_a_dead_node_is_taken_over_when_its_lease_ends_and_at_once_on_it
     other.kill()
 
 
+@pytest.mark.covers("redis:node-id")
+def test_node_whose_name_was_taken_over_while_it_was_silent_ends_and_its_name_stays_the_other_ones(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    one = node_on(redis, "same")
+    os.kill(one.pid, signal.SIGSTOP)
+    settings = {"app": APP, "node_id": "same", "redis_addr": redis.url, "lease_duration": f"{LEASE_S:g}s"}
+    other = RunningNode(tmp_path / "other", **settings).start()
+    third = RunningNode(tmp_path / "third", **settings)
+    try:
+        os.kill(one.pid, signal.SIGCONT)
+        assert one.wait() == 78
+        assert "NODE_ID=same: another node took this name over while this one was silent and lives at tcp://127" in one.log_text()
+        with pytest.raises(DidNotStart) as refused:
+            third.start()
+        assert refused.value.exit_code == 78
+        with other.client() as client:
+            assert client.wait(client.submit("echo", {"value": 7}), timeout=30).result == 7
+    finally:
+        third.kill()
+        other.kill()
+
+
+@pytest.mark.covers("redis:node-id")
+def test_new_folder_under_an_old_name_goes_on_with_the_number_of_starts_that_the_store_knows(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    one = node_on(redis, "same")
+    one.restart()
+    one.stop()
+    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s").start()
+    boots = [int(node.events("node.started")[-1]["boot"]) for node in (one, other)]
+    other.kill()
+    assert boots == [2, 3]
+    assert [path.read_text() for path in (tmp_path / "other").rglob("boot")] == ["3\n"]
+
+
 # ── records in MongoDB ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -91,6 +91,10 @@ async def _live(settings: Settings, read_again: Callable[[], Settings]) -> int:
     signals.supervisor.ready()
     await signals.wait()
     signals.supervisor.stopping()
+    if node.displaced.done():
+        event(log, logging.ERROR, "node.displaced", reason=node.displaced.result())
+        await node.stop(0.0)  # what runs here has lost its claim already
+        return ConfigError.exit_code
     return EX_OK if await signals.drain() else EX_TEMPFAIL
 
 
@@ -130,8 +134,11 @@ class Signals:
         task.result()
 
     async def wait(self) -> None:
-        """Until TERM or INT."""
-        await self._asked.wait()
+        """Until TERM or INT, or until the node must not go on."""
+        asked = asyncio.ensure_future(self._asked.wait())
+        waits: set[asyncio.Future[Any]] = {asked, self._node.displaced}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
 
     async def drain(self) -> bool:
         """The grace time ends early when a second signal comes."""

@@ -71,6 +71,8 @@ class Dispatch:
         self._version = 0
         self._unserved = Unserved()
         self._progress: dict[bytes, bytes] = {}
+        self.on_taken: Callable[[str], None] = lambda address: None
+        """Another node has this one's name, at that address."""
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -338,6 +340,8 @@ class Dispatch:
         progress, self._progress = self._progress, {}
         renewal = await self._store.renew(progress)
         assert self.pool is not None
+        if renewal.taken_by is not None:
+            self.on_taken(renewal.taken_by)
         if not renewal.alive:
             event(
                 log, logging.WARNING, "lease.lost", reason="not renewed in time; what was running runs again elsewhere"

@@ -40,6 +40,14 @@ class DataDir:
         self.was_clean = was_clean
         self._lock: int | None = lock
 
+    def take_boot(self, boot: int) -> None:
+        """The store knows of later lives than this folder, a new one under an old name: theirs are counted on. Raises: ConfigError."""
+        try:
+            _write(self.path / "boot", f"{boot}\n".encode())
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+        self.boot = boot
+
     def close(self, clean: bool) -> None:
         """Let the folder go. `clean`: nothing is left that the next life must look after. Closing twice does no harm."""
         if self._lock is None:

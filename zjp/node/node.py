@@ -73,6 +73,8 @@ class Node:
         self._records_count = 0
         self._refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the application cannot be loaded, when that is found at the start."""
+        self.displaced: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why this node must not go on under its name, once that is so."""
         self._housekeeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -117,6 +119,8 @@ class Node:
         marks = data.path / "marks"
         marks.mkdir(mode=0o700, exist_ok=True)
         lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
+        if lost.boot:
+            data.take_boot(lost.boot)
         check_durability(self.queue.level, settings.require_durability)
         for old in marks.glob("*.marks"):
             old.unlink()
@@ -203,6 +207,7 @@ class Node:
             on_credit=self.dispatch.on_credit,
         )
         self.dispatch.pool = self.jobs.pool = self.pool
+        self.dispatch.on_taken = self._on_taken
         self.dispatch.start()
         if settings.app is not None:
             await self._first_worker()
@@ -219,6 +224,13 @@ class Node:
         if not self.dispatch.is_ready.is_set():
             raise Unavailable(
                 f"no worker process was ready within {FIRST_WORKER_S:.0f} s; look for what the application does at import"
+            )
+
+    def _on_taken(self, address: str) -> None:
+        if not self.displaced.done():
+            self.displaced.set_result(
+                f"NODE_ID={self._data.node_id}: another node took this name over while this one was silent"
+                f"{f' and lives at {address}' if address else ''}; give each node a name of its own"
             )
 
     def _on_not_ready(self, reason: str) -> None:

@@ -114,11 +114,13 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """`alive` False: the lease was lost, every claim of this life is gone; drop everything. `cancelling`: ids held by this life."""
+    """`alive` False: the lease was lost, every claim of this life is gone; drop everything. `cancelling`: ids held by this life.
+    `taken_by`: a later life has begun under this node's name, at this address (if it told one); None: none has."""
 
     alive: bool
     version: int
     cancelling: Sequence[bytes] = ()
+    taken_by: str | None = None
 
 
 class Tended(msgspec.Struct, frozen=True):
@@ -154,10 +156,12 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 class LostClaims(msgspec.Struct, frozen=True):
-    """What `recover` found of former lives of this node."""
+    """What `open` found of former lives of this node. `boot`: the number that this one has instead of the one it gave, when the store knew
+    of later ones; else 0."""
 
     jobs: int
     suspects: int
+    boot: int = 0
 
 
 class Lead(msgspec.Struct, frozen=True, array_like=True):

@@ -20,7 +20,7 @@ if ARGV[2] == 'begin' then
     for priority = 10, 1, -1 do
         ready = ready + tonumber(call('HGET', P .. 'ready', string.char(priority) .. queue) or 0)
     end
-    if call('SISMEMBER', P .. 'queues', queue) == 0 then
+    if ready == 0 and call('SISMEMBER', P .. 'queues', queue) == 0 then
         return {0, 0, 0}
     end
     if call('HEXISTS', P .. 'n', 'v') == 0 then

@@ -1,17 +1,14 @@
 -- use: clock level wake end reap
 -- Keep the lease of one life, or tell that it was lost (the registration differs) and begin anew.
 -- ARGV: life, node, boot, registration, lease ms, may reap, progress: (id, data)*
--- Reply: {registration or '' = a later life has begun, was kept, version, count, bytes, ids being cancelled, now}
+-- Reply: {registration, was kept, version, count, bytes, ids being cancelled, now} | {'taken', address of the later life of this name}
 local life, node = ARGV[1], ARGV[2]
 local now = clock()
 local ended = {}
 reap(now, 0, tonumber(ARGV[5]), ARGV[6] == '1', ended)
 local held = call('HMGET', P .. 'n', 'v', 'o', 'b')
-local function reply(registration, kept, cancelling)
-    return {registration, kept, tonumber(held[1] or 1), tonumber(held[2] or 0), tonumber(held[3] or 0), cancelling, now}
-end
 if tonumber(call('HGET', P .. 'boots', node) or 0) > tonumber(ARGV[3]) then
-    return reply('', 0, {})
+    return {'taken', string.match(call('HGET', P .. 'homes', node) or '', '\n(.*)$') or ''}
 end
 local registration = call('HGET', P .. 'lives', life)
 local kept = registration == ARGV[4] and 1 or 0
@@ -51,4 +48,4 @@ if #fences > 0 then
         end
     end
 end
-return reply(registration, kept, cancelling)
+return {registration, kept, tonumber(held[1] or 1), tonumber(held[2] or 0), tonumber(held[3] or 0), cancelling, now}

@@ -172,6 +172,10 @@ class Intake:
             if not one.answer.done():
                 one.answer.set_result(answers)
 
+    def forget_queues(self) -> None:
+        """The server may not know them any more."""
+        self._known_queues.clear()
+
     # ── a request whose ids are new ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _store(self, specs: Sequence[JobSpec]) -> list[Submitted]:

@@ -148,7 +148,7 @@ class RedisQueueStore(Standing):
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
-        return LostClaims(lost, suspects)
+        return LostClaims(lost, suspects, boot if boot != life.boot else 0)
 
     async def _register(self, life: Life, started: Mapping[bytes, int]) -> list[Any]:
         """A node of this name in another home is given the time of its lease to prove that it lives. Raises: ConfigError."""
@@ -335,12 +335,17 @@ class RedisQueueStore(Standing):
         arguments: list[Any] = [self._life, self._node, self._boot, self._registration, self._lease_ms, may_reap]
         for job_id, data in progress.items():
             arguments += (job_id, data)
-        registration, kept, version, count, data_bytes, cancelling, _ = await self._ask("renew", arguments, "renew")
+        reply = await self._ask("renew", arguments, "renew")
+        if reply[0] == b"taken":
+            self._held.clear()
+            return Renewal(False, self._version, taken_by=reply[1].decode())
+        registration, kept, version, count, data_bytes, cancelling, _ = reply
         self._registration = registration
         self._note_backlog(count, data_bytes)
         self._version = self._versioned(version)
-        if not kept:
+        if not kept:  # perhaps since the server was emptied
             self._held.clear()
+            self._intake.forget_queues()
         await self._keep()
         return Renewal(bool(kept), self._version, cancelling)
 
