@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.wire.build import PATIENT, drawn
+from zjp.config.kinds import Queues
 from zjp.errors import InvalidJob, JobRejected, PayloadTooLarge
 from zjp.job import (
     DELAY_MS_MAX,
@@ -28,6 +29,7 @@ from zjp.job import (
     Priority,
     Record,
     StoredJob,
+    check_queue,
     check_spec,
     format_id,
     id_prefix,
@@ -128,6 +130,8 @@ def test_named_priorities_are_those_of_the_contract() -> None:
         spec(),
         spec(type="x" * 128, queue="q" * 64, priority=1),
         spec(type="mail.send-now_2:eu", queue="größe", priority=10),
+        spec(queue="mails:eu-5"),
+        spec(queue="a*"),
         spec(payload=b"\x8f"),
         spec(payload=b"\xde\x00\x00"),
         spec(payload=b"\xdf\x00\x00\x00\x00"),
@@ -150,6 +154,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "a\x00"}, r"type 'a\x00' holds spaces or control characters"),
     ({"queue": "q" * 65}, "queue has 65 characters, it must have 1 to 64"),
     ({"queue": "\ud800"}, r"queue '\ud800' holds spaces or control characters"),
+    ({"queue": "a,b"}, "queue 'a,b' cannot be named in QUEUES, where ',' stands between queues, a last ':' and number are a weight"),
+    ({"queue": "a:5"}, "queue 'a:5' cannot be named in QUEUES"),
+    ({"queue": "a:٥"}, "queue 'a:٥' cannot be named in QUEUES"),
+    ({"queue": "*"}, "queue '*' cannot be named in QUEUES"),
     ({"priority": 0}, "priority is 0, it must be 1 (low) to 10 (high)"),
     ({"priority": 11}, "priority is 11, it must be 1 (low) to 10 (high)"),
     ({"payload": b""}, "payload is not a msgpack map; pass keyword arguments, as in"),
@@ -210,6 +218,16 @@ def test_any_job_is_taken_or_rejected(job: JobSpec) -> None:
     else:
         text = ""
     assert len(text) < 1_000
+
+
+@PATIENT
+@given(st.text(st.sampled_from("ab:,*5٥- "), min_size=1, max_size=6))
+def test_queue_that_a_job_may_be_sent_to_can_be_named_in_the_setting(name: str) -> None:
+    try:
+        check_queue(name)
+    except InvalidJob:
+        return
+    assert Queues().parse(f"{name},other:3") == ((name, 1), ("other", 3))
 
 
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

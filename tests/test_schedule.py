@@ -37,6 +37,7 @@ NIGHTLY = Schedule("nightly", "backup", cron="30 2 * * *", zone="Europe/Berlin")
         ({"name": "a b"}, "name 'a b' holds spaces"),
         ({"type": ""}, "type has 0 characters"),
         ({"queue": "q" * 65}, "queue has 65 characters"),
+        ({"queue": "*"}, r"queue '\*' cannot be named in QUEUES"),
         ({"priority": 11}, "priority is 11"),
         ({"payload": b"\xc0"}, "payload is not a msgpack map"),
         ({"every_ms": 1000}, "both are set; give one of them"),
@@ -119,6 +120,15 @@ def test_what_was_missed_while_paused_is_not_caught_up() -> None:
     paused = altered(made, ScheduleChange(is_paused=True), NOW_MS, Limits())
     resumed = altered(paused, ScheduleChange(is_paused=False), NOW_MS + 3_630_000, Limits())
     assert resumed.next_ms == NOW_MS + 3_660_000
+
+
+def test_schedule_of_a_queue_that_only_older_versions_took_can_be_paused_and_given_another_queue() -> None:
+    old = msgspec.structs.replace(begun(NIGHTLY, NOW_MS, Limits()), queue="a,b")
+    paused = altered(old, ScheduleChange(is_paused=True), NOW_MS, Limits())
+    assert (paused.is_paused, altered(paused, ScheduleChange(is_paused=False), NOW_MS, Limits()).queue) == (True, "a,b")
+    with pytest.raises(InvalidJob, match="queue 'a,b' cannot be named in QUEUES"):
+        altered(old, ScheduleChange(priority=9), NOW_MS, Limits())
+    assert altered(old, ScheduleChange(priority=9, queue="a-b"), NOW_MS, Limits()).queue == "a-b"
 
 
 def test_same_plan_is_told_apart_from_another_whatever_the_nodes_noted() -> None:

@@ -379,6 +379,7 @@ def test_refuse_unknown_lets_known_names_through() -> None:
         ({"tags": "urgent"}, TypeError, "tags is the text 'urgent', it must be a list; write tags=['urgent']"),
         ({"tags": ["a b"]}, InvalidJob, "tag 'a b' holds spaces"),
         ({"tags": ["t"] * 17}, InvalidJob, "there are 17 tags, the limit is 16"),
+        ({"queue": "a,b"}, InvalidJob, "queue 'a,b' cannot be named in QUEUES"),
         ({"queue": ""}, InvalidJob, "queue has 0 characters, it must have 1 to 64"),
     ],
 )

@@ -297,7 +297,7 @@ def check_spec(spec: JobSpec, limits: Limits) -> None:
     if len(spec.id) != ID_BYTES:
         raise InvalidJob(f"id is {len(spec.id)} bytes, it must be {ID_BYTES}; leave it out to have one made")
     check_name("type", spec.type, TYPE_CHARS_MAX)
-    check_name("queue", spec.queue, QUEUE_CHARS_MAX)
+    check_queue(spec.queue)
     if not 1 <= spec.priority <= 10:
         raise InvalidJob(f"priority is {spec.priority}, it must be 1 (low) to 10 (high)")
     if len(spec.payload) > limits.payload_bytes_max:
@@ -318,6 +318,20 @@ def check_name(what: str, value: str, chars_max: int) -> None:
     if not value.isprintable() or " " in value:
         raise InvalidJob(
             f"{what} {value!r} holds spaces or control characters; use letters, digits, '.', '-', '_' or ':'"
+        )
+
+
+def check_queue(name: str) -> None:
+    """Where jobs may be sent. Who acts on a queue that is there asks `check_name` alone: older versions took more names.
+
+    Raises: InvalidJob.
+    """
+    check_name("queue", name, QUEUE_CHARS_MAX)
+    _, colon, tail = name.rpartition(":")
+    if name == "*" or "," in name or (colon and tail.isdecimal()):  # by other names the jobs would wait until a node serves all queues
+        raise InvalidJob(
+            f"queue {name!r} cannot be named in QUEUES, where ',' stands between queues, a last ':' and number are a weight, and '*' is "
+            "all of them; use letters, digits, '.', '-' or '_'"
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .job import QUEUE_CHARS_MAX, RETRIES_MAX, TYPE_CHARS_MAX, Options, check_name, check_options
+from .job import RETRIES_MAX, TYPE_CHARS_MAX, Options, check_name, check_options, check_queue
 from .retry import RetryPolicy
 from .units import parse_duration_s, show_duration
 
@@ -128,7 +128,7 @@ def task_options(options: Mapping[str, Any]) -> TaskOptions:
         if name in given:
             given[f"{name}_s"] = _limit_s(name, given.pop(name))
     made = TaskOptions(**{**given, "tags": _tags(given.get("tags", ()))})
-    check_name("queue", made.queue, QUEUE_CHARS_MAX)
+    check_queue(made.queue)
     _check_whole("priority", made.priority, 1, 10)
     if made.max_retries is not None:
         _check_whole("max_retries", made.max_retries, 0, RETRIES_MAX)

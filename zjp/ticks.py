@@ -149,7 +149,8 @@ def altered(schedule: Schedule, change: ScheduleChange, now_ms: int, limits: Lim
     new = changed(schedule, change)
     if any(getattr(new, field) != getattr(schedule, field) for field in TIMING):
         return _timed(new, max(now_ms, schedule.last_ms), limits)
-    check_schedule(new, limits)
+    if msgspec.structs.replace(new, is_paused=schedule.is_paused) != schedule:  # what older versions took can still be paused
+        check_schedule(new, limits)
     if schedule.is_paused and not new.is_paused:
         return msgspec.structs.replace(new, next_ms=next_after(new, max(now_ms, schedule.last_ms)))
     return new

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.covers("main-path:5")
 T = TypeVar("T")
 QUEUES = ("a", "b")
 READY, LATER, CLAIMED, FINAL = "ready", "later", "claimed", "final"
+UNIQUE, IDEMPOTENT = {"unique_key": "u"}, {"idempotency_key": "i"}
 KINDS = {"complete": completed, "fail": failed, "release": released, "retry": retried, "snooze": snoozed}
 Key = tuple[int, int, int]
 """Place in a level: (0 handed back or 1, when it became ready, due)."""
@@ -70,12 +71,13 @@ class Model:
             return SubmitKind.EXISTED, spec.id
         if options is not None and options.idempotency_key in self.idempotent:
             return SubmitKind.EXISTED, self.idempotent[options.idempotency_key]
-        if options is not None and options.unique_key in self.unique:
-            return SubmitKind.UNIQUE, self.unique[options.unique_key]
+        holder = self.unique.get(options.unique_key) if options is not None else None
+        if options is not None and options.idempotency_key:
+            self.idempotent[options.idempotency_key] = holder or spec.id
+        if holder is not None:
+            return SubmitKind.UNIQUE, holder
         if options is not None and options.unique_key:
             self.unique[options.unique_key] = spec.id
-        if options is not None and options.idempotency_key:
-            self.idempotent[options.idempotency_key] = spec.id
         if options is not None and options.delay_ms:
             self.jobs[spec.id] = Known(spec, LATER, JobState.SCHEDULED, due_ms=self.now_ms + options.delay_ms)
         else:
@@ -144,12 +146,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(
         data=st.data(), count=st.integers(1, 8), queue=st.sampled_from(QUEUES), priority=st.sampled_from((1, 5)),
-        options=st.sampled_from(({}, {}, {}, {"delay_ms": 1500}, {"delay_ms": 200}, {"unique_key": "u"}, {"idempotency_key": "i"})),
+        options=st.sampled_from(({}, {}, {}, {"delay_ms": 1500}, {"delay_ms": 200}, UNIQUE, IDEMPOTENT, UNIQUE | IDEMPOTENT)),
         repeats=st.integers(0, 3),
     )  # fmt: skip
     def submit(self, data: st.DataObject, count: int, queue: str, priority: int, options: dict[str, Any], repeats: int) -> None:
         if "idempotency_key" in options:
-            options = {"idempotency_key": f"i-{queue}"}  # the same key means the same content
+            options = options | {"idempotency_key": f"i-{queue}"}  # the same key means the same content
         specs = [self.producer.spec(queue, priority, **options) for _ in range(count)]
         if len(specs) > 3:
             self.unstored.append(specs.pop(1))  # its number is passed over: it comes later, if ever

@@ -17,6 +17,7 @@ from tests.queue.making import (
     ALL,
     DEDUP_S,
     OTHER_PAYLOAD,
+    PAYLOAD,
     STARVATION_S,
     Bench,
     Producer,
@@ -264,6 +265,34 @@ async def test_same_idempotency_key_twice_in_one_request_is_one_job(store: Queue
     first, second = producer.spec(idempotency_key="k"), producer.spec(idempotency_key="k")
     answers = await store.submit([first, second])
     assert [(answer.kind, answer.id) for answer in answers] == [(SubmitKind.CREATED, first.id), (SubmitKind.EXISTED, first.id)]
+
+
+async def test_idempotency_key_stands_for_the_holder_of_the_unique_key_that_answered_it(
+    bench: Bench, store: QueueStore, producer: Producer
+) -> None:
+    def request(payload: bytes = PAYLOAD) -> JobSpec:
+        return producer.spec(payload=payload, unique_key="u", idempotency_key="k")
+
+    (holder,) = await add(store, producer.spec(payload=OTHER_PAYLOAD, unique_key="u"))
+    answers = await store.submit([request(), request()])
+    assert [(answer.kind, answer.id) for answer in answers] == [(SubmitKind.UNIQUE, holder), (SubmitKind.EXISTED, holder)]
+    await run_all(store)
+    await archive(bench, store)
+    store = await bench.open()
+    (answer,) = await store.submit([request()])
+    assert (answer.kind, answer.id) == (SubmitKind.EXISTED, holder)
+    with pytest.raises(JobConflict, match="'k' belongs to job"):  # the content is that of the request, not of the job that answered it
+        await store.submit([request(OTHER_PAYLOAD)])
+    bench.pass_time(24 * 3600 + 1)
+    await add(store, request())
+
+
+async def test_callers_id_stands_for_the_holder_of_the_unique_key_that_answered_it(store: QueueStore, producer: Producer) -> None:
+    (holder,) = await add(store, producer.spec(unique_key="u"))
+    spec = producer.spec(unique_key="u", caller_id=True)
+    assert [(answer.kind, answer.id) for answer in await store.submit([spec])] == [(SubmitKind.UNIQUE, holder)]
+    await store.cancel([holder])
+    assert [(answer.kind, answer.id) for answer in await store.submit([spec])] == [(SubmitKind.EXISTED, holder)]
 
 
 async def test_unique_key_is_held_until_the_job_finishes(store: QueueStore, producer: Producer) -> None:

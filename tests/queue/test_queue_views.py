@@ -124,6 +124,23 @@ async def test_age_of_the_oldest_counts_from_when_it_became_ready(bench: Bench, 
     assert count.oldest_s == 0
 
 
+async def test_queues_whose_names_only_older_versions_took_are_seen_paused_purged_and_served(store: QueueStore, producer: Producer) -> None:
+    names = ["a,b", "a:5", "*"]
+    by_name = {name: await add(store, *producer.specs(2, name)) for name in names}
+    await add(store, producer.spec("a"))
+    for name in names:
+        assert ids(await list_all(store, JobFilter(queue=name))) == by_name[name]
+        await store.pause(name)
+    counts = {count.queue: (count.pending, count.paused) for count in await store.counts()}
+    assert counts == {"a": (1, False)} | dict.fromkeys(names, (2, True))
+    assert [job.spec.queue for job in (await store.claim(10, ALL)).jobs] == ["a"]
+    assert await store.purge("a,b") == 2
+    for name in names:
+        await store.resume(name)
+    assert ids_of(await store.claim(1, {"a:5": 1})) == by_name["a:5"][:1]  # QUEUES=a:5:1
+    assert sorted(job.spec.queue for job in (await store.claim(10, ALL)).jobs) == ["*", "*", "a:5"]
+
+
 # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

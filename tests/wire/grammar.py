@@ -60,7 +60,7 @@ LIMITS = (
     ("jobs in one Page", messages.LIST_LIMIT_MAX, ""),
     ("payloads, results and errors in one Jobs or Page, unless the first job alone has more", messages.REPLY_BYTES_MAX, "bytes"),
     ("type", job.TYPE_CHARS_MAX, "characters, printable, no space"),
-    ("queue", job.QUEUE_CHARS_MAX, "characters, printable, no space"),
+    ("queue", job.QUEUE_CHARS_MAX, "characters, printable, no space, no comma; neither `*` nor ending in `:` and a number"),
     ("tags of one job", job.TAGS_MAX, ""),
     ("tag", job.TAG_CHARS_MAX, "characters, printable, no space"),
     ("unique_key, idempotency_key", job.UNIQUE_KEY_CHARS_MAX, "characters"),

@@ -182,11 +182,16 @@ class SubmitOperation(Operation):
             holder = db.execute("SELECT id FROM uniq WHERE key = ?", (options.unique_key,)).fetchone()
             if holder is not None:
                 self.others[spec.id] = Submitted(holder[0], SubmitKind.UNIQUE)
+                self._remember(db, keys, holder[0], spec)
                 return
             db.execute("INSERT INTO uniq VALUES(?, ?)", (options.unique_key, spec.id))
+        self._remember(db, keys, spec.id, spec)
+
+    def _remember(self, db: Database, keys: Sequence[bytes], job_id: bytes, spec: JobSpec) -> None:
+        """The keys stand for the request: it is answered with this job for their window, also after another one's unique key is free."""
         until_ms = self.now_ms + CALLER_WINDOW_MS
         for key in keys:
-            db.execute("INSERT OR REPLACE INTO idem VALUES(?, ?, ?, ?)", (key, spec.id, _content(spec), until_ms))
+            db.execute("INSERT OR REPLACE INTO idem VALUES(?, ?, ?, ?)", (key, job_id, _content(spec), until_ms))
 
     def _known(self, db: Database, key: bytes, spec: JobSpec) -> bytes | None:
         found = db.execute("SELECT id, content FROM idem WHERE key = ? AND until_ms > ?", (key, self.now_ms)).fetchone()
@@ -195,8 +200,8 @@ class SubmitOperation(Operation):
         known, content = found
         if content != _content(spec):
             raise JobConflict(
-                f"{key.partition(b':')[0].decode()} {_shown(key)!r} belongs to job {format_id(known)}, whose type, queue or payload "
-                "differs; use another, or repeat the first request as it was"
+                f"{key.partition(b':')[0].decode()} {_shown(key)!r} belongs to job {format_id(known)} by a request whose type, queue "
+                "or payload differs; use another, or repeat the first request as it was"
             )
         return bytes(known)
 

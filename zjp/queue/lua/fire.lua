@@ -49,7 +49,7 @@ set_document(kind, name, version + 1, ARGV[6])
 learn_queues(names)
 local ready = {}
 for _, single in ipairs(stored) do
-    store_single(single, now, ready, '1')
+    store_single(single, now, ready)
 end
 for queue, count in pairs(ready) do
     wake(queue, count, 0)

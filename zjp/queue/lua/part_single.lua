@@ -9,7 +9,7 @@ local function read_single(take)
 end
 
 -- `ready`: queue -> jobs, to be hinted by the caller. Returns whether it is delayed.
-local function store_single(single, now, ready, keys_ms)
+local function store_single(single, now, ready)
     local queue = string.sub(single.level, 2)
     local due = single.delay > 0 and now + single.delay or single.run_at
     local is_later = due > now
@@ -27,9 +27,6 @@ local function store_single(single, now, ready, keys_ms)
     end
     if single.unique ~= '' then
         call('HSET', P .. 'uq', single.unique, single.id)
-    end
-    for _, pair in ipairs(single.keys) do
-        call('SET', P .. 'ik:' .. pair[1], single.id .. pair[2], 'PX', keys_ms)
     end
     return is_later
 end

@@ -50,14 +50,15 @@ for _ = 1, tonumber(take()) do
     at = at + 2 * tonumber(take())
 end
 -- Keys that callers made are judged here, before anything is written; answers of those that are not stored.
-local answers, stored, seen, unique = {}, {}, {}, {}
+-- `keyed`: key -> id of the job that it now stands for, which may be the holder of a unique key, and the content of the request.
+local answers, stored, keyed, unique = {}, {}, {}, {}
 for _ = 1, tonumber(take()) do
     local single = read_single(take)
     names[string.sub(single.level, 2)] = true
     local answer
     for _, pair in ipairs(single.keys) do
         local key, content = pair[1], pair[2]
-        local known = seen[key] or call('GET', P .. 'ik:' .. key)
+        local known = keyed[key] or call('GET', P .. 'ik:' .. key)
         if known and not answer then
             if string.sub(known, 17) ~= content then
                 return {'conflict', key, string.sub(known, 1, 16)}
@@ -65,8 +66,11 @@ for _ = 1, tonumber(take()) do
             answer = {'e', string.sub(known, 1, 16)}
         end
     end
-    if not answer and single.unique ~= '' then
-        local holder = unique[single.unique] or call('HGET', P .. 'uq', single.unique)
+    if not answer then
+        local holder = single.unique ~= '' and (unique[single.unique] or call('HGET', P .. 'uq', single.unique))
+        for _, pair in ipairs(single.keys) do
+            keyed[pair[1]] = (holder or single.id) .. pair[2]
+        end
         if holder then
             answer = {'u', holder}
         end
@@ -76,9 +80,6 @@ for _ = 1, tonumber(take()) do
         answers[#answers + 1] = answer[1]
         answers[#answers + 1] = answer[2]
     else
-        for _, pair in ipairs(single.keys) do
-            seen[pair[1]] = single.id .. pair[2]
-        end
         if single.unique ~= '' then
             unique[single.unique] = single.id
         end
@@ -113,7 +114,10 @@ for _ = 1, tonumber(take()) do
 end
 local delayed = false
 for _, single in ipairs(stored) do
-    delayed = store_single(single, now, ready, ARGV[7]) or delayed
+    delayed = store_single(single, now, ready) or delayed
+end
+for key, value in pairs(keyed) do
+    call('SET', P .. 'ik:' .. key, value, 'PX', ARGV[7])
 end
 for _, session in ipairs(sessions) do
     -- Kept until its ids look old by the store's clock, too: what is forgotten is then suspected by its age.

@@ -389,8 +389,8 @@ def _key_conflict(key: bytes, holder: bytes) -> JobConflict:
     kind, _, value = key.partition(b":")
     shown = value.decode() if kind == b"key" else format_id(value)
     return JobConflict(
-        f"{kind.decode()} {shown!r} belongs to job {format_id(holder)}, whose type, queue or payload differs; use another, or repeat the "
-        "first request as it was"
+        f"{kind.decode()} {shown!r} belongs to job {format_id(holder)} by a request whose type, queue or payload differs; use another, "
+        "or repeat the first request as it was"
     )
 
 
