@@ -299,7 +299,9 @@ async def test_what_has_gone_is_forgotten_when_keys_are_revoked() -> None:
         assert [known.user_id for known in at.door._sessions._spoken.values()] == [at.people["admin"].public.hex()]
 
 
-async def test_without_a_free_descriptor_nobody_is_cut_and_the_key_is_gone_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_a_free_descriptor_nobody_is_cut_and_the_key_is_gone_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with house() as at:
         socket, _ = await spoken(at, "producer")
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -22,7 +22,7 @@ OPEN_FILES = "/dev/fd"
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Who spoke last by a descriptor. `identity`: the routing id, another one for each connection. `peer`: None when it had ended already."""
+    """Who spoke last by a descriptor. `identity`: the routing id, another one for each connection. `peer`: None: it had ended already."""
 
     identity: bytes
     user_id: str
