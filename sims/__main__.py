@@ -1,19 +1,17 @@
 """`python -m sims`: run the election cores in simulated clusters, look for seeds that break an invariant, replay, shrink and draw them.
 
-Exit code 1 when an invariant broke, or a planted bug was not caught. `run` prints nothing that depends on the machine or the hour.
+Exit code 1 when an invariant broke, or a planted bug was not caught; 2 when it was called wrongly. `run` prints nothing that depends on
+the machine or the hour.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-
-from zjp.node.ring import read_recording
 
 from .curves.command import curves_command
 from .election.faults import PROFILES
@@ -21,39 +19,15 @@ from .election.fuzz import Result, cases, fuzz
 from .election.planted_bugs import PLANTED
 from .election.plot import draw_svg
 from .election.proving import Proof, prove_kept, search
-from .election.run import ALGORITHMS, Case, Outcome, run
+from .election.run import ALGORITHMS, Outcome, run
 from .election.shrink import shrink
+from .options import NODES_MAX, OutFile, OutFolder, algorithms_of, case_of, of_a_case, recording_in, write
 from .ring import replayed
-
-NODES_MAX = 100
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def main() -> None:
     """Simulated clusters of the election cores, decided by a seed."""
-
-
-def of_a_case(command: Callable[..., None]) -> Callable[..., None]:
-    options = (
-        click.option("--algorithm", type=click.Choice(ALGORITHMS), default="raft", show_default=True),
-        click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=5, show_default=True),
-        click.option("--seed", type=int, default=1, show_default=True),
-        click.option("--profile", type=click.Choice(list(PROFILES)), default="chaos", show_default=True),
-        click.option(
-            "--faults", default="", metavar="N,N,...", help="Only these of the schedule, by number; none: no fault."
-        ),
-        click.option(
-            "--planted", type=click.Choice(sorted(PLANTED)), default=None, help="Run a core with this planted bug."
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def case_of(algorithm: str, nodes: int, seed: int, profile: str, faults: str, planted: str | None) -> Case:
-    kept = None if not faults else () if faults == "none" else tuple(int(number) for number in faults.split(","))
-    return Case(algorithm, nodes, seed, profile, kept, planted or "")
 
 
 @main.command("run")
@@ -66,42 +40,42 @@ def run_command(quiet: bool, **chosen: Any) -> None:
 
 @main.command("replay")
 @of_a_case
-@click.option("--svg", type=click.Path(path_type=Path), help="Draw it into this file too.")
+@click.option("--svg", type=OutFile(), help="Draw it into this file too.")
 @click.option(
     "--ring",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Instead: what a real node recorded, election-ring.msgpack.",
 )
 def replay_command(svg: Path | None, ring: Path | None, **chosen: Any) -> None:
     """Run a seed again that failed, or what a node recorded, and print each transition."""
     if ring is not None:
-        for line in replayed(read_recording(ring)):
+        for line in replayed(recording_in(ring)):
             click.echo(line)
         return
     outcome = run(case_of(**chosen))
     if svg is not None:
-        svg.write_text(draw_svg(outcome))
+        write(svg, draw_svg(outcome))
     show(outcome, quiet=False)
 
 
 @main.command("plot")
 @of_a_case
-@click.option("--out", type=click.Path(path_type=Path), default=Path("run.svg"), show_default=True)
+@click.option("--out", type=OutFile(), default=Path("run.svg"), show_default=True)
 def plot_command(out: Path, **chosen: Any) -> None:
     """Draw a run as SVG."""
     outcome = run(case_of(**chosen))
-    out.write_text(draw_svg(outcome))
+    write(out, draw_svg(outcome))
     click.echo(f"{out}: {verdict(outcome)}")
 
 
 @main.command("shrink")
 @of_a_case
-@click.option("--svg", type=click.Path(path_type=Path), help="Draw what is left into this file.")
+@click.option("--svg", type=OutFile(), help="Draw what is left into this file.")
 def shrink_command(svg: Path | None, **chosen: Any) -> None:
     """Cut a failing run down to the fewest faults that still break the same invariant."""
     outcome = run(case_of(**chosen))
     if outcome.is_well:
-        raise click.ClickException("this run breaks nothing; there is nothing to shrink")
+        raise click.UsageError("this run breaks nothing; there is nothing to shrink")
     report(outcome, svg)
     sys.exit(1)
 
@@ -119,7 +93,7 @@ def shrink_command(svg: Path | None, **chosen: Any) -> None:
 @click.option(
     "--svg",
     "folder",
-    type=click.Path(path_type=Path),
+    type=OutFolder(),
     default=Path("."),
     help="Folder for the pictures of failing runs.",
 )
@@ -134,10 +108,8 @@ def fuzz_command(
     folder: Path,
 ) -> None:
     """Run many seeds; a failing one is shrunk, drawn, and printed as one command."""
-    folder.mkdir(parents=True, exist_ok=True)
     failed = 0
-    chosen = (PLANTED[planted].algorithm,) if planted else algorithms or ALGORITHMS
-    for algorithm in chosen:
+    for algorithm in algorithms_of(algorithms, planted):
         results: list[Result] = []
         todo = cases(algorithm, range(first, first + seeds), nodes=nodes, profile=profile, planted=planted or "")
         for result in fuzz(todo, workers or os.cpu_count() or 1):
@@ -211,7 +183,7 @@ def report(outcome: Outcome, svg: Path | None) -> None:
     for fault in faults:
         click.echo(f"    {fault.at / 1e9:9.3f} s  {fault.text(least.trace.names)}")
     if svg is not None:
-        svg.write_text(draw_svg(least))
+        write(svg, draw_svg(least))
         click.echo(f"  drawn in {svg}")
 
 

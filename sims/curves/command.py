@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..history import collector_off
+from ..options import OutFolder
 from .report import save, write_text
 from .result import FULL, QUICK, Curve
 
@@ -40,7 +41,7 @@ ASKED_FOR = ("coverage",)
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path),
+    type=OutFolder(),
     default=Path("docs"),
     show_default=True,
     help="Holds reports/, pictures/.",

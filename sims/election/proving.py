@@ -11,9 +11,12 @@ from .run import Case, run
 
 @dataclass(frozen=True, slots=True)
 class Proof:
+    """`shown`: the invariant that caught it."""
+
     bug: Planted
     is_caught: bool
     text: str
+    shown: str = ""
 
 
 def prove_kept(bug: Planted) -> Proof:
@@ -30,7 +33,8 @@ def prove_kept(bug: Planted) -> Proof:
         return Proof(
             bug, False, f"seed {bug.seed} {bug.profile}: the right core breaks {right.invariant} too; {right.text}"
         )
-    return Proof(bug, True, f"{outcome.invariant} at {outcome.at / 1e9:.1f} s, seed {bug.seed} {bug.profile}")
+    text = f"{outcome.invariant} at {outcome.at / 1e9:.1f} s, seed {bug.seed} {bug.profile}"
+    return Proof(bug, True, text, outcome.invariant)
 
 
 def search(bug: Planted, seeds: int, workers: int) -> Proof:
@@ -48,6 +52,7 @@ def search(bug: Planted, seeds: int, workers: int) -> Proof:
                     bug,
                     True,
                     f"{result.invariant} at {result.at / 1e9:.1f} s, seed {case.seed} {case.profile}: {result.text}",
+                    result.invariant,
                 )
             if result.invariant and not other:
                 other = f" (seed {case.seed} {case.profile}: {result.invariant}, {result.text})"

@@ -37,6 +37,7 @@ def test_it_is_caught_by_an_invariant_where_the_right_core_passes(bug: Planted) 
     assert BROKE not in bug.invariants
     proof = prove_kept(bug)
     assert proof.is_caught, proof.text
+    assert proof.shown == bug.invariants[0], "the list begins with the one that the kept case shows"
 
 
 def test_a_line_that_has_gone_is_said_to_be_gone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import struct
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from tests.transport.house import Configure, House, house, soon, with_pair
+from tests.transport.house import Configure, House, Socket, house, soon, with_pair
 from zjp.errors import ConfigError, Unavailable
 from zjp.transport.curve import ZAP_ENFORCE_DOMAIN, KeyPair, make_pair, protect_server
 from zjp.transport.probe import DoorIsOpen, dialled, self_test
@@ -230,16 +231,88 @@ def test_wildcard_address_is_knocked_at_by_loopback() -> None:
 # ── live sessions ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_revoked_key_is_not_heard_again_and_its_connection_is_cut() -> None:
+async def spoken(at: House, role: str) -> tuple[Socket, asyncio.Queue[str | None]]:
+    """A guest who was heard, and who says no more."""
+    socket, events = await at.guest(role)
+    socket.send(b"before")
+    assert (await soon(at.heard.get()))[1] == [b"before"]
+    return socket, events
+
+
+async def test_revoked_key_is_cut_while_it_is_idle_and_the_others_stay() -> None:
     async with house() as at:
-        socket, events = await at.guest("producer")
-        socket.send(b"before")
-        assert (await soon(at.heard.get()))[1] == [b"before"]
+        _, events = await spoken(at, "producer")
+        admin, admins_events = await spoken(at, "admin")
         at.revoke("producer")
+        assert await soon(events.get()) == "the connection broke"
+        admin.send(b"still here")
+        assert (await soon(at.heard.get()))[1] == [b"still here"]
+        assert admins_events.empty()
+
+
+async def test_revoked_key_that_never_spoke_is_cut_and_an_honest_one_connects_again() -> None:
+    def returning(socket: Socket) -> None:
+        at.key("admin")(socket)
+        socket.setsockopt(zmq.RECONNECT_IVL, 10)
+
+    async with house() as at:
+        _, events = await at.guest("producer")
+        admin, admins_events = at.connect(returning)
+        assert await soon(admins_events.get()) is None
+        at.revoke("producer")
+        assert await soon(events.get()) == "the connection broke"
+        assert await soon(admins_events.get()) == "the connection broke"
+        while await soon(admins_events.get()) is not None:
+            pass
+        admin.send(b"here again")
+        assert (await soon(at.heard.get()))[1] == [b"here again"]
+
+
+async def test_a_reload_that_revokes_nothing_cuts_nobody() -> None:
+    async with house() as at:
+        silent, events = await at.guest("producer")
+        at.guard.reload()
+        silent.send(b"first word")
+        assert (await soon(at.heard.get()))[1] == [b"first word"]
+        assert events.empty()
+
+
+async def test_what_a_revoked_key_said_and_nobody_has_read_yet_is_not_heard() -> None:
+    async with house() as at:
+        socket, events = await spoken(at, "producer")
+        pump = at.door._pump
+        assert pump is not None
         socket.send(b"after")
+        assert pump.socket.poll(10_000)  # it has come in; as nothing is awaited here, the door has not read it
+        at.revoke("producer")
         assert await soon(events.get()) == "the connection broke"
         await at.hears_nobody_but("admin")
         assert at.guard.refused["revoked key"] == 1
+
+
+async def test_what_has_gone_is_forgotten_when_keys_are_revoked() -> None:
+    async with house() as at:
+        for role in ("admin", "observer"):
+            await spoken(at, role)
+        assert len(at.door._sessions._spoken) == 2
+        at.revoke("observer")
+        assert [known.user_id for known in at.door._sessions._spoken.values()] == [at.people["admin"].public.hex()]
+
+
+async def test_without_a_free_descriptor_nobody_is_cut_and_the_key_is_gone_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house() as at:
+        socket, _ = await spoken(at, "producer")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+        try:
+            at.revoke("producer")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert "curve.not_cut" in caplog.messages
+        socket.send(b"after")
+        await at.hears_nobody_but("admin")
 
 
 async def test_revoked_key_gets_no_answer() -> None:

@@ -2,7 +2,8 @@
 
 Two kinds of callers share it, told apart by the first frame: nodes ([MESH, envelope, body]) are handed on where they are read; clients
 wait in a lane, so that no number of them delays a node (lane.py). With CURVE a caller is whoever holds the key that its connection proved
-(`Holder`): each message is looked up, as a session outlives its key. The routing id only says where an answer goes.
+(`Holder`): each message is looked up, as a session outlives its key; and when keys are gone from the guard's table, what is still connected
+by them is cut, spoken or idle (sessions.py). The routing id only says where an answer goes.
 
 HANDOVER: a caller may choose its routing id. Without CURVE, one that comes back under the same id before its old connection is missed takes
 it over. With CURVE that would let any key receive another's answers, so the first one keeps the id; zjp's own sockets choose none.
@@ -10,23 +11,26 @@ it over. With CURVE that would let any key receive another's answers, so the fir
 
 from __future__ import annotations
 
-import contextlib
-import socket as system
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import zmq
 
 from ..errors import Unavailable
+from ..log import event
 from ..wire.greeting import MESH
 from .curve import Holder, KeyRole, protect_server
 from .lane import Lane
 from .probe import self_test
 from .pump import Pump, set_limits, set_tcp_limits
+from .sessions import Sessions
 from .zap import Guard
 
 SOCKETS_MAX = 4096
 """In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class Door:
         self._lane: Lane[tuple[Caller, list[bytes]]] = Lane(lambda one: on_frames(*one))
         self._pump: Pump | None = None
         self._caller = Caller(b"", None)
-        self._port = 0
+        self._sessions = Sessions(0)
+        if guard is not None:
+            guard.on_revoked = self._cut_revoked
 
     def bind(self, address: str) -> str:
         """Returns the address with its real port (`tcp://127.0.0.1:*` lets the system choose). Raises: Unavailable."""
@@ -85,7 +91,7 @@ class Door:
         self._pump.start()
         self.address = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         if self.guard is not None:
-            self._port = int(self.address.rpartition(":")[2])
+            self._sessions = Sessions(int(self.address.rpartition(":")[2]))
         return self.address
 
     async def test(self) -> None:
@@ -135,20 +141,26 @@ class Door:
         assert self.guard is not None
         first = socket.recv(zmq.NOBLOCK, copy=False)
         frames = [first.bytes, *(socket.recv_multipart(zmq.NOBLOCK) if first.more else [])]
-        holder = self.guard.holder(str(first.get("User-Id")))
+        user_id = str(first.get("User-Id"))
+        holder = self.guard.holder(user_id)
         if holder is None:
             self.guard.refuse("revoked key")
-            self._cut(int(first.get(zmq.SRCFD)))
+            self._sessions.cut(int(first.get(zmq.SRCFD)))
             return frames[:1]
+        self._sessions.spoke(int(first.get(zmq.SRCFD)), frames[0], user_id)
         self._caller = Caller(frames[0], holder)
         return frames
 
     def _is_welcome(self, holder: Holder) -> bool:
         return self.guard is not None and self.guard.holder(holder.user_id) == holder
 
-    def _cut(self, file: int) -> None:
-        """End the connection that a message came by; ZeroMQ has no call for it. By now the descriptor may belong to another connection:
-        only one of this door's port is touched, and an honest client that was hit connects again."""
-        with contextlib.suppress(OSError), system.fromfd(file, system.AF_INET, system.SOCK_STREAM) as connection:
-            if connection.getsockname()[1] == self._port:
-                connection.shutdown(system.SHUT_RDWR)
+    def _cut_revoked(self) -> None:
+        guard = self.guard
+        if guard is None or self._pump is None:
+            return
+        try:
+            count = self._sessions.keep(lambda user_id: guard.holder(user_id) is not None)
+        except OSError as fault:  # no descriptor is left, as in a flood
+            event(log, logging.ERROR, "curve.not_cut", reason=f"{fault}; what is idle is cut at its next message")
+        else:
+            event(log, logging.INFO, "curve.cut", connections=count)

@@ -8,8 +8,8 @@ another context, a handler that has ended, an empty domain), as those lie in the
     the table       one frozen mapping, replaced whole by `reload`; a folder that cannot be read leaves the old one
     the proof       probe.py knocks as a stranger and without a key, on the real socket, before the node counts as started
 
-A session outlives its key in ZeroMQ: the handler is asked once, at the handshake. So each message is looked up again (`holder`), and a
-message of a key that is gone cuts its connection (door.py).
+A session outlives its key in ZeroMQ: the handler is asked once, at the handshake. So each message is looked up again (`holder`), and when a
+key is gone from the table the door cuts its connections (`on_revoked`).
 """
 
 from __future__ import annotations
@@ -46,14 +46,17 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    """`start` before the door binds, `stop` after it has closed. `refused` counts handshakes and messages by reason."""
+    """`start` before the door binds, `stop` after it has closed. `refused` counts handshakes and messages by reason. `on_revoked` is called
+    when a key that was in the table is not any more."""
 
     def __init__(self, pair: KeyPair, read: Callable[[], Authorized]) -> None:
         self.pair = pair
         self.refused: Counter[str] = Counter()
         self.on_refused: Callable[[str], None] = lambda reason: None
+        self.on_revoked: Callable[[], None] = lambda: None
         self._read = read
         self._pump: Pump | None = None
+        self._table: Authorized = {}
         self.reload()
 
     def reload(self) -> None:
@@ -64,7 +67,10 @@ class Guard:
             raise ConfigError(
                 f"this node's own key is authorized as {table[me.user_id].role.value} {table[me.user_id].name}"
             )
-        self._table: Authorized = table
+        gone = self._table.keys() - table.keys()
+        self._table = table
+        if gone:
+            self.on_revoked()
 
     def start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         socket = context.socket(zmq.ROUTER)

@@ -1,0 +1,103 @@
+"""The tcp connections of a door with keys, as the system sees them: whose each is, and how one is ended; ZeroMQ has no call for either.
+
+A message tells the descriptor it came by. That is noted with the key that the connection proved, once per connection (`spoke`). When keys
+are gone (`keep`), every connection to the door's port ends that is not noted as one of a key that is still welcome: also those that never
+spoke or whose handshake is under way, as nobody can tell whose they are. An honest one of these connects again by itself.
+
+ZeroMQ closes descriptors on a thread of its own, and the system gives the number to the next connection. So a note holds the address of the
+other end too, and is of no use once another one is there. There are no more notes than descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+OPEN_FILES = "/dev/fd"
+"""One name per descriptor of this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Who spoke last by a descriptor. `identity`: the routing id, another one for each connection. `peer`: None: it had ended already."""
+
+    identity: bytes
+    user_id: str
+    peer: object
+
+
+class Sessions:
+    """`port`: what the door is bound to; no other connection is touched."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._spoken: dict[int, Spoken] = {}
+
+    def spoke(self, file: int, identity: bytes, user_id: str) -> None:
+        """A message of that key came by `file`. Costs a look-up, but for the first message of a connection."""
+        known = self._spoken.get(file)
+        if known is None or known.identity != identity or known.user_id != user_id:
+            self._spoken[file] = Spoken(identity, user_id, self._peer(file))
+
+    def cut(self, file: int) -> None:
+        """By now it may be another connection's; an honest client that was hit connects again."""
+        found = self._find(file)
+        if found is not None:
+            _end(found[0])
+
+    def keep(self, is_welcome: Callable[[str], bool]) -> int:
+        """End the connections that are not known to be of a key that is welcome; how many. Raises: OSError when they cannot be listed."""
+        kept: dict[int, Spoken] = {}
+        cut_count = 0
+        for file in [int(name) for name in os.listdir(OPEN_FILES)]:
+            found = self._find(file)
+            if found is None:
+                continue
+            known = self._spoken.get(file)
+            if known is not None and known.peer == found[1] and is_welcome(known.user_id):
+                kept[file] = known
+                found[0].close()
+            else:
+                _end(found[0])
+                cut_count += 1
+        self._spoken = kept
+        return cut_count
+
+    def _peer(self, file: int) -> object:
+        found = self._find(file)
+        if found is None:
+            return None
+        found[0].close()
+        return found[1]
+
+    def _find(self, file: int) -> tuple[socket.socket, object] | None:
+        """A second descriptor of that connection, so that it stays what it is until it is closed, and the address of the other end.
+        None: no connection of this door, or one that has ended."""
+        found = _opened(file)
+        if found is None:
+            return None
+        with contextlib.suppress(OSError):
+            if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == self._port:
+                return found, found.getpeername()
+        found.close()
+        return None
+
+
+def _opened(file: int) -> socket.socket | None:
+    try:
+        copy = os.dup(file)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:  # no socket at all
+        os.close(copy)
+        return None
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError), connection:
+        connection.shutdown(socket.SHUT_RDWR)
