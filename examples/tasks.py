@@ -15,8 +15,7 @@ import sys
 import time
 from email.message import EmailMessage
 
-from zjp import App, Context
-from zjp.retry import RetryPolicy
+from zjp import App, Context, RetryPolicy
 
 app = App()
 

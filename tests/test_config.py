@@ -15,10 +15,10 @@ from zjp.config.kinds import is_loopback
 from zjp.config.load import FILE_MAX_BYTES, _parse
 from zjp.config.rules import JOB_BYTES_MAX, MONGODB_JOB_BYTES_MAX, broken_rules
 from zjp.errors import ConfigError
+from zjp.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 from zjp.job import ATTEMPTS_KEPT
 from zjp.records.mongo.documents import DATA_BYTES_MAX
 from zjp.wire.messages import MESSAGE_BYTES_MAX
-from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
 
 ROOT = Path(__file__).parent.parent
 

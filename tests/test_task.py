@@ -378,6 +378,8 @@ def test_refuse_unknown_lets_known_names_through() -> None:
         ({"retry": "fixed"}, TypeError, "retry is 'fixed', it must be a RetryPolicy"),
         ({"tags": "urgent"}, TypeError, "tags is the text 'urgent', it must be a list; write tags=['urgent']"),
         ({"tags": ["a b"]}, InvalidJob, "tag 'a b' holds spaces"),
+        ({"tags": [None]}, InvalidJob, "tag is None of type NoneType, it must be text of 1 to 64 characters"),
+        ({"tags": 5}, TypeError, "tags is 5 of type int, it must be a list, such as tags=['nightly']"),
         ({"tags": ["t"] * 17}, InvalidJob, "there are 17 tags, the limit is 16"),
         ({"queue": "a,b"}, InvalidJob, "queue 'a,b' cannot be named in QUEUES"),
         ({"queue": ""}, InvalidJob, "queue has 0 characters, it must have 1 to 64"),

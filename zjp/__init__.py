@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .client.asyncio import AsyncClient, AsyncJob
     from .client.blocking import Client, Job
     from .job import JobState, Priority
+    from .retry import RetryPolicy
     from .task import Context, Discard, Retry, Snooze, SoftTimeout
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     "Job": "client.blocking",
     "JobState": "job",
     "Priority": "job",
+    "RetryPolicy": "retry",
     "Context": "task",
     "Discard": "task",
     "Retry": "task",
@@ -42,6 +44,7 @@ __all__ = [
     "JobState",
     "Priority",
     "Retry",
+    "RetryPolicy",
     "Snooze",
     "SoftTimeout",
 ]

@@ -27,7 +27,7 @@ from typing import Annotated, NewType
 
 import msgspec
 
-from .errors import InvalidJob, PayloadTooLarge
+from .errors import InvalidJob, JobConflict, PayloadTooLarge
 
 JobId = NewType("JobId", bytes)
 """16 bytes in the shape of a UUIDv7: 48 bits ms of the submit, version, 12 + 30 bits of the producer session, 32 bits counter."""
@@ -288,6 +288,24 @@ def same_content(one: JobSpec, other: JobSpec) -> bool:
     return one.type == other.type and one.payload == other.payload and one.queue == other.queue
 
 
+def check_repeat(spec: JobSpec, known: JobSpec) -> None:
+    """`known`: the job that has its id. Raises: JobConflict."""
+    if not same_content(spec, known):
+        raise JobConflict(
+            f"job {format_id(spec.id)} exists with another type, queue or payload; a repeat must be the same, a new job needs a new id"
+        )
+
+
+def key_conflict(key: bytes, holder: bytes) -> JobConflict:
+    """`key`: b"key:" and an idempotency key, or b"id:" and an id that the caller made. `holder`: the job that was submitted with it."""
+    kind, _, value = key.partition(b":")
+    shown = value.decode() if kind == b"key" else format_id(value)
+    return JobConflict(
+        f"{kind.decode()} {shown!r} belongs to job {format_id(holder)} by a request whose type, queue or payload differs; use another, "
+        "or repeat the first request as it was"
+    )
+
+
 class Limits(msgspec.Struct, frozen=True):
     payload_bytes_max: int = 1 << 20
 
@@ -312,7 +330,9 @@ def check_spec(spec: JobSpec, limits: Limits) -> None:
         check_options(spec.options)
 
 
-def check_name(what: str, value: str, chars_max: int) -> None:
+def check_name(what: str, value: object, chars_max: int) -> None:
+    if not isinstance(value, str):
+        raise InvalidJob(f"{what} is {value!r:.200} of type {type(value).__name__}, it must be text of 1 to {chars_max} characters")
     if not value or len(value) > chars_max:
         raise InvalidJob(f"{what} has {len(value)} characters, it must have 1 to {chars_max}")
     if not value.isprintable() or " " in value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -147,6 +147,8 @@ def _limit_s(name: str, value: str | float) -> float:
 def _tags(tags: Any) -> tuple[str, ...]:
     if isinstance(tags, str):
         raise TypeError(f"tags is the text {tags!r}, it must be a list; write tags=[{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise TypeError(f"tags is {tags!r:.200} of type {type(tags).__name__}, it must be a list, such as tags=['nightly']")
     made = tuple(tags)
     check_options(Options(tags=made))
     return made
@@ -161,7 +163,7 @@ def refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...]) 
     """Raises: TypeError naming the first unknown key and the nearest known one."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
             raise TypeError(f"unknown {what} {name!r}{hint}")
 

@@ -40,10 +40,10 @@ def parse_duration_s(value: str | float) -> float:
     """`"5m"` -> 300.0; numbers are seconds already."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{value!r} is not {DURATION_ACCEPTED}")
-    duration_s = _duration_of_text(value) if isinstance(value, str) else float(value)
-    if not 0 <= duration_s <= DURATION_MAX_S:  # also false for nan
-        raise ValueError(f"{value!r} is not between 0 and 100 years; accepted: {DURATION_ACCEPTED}")
-    return duration_s
+    duration_s = _duration_of_text(value) if isinstance(value, str) else value
+    if not 0 <= duration_s <= DURATION_MAX_S:  # also false for nan; before float(), which takes no number of any size
+        raise ValueError(f"{value!r:.100} is not between 0 and 100 years; accepted: {DURATION_ACCEPTED}")
+    return float(duration_s)
 
 
 def parse_size_bytes(value: str | int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,30 @@ def test_a_wait_that_is_over_exits_with_69(zjp: Run, planted: Planted) -> None:
 def test_a_reader_that_leaves_early_is_no_error(zjp: Run, planted: Planted) -> None:
     planted.raises(BrokenPipeError())
     assert (zjp("stats").exit_code, zjp("stats").stderr) == (0, "")
+
+
+@pytest.mark.covers("cli:exit-codes")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("argument", "unbuffered"), [("config", ""), ("config", "1"), ("--help", "")])
+def test_output_that_cannot_be_written_exits_with_1_and_says_why(argument: str, unbuffered: str) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "zjp", argument],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert told.stderr.startswith("zjp: the output could not be written: No space left on device")
+    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_a_fault_of_the_system_that_is_not_the_output_s_is_a_bug_of_ours(zjp: Run, planted: Planted) -> None:
+    planted.raises(PermissionError("no"))
+    assert zjp("stats").exit_code == 70
 
 
 def test_every_error_of_ours_has_an_exit_code_of_the_contract() -> None:

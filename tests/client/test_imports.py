@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+import zjp
+from zjp.retry import RetryPolicy
+
 pytestmark = pytest.mark.covers("main-path:9")
 
 SERVERS = {
@@ -32,6 +35,12 @@ def loaded_by(code: str) -> set[str]:
 
 def test_importing_zjp_loads_no_socket() -> None:
     assert loaded_by("import zjp") & {"zmq", "msgpack", "msgspec", "asyncio", *SERVERS} == set()
+
+
+def test_every_public_name_is_loaded_on_first_use() -> None:
+    assert {"RetryPolicy"} <= set(zjp.__all__)
+    assert [name for name in zjp.__all__ if not hasattr(zjp, name)] == []
+    assert zjp.RetryPolicy("fixed", base_s=5) == RetryPolicy("fixed", base_s=5)
 
 
 def test_importing_the_clients_loads_no_server() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from zjp import App, Context, Discard, JobState, Retry, Snooze
-from zjp.errors import InvalidJob, JobFailed, NotFound
+from zjp.client.inline import LIMITS, RESULT_BYTES_MAX
+from zjp.config import load
+from zjp.errors import InvalidJob, JobConflict, JobFailed, NotFound, PayloadTooLarge
 from zjp.wire import messages as m
 
 pytestmark = [pytest.mark.covers("main-path:9", "app:testing")]
@@ -167,6 +169,92 @@ def test_repeats_are_recognised(app: App) -> None:
         first, second = keyed.submit(2), keyed.submit(2)
         assert (first, second.existed) == (second, True)
     assert runs == [1, 2]
+
+
+def test_a_repeat_with_other_content_is_a_conflict_and_nothing_of_its_request_runs(app: App) -> None:
+    runs: list[int] = []
+
+    @app.task
+    def note(n: int) -> None:
+        runs.append(n)
+
+    with app.testing() as test:
+        note.options(id=SOME_ID).submit(1)
+        note.options(idempotency_key="k").submit(1)
+        with pytest.raises(JobConflict, match="exists with another type, queue or payload"):
+            note.options(id=SOME_ID).submit(2)
+        with pytest.raises(JobConflict, match="key 'k' belongs to job"):
+            note.options(idempotency_key="k").submit(2)
+        with pytest.raises(JobConflict):
+            note.options(id=SOME_ID, queue="other").submit(1)
+        new = {"type": "note", "payload": {"n": 3}, "idempotency_key": "new"}
+        with pytest.raises(JobConflict, match="key 'new' belongs to job"):
+            app.client.submit_many([new, {**new, "payload": {"n": 4}}])
+        assert not app.client.submit_many([new])[0].existed
+        assert len(test.submitted) == 3
+    assert runs == [1, 1, 3]
+
+
+def test_the_default_limits_hold(app: App) -> None:
+    @app.task
+    def double(data: bytes) -> bytes:
+        return data * 2
+
+    settings = load({}).settings
+    assert (LIMITS.payload_bytes_max, RESULT_BYTES_MAX) == (settings.max_payload_bytes, settings.max_result_bytes)
+    with app.testing() as test:
+        with pytest.raises(PayloadTooLarge, match="raise MAX_PAYLOAD"):
+            double.submit(bytes(LIMITS.payload_bytes_max))
+        assert test.submitted == []
+        job = double.submit(bytes(RESULT_BYTES_MAX // 2))
+        with pytest.raises(JobFailed, match="ResultTooLarge: the result is 1048581 bytes, the limit is 1048576"):
+            _ = job.result
+        assert [attempt.outcome for attempt in job.attempts] == ["failed"]
+        assert len(double.submit(bytes(RESULT_BYTES_MAX // 2 - 5)).result) == RESULT_BYTES_MAX - 10
+
+
+class Odd(BaseException):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), Odd()])
+def test_whatever_a_task_raises_is_its_own_failure(app: App, fault: BaseException) -> None:
+    @app.task(max_retries=1)
+    def leave() -> None:
+        raise fault
+
+    @app.task(max_retries=1)
+    async def leave_async() -> None:
+        raise fault
+
+    async def submit_here() -> list[str]:
+        job = await leave_async.submit_async()
+        return [attempt.outcome for attempt in (await job.wait()).attempts]
+
+    with app.testing():
+        for task in (leave, leave_async):
+            job = task.submit()
+            assert [attempt.outcome for attempt in job.attempts] == ["retried", "failed"]
+            with pytest.raises(JobFailed, match=type(fault).__name__):
+                _ = job.result
+        assert asyncio.run(submit_here()) == ["retried", "failed"]
+
+
+async def test_a_submit_that_is_cancelled_ends(app: App) -> None:
+    started = asyncio.Event()
+
+    @app.task
+    async def endless() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    with app.testing():
+        submit = asyncio.create_task(endless.submit_async())
+        await started.wait()
+        submit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submit
 
 
 def test_jobs_answer_as_usual(app: App) -> None:

@@ -15,9 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mischief import SlowDict
-from zjp.client.options import make_spec, request_of
+from zjp.client.deeds import batches
+from zjp.client.options import OPTION_NAMES, JobRequest, make_spec, request_of
 from zjp.client.packing import pack_payload, unpack
+from zjp.client.schedules import adding, changing
 from zjp.errors import InvalidJob, WireError
+from zjp.schedule import ScheduleChange
 
 pytestmark = pytest.mark.covers("main-path:9", "client:plain-data", "main-path:judged:6")
 
@@ -114,6 +117,16 @@ def test_what_is_no_plain_msgpack_is_a_wire_error(data: bytes) -> None:
         ({"id": "order-7"}, "job id 'order-7' is not a UUID"),
         ({"id": 7}, "job id is a int, it must be the text of a UUID; for other keys use idempotency_key"),
         ({"id": b"short"}, "job id is 5 bytes, it must be 16"),
+        ({"tags": [None]}, "tag is None of type NoneType, it must be str"),
+        ({"tags": 5}, "tags is 5 of type int; give a list, as in tags=['nightly']"),
+        ({"priority": 5.0}, "priority is 5.0 of type float, it must be int"),
+        ({"max_retries": 1.5}, "max_retries is 1.5 of type float, it must be int"),
+        ({"timeout": []}, "timeout: [] is not a duration"),
+        ({"soft_timeout": 10**400}, "is not between 0 and 100 years"),
+        ({"run_at": True}, "run_at is True, it must be Unix seconds"),
+        ({"run_at": {}}, "run_at is {}, it must be Unix seconds"),
+        ({"unique_key": 5}, "unique_key is 5 of type int, it must be str"),
+        ({"idempotency_key": b"k"}, "idempotency_key is b'k' of type bytes, it must be str"),
     ],
 )
 def test_wrong_options_are_told_with_what_is_right(options: dict[str, Any], text: str) -> None:
@@ -122,10 +135,72 @@ def test_wrong_options_are_told_with_what_is_right(options: dict[str, Any], text
     assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("type", ["", "a b", "x" * 129, 7])
-def test_a_wrong_type_is_refused(type: Any) -> None:
-    with pytest.raises(InvalidJob):
-        make_spec(ID, type, b"\x80", None)
+@pytest.mark.parametrize("type", ["", "a b", "x" * 129, 7, None, ["a"], {}])
+@pytest.mark.parametrize("options", [None, {"priority": 3}])
+def test_a_wrong_type_is_refused(type: Any, options: Any) -> None:
+    with pytest.raises(InvalidJob, match="type"):
+        make_spec(ID, type, b"\x80", options)
+
+
+def test_an_option_that_is_none_is_one_that_was_not_given() -> None:
+    assert make_spec(ID, "t", b"\x80", dict.fromkeys(OPTION_NAMES)) == make_spec(ID, "t", b"\x80", None)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "text"),
+    [
+        (None, "jobs is None of type NoneType; give a list of"),
+        (5, "jobs is 5 of type int"),
+        ([None], "None is not a job"),
+        ([(None, {})], "type is None of type NoneType, it must be str"),
+        ([(["a"], {})], "type is ['a'] of type list, it must be str"),
+        ([{"type": "t", "tags": [None]}], "tag is None"),
+        ([JobRequest("t", {}, 5)], "options is 5 of type int, it must be Mapping"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_jobs_of_a_batch_are_told_with_what_is_right(jobs: Any, text: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        list(batches(jobs, {}, lambda count: [ID] * count))
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"name": None}, "name is None of type NoneType"),
+        ({"name": ""}, "name has 0 characters"),
+        ({"type": 5}, "type is 5 of type int"),
+        ({"type": []}, "type is [] of type list"),
+        ({"cron": 5}, "cron is 5 of type int, it must be str"),
+        ({"every": []}, "every: [] is not a duration"),
+        ({"zone": 5}, "zone is 5 of type int, it must be str"),
+        ({"catch_up": 5}, "catch_up is 5, it must be one of skip, once, all"),
+        ({"paused": "no"}, "paused is 'no' of type str, it must be bool"),
+        ({"options": {"tags": [None]}}, "tag is None"),
+    ],
+)
+def test_wrong_schedules_are_told_with_what_is_right(given: dict[str, Any], text: str) -> None:
+    right = {
+        "name": "n",
+        "type": "t",
+        "payload": None,
+        "cron": None,
+        "every": "5s",
+        "zone": "UTC",
+        "catch_up": "once",
+        "paused": False,
+    }
+    for ask in (adding, changing):
+        with pytest.raises(InvalidJob) as caught:
+            ask(**{**right, "options": {}, **given})  # type: ignore[operator]
+        assert text in str(caught.value)
+
+
+def test_a_change_leaves_what_is_none_as_it_is() -> None:
+    nothing = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused"))
+    options = dict.fromkeys(("queue", "priority", "tags", "timeout"))
+    change = changing("n", **nothing, options=options).change  # type: ignore[arg-type]
+    assert change == ScheduleChange()
 
 
 def test_options_that_say_nothing_cost_nothing_on_the_wire() -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import zmq
 
-from tests.system.running import DidNotStart, RunningNode
-from zjp import Client
+from tests.loopback import IPV6, needs_ipv6
+from tests.system.running import DidNotStart, RunningNode, run_zjp
+from zjp import AsyncClient, Client
 from zjp.errors import Draining, JobFailed, JobRejected, PayloadTooLarge, ZjpError
 from zjp.job import JobSpec, JobState, Options, make_id, parse_id
 from zjp.wire.codec import decode_reply, encode
@@ -306,6 +307,21 @@ def test_stats_tell_queues_workers_and_every_metric(node: RunningNode, client: C
     finished = stats["metrics"]["zjp_jobs_finished_total"]["series"]
     assert [series["labels"] for series in finished] == [["add", "default", "completed"]]
     assert stats["metrics"]["queue_depth_gauge"]["series"]
+
+
+# ── IPv6 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@needs_ipv6
+@pytest.mark.covers("settings:ZMQ_BIND", "settings:CLIENT_ADDRESS")
+async def test_node_on_an_ipv6_address_serves_every_kind_of_client(tmp_path: Path) -> None:
+    with RunningNode(tmp_path, app=APP, zmq_bind=IPV6, worker_count=1) as node, node.client() as client:
+        assert node.address.startswith("tcp://[::1]:")
+        job = client.submit("add", {"a": 1, "b": 2}).wait(timeout=20)
+        assert job.result == 3
+        async with AsyncClient(node.address) as waiting:
+            assert (await (await waiting.submit("add", {"a": 2, "b": 2})).wait(timeout=20)).result == 4
+        assert job.id in run_zjp("jobs", "list", "--address", node.address, "--json").out
 
 
 # ── starts that are refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────

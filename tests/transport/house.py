@@ -11,7 +11,7 @@ import zmq
 
 from zjp.transport.curve import Holder, KeyPair, KeyRole, make_pair, protect_client
 from zjp.transport.door import Caller, Door
-from zjp.transport.pump import Pump
+from zjp.transport.pump import Pump, speak_ip_of
 from zjp.transport.watch import WATCHED, read_event
 from zjp.transport.zap import Guard
 
@@ -19,6 +19,7 @@ Socket = zmq.Socket[bytes]
 Configure = Callable[[Socket], None]
 
 LIMIT_S = 30.0
+ANY = "tcp://127.0.0.1:*"
 
 
 class House:
@@ -44,8 +45,8 @@ class House:
     def _hear(self, caller: Caller, frames: list[bytes]) -> None:
         self.heard.put_nowait((caller, frames))
 
-    def bind(self) -> None:
-        self.address = self.door.bind("tcp://127.0.0.1:*")
+    def bind(self, address: str = ANY) -> None:
+        self.address = self.door.bind(address)
 
     def close(self) -> None:
         for socket, monitor in self._pumps:
@@ -66,6 +67,7 @@ class House:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, -1)
         configure(socket)
+        speak_ip_of(socket, self.address)
         events: asyncio.Queue[str | None] = asyncio.Queue()
 
         def on_event(frames: list[bytes]) -> None:

@@ -12,9 +12,11 @@ import pytest
 import zmq
 from zmq.utils import z85
 
+from tests.loopback import IPV6, needs_ipv6
 from tests.transport.house import Configure, House, Socket, house, soon, with_pair
 from zjp.errors import ConfigError, Unavailable
 from zjp.transport.curve import ZAP_ENFORCE_DOMAIN, KeyPair, make_pair, protect_server
+from zjp.transport.door import Door
 from zjp.transport.probe import DoorIsOpen, dialled, self_test
 from zjp.wire.greeting import MESH
 
@@ -226,6 +228,55 @@ def test_wildcard_address_is_knocked_at_by_loopback() -> None:
     assert dialled("tcp://0.0.0.0:5570") == "tcp://127.0.0.1:5570"
     assert dialled("tcp://[::]:5570") == "tcp://[::1]:5570"
     assert dialled("tcp://10.0.0.1:5570") == "tcp://10.0.0.1:5570"
+
+
+@needs_ipv6
+async def test_door_on_an_ipv6_address_is_tested_and_cuts_revoked_keys() -> None:
+    async with house(is_bound=False) as at:
+        at.bind(IPV6)
+        await at.door.test()
+        socket, events = await at.guest("producer")
+        at.revoke("producer")
+        socket.send(b"after")
+        assert await soon(events.get()) == "the connection broke"
+        await at.hears_nobody_but("admin")
+
+
+@needs_ipv6
+async def test_door_on_all_addresses_is_reached_over_ipv4_as_well() -> None:
+    async with house(is_bound=False) as at:
+        at.bind("tcp://[::]:*")
+        await at.door.test()
+        at.address = at.address.replace("[::]", "127.0.0.1")
+        await at.hears_nobody_but("admin")
+
+
+# ── what cannot be bound ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://203.0.113.7:5570", "that is no address of this machine: set ZMQ_BIND (--zmq-bind) to another place"),  # RFC 5737: nobody's
+        ("tcp://nosuch0:5570", "this machine has no address or network interface of that name: set ZMQ_BIND"),
+        ("ipc:///no/such/folder/door", "no such file or directory; set ZMQ_BIND"),
+    ],
+)
+async def test_address_that_cannot_be_bound_is_told_with_what_it_lacks(address: str, why: str) -> None:
+    async with house(is_bound=False) as at:
+        with pytest.raises(Unavailable) as told:
+            at.bind(address)
+        assert str(told.value).startswith(f"ZMQ_BIND={address}: ")
+        assert why in str(told.value)
+        assert "listens there" not in str(told.value)
+
+
+async def test_address_that_is_taken_is_told_so() -> None:
+    async with house() as at:
+        door = Door(at._hear, at._hear)
+        with pytest.raises(Unavailable, match="another node or program listens there: stop it, or set ZMQ_BIND"):
+            door.bind(at.address)
+        door.close()
 
 
 # ── live sessions ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.loopback import IPV6, needs_ipv6
 from tests.transport.stations import Hand, Town, beat, town
 from zjp.transport.curve import KeyRole, make_pair
 from zjp.transport.mesh import LEARNED_MAX
@@ -41,6 +42,15 @@ async def test_two_nodes_meet_and_what_they_say_arrives_in_order(has_keys: bool)
         assert two.heard == [("n1", beat(number)) for number in range(200)]
         assert (one.told, two.told) == ([("n2", 7, True)], [("n1", 3, True)])
         assert one.mesh.dropped == two.mesh.dropped == {}
+
+
+@needs_ipv6
+@KEYS
+async def test_nodes_meet_over_ipv6(has_keys: bool) -> None:
+    async with town(has_keys=has_keys) as here:
+        one = here.open("n1", address=IPV6)
+        two = here.open("n2", one, address=IPV6)
+        await here.all_meet(one, two)
 
 
 @KEYS

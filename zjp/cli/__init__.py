@@ -4,12 +4,14 @@ A verb's file is imported when the verb is asked for, and ZeroMQ only when a ver
 stay quick. Results go to stdout, talk goes to stderr.
 
 Exit codes: 0 done, 1 failed, 2 usage, 69 unavailable, 70 a bug of ours, 75 jobs were handed back (the node), 77 not allowed,
-78 bad settings, 130 interrupted. A reader that closes the pipe early (`zjp jobs list | head`) is content: 0.
+78 bad settings, 130 interrupted. A reader that closes the pipe early (`zjp jobs list | head`) is content: 0; output that cannot be
+written (a full disk) is a failure: 1.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -24,6 +26,8 @@ from ..errors import ZjpError
 from .options import Caller, connecting, reading
 
 EX_FAILED, EX_USAGE, EX_SOFTWARE, EX_INTERRUPTED = 1, 2, 70, 130
+UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Where the output goes takes no more: the disk, the quota or the file is full, or the device or terminal is gone."""
 
 VERBS = {
     "node": "node",
@@ -75,12 +79,17 @@ class Verbs(click.Group):
         except click.ClickException as fault:
             fault.show()
             code = fault.exit_code
+        except OSError as fault:  # of what click itself writes, as `--help`: a verb's own ends in `invoke`
+            if fault.errno not in UNWRITTEN:
+                raise
+            code = _unwritten(fault)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by whoever called: nothing is wanted
+                sys.stdout.flush()
             return code
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -91,6 +100,8 @@ class Verbs(click.Group):
             return _fail(ctx, fault, getattr(fault, "exit_code", 69))
         except ZjpError as fault:
             return _fail(ctx, fault, fault.exit_code)
+        except OSError as fault:
+            return _unwritten(fault) if fault.errno in UNWRITTEN else _own_bug(ctx, fault)
         except Exception as fault:
             return _own_bug(ctx, fault)
 
@@ -111,6 +122,16 @@ def _own_bug(ctx: click.Context, fault: Exception) -> int:
         again = "run it again as `zjp --debug ...` for the traceback, and report that"
         click.echo(f"zjp: this is a bug of zjp: {text}; {again}", err=True)
     return EX_SOFTWARE
+
+
+def _unwritten(fault: OSError) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:  # so it was stdout: a buffer keeps what it could not write
+        _forget_stdout()
+    what = fault.filename or "the output"
+    click.echo(f"zjp: {what} could not be written: {fault.strerror}; what was asked for may be done all the same", err=True)
+    return EX_FAILED
 
 
 def _forget_stdout() -> None:

@@ -21,7 +21,7 @@ job has the same field names everywhere, times are RFC 3339 in UTC. `NO_COLOR` i
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed: the request was refused, or a job that was waited for failed or was cancelled |
+| 1 | failed: the request was refused, a job that was waited for failed or was cancelled, or the output could not be written |
 | 2 | wrong usage |
 | 69 | unavailable: no node answered, or the time to wait is over |
 | 70 | a bug of zjp; `--debug` shows the traceback |

@@ -134,7 +134,8 @@ class App(Registry):
         """Run submitted jobs at once, here, without a node.
 
         Delays are not waited for, and retries follow at once; everything else is as with a node: arguments are checked, payloads and
-        results packed, retries counted, and jobs answer as usual. What was submitted is listed:
+        results packed and held to the default limits, repeats recognised, retries counted, and jobs answer as usual. Whatever a task
+        raises fails its attempt, SystemExit as well. What was submitted is listed:
 
             with app.testing() as test:
                 job = send_email.submit(recipient="a@example.com", subject="hi")

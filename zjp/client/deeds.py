@@ -34,6 +34,7 @@ from .options import (
     make_spec,
     moment_ms,
     request_of,
+    typed,
 )
 from .packing import pack_payload
 
@@ -88,6 +89,10 @@ def batches(
     """
     refuse_for_many(options)
     shared = {name: value for name, value in options.items() if name != "deadline"}
+    if not isinstance(jobs, Iterable):
+        raise InvalidJob(
+            f"jobs is {jobs!r:.200} of type {type(jobs).__name__}; give a list of (type, payload) pairs, dicts or JobRequests"
+        )
     source = iter(jobs)
     while given := list(islice(source, BATCH_MAX)):
         specs = _specs(given, make_ids(len(given)), shared)
@@ -107,7 +112,7 @@ def _specs(given: Sequence[Submittable], ids: Sequence[bytes], shared: Mapping[s
     """The usual one, a pair without options, takes the short way."""
     specs = []
     for one, made_id in zip(given, ids, strict=True):
-        if type(one) is tuple and len(one) == 2 and not shared and one[0] in checked_types:  # type: ignore[redundant-expr]
+        if type(one) is tuple and len(one) == 2 and not shared and type(one[0]) is str and one[0] in checked_types:  # type: ignore[redundant-expr]
             specs.append(JobSpec(made_id, one[0], pack_payload(one[1])))
         else:
             specs.append(_spec(one, made_id, shared))
@@ -116,7 +121,7 @@ def _specs(given: Sequence[Submittable], ids: Sequence[bytes], shared: Mapping[s
 
 def _spec(given: Submittable, made_id: bytes, shared: Mapping[str, Any]) -> JobSpec:
     request = request_of(given)
-    own: Mapping[str, Any] = request.options or {}
+    own: Mapping[str, Any] = {} if request.options is None else typed("options", request.options, Mapping)
     if "deadline" in own:
         raise InvalidJob("deadline is for the whole of submit_many; give it there")
     return make_spec(made_id, request.type, pack_payload(request.payload), {**shared, **own})

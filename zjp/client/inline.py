@@ -3,6 +3,9 @@
 Each submit runs its jobs to the end before it is answered: no socket, no worker, no waiting between retries. The client in front of it
 is the real one, and so is what it packs; only what is behind it is replaced. A `def` task runs in the calling thread, an `async def` task
 in the running loop (`submit_async`), or in a loop of its own (`submit`).
+
+Limits and repeats are those of a node with its default settings. Whatever a task raises is its own failure, as in a worker, SystemExit and
+KeyboardInterrupt as well; only a submit that is itself cancelled ends with its job unfinished.
 """
 
 from __future__ import annotations
@@ -12,24 +15,43 @@ import inspect
 import logging
 import threading
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections import ChainMap
+from collections.abc import Awaitable, Generator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from ..errors import InvalidJob
-from ..job import Attempt, JobFault, JobSpec, JobState, Record, StoredJob, format_id, make_id, view_record
+from ..fault import MESSAGE_CHARS_MAX, bounded, describe, result_too_large
+from ..job import (
+    Attempt,
+    JobFault,
+    JobSpec,
+    JobState,
+    Limits,
+    Record,
+    StoredJob,
+    check_repeat,
+    check_spec,
+    format_id,
+    key_conflict,
+    make_id,
+    same_content,
+    view_record,
+)
 from ..task import Context, Definition, Discard, PayloadMismatch, Snooze
 from ..wire import messages as m
 from .calls import Outcome, Voice
 from .packing import check_plain, pack_value, unpack
 
+LIMITS = Limits()
+RESULT_BYTES_MAX = 1 << 20
+"""What MAX_RESULT is by default."""
 SNOOZES_MAX = 100
 """A task that snoozes more often inside one submit would never end."""
 T = TypeVar("T")
 
 Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
-"""Yields what has to be awaited, and is sent what came of it."""
+"""Yields what has to be awaited, and is sent what came of it: the value, or what was Raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +71,7 @@ class InlineNode:
         self.submitted: list[SubmittedJob] = []
         self.records: dict[bytes, Record] = {}
         self._tasks, self._max_retries = tasks, max_retries
-        self._keys: dict[str, bytes] = {}
+        self._known: dict[bytes, JobSpec] = {}
         self._fence = 0
         self._made = 0
 
@@ -86,9 +108,9 @@ class InlineNode:
     # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _submit(self, request: m.Submit) -> Steps[m.Reply]:
+        holders = self._holders(request.jobs)
         others = []
-        for index, spec in enumerate(request.jobs):
-            holder = self._holder(spec)
+        for index, (spec, holder) in enumerate(zip(request.jobs, holders, strict=True)):
             if holder is not None:
                 others.append((index, m.Submitted(holder, m.SubmitKind.EXISTED)))
                 continue
@@ -97,11 +119,15 @@ class InlineNode:
             self.records[spec.id] = yield from self._run(StoredJob(spec, _now_ms()))
         return m.SubmitReply(m.Durability.PROCESS, others)
 
-    def _holder(self, spec: JobSpec) -> bytes | None:
-        """The job that is there already. All jobs are finished at once, so a unique key is never held."""
-        key = spec.options.idempotency_key if spec.options is not None else ""
-        holder = self._keys.setdefault(key, spec.id) if key else spec.id
-        return holder if holder in self.records else None
+    def _holders(self, specs: Sequence[JobSpec]) -> list[bytes | None]:
+        """Of each the job that is there already. All or nothing, as every submit. Raises: InvalidJob, PayloadTooLarge, JobConflict."""
+        for spec in specs:
+            check_spec(spec, LIMITS)
+        mine: dict[bytes, JobSpec] = {}
+        known = ChainMap(mine, self._known)
+        holders = [_holder(spec, known) for spec in specs]
+        self._known.update(mine)
+        return holders
 
     def _requeue(self, request: m.Requeue) -> Steps[m.Reply]:
         verdicts = []
@@ -123,39 +149,41 @@ class InlineNode:
             return _failed(job, JobFault("UnknownTask", f"no task {job.spec.type!r}; known tasks: {known}"))
         for _ in range(SNOOZES_MAX + self._retries_of(job, definition) + 1):
             began_ms = _now_ms()
-            try:
-                result = yield from self._call(definition, job)
-            except Exception as fault:
-                told = JobFault(type(fault).__name__, str(fault), "".join(traceback.format_exception(fault)))
-                outcome = self._outcome_of(fault, job, definition)
-                self._note(job, began_ms, outcome, None if outcome == "snoozed" else told)
-                if outcome == "failed":
-                    return Record(job, JobState.FAILED, _now_ms(), error=told)
-                job.retries += outcome == "retried"
-            else:
-                self._note(job, began_ms, "completed", None)
-                return Record(job, JobState.COMPLETED, _now_ms(), result)
+            came = yield from self._attempt(definition, job)
+            outcome, told = self._judge(came, job, definition)
+            self._note(job, began_ms, outcome, told)
+            if isinstance(came, bytes):
+                return Record(job, JobState.COMPLETED, _now_ms(), came)
+            if outcome == "failed":
+                return Record(job, JobState.FAILED, _now_ms(), error=told)
+            job.retries += outcome == "retried"
         return _failed(
             job, JobFault("Snooze", f"snoozed more than {SNOOZES_MAX} times, which never ends without waiting")
         )
 
-    def _call(self, definition: Definition, job: StoredJob) -> Steps[bytes]:
-        """One attempt: the packed result."""
+    def _attempt(self, definition: Definition, job: StoredJob) -> Steps[bytes | JobFault | BaseException]:
+        """The packed result, why it cannot be one, or what the task raised."""
         self._fence += 1
-        value = definition.call(self._context(job), unpack(job.spec.payload, "the payload"))
+        try:
+            value = definition.call(self._context(job), unpack(job.spec.payload, "the payload"))
+        except BaseException as fault:
+            return fault
         if inspect.isawaitable(value):
             value = yield value
-        try:
-            check_plain(value, "the result")
-            return pack_value(value)
-        except InvalidJob as fault:
-            raise ResultNotSerialisable(str(fault)) from None
+        return value.fault if isinstance(value, Raised) else _packed(value)
 
-    def _outcome_of(self, fault: Exception, job: StoredJob, definition: Definition) -> str:
-        if isinstance(fault, Snooze):
-            return "snoozed"
-        is_final = isinstance(fault, Discard | PayloadMismatch | ResultNotSerialisable)
-        return "failed" if is_final or job.retries >= self._retries_of(job, definition) else "retried"
+    def _judge(
+        self, came: bytes | JobFault | BaseException, job: StoredJob, definition: Definition
+    ) -> tuple[str, JobFault | None]:
+        """The attempt's outcome, and what is told of it."""
+        if isinstance(came, bytes):
+            return "completed", None
+        if isinstance(came, JobFault):
+            return "failed", came
+        if isinstance(came, Snooze):
+            return "snoozed", None
+        is_final = isinstance(came, Discard | PayloadMismatch) or job.retries >= self._retries_of(job, definition)
+        return "failed" if is_final else "retried", describe(came)
 
     def _retries_of(self, job: StoredJob, definition: Definition) -> int:
         options = job.spec.options
@@ -188,8 +216,36 @@ class InlineNode:
         job.attempts += (Attempt(self._fence, "inline", "inline", began_ms, _now_ms(), outcome, fault),)
 
 
-class ResultNotSerialisable(Exception):
-    """The task returned what is not plain data."""
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Instead of a value: what an `async def` task raised."""
+
+    fault: BaseException
+
+
+def _holder(spec: JobSpec, known: MutableMapping[bytes, JobSpec]) -> bytes | None:
+    """The job that a submit repeats; one that is new becomes known, by its id and its idempotency key. All jobs are finished at once, so
+    a unique key is never held. Raises: JobConflict."""
+    named, key = b"id:" + spec.id, spec.options.idempotency_key.encode() if spec.options is not None else b""
+    keyed = b"key:" + key
+    if named in known:
+        check_repeat(spec, known[named])
+        return spec.id
+    if key and keyed in known:
+        if not same_content(spec, known[keyed]):
+            raise key_conflict(keyed, known[keyed].id)
+        return known[keyed].id
+    known.update({named: spec, keyed: spec} if key else {named: spec})
+    return None
+
+
+def _packed(value: Any) -> bytes | JobFault:
+    try:
+        check_plain(value, "the result")
+        result = pack_value(value)
+    except Exception as fault:  # a class of the task's own may raise anything when it is looked into
+        return JobFault("ResultNotSerialisable", bounded(str(fault), MESSAGE_CHARS_MAX))
+    return result_too_large(len(result), RESULT_BYTES_MAX) if len(result) > RESULT_BYTES_MAX else result
 
 
 def _failed(job: StoredJob, fault: JobFault) -> Record:
@@ -228,19 +284,14 @@ class AsyncInlineDoor:
         self.make_ids = node.make_ids
 
     async def ask(self, request: m.Request, within_s: float) -> Outcome:
-        steps = self._node.answer(request)
-        send: Callable[[Any], Awaitable[Any]] = steps.send
-        value: Any = None
+        steps, value = self._node.answer(request), None
         while True:
             try:
-                awaitable = send(value)
+                awaitable = steps.send(value)
             except StopIteration as end:
                 reply: m.Reply = end.value
                 return reply
-            try:
-                value, send = await awaitable, steps.send
-            except Exception as fault:
-                value, send = fault, steps.throw
+            value = await _ended(awaitable)
 
     def gather(self, spec: JobSpec, within_s: float) -> Awaitable[Outcome]:
         return self.ask(m.Submit([spec]), within_s)
@@ -255,46 +306,37 @@ class AsyncInlineDoor:
 
 def _drive(steps: Steps[T]) -> T:
     """Run what is yielded, each in a loop of its own."""
-    send: Callable[[Any], Awaitable[Any]] = steps.send
     value: Any = None
     while True:
         try:
-            awaitable = send(value)
+            awaitable = steps.send(value)
         except StopIteration as end:
             done: T = end.value
             return done
-        try:
-            value, send = _run_apart(awaitable), steps.send
-        except Exception as fault:
-            value, send = fault, steps.throw
+        value = _run_apart(awaitable)
+
+
+async def _ended(awaitable: Awaitable[Any]) -> Any:
+    """What came of it: the value, or what was Raised. Raises only what was meant for the submit itself: its own cancellation."""
+    try:
+        return await awaitable
+    except GeneratorExit:
+        raise
+    except BaseException as fault:
+        caller = asyncio.current_task()
+        if isinstance(fault, asyncio.CancelledError) and caller is not None and caller.cancelling():
+            raise
+        return Raised(fault)
 
 
 def _run_apart(awaitable: Awaitable[Any]) -> Any:
     """In a loop of its own; in a thread of its own where this one runs a loop already."""
-
-    async def run() -> Any:
-        return await awaitable
-
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(run())
+        return asyncio.run(_ended(awaitable))
     box: list[Any] = []
-
-    def in_thread() -> None:
-        try:
-            box.append(asyncio.run(run()))
-        except BaseException as fault:
-            box.append(_Raised(fault))
-
-    thread = threading.Thread(target=in_thread, name="zjp-inline")
+    thread = threading.Thread(target=lambda: box.append(asyncio.run(_ended(awaitable))), name="zjp-inline")
     thread.start()
     thread.join()
-    if isinstance(box[0], _Raised):
-        raise box[0].fault
     return box[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    fault: BaseException

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import zmq
 
 from ..errors import ConfigError
-from ..transport.pump import set_limits, set_tcp_limits
+from ..transport.pump import set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
 from .keys import Keyring
 
@@ -55,6 +55,7 @@ class Wire:
         self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         set_limits(self.dealer, linger_ms=LINGER_MS)
         set_tcp_limits(self.dealer)
+        speak_ip_of(self.dealer, address)
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)
         self.dealer.setsockopt(zmq.RECONNECT_IVL, -1)
         if keyring is not None:

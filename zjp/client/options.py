@@ -73,11 +73,11 @@ checked_types: set[str] = set()
 
 
 def request_of(given: Submittable) -> JobRequest:
-    """A pair, a mapping with `type`, `payload` and options side by side, or a JobRequest. Raises: InvalidJob, TypeError."""
+    """A pair, a mapping with `type`, `payload` and options side by side, or a JobRequest. Raises: InvalidJob."""
     if isinstance(given, JobRequest):
         return given
     if isinstance(given, Mapping):
-        options = dict(given)
+        options: dict[str, Any] = dict(given)
         if "type" not in options:
             raise InvalidJob('a job has no "type"; give at least {"type": ..., "payload": {...}}')
         return JobRequest(options.pop("type"), options.pop("payload", None), options)  # type: ignore[arg-type]
@@ -89,9 +89,9 @@ def request_of(given: Submittable) -> JobRequest:
 def make_spec(made_id: bytes, type: str, payload: bytes, options: Mapping[str, Any] | None) -> JobSpec:
     """`made_id` is used unless the caller gave one. Raises: TypeError (unknown option), InvalidJob, PayloadTooLarge."""
     if not options:
-        spec = JobSpec(made_id, type, payload)
+        spec = JobSpec(made_id, typed("type", type, str), payload)
         if type not in checked_types:
-            _check(spec)
+            check_spec(spec, _LIMITS)
             if len(checked_types) < _CHECKED_TYPES_MAX:
                 checked_types.add(type)
         return spec
@@ -100,19 +100,14 @@ def make_spec(made_id: bytes, type: str, payload: bytes, options: Mapping[str, A
     own_id = given.get("id")
     spec = JobSpec(
         made_id if own_id is None else id_bytes(own_id),
-        type,
+        typed("type", type, str),
         payload,
-        _typed("queue", given.get("queue", "default"), str),
-        int(_typed("priority", given.get("priority", 5), int)),
+        typed("queue", given.get("queue", "default"), str),
+        int(typed("priority", given.get("priority", 5), int)),
         _rare(given, caller_id=own_id is not None),
     )
-    _check(spec)
-    return spec
-
-
-def _check(spec: JobSpec) -> None:
-    _typed("type", spec.type, str)
     check_spec(spec, _LIMITS)
+    return spec
 
 
 def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:
@@ -121,12 +116,12 @@ def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:
     options = Options(
         delay_ms=0 if delay is None else duration_ms("delay", delay),
         run_at_ms=0 if run_at is None else moment_ms("run_at", run_at),
-        max_retries=_typed("max_retries", given.get("max_retries"), int),
+        max_retries=typed("max_retries", given["max_retries"], int) if "max_retries" in given else None,
         timeout_ms=_optional_ms("timeout", given),
         soft_timeout_ms=_optional_ms("soft_timeout", given),
-        unique_key=_typed("unique_key", given.get("unique_key", ""), str),
+        unique_key=typed("unique_key", given.get("unique_key", ""), str),
         tags=_tags(given.get("tags", ())),
-        idempotency_key=_typed("idempotency_key", given.get("idempotency_key", ""), str),
+        idempotency_key=typed("idempotency_key", given.get("idempotency_key", ""), str),
         caller_id=caller_id,
     )
     return None if options == _NOTHING else options
@@ -144,12 +139,15 @@ def _one_of(given: Mapping[str, Any], name: str, alias: str) -> Any:
 def _tags(tags: Any) -> tuple[str, ...]:
     if isinstance(tags, str):
         raise InvalidJob(f"tags is the text {tags!r}; give a list, as in tags=[{tags!r}]")
-    return tuple(_typed("tag", tag, str) for tag in tags)
+    if not isinstance(tags, Iterable):
+        raise InvalidJob(f"tags is {tags!r:.200} of type {type(tags).__name__}; give a list, as in tags=['nightly']")
+    return tuple(typed("tag", tag, str) for tag in tags)
 
 
-def _typed(what: str, value: Any, kind: type) -> Any:
-    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-        raise InvalidJob(f"{what} is {value!r} of type {type(value).__name__}, it must be {kind.__name__}")
+def typed(what: str, value: Any, kind: type) -> Any:
+    """Raises: InvalidJob. A bool is no number here."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise InvalidJob(f"{what} is {value!r:.200} of type {type(value).__name__}, it must be {kind.__name__}")
     return value
 
 
@@ -183,6 +181,8 @@ def submit_s(what: str, value: Duration) -> float:
 def moment_ms(what: str, value: Moment) -> int:
     """Unix ms. Raises: InvalidJob."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
             if value.tzinfo is None:

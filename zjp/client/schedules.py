@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from ..errors import InvalidJob, NotFound
-from ..job import JobSpec, format_id
-from ..schedule import CatchUp, Schedule, ScheduleChange
+from ..job import JobSpec, check_name, format_id
+from ..schedule import NAME_CHARS_MAX, CatchUp, Schedule, ScheduleChange
 from ..task import refuse_unknown
 from ..wire import messages as m
 from .calls import Outcome
 from .deeds import expect
-from .options import Duration, duration_ms, make_spec
+from .options import Duration, duration_ms, make_spec, typed
 from .packing import pack_payload, unpack
 
 J = TypeVar("J")
@@ -117,8 +117,9 @@ def adding(
     spec = _spec(type, payload, options)
     return m.AddSchedule(
         Schedule(
-            name, type, spec.payload, spec.queue, spec.priority, spec.options, cron or "",
-            0 if every is None else duration_ms("every", every), zone, _catch_up(catch_up), paused,
+            named(name), type, spec.payload, spec.queue, spec.priority, spec.options, _text("cron", cron) or "",
+            0 if every is None else duration_ms("every", every), typed("zone", zone, str), _catch_up(catch_up),
+            typed("paused", paused, bool),
         )
     )  # fmt: skip
 
@@ -128,20 +129,30 @@ def changing(
     catch_up: str | None, paused: bool | None, options: ScheduleOptions,
 ) -> m.ChangeSchedule:  # fmt: skip
     """Raises: InvalidJob, PayloadTooLarge, TypeError (unknown option)."""
-    spec = _spec(type or "any", payload, options)
+    spec = _spec("any" if type is None else type, payload, options)
     change = ScheduleChange(
         type=type,
         payload=None if payload is None else spec.payload,
-        queue=spec.queue if "queue" in options else None,
-        priority=spec.priority if "priority" in options else None,
+        queue=None if options.get("queue") is None else spec.queue,
+        priority=None if options.get("priority") is None else spec.priority,
         options=spec.options,
-        cron=cron,
+        cron=_text("cron", cron),
         every_ms=None if every is None else duration_ms("every", every),
-        zone=zone,
+        zone=_text("zone", zone),
         catch_up=None if catch_up is None else _catch_up(catch_up),
-        is_paused=paused,
+        is_paused=None if paused is None else typed("paused", paused, bool),
     )
-    return m.ChangeSchedule(name, change)
+    return m.ChangeSchedule(named(name), change)
+
+
+def named(name: str) -> str:
+    """Raises: InvalidJob."""
+    check_name("name", name, NAME_CHARS_MAX)
+    return name
+
+
+def _text(what: str, value: str | None) -> str | None:
+    return None if value is None else str(typed(what, value, str))
 
 
 def _spec(type: str, payload: Mapping[str, Any] | None, options: ScheduleOptions) -> JobSpec:
@@ -207,7 +218,7 @@ class Schedules(Generic[J]):
 
     def get(self, name: str, /) -> ScheduleFacts:
         """Raises: NotFound."""
-        return read_one(self._ask(m.ListSchedules(name)))
+        return read_one(self._ask(m.ListSchedules(named(name))))
 
     def change(
         self, name: str, /, *, type: str | None = None, payload: Mapping[str, Any] | None = None, cron: str | None = None,
@@ -238,11 +249,11 @@ class Schedules(Generic[J]):
 
     def remove(self, name: str, /) -> None:
         """Jobs that it made stay. Raises: NotFound."""
-        check_removed(name, self._ask(m.RemoveSchedule(name)))
+        check_removed(name, self._ask(m.RemoveSchedule(named(name))))
 
     def run(self, name: str, /) -> J:
         """Submit its job now, beside its ticks. Raises: NotFound."""
-        return self._run(name)
+        return self._run(named(name))
 
 
 class AsyncSchedules(Generic[J]):
@@ -271,7 +282,7 @@ class AsyncSchedules(Generic[J]):
 
     async def get(self, name: str, /) -> ScheduleFacts:
         """Raises: NotFound."""
-        return read_one(await self._ask(m.ListSchedules(name)))
+        return read_one(await self._ask(m.ListSchedules(named(name))))
 
     async def change(
         self, name: str, /, *, type: str | None = None, payload: Mapping[str, Any] | None = None, cron: str | None = None,
@@ -302,8 +313,8 @@ class AsyncSchedules(Generic[J]):
 
     async def remove(self, name: str, /) -> None:
         """Jobs that it made stay. Raises: NotFound."""
-        check_removed(name, await self._ask(m.RemoveSchedule(name)))
+        check_removed(name, await self._ask(m.RemoveSchedule(named(name))))
 
     async def run(self, name: str, /) -> J:
         """Submit its job now, beside its ticks. Raises: NotFound."""
-        return await self._run(name)
+        return await self._run(named(name))

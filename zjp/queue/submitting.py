@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ..errors import JobConflict
-from ..job import JobSpec, Options, StoredJob, format_id, same_content
+from ..job import JobSpec, Options, StoredJob, check_repeat, key_conflict
 from ..wire.messages import SubmitKind, Submitted
 from .database import Constraint, Database, insert_jobs, insert_later, json_text
 from .journal import Operation
@@ -199,10 +199,7 @@ class SubmitOperation(Operation):
             return None
         known, content = found
         if content != _content(spec):
-            raise JobConflict(
-                f"{key.partition(b':')[0].decode()} {_shown(key)!r} belongs to job {format_id(known)} by a request whose type, queue "
-                "or payload differs; use another, or repeat the first request as it was"
-            )
+            raise key_conflict(key, known)
         return bytes(known)
 
     def apply(self) -> Mapping[bytes, Submitted]:
@@ -246,17 +243,9 @@ def _content(spec: JobSpec) -> bytes:
     return content.digest()
 
 
-def _shown(key: bytes) -> str:
-    kind, _, value = key.partition(b":")
-    return value.decode() if kind == b"key" else format_id(value)
-
-
 def check_same(spec: JobSpec, known: JobSpec) -> Submitted:
     """Raises: JobConflict."""
-    if not same_content(spec, known):
-        raise JobConflict(
-            f"job {format_id(spec.id)} exists with another type, queue or payload; a repeat must be the same, a new job needs a new id"
-        )
+    check_repeat(spec, known)
     return Submitted(spec.id, SubmitKind.EXISTED)
 
 

@@ -11,6 +11,7 @@ it over. With CURVE that would let any key receive another's answers, so the fir
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ..wire.greeting import MESH
 from .curve import Holder, KeyRole, protect_server
 from .lane import Lane
 from .probe import self_test
-from .pump import Pump, set_limits, set_tcp_limits
+from .pump import Pump, set_limits, set_tcp_limits, speak_ip_of
 from .sessions import Sessions
 from .zap import Guard
 
@@ -31,6 +32,14 @@ SOCKETS_MAX = 4096
 """In the door's context, where the mesh has its own too: two for each of 1,024 nodes, and two more inside ZeroMQ."""
 
 log = logging.getLogger(__name__)
+
+
+UNBOUND = {
+    errno.EADDRINUSE: "another node or program listens there: stop it, or ",
+    errno.EADDRNOTAVAIL: "that is no address of this machine: ",
+    errno.ENODEV: "this machine has no address or network interface of that name: ",
+}
+"""Why an address could not be bound -> what that means. What is not here is told in the system's words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class Door:
         socket = self.context.socket(zmq.ROUTER)
         set_limits(socket, linger_ms=1_000)
         set_tcp_limits(socket)
+        speak_ip_of(socket, address)
         # Without MANDATORY a reply to a client that left, or that does not read, is dropped without a word.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1 if self.guard is None else 0)
@@ -83,9 +93,10 @@ class Door:
             socket.bind(address)
         except zmq.ZMQError as fault:
             socket.close(0)
+            number = fault.errno or 0
             raise Unavailable(
-                f"{self._setting}={address}: {zmq.strerror(fault.errno or 0).lower()}; another node or program listens there: "
-                f"stop it, or set {self._setting} (--{self._setting.lower().replace('_', '-')}) to another place"
+                f"{self._setting}={address}: {zmq.strerror(number).lower()}; {UNBOUND.get(number, '')}"
+                f"set {self._setting} (--{self._setting.lower().replace('_', '-')}) to another place"
             ) from None
         self._pump = Pump(socket, self._on_message, self._receive if self.guard is not None else None)
         self._pump.start()

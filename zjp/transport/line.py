@@ -16,7 +16,7 @@ import zmq
 from ..wire.greeting import PEER_BYTES_MAX
 from .curve import KeyPair, protect_client
 from .names import Finding, LookUp, first_address, name_in
-from .pump import Pump, set_limits, set_tcp_limits
+from .pump import Pump, set_limits, set_tcp_limits, speak_ip_of
 from .tcp import resend_soon
 from .watch import HANDSHAKE_FAILED, WATCHED, connected_file, read_event
 
@@ -127,6 +127,7 @@ class Line:
         try:
             set_limits(socket, linger_ms=LINGER_MS, high_water_mark=QUEUE_MAX)
             set_tcp_limits(socket)
+            speak_ip_of(socket, address)
             socket.setsockopt(zmq.MAXMSGSIZE, PEER_BYTES_MAX)
             socket.setsockopt(zmq.IMMEDIATE, 1)
             socket.setsockopt(zmq.RECONNECT_IVL, -1)

@@ -21,7 +21,7 @@ LookUp = Callable[[str, int], str]
 
 
 def first_address(name: str, port: int) -> str:
-    """The first IPv4 address of a name, as the sockets of the mesh speak that alone. Raises: OSError."""
+    """The first IPv4 address of a name: IPv6 is spoken where an address says so itself, in brackets. Raises: OSError."""
     return str(socket.getaddrinfo(name, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
 
 

@@ -16,7 +16,7 @@ import zmq
 
 from ..errors import ConfigError, Unavailable
 from .curve import KeyPair, make_pair, protect_client
-from .pump import Pump, set_limits, set_tcp_limits
+from .pump import Pump, set_limits, set_tcp_limits, speak_ip_of
 from .watch import WATCHED, read_event
 
 KNOCK_LIMIT_S = 10.0
@@ -52,6 +52,7 @@ async def knock(
     socket = context.socket(zmq.DEALER)
     set_limits(socket, linger_ms=0)
     set_tcp_limits(socket)
+    speak_ip_of(socket, address)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     if pair is not None:
         protect_client(socket, pair, server)

@@ -120,6 +120,13 @@ def set_limits(socket: zmq.Socket[bytes], *, linger_ms: int, high_water_mark: in
     socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
 
 
+def speak_ip_of(socket: zmq.Socket[bytes], address: str) -> None:
+    """IPv6 for an address in brackets, before it is bound or connected. For no other: a name would then stand for its IPv6 address first,
+    where a door that is bound to an IPv4 address does not listen."""
+    if address.startswith("tcp://["):
+        socket.setsockopt(zmq.IPV6, 1)
+
+
 def set_tcp_limits(socket: zmq.Socket[bytes]) -> None:
     """For sockets that strangers may reach: half-open peers and silent connections are dropped in seconds."""
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5_000)

@@ -21,12 +21,12 @@ from typing import Any
 
 import msgpack
 
+from ..fault import MESSAGE_CHARS_MAX, NAMELESS, bounded, describe, result_too_large
 from ..job import JobFault, StoredJob, format_id
 from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze, SoftTimeout
 from ..tracing import Attempts
-from ..units import show_duration, show_size
+from ..units import show_duration
 from ..wire.messages import Result, ResultKind, TaskInfo, TaskRetry
-from .fault import MESSAGE_CHARS_MAX, NAMELESS, bounded, describe
 from .settings import ChildSettings
 
 _COMPLETED = int(ResultKind.COMPLETED)
@@ -177,11 +177,9 @@ class Caller:
             return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultNotSerialisable", why))
         limit = self._settings.max_result_bytes
         if len(data) > limit:
-            why = (
-                f"the result is {len(data)} bytes, the limit is {limit} ({show_size(limit)}); "
-                "store it elsewhere and return a reference, or raise MAX_RESULT"
+            return Result(
+                job_id, ResultKind.FAILED, started_us, ended_us, error=result_too_large(len(data), limit)
             )
-            return Result(job_id, ResultKind.FAILED, started_us, ended_us, error=JobFault("ResultTooLarge", why))
         return Result(job_id, _COMPLETED, started_us, ended_us, data)
 
     def failed(self, job: StoredJob, fault: BaseException, start: Start) -> Result:

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 import msgspec
 import zmq
 
+from ..fault import bounded
 from ..log import configure
 from ..task import Definition, Registry
 from ..tracing import Attempts, attempts
@@ -31,7 +32,6 @@ from ..wire.messages import NotReady, Ready
 from . import lifeline
 from .call import Caller, task_info
 from .environment import restore_python_path, tracing_variables
-from .fault import bounded
 from .inbox import Inbound, Inbox, Runner
 from .inline import InlineRunner
 from .marks import MarkFile

@@ -20,8 +20,8 @@ from operator import lt
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ...errors import InvalidJob, JobConflict, OutcomeUnknown, StoreFull, StoreUnavailable
-from ...job import JobSpec, Options, format_id, same_content
+from ...errors import InvalidJob, OutcomeUnknown, StoreFull, StoreUnavailable
+from ...job import JobSpec, Options, check_repeat, key_conflict
 from ...redis.packing import ID_BYTES, pairs
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
@@ -218,7 +218,7 @@ class Intake:
             raise full(reply[1], reply[2], self._limits)
         if kind == b"queues":
             raise excess_queue(reply[1])
-        raise _key_conflict(reply[1], reply[2])
+        raise key_conflict(reply[1], reply[2])
 
     def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec]) -> None:
         groups: dict[tuple[str, int], list[JobSpec]] = {}
@@ -385,20 +385,8 @@ def _content(spec: JobSpec) -> bytes:
     return content.digest()
 
 
-def _key_conflict(key: bytes, holder: bytes) -> JobConflict:
-    kind, _, value = key.partition(b":")
-    shown = value.decode() if kind == b"key" else format_id(value)
-    return JobConflict(
-        f"{kind.decode()} {shown!r} belongs to job {format_id(holder)} by a request whose type, queue or payload differs; use another, "
-        "or repeat the first request as it was"
-    )
-
-
 def check_same(spec: JobSpec, known: JobSpec) -> Submitted:
     """Raises: JobConflict."""
-    if not same_content(spec, known):
-        raise JobConflict(
-            f"job {format_id(spec.id)} exists with another type, queue or payload; a repeat must be the same, a new job needs a new id"
-        )
+    check_repeat(spec, known)
     return Submitted(spec.id, SubmitKind.EXISTED)
 

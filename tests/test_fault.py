@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from zjp.worker.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, bounded, describe
+from zjp.fault import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, bounded, describe
 
 pytestmark = pytest.mark.covers("main-path:7")
 

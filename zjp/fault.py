@@ -1,4 +1,4 @@
-"""An exception as data: class name, text and traceback, bounded, and always encodable.
+"""Why an attempt failed, as data: class name, text and traceback of what was raised, bounded, and always encodable.
 
 It came out of a task: nothing about it can be trusted, not even that its class has a name. Whatever looking at it raises, SystemExit and
 KeyboardInterrupt as well, is the task's code speaking, and ends here.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import traceback
 
-from ..job import JobFault
+from .job import JobFault
+from .units import show_size
 
 MESSAGE_CHARS_MAX = 2 << 10
 TRACEBACK_CHARS_MAX = 16 << 10
@@ -17,8 +18,16 @@ NAMELESS = "Exception"
 
 
 def describe(fault: BaseException, *, own_frames: int = 1) -> JobFault:
-    """`own_frames`: how many frames of the traceback are the worker's, and say nothing to whoever wrote the task."""
+    """`own_frames`: how many frames of the traceback are the caller's, and say nothing to whoever wrote the task."""
     return JobFault(_type_name(fault), bounded(_text(fault), MESSAGE_CHARS_MAX), _traceback(fault, own_frames))
+
+
+def result_too_large(size_bytes: int, limit_bytes: int) -> JobFault:
+    return JobFault(
+        "ResultTooLarge",
+        f"the result is {size_bytes} bytes, the limit is {limit_bytes} ({show_size(limit_bytes)}); "
+        "store it elsewhere and return a reference, or raise MAX_RESULT",
+    )
 
 
 def bounded(text: str, chars_max: int) -> str:
