@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from ..config import Settings
-from ..election.core import SECOND, Config, Core, Health, Met, Recv, Role, Send, Time, Transfer, View
+from ..election.core import SECOND, Config, Core, Happened, Health, Kind, Met, Recv, Role, Send, Time, Transfer, View
 from ..election.make import make_core
 from ..errors import ConfigError, Unavailable
 from ..log import event
@@ -72,7 +72,6 @@ class Cluster:
         self._leadership: Leadership | None = None
         self._mesh: Mesh | None = None
         self._forming: asyncio.Task[None] | None = None
-        self._led_by = ""
 
     async def start(self) -> None:
         """Raises: ConfigError: what was promised in elections is damaged, or cannot be read."""
@@ -279,7 +278,7 @@ class Cluster:
     def _led(self, core: Core, send: Callable[[Send], None], ring: Ring | None) -> Leadership:
         return Leadership(
             core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, send=send,
-            on_change=self._changed, on_happened=self._chronicle.told, stall=round(self._settings.election_times_s[0] * SECOND),
+            on_change=self._changed, on_happened=self._told, stall=round(self._settings.election_times_s[0] * SECOND),
             ring=ring,
         )  # fmt: skip
 
@@ -310,10 +309,16 @@ class Cluster:
             self._leadership.feed(Met(peer, priority, is_up))
 
     def _changed(self) -> None:
-        leader, former = self.view.leader, self._led_by
-        self._led_by = leader
-        self._chronicle.leader_is(leader, 0 if leader else self._silence_of(former))
+        self._chronicle.leader_is(self.view.leader)
         self.on_change()
+
+    def _told(self, happened: Happened) -> None:
+        """One leader may be lost and the next one known in a single step: the time between them is counted all the same."""
+        if happened.kind is Kind.LEADER_LOST:
+            self._chronicle.leader_is("", self._silence_of(happened.node))
+        self._chronicle.told(happened)
+        if happened.kind is Kind.LEADER_ELECTED:
+            self._chronicle.leader_is(self.view.leader)
 
     def _silence_of(self, node: str) -> Time:
         """For so long nothing has been heard of it."""

@@ -32,7 +32,7 @@ class ClusterNode(msgspec.Struct, array_like=True, frozen=True):
 class Change(msgspec.Struct, array_like=True, frozen=True):
     """Something that happened to the leadership, as one node saw it. `node`: whom it is about. `why`: the cause, where there is one to
     tell. `took_ms`: of the election, told by who won it. `leaderless_ms`: before it, how long the node that tells this heard of
-    no leader; 0: it went from one to the other."""
+    no leader."""
 
     at_ms: int
     kind: str
