@@ -196,7 +196,7 @@ class Cluster:
 
     def _put_off(self, fault: Exception) -> None:
         if isinstance(fault, OSError | ConfigError):
-            event(log, logging.WARNING, "cluster.not_formed", reason=str(fault), retry_s=RETRY_S)
+            event(log, logging.WARNING, "cluster.not_formed", reason=str(fault), path=str(self._data.path), retry_s=RETRY_S)
         else:
             log.error("cluster.not_formed", exc_info=fault)
             self._stats.add("zjp_internal_errors_total")
