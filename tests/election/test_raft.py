@@ -73,6 +73,14 @@ def test_a_follower_that_hears_nothing_for_a_timeout_begins_an_election() -> Non
     assert node.why(Kind.LEADER_LOST) == ["silent"]
 
 
+@pytest.mark.parametrize(("is_transfer", "why"), [(False, "higher_term"), (True, "transfer")])
+def test_a_follower_that_hears_another_stand_for_election_tells_why_it_lost_its_leader(is_transfer: bool, why: str) -> None:
+    node = Solo(term=1).follows("b", 2)
+    node.now += T
+    node.hears("c", Vote(3, 9, 9, is_transfer))
+    assert (node.core.view().leader, node.why(Kind.LEADER_LOST)) == ("", [why])
+
+
 @pytest.mark.parametrize("luck", [0.0, 0.5, 0.999])
 def test_timeouts_are_drawn_between_one_and_two(luck: float) -> None:
     node = Solo(luck=luck)

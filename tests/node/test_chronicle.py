@@ -82,6 +82,21 @@ async def test_history_has_cause_and_duration_and_how_long_nobody_led(records: S
     assert len(await kept.history(1)) == 1
 
 
+async def test_a_leader_that_fell_silent_led_nobody_since_it_was_heard_last() -> None:
+    """The metric counts as it says: how long this node knew of none."""
+    clock, stats = Clock(), NodeStats("a", 1)
+    kept = chronicle_of(Away(), clock, stats=stats)
+    kept.leader_is("b")
+    clock.pass_ms(9000)
+    kept.leader_is("", silent=600 * MS)
+    clock.pass_ms(4)
+    kept.leader_is("", silent=0)
+    kept.told(ELECTED)
+    kept.leader_is("a")
+    assert (await kept.history(1))[0].leaderless_ms == 604
+    assert figure(stats, "zjp_leaderless_seconds_total")[0]["value"] == pytest.approx(0.004)
+
+
 async def test_next_life_reads_it_from_the_records_and_leaves_out_what_other_nodes_saw(records: SQLiteRecordStore) -> None:
     clock = Clock()
     for node in ("a", "b"):

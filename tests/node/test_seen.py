@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.node.test_chronicle import Away, Clock, chronicle_of, figure
+from zjp.cli.cluster import faults_of
 from zjp.config import Settings
-from zjp.election.core import Health, Member, Role, View
+from zjp.election.core import MS, SECOND, Health, Member, Role, View
 from zjp.errors import NotFound, WrongState
 from zjp.node.cluster import Cluster
 from zjp.node.hardstate import open_data_dir
@@ -45,6 +47,22 @@ class Joined:
         self.transferred.append(to)
 
 
+class Left(Joined):
+    """b, a voter, and e, which is none, said good-bye so long ago. What the core makes of their silence goes by the algorithm."""
+
+    def __init__(self, algorithm: str, left_s: float) -> None:
+        super().__init__()
+        self.algorithm, self._left_s = algorithm, left_s
+        self.voters = frozenset() if algorithm == "gossip" else frozenset("abd")
+        now = time.monotonic_ns()
+        health = {"raft": Health.SUSPECT, "bully": Health.LEFT, "gossip": Health.DEAD}[algorithm]
+        gone, alive = Member(health, now - round(left_s * SECOND) + MS), Member(Health.ALIVE, now)
+        self.view = View(Role.LEADER, "a", 5, True, True, {"a": alive, "d": alive, "b": gone, "e": gone})
+
+    def peers(self) -> list[PeerState]:
+        return [PeerState(name, 1, "tcp://127.0.0.1:2", 0, False, self._left_s, self._left_s) for name in "be"]
+
+
 def seen_of(cluster: Any, stats: NodeStats | None = None) -> Seen:
     kept = chronicle_of(Away(), Clock(), stats=stats)
     return Seen(lambda: ME, cluster, kept, drain=lambda is_draining: 3 * is_draining, is_draining=lambda: False)
@@ -70,6 +88,37 @@ async def test_leadership_is_handed_only_by_the_leader_and_only_to_a_voter_that_
     assert cluster.transferred == ["d"]
     with pytest.raises(WrongState, match="a does not lead, b does"):
         await seen_of(Joined(Role.FOLLOWER)).transfer(Transfer("d"))
+
+
+async def told(cluster: Joined) -> ClusterReply:
+    reply = await seen_of(cluster).cluster(AskCluster())
+    assert isinstance(reply, ClusterReply)
+    return reply
+
+
+@pytest.mark.parametrize("algorithm", ["bully", "raft", "gossip"])
+async def test_node_that_said_good_bye_has_left_and_is_no_fault_and_is_not_listed_for_ever(algorithm: str) -> None:
+    for left_s, expected in ((5.0, ["b", "e"]), (59.0, ["b", "e"]), (61.0, [] if algorithm == "gossip" else ["b"])):
+        reply = await told(Left(algorithm, left_s))
+        left = [one for one in reply.nodes if one.health == "left"]
+        assert [one.node for one in left] == expected
+        assert all(abs(time.time() - one.since_ms / 1000 - left_s) < 1.0 for one in left)
+        assert {one.node for one in reply.nodes} == {"a", "d", *expected}
+        assert faults_of(reply) == []
+
+
+async def test_too_few_to_elect_are_told_though_they_left_in_peace() -> None:
+    cluster = Left("raft", 5.0)
+    cluster.quorum = 3
+    assert faults_of(await told(cluster)) == ["2 of the nodes that elect are alive, 3 are needed"]
+    with pytest.raises(WrongState, match="b is left"):
+        await seen_of(cluster).transfer(Transfer("b"))
+
+
+async def test_next_life_that_the_core_knows_before_the_mesh_does_is_alive() -> None:
+    cluster = Left("gossip", 5.0)
+    cluster.view = View(Role.LEADER, "a", 5, True, True, {"b": Member(Health.ALIVE, time.monotonic_ns() - SECOND)})
+    assert {one.node: one.health for one in (await told(cluster)).nodes} == {"a": "alive", "b": "alive", "e": "left"}
 
 
 async def test_drain_is_for_the_node_that_is_asked() -> None:

@@ -17,6 +17,7 @@ from scripts.redis_server import RedisServer
 from tests.redis import start_redis
 from tests.system.running import ROOT, RunningNode, first, run_zjp
 from zjp import Client
+from zjp.cli.cluster import faults_of
 from zjp.wire.messages import LeaderReply, Ping, Pong
 from zjp.wire.seen import Change, ClusterReply
 
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:joined")]
 APP = "tests.fakes:app"
 CI_FACTOR = 5 if os.environ.get("CI") else 1
 FAIL_OVER_S = {"bully": 1.1, "raft": 1.1, "gossip": 4.8}
+LEADERLESS_MS = 400
+"""At least: ELECTION_TIMEOUT is 500 ms, and counts from a beat that may have come late."""
 FORM_S = 10.0
 PRIORITIES = {"a": 0, "b": 5, "c": 1}
 
@@ -102,7 +105,12 @@ def test_leader_is_elected_lost_and_followed_while_jobs_go_on(three: ThreeNodes)
     took_s = time.monotonic() - killed
     print(f"{three._algorithm}: {leader.node} in epoch {leader.epoch}, then {follower.node} in {follower.epoch} after {took_s:.2f} s")
     assert follower.node in others
+    for name in sorted(others):
+        with three.nodes[name].client() as client:
+            lost = first(lambda client=client: told(client, "leader_lost", leader.node), 5.0)  # type: ignore[misc]
+            assert lost.why not in ("", "left")
     with three.nodes[follower.node].client() as client:
+        assert first(lambda: elected(client, follower.node), 5.0).leaderless_ms >= LEADERLESS_MS
         works(client)
     three.nodes[leader.node].start()
     back = first(lambda: three.agreed({"a", "b", "c"}), FORM_S * CI_FACTOR)
@@ -114,11 +122,25 @@ def test_leader_is_elected_lost_and_followed_while_jobs_go_on(three: ThreeNodes)
 def test_minority_has_no_leader_and_does_its_jobs(three: ThreeNodes) -> None:
     leader = first(lambda: three.agreed({"a", "b", "c"}), FORM_S * CI_FACTOR)
     others = sorted({"a", "b", "c"} - {leader.node})
-    for name in others:
-        three.nodes[name].kill()
+    assert three.nodes[others[0]].stop() == 0
     with three.nodes[leader.node].client() as client:
+        reply = first(lambda: has_left(client, others[0]), FORM_S * CI_FACTOR)
+        assert faults_of(reply) == [], "one that was stopped is no fault while a majority is there"
+        three.nodes[others[1]].kill()
         first(lambda: True if not client.leader().is_in_office else None, (FAIL_OVER_S[three._algorithm] + 2.0) * CI_FACTOR)
         works(client)
+
+
+@pytest.mark.covers("cli:exit-codes")
+def test_node_whose_promises_are_damaged_does_not_start(redis: RedisServer, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "election-raft.log").write_bytes(b"")
+    node = RunningNode(tmp_path, node_id="a", redis_addr=redis.url, election_algorithm="raft", cluster_size=3)
+    node.launch()
+    assert node.wait() == 78
+    (refused,) = node.events("node.not_started")
+    assert "election-raft.log is damaged at byte 0" in refused["reason"]
+    assert "Traceback" not in node.log_text()
 
 
 # ── what a user sees ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +164,16 @@ def replay(node: RunningNode) -> str:
 
 
 def elected(client: Client, node: str) -> Change | None:
-    return next((one for one in client.history() if (one.kind, one.node) == ("leader_elected", node)), None)
+    return told(client, "leader_elected", node)
+
+
+def told(client: Client, kind: str, node: str) -> Change | None:
+    return next((one for one in client.history() if (one.kind, one.node) == (kind, node)), None)
+
+
+def has_left(client: Client, node: str) -> ClusterReply | None:
+    reply = client.cluster()
+    return reply if {one.node: one.health for one in reply.nodes}[node] == "left" else None
 
 
 @pytest.mark.covers("cluster:seen", "http:relay", "http:audit")

@@ -84,13 +84,14 @@ async def test_leaving_is_told_at_once_and_a_new_life_is_met_again(has_keys: boo
         await here.all_meet(one, two)
         two.close()
         await one.until(lambda at: at.told[-1] == ("n2", 0, False))
+        assert one.mesh.peers()[0].left_s is not None
         assert not one.mesh.send("n2", beat(1))
         again = here.open("n2", one, boot=2)
         await here.all_meet(one, again)
         assert [told[2] for told in one.told] == [True, False, True]
         assert again.mesh.send("n1", beat(2))
         await one.until(lambda at: at.heard == [("n2", beat(2))])
-        assert one.mesh.peers()[0].boot == 2
+        assert (one.mesh.peers()[0].boot, one.mesh.peers()[0].left_s) == (2, None)
 
 
 @KEYS
@@ -419,7 +420,7 @@ def test_full_roster_takes_another_only_in_the_place_of_one_that_is_gone() -> No
 def test_life_that_said_good_bye_does_not_come_back() -> None:
     roster = Roster()
     roster.introduce("n1", 3, HELLO, now=0.0)
-    roster.peers["n1"].has_left = True
+    roster.peers["n1"].left_at = 0.5
     assert roster.introduce("n1", 3, HELLO, now=1.0) is Met.OLD
     assert roster.introduce("n1", 2, HELLO, now=1.0) is Met.OLD
     assert roster.introduce("n1", 4, HELLO, now=1.0) is Met.REBORN

@@ -103,7 +103,7 @@ def health(ctx: click.Context, asked: Caller) -> None:
 @connecting
 @caller
 def history(asked: Caller, limit: int) -> None:
-    """List elections and what came of them, newest first: when, whom, why, how long they took, how long nobody led."""
+    """List elections and what came of them, newest first: when, whom, why, how long they took, how long no leader was heard."""
     with asked.client() as client:
         changes = client.history(limit)
     if asked.as_json:
@@ -233,15 +233,22 @@ def _change_row(change: Change) -> tuple[object, ...]:
 
 
 def faults_of(reply: ClusterReply) -> list[str]:
-    """What an operator should look at, a sentence each."""
+    """What an operator should look at, a sentence each. A node that left was stopped: no fault, until too few are there to elect."""
     faults = [f"{node.node} is {node.health}" for node in reply.nodes if node.health in ("suspect", "dead")]
     if not reply.leader:
         faults.insert(0, "nobody leads: schedules do not fire, jobs go on")
     elif not reply.has_quorum:
         faults.insert(0, f"{reply.node} hears of no majority ({reply.quorum} are needed)")
+    if len(voting := _voting(reply)) < reply.quorum:
+        faults.append(f"{len(voting)} of the nodes that elect are alive, {reply.quorum} are needed")
     if reply.is_draining:
         faults.append(f"{reply.node} is draining")
     return faults
+
+
+def _voting(reply: ClusterReply) -> list[str]:
+    """Alive, and of those that elect: the voters where they are named, else all."""
+    return [node.node for node in reply.nodes if node.health == "alive" and (not reply.voters or node.node in reply.voters)]
 
 
 def _picture(client: Client, before: dict[str, str]) -> dict[str, str]:

@@ -264,12 +264,12 @@ class Raft:
     def _set_deadline(self, now: Time) -> None:
         self._deadline = now + self._timeout + int(self._uniform() * self._timeout)
 
-    def _is_current(self, now: Time, src: str, term: int, out: Effects) -> bool:
+    def _is_current(self, now: Time, src: str, term: int, out: Effects, why: str = "higher_term") -> bool:
         """Adopt a voter's higher term, unless a damaged message pretends it. Whether it is above or at the own term now."""
         if src not in self._voters.names or term > self._promises.term + EPOCH_JUMP_MAX:
             return False
         if term > self._promises.term:
-            self._follow_nobody(now, "higher_term", out)
+            self._follow_nobody(now, why, out)
             self._move(term, "")
         return term == self._promises.term
 
@@ -281,6 +281,8 @@ class Raft:
         """Whatever it was in this term, it is no more."""
         if self._leading is not None:
             self._step_down(now, "transfer" if self._leading.heir else why, out)
+        elif self._leader:
+            out.happened.append(Happened(Kind.LEADER_LOST, self._leader, self._promises.term, why))
         elif self._candidacy is not None and self._candidacy.is_real:
             out.happened.append(Happened(Kind.ELECTION_FAILED, self._me, self._promises.term, why))
         self._candidacy, self._leader = None, ""
@@ -405,7 +407,8 @@ class Raft:
         if src not in self._voters.names or not self._voters.has_me:
             return
         is_heard = message.is_transfer or not self._is_sticky(now, src)
-        is_granted = is_heard and self._is_current(now, src, message.term, out) and self._voters.may_grant(src, message)
+        why = "transfer" if message.is_transfer else "higher_term"
+        is_granted = is_heard and self._is_current(now, src, message.term, out, why) and self._voters.may_grant(src, message)
         if is_granted:
             if not self._promises.vote:
                 self._promises.move(message.term, src)

@@ -8,7 +8,8 @@ Nobody waits for an event, and none is promised: those that the records do not t
 dropped and counted in the log, and a node that dies takes its last second with it. Kinds: `election`, `member`, `mesh`, `audit`; what it
 was stands in the data under `what`, and who did it under `who`.
 
-Since when no leader is known is counted here too: it is a figure of its own, and it says of an election what it cost.
+Since when no leader is known is counted here too, as a figure of its own. What an election cost is told with it, counted from the last
+that was heard of the former leader: one that falls silent leads nobody any more, long before it is given up.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Chronicle:
         self._dropped = 0
         self._is_away = False
         self._leaderless_since: Time | None = now()
+        """When the last one was heard last; none, now: since the start."""
         self._counted_since = self._leaderless_since
         """What is before is in the metric."""
         self._loop: asyncio.Task[None] | None = None
@@ -129,13 +131,14 @@ class Chronicle:
 
     # ── without a leader ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def leader_is(self, name: str) -> None:
-        """As this node knows it now; empty: nobody."""
+    def leader_is(self, name: str, silent: Time = 0) -> None:
+        """As this node knows it now; empty: nobody, and for `silent` nothing had been heard of the former one."""
         if name:
             self.count()
             self._leaderless_since = None
         elif self._leaderless_since is None:
-            self._leaderless_since = self._counted_since = self._now()
+            self._counted_since = self._now()
+            self._leaderless_since = self._counted_since - silent
 
     @property
     def leaderless_for(self) -> Time:

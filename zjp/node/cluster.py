@@ -6,10 +6,14 @@ own door, and elects with ELECTION_ALGORITHM:
     mesh ──what peers say──► leadership ──what to say──► mesh
          ──who can be reached──►          the core in it has its voters from `voters`
 
-Bully and Raft count the majority of *named* voters. The names are settled once: the first node that has met CLUSTER_SIZE - 1 others puts
-all of them into the store, beside the queue that these nodes share anyway, and everybody reads them there. So two halves that meet
-different nodes cannot settle different names, a node that comes later follows without a vote, and one that comes back is still a voter.
-Until then nobody leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names.
+Bully and Raft count the majority of *named* voters. The names are settled once: the first node that has met CLUSTER_SIZE - 1 others, or
+more, puts CLUSTER_SIZE names into the store, beside the queue that these nodes share anyway, and everybody reads them there: of all that
+are there those of the highest NODE_PRIORITY, then the first by name, itself among them or not. So two halves that meet different nodes
+cannot settle different names, a node that comes later follows without a vote, and one that comes back is still a voter. Until then nobody
+leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names.
+
+What a node promised in elections (election_log.py) is looked at before it meets anybody: it does not start on a damaged file. Later faults,
+a full disk above all, put the beginning of its election off and never end it.
 """
 
 from __future__ import annotations
@@ -17,14 +21,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from ..config import Settings
-from ..election.core import SECOND, Config, Core, Health, Met, Recv, Role, Send, Transfer, View
+from ..election.core import SECOND, Config, Core, Happened, Health, Kind, Met, Recv, Role, Send, Time, Transfer, View
 from ..election.make import make_core
-from ..errors import Unavailable
+from ..errors import ConfigError, Unavailable
 from ..log import event
 from ..queue.store import DocumentKind, Lead, Life, QueueStore
 from ..transport.door import Door
@@ -43,6 +47,8 @@ from .stats import NodeStats
 VOTERS = "voters"
 """The document that names them."""
 SETTLE_LOOK_S = 0.2
+RETRY_S = 1.0
+"""A fault that keeps the election from beginning is tried again so often."""
 LEAD_FOR_MIN_S = 1.0
 """A leader renews each interval; the store that stops for a moment must not end its leadership."""
 NOBODY = View(Role.LEARNER, "", 0, False, False, {})
@@ -68,9 +74,10 @@ class Cluster:
         self._forming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises: ConfigError."""
+        """Raises: ConfigError: what was promised in elections is damaged, or cannot be read."""
         if self._settings.is_meshed:
             self._warn_of_interval()
+            await asyncio.to_thread(self._log().check)
         else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
             self._leadership = self._led(core, drop, None)
@@ -161,32 +168,65 @@ class Cluster:
 
     async def _form(self) -> None:
         try:
-            voters = () if self.algorithm == "gossip" else await self._voters()
-            config = self._config(voters)
-            ring = Ring(self.algorithm, config, self._data.path / RING_FILE)
-            self.voters = frozenset(voters)
-            leadership = self._led(make_core(self.algorithm, config, ring.uniform), self._send, ring)
-            await leadership.start()
-            self._leadership = leadership
+            self._leadership = await self._begun()
             for peer in self.peers():
                 if peer.is_up:
                     self._feed_met(peer.node, peer.priority, True)
         except Exception:
-            log.exception("cluster.not_formed")
+            log.exception("cluster.failed")
             self._stats.add("zjp_internal_errors_total")
 
+    async def _begun(self) -> Leadership:
+        """Once it could be: a fault is told when it begins and when it is over, and tried again meanwhile."""
+        if self.algorithm != "gossip":
+            event(log, logging.INFO, "cluster.forming", size=self._settings.cluster_size_effective, algorithm=self.algorithm)
+        told = ""
+        while True:
+            try:
+                leadership = await self._begin()
+            except Exception as fault:
+                if repr(fault) != told:
+                    told = repr(fault)
+                    self._put_off(fault)
+                await asyncio.sleep(RETRY_S)
+            else:
+                if told:
+                    event(log, logging.INFO, "cluster.formed", reason="what kept this node from elections is over")
+                return leadership
+
+    def _put_off(self, fault: Exception) -> None:
+        if isinstance(fault, OSError | ConfigError):
+            event(log, logging.WARNING, "cluster.not_formed", reason=str(fault), path=str(self._data.path), retry_s=RETRY_S)
+        else:
+            log.error("cluster.not_formed", exc_info=fault)
+            self._stats.add("zjp_internal_errors_total")
+
+    async def _begin(self) -> Leadership:
+        """Raises: OSError, ConfigError; then nothing is left running."""
+        if self.algorithm != "gossip" and not self.voters:
+            self.voters = frozenset(await self._voters())
+        config = self._config(tuple(sorted(self.voters)))
+        ring = Ring(self.algorithm, config, self._data.path / RING_FILE)
+        leadership = self._led(make_core(self.algorithm, config, ring.uniform), self._send, ring)
+        try:
+            await leadership.start()
+        except Exception:
+            leadership.halt()
+            await leadership.stop()
+            raise
+        return leadership
+
     async def _voters(self) -> tuple[str, ...]:
-        """As settled in the store; settled by this node when it is the first that has met all."""
+        """As settled in the store; settled by this node when it is the first that has met enough."""
         size = self._settings.cluster_size_effective
-        event(log, logging.INFO, "cluster.forming", size=size, algorithm=self.algorithm)
         while True:
             try:
                 voters = await self._settled()
                 if not voters:
-                    met = sorted({self._data.node_id, *(peer.node for peer in self.peers() if peer.is_up)})
-                    if len(met) == size:
-                        data = msgspec.msgpack.encode(met)
-                        await self._queue.put_document(DocumentKind.CLUSTER, VOTERS, data, 0)
+                    met = {peer.node: peer.priority for peer in self.peers() if peer.is_up}
+                    met[self._data.node_id] = self._settings.node_priority
+                    if len(met) >= size:
+                        await self._settle(met, size)
                         continue
                 elif len(voters) != size:
                     event(
@@ -198,6 +238,17 @@ class Cluster:
             except Unavailable as fault:
                 event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
             await asyncio.sleep(SETTLE_LOOK_S)
+
+    async def _settle(self, met: Mapping[str, int], size: int) -> None:
+        """Unless another did so first. `met`: name -> priority, of `size` nodes at least. Raises: Unavailable."""
+        ranked = sorted(met, key=lambda name: (-met[name], name))
+        voters, others = sorted(ranked[:size]), sorted(ranked[size:])
+        is_new = await self._queue.put_document(DocumentKind.CLUSTER, VOTERS, msgspec.msgpack.encode(voters), 0)
+        if is_new and others:
+            event(
+                log, logging.WARNING, "cluster.more_met", voters=voters, others=others, CLUSTER_SIZE=size,
+                reason="more nodes were there than CLUSTER_SIZE: the others take jobs and follow, but have no vote",
+            )  # fmt: skip
 
     async def _settled(self) -> tuple[str, ...]:
         """Raises: Unavailable."""
@@ -227,7 +278,7 @@ class Cluster:
     def _led(self, core: Core, send: Callable[[Send], None], ring: Ring | None) -> Leadership:
         return Leadership(
             core, self._log(), self._queue, self._stats, owner=self.owner, algorithm=self.algorithm, send=send,
-            on_change=self._changed, on_happened=self._chronicle.told, stall=round(self._settings.election_times_s[0] * SECOND),
+            on_change=self._changed, on_happened=self._told, stall=round(self._settings.election_times_s[0] * SECOND),
             ring=ring,
         )  # fmt: skip
 
@@ -260,3 +311,15 @@ class Cluster:
     def _changed(self) -> None:
         self._chronicle.leader_is(self.view.leader)
         self.on_change()
+
+    def _told(self, happened: Happened) -> None:
+        """One leader may be lost and the next one known in a single step: the time between them is counted all the same."""
+        if happened.kind is Kind.LEADER_LOST:
+            self._chronicle.leader_is("", self._silence_of(happened.node))
+        self._chronicle.told(happened)
+        if happened.kind is Kind.LEADER_ELECTED:
+            self._chronicle.leader_is(self.view.leader)
+
+    def _silence_of(self, node: str) -> Time:
+        """For so long nothing has been heard of it."""
+        return next((round(peer.silent_s * SECOND) for peer in self.peers() if peer.node == node), 0)

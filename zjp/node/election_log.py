@@ -52,19 +52,36 @@ class ElectionLog:
         """`rewrite` would be worth it."""
         return self._end - self._whole_end > REWRITE_BYTES
 
+    def check(self) -> None:
+        """Whether it is whole, if there is one; changes nothing. Raises: ConfigError (it is damaged, or cannot be read)."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as fault:
+            raise ConfigError(
+                f"{self._path} cannot be read: {fault.strerror or fault}; it holds what this node promised in elections. Put it right, or "
+                "move the data folder away, so that the node joins as a new one"
+            ) from fault
+        _read(self._path, data)
+
     def open(self) -> list[Stored]:
-        """All records, in order. Raises: ConfigError (damaged), OSError."""
+        """All records, in order. Raises: ConfigError (damaged), OSError; after either it may be tried again."""
         if not self._path.exists():
             self.rewrite(())
             return []
-        self._file = os.open(self._path, os.O_RDWR)
         data = self._path.read_bytes()
         records, end = _read(self._path, data)
-        if end < len(data):
-            event(log, logging.WARNING, "election.torn_end_cut", path=str(self._path), bytes=len(data) - end)
-            os.ftruncate(self._file, end)
-            os.fsync(self._file)
-        self._end = self._whole_end = end
+        file = os.open(self._path, os.O_RDWR)
+        try:
+            if end < len(data):
+                event(log, logging.WARNING, "election.torn_end_cut", path=str(self._path), bytes=len(data) - end)
+                os.ftruncate(file, end)
+                os.fsync(file)
+        except OSError:
+            os.close(file)
+            raise
+        self._file, self._end, self._whole_end = file, end, end
         return records
 
     def append(self, records: Sequence[Stored]) -> None:

@@ -1,8 +1,9 @@
 """What a user sees of the cluster through this node, and what an operator may do to it: the answers, and the figures for metrics.
 
-Nodes are told as this one sees them: the core's word on a member's health where it has one, else the mesh's (who can be reached is alive,
-who cannot is suspect: a lost connection proves nothing). Who acts asks the node in question: the leader for a transfer, the node itself for
-a drain; another one refuses and says where to ask.
+Nodes are told as this one sees them: who said good-bye has left, whatever the algorithm makes of its silence; else it is the core's word on
+a member's health where it has one, else the mesh's (who can be reached is alive, who cannot is suspect: a lost connection proves nothing).
+One that left is listed for a minute; a voter for ever, as it is still one. Who acts asks the node in question: the leader for a transfer,
+the node itself for a drain; another one refuses and says where to ask.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from ..election.core import MS, Health, Member, Role, View
+from ..election.core import MS, SECOND, Health, Member, Role, Time, View
 from ..errors import NotFound, WireError, WrongState
 from ..log import event
 from ..transport.mesh import PeerState
@@ -21,6 +22,9 @@ from ..wire.seen import HISTORY_MAX, AskCluster, AskHistory, ClusterNode, Cluste
 from .chronicle import Chronicle
 from .cluster import Cluster
 from .stats import NodeStats
+
+LEFT_SHOWN_MS = 60_000
+"""As long as Gossip remembers one that is gone."""
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +56,9 @@ class Seen:
         view = cluster.view
         peers = {peer.node: peer for peer in cluster.peers()} | {me.node: me}
         names = {*peers, *view.members, *cluster.voters} | ({view.leader} if view.leader else set())
-        ahead_ms = time.time_ns() // MS - time.monotonic_ns() // MS
-        return [_node(name, peers.get(name), view, cluster.voters, me.node, ahead_ms) for name in sorted(names)]
+        now_ms, now = time.time_ns() // MS, time.monotonic_ns()
+        told = [_node(name, peers.get(name), view, cluster.voters, me.node, now, now_ms) for name in sorted(names)]
+        return [one for one in told if one.node in cluster.voters or not _is_gone(one, now_ms)]
 
     async def cluster(self, _: AskCluster) -> m.Reply:
         cluster, view = self._cluster, self._cluster.view
@@ -88,23 +93,21 @@ class Seen:
         if to == me:
             return m.Done()
         if to:
-            self._check_heir(to, view)
+            self._check_heir(to)
         event(log, logging.INFO, "cluster.transfer_asked", to=to)
         self._cluster.transfer(to)
         return m.Done(1)
 
-    def _check_heir(self, to: str, view: View) -> None:
+    def _check_heir(self, to: str) -> None:
         """Raises: NotFound, WrongState."""
         voters = self._cluster.voters
-        if to not in {node.node for node in self.nodes()}:
+        healths = {node.node: node.health for node in self.nodes()}
+        if to not in healths:
             raise NotFound(f"no node {to!r} in this cluster; `zjp cluster nodes` lists them")
         if voters and to not in voters:
             raise WrongState(f"{to} is no voter and cannot lead; the voters are {', '.join(sorted(voters))}")
-        member = view.members.get(to)
-        if member is not None and member.health in (Health.DEAD, Health.LEFT):
-            raise WrongState(
-                f"{to} is {member.health.value} as far as the leader knows; hand over to one that is alive"
-            )
+        if healths[to] in (Health.DEAD.value, Health.LEFT.value):
+            raise WrongState(f"{to} is {healths[to]} as far as the leader knows; hand over to one that is alive")
         if self._cluster.algorithm == "gossip" and to != (best := self._best_of_the_others()):
             raise WrongState(
                 f"with gossip the best ranked of the others leads next, and that is {best}, not {to}; name {best}"
@@ -123,15 +126,33 @@ class Seen:
         return m.Done(self._drain(request.is_draining))
 
 
-def _node(name: str, peer: PeerState | None, view: View, voters: frozenset[str], me: str, ahead_ms: int) -> ClusterNode:
+def _node(
+    name: str, peer: PeerState | None, view: View, voters: frozenset[str], me: str, now: Time, now_ms: int
+) -> ClusterNode:  # fmt: skip
     member = view.members.get(name)
     is_up = name == me or (peer is not None and peer.is_up)
-    health = member.health if member is not None else Health.ALIVE if is_up else Health.SUSPECT
-    since_ms = member.since // MS + ahead_ms if member is not None and member.since else 0
+    health, since = _standing(peer, member, is_up, now)
+    since_ms = now_ms - (now - since) // MS if since else 0
     return ClusterNode(
         name, 0 if peer is None else peer.boot, "" if peer is None else peer.address, _role(name, view, voters, me),
         health.value, since_ms, _priority(peer, member), is_up,
     )  # fmt: skip
+
+
+def _standing(peer: PeerState | None, member: Member | None, is_up: bool, now: Time) -> tuple[Health, Time]:
+    """Health, and since when (0: not known). One that was found alive after its good-bye is in its next life."""
+    if peer is not None and peer.left_s is not None:
+        left_at = now - round(peer.left_s * SECOND)
+        if member is None or member.health is not Health.ALIVE or member.since <= left_at:
+            return Health.LEFT, left_at
+    if member is not None:
+        return member.health, member.since
+    return (Health.ALIVE if is_up else Health.SUSPECT), 0
+
+
+def _is_gone(node: ClusterNode, now_ms: int) -> bool:
+    """It left, long ago."""
+    return node.health == Health.LEFT.value and now_ms - node.since_ms >= LEFT_SHOWN_MS
 
 
 def _role(name: str, view: View, voters: frozenset[str], me: str) -> str:

@@ -61,11 +61,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
+    """`silent_s`: for so long nothing was heard of it, `left_s` ago it said good-bye (None: it did not); this life of it, both."""
+
     node: str
     boot: int
     address: str
     priority: int
     is_up: bool
+    silent_s: float = 0.0
+    left_s: float | None = None
 
 
 class Mesh:
@@ -126,9 +130,8 @@ class Mesh:
 
     def peers(self) -> list[PeerState]:
         """Everybody who was met in this life, also those that are gone."""
-        return [
-            PeerState(one.node, one.boot, one.address, one.priority, one.is_up) for one in self._roster.peers.values()
-        ]
+        now = self._now()
+        return [_state(peer, now) for peer in self._roster.peers.values()]
 
     def recheck_keys(self) -> None:
         """After the guard read its table again: who is no node any more is left at once."""
@@ -216,7 +219,7 @@ class Mesh:
                 self._dial(member.address, member.node)
 
     def _on_bye(self, peer: Peer) -> None:
-        peer.has_left = True
+        peer.left_at = self._now()
         line = self._line_of.get(peer.node)
         if line is not None:
             line.hang_up("it said good-bye", pause_s=PAUSE_MAX_S)
@@ -385,6 +388,11 @@ class Mesh:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _state(peer: Peer, now: float) -> PeerState:
+    left_s = None if peer.left_at is None else now - peer.left_at
+    return PeerState(peer.node, peer.boot, peer.address, peer.priority, peer.is_up, now - peer.heard_at, left_s)
 
 
 def _fault(peer: Peer | None, envelope: PeerEnvelope) -> str:

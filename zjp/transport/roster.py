@@ -43,7 +43,7 @@ class Window:
 
 @dataclass(slots=True)
 class Peer:
-    """One life of one node, as it was met. `has_left`: it said good-bye, and this life will say nothing more."""
+    """One life of one node, as it was met. `left_at`: when it said good-bye; this life will say nothing more."""
 
     node: str
     boot: int
@@ -54,7 +54,11 @@ class Peer:
     window: Window = field(default_factory=Window)
     is_up: bool = False
     """We reach it, and it welcomed us."""
-    has_left: bool = False
+    left_at: float | None = None
+
+    @property
+    def has_left(self) -> bool:
+        return self.left_at is not None
 
     def lives(self, now: float) -> bool:
         return not self.has_left and (self.is_up or now - self.heard_at < TWIN_S)

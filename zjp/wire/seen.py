@@ -31,7 +31,8 @@ class ClusterNode(msgspec.Struct, array_like=True, frozen=True):
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
     """Something that happened to the leadership, as one node saw it. `node`: whom it is about. `why`: the cause, where there is one to
-    tell. `took_ms`: of the election, told by who won it. `leaderless_ms`: how long the node that tells this knew no leader before."""
+    tell. `took_ms`: of the election, told by who won it. `leaderless_ms`: before it, how long the node that tells this heard of
+    no leader."""
 
     at_ms: int
     kind: str
