@@ -17,8 +17,8 @@ from ..job import Record
 from ..log import event
 from ..queue.store import FinishedLookup
 
-LOOK_S = 2.0
-"""As long as the driver looks for a server. A healthy one takes some 10 ms for the largest look-up."""
+LOOK_S = 2.5
+"""A little longer than the driver looks for a server, so that its reason is told. A healthy one answers within some ms."""
 AGAIN_S = 1.0
 
 log = logging.getLogger(__name__)
