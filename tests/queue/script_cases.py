@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.queue.making import (
     ALL,
+    DEDUP_S,
     LEASE_S,
     START_MS,
     Producer,
@@ -240,6 +241,7 @@ async def more_records_than_are_kept_here(world: World) -> Deed:
     claim = await two.claim(3, ALL)
     await two.finish([completed(claim.fence, job) for job in claim.jobs])
     claim = await two.claim(4, ALL)
+    world.bench.pass_time(DEDUP_S)
     await world.records.remove([one.spec.id for one in claim.jobs])
     return lambda: two.finish([completed(claim.fence, job) for job in claim.jobs[:2]])
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.queue.kept import KeptBench
-from tests.queue.making import ALL, START_MS, Producer, add, completed, failed, ids_of, run_all
+from tests.queue.making import ALL, DEDUP_S, START_MS, Producer, add, completed, failed, ids_of, run_all
 from zjp.job import JobFilter, JobState, Record
 from zjp.queue.redis import RedisQueueStore
+from zjp.queue.store import SubmitKind, Submitted
 from zjp.records.redis import RedisRecordStore
 
 pytestmark = pytest.mark.covers("settings:RECORDS_MAX", "redis:nodes")
@@ -104,17 +105,51 @@ async def test_a_second_run_replaces_the_record_and_is_the_newest(
 
 
 async def test_the_oldest_records_make_room_whoever_wrote_them(bench: KeptBench, records: RedisRecordStore, producer: Producer) -> None:
-    store = await bench.open(records_max=10)
+    store = await bench.open(records_max=10, dedup_s=1.0)
     ids = await add(store, *producer.specs(16))
     for count in (7, 7, 2):
         await run_all(store, count)
+        bench.pass_time(1.0)
     assert [record.job.spec.id for record in await listed(records)] == ids[:5:-1]
     await store.requeue([(await records.get(ids[6:7]))[ids[6]]])
     await run_all(store)
+    bench.pass_time(1.0)
     assert [record.job.spec.id for record in await listed(records)] == [ids[6], *ids[:6:-1]]
     await add(store, *producer.specs(4))
     await run_all(store)
     assert [record.job.spec.id for record in await listed(records)][4:] == [ids[6], *ids[:10:-1]]
+
+
+async def test_a_repeat_within_the_window_is_told_however_many_have_finished_since(bench: KeptBench, producer: Producer) -> None:
+    store = await bench.open(records_max=5)
+    spec = producer.spec()
+    await add(store, spec)
+    await run_all(store)
+    for _ in range(20):
+        bench.pass_time(DEDUP_S / 20 - 0.1)
+        await store.renew({})
+        await add(store, *producer.specs(3))
+        await run_all(store)
+    assert await store.submit([spec]) == [Submitted(spec.id, SubmitKind.EXISTED)]
+    assert not (await store.claim(1, ALL)).jobs
+
+
+async def test_what_a_burst_left_goes_in_steps_with_what_finishes_after_the_window(
+    bench: KeptBench, records: RedisRecordStore, producer: Producer
+) -> None:
+    store = await bench.open(records_max=5)
+    for _ in range(4):
+        await add(store, *producer.specs(1000))
+        await run_all(store)
+    assert await records.count() == 4000
+    bench.pass_time(DEDUP_S)
+    await store.renew({})
+    left = []
+    for _ in range(5):
+        await add(store, producer.spec())
+        await run_all(store)
+        left.append(await records.count())
+    assert left == [4001 - 1002, 4002 - 2004, 4003 - 3006, 5, 5]
 
 
 async def test_records_are_pruned_by_the_time_they_were_finished(

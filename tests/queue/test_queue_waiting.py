@@ -276,6 +276,37 @@ async def test_purge_of_many_beside_submits_takes_only_what_was_there(store: Que
     assert set(claimed) <= set(after)
 
 
+async def full_of_one(bench: Bench, producer: Producer) -> tuple[QueueStore, bytes]:
+    """A store whose outbox holds the one record that it may. Its queue `a` is empty, in `c` one job runs."""
+    store = await bench.open(outbox_count_max=1)
+    ids = await add(store, producer.spec("a"), producer.spec("b"), producer.spec("b", delay_ms=60_000), producer.spec("c"))
+    assert ids_of(await store.claim(1, {"c": 1})) == ids[3:]
+    assert await store.cancel(ids[:1]) == [CancelKind.CANCELLED]
+    return store, ids[0]
+
+
+@pytest.mark.parametrize("queue", ["a", "c"])
+async def test_purge_of_a_queue_where_nothing_waits_asks_for_no_room_in_the_outbox(bench: Bench, producer: Producer, queue: str) -> None:
+    store, _ = await full_of_one(bench, producer)
+    async with asyncio.timeout(30):
+        assert await store.purge(queue) == 0
+    assert store.backlog().count == 1
+
+
+async def test_purge_at_a_full_outbox_ends_nothing_and_all_when_there_is_room(bench: Bench, producer: Producer) -> None:
+    store, cancelled = await full_of_one(bench, producer)
+    purging = asyncio.create_task(store.purge("b"))
+    await store.counts()
+    assert store.backlog().count == 1
+    assert [item.record.job.spec.id for item in await store.outbox(10)] == [cancelled]
+    async with asyncio.timeout(30):
+        while not purging.done():
+            await archive(bench, store)
+            await asyncio.sleep(0)
+    assert await purging == 2
+    assert {count.queue: (count.pending, count.scheduled) for count in await store.counts()}["b"] == (0, 0)
+
+
 # ── run again ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

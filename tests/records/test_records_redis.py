@@ -34,3 +34,18 @@ async def test_the_oldest_make_room_for_the_newest(records: RedisRecordStore) ->
     page = await records.list(JobFilter(), b"", 500)
     assert [record.job.spec.id for record in page.records] == kept[::-1]
     assert await records.get([items[0].record.job.spec.id]) == {}
+
+
+async def test_those_of_the_window_are_kept_until_it_is_over_and_then_pruned_to_the_bound(tmp_path: Path) -> None:
+    server = shared_redis()
+    items = [make_item(number) for number in range(MOST + 30)]
+    last_ms = items[-1].record.finished_ms
+    store = RedisRecordStore(server.unix_url, namespace=str(tmp_path), ttl_s=0, count_max=MOST, dedup_s=60.0)
+    await store.open()
+    server.set_clock(last_ms)
+    await store.append(items)
+    assert (await store.count(), await store.prune(1000)) == (MOST + 30, 0)
+    server.set_clock(last_ms + 60_000)
+    assert [await store.prune(20) for _ in range(3)] == [20, 10, 0]
+    assert set(await store.get([one.record.job.spec.id for one in items])) == {one.record.job.spec.id for one in items[-MOST:]}
+    await store.close()

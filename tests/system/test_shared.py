@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from scripts.redis_server import RedisServer
 from tests.records import wire_server
 from tests.redis import start_redis
 from tests.system.running import DidNotStart, RunningNode, await_that
-from zjp.errors import OutcomeUnknown, Unavailable, ZjpError
+from zjp.errors import OutcomeUnknown, StoreUnavailable, Unavailable, ZjpError
 from zjp.job import JobState
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("redis:nodes")]
@@ -273,13 +274,24 @@ def test_jobs_go_on_and_answer_while_mongo_is_away(
 ) -> None:
     node = node_on(redis, "one", mongodb_uri=mongo.uri)
     with node.client() as client:
+        own_id = uuid.uuid4()
+        client.submit("noop", {}, id=own_id).wait(timeout=30)
+        await_that(lambda: client.stats()["backlog"]["count"] == 0, 60)
         mongo.kill()
+        assert client.submit("noop", {}, id=own_id).existed
+        assert not client.submit("noop", {}, id=uuid.uuid4()).existed
+        with pytest.raises(StoreUnavailable, match="whether the job has finished cannot be told"):
+            client.cancel(own_id)
+        assert node.events("records.not_asked")
+        client.submit("noop", {}, id=uuid.uuid4()).wait(timeout=30)
         jobs = client.submit_many([("echo", {"value": number}) for number in range(300)])
         assert {job.result for job in client.wait_all(jobs, timeout=30)} == set(range(300))
         assert client.get(jobs[3].id).result == 3
-        assert client.stats()["backlog"]["count"] == 300
+        await_that(lambda: client.stats()["backlog"]["count"] == 302)
         mongo.start()
         await_that(lambda: client.stats()["backlog"]["count"] == 0, 60)
+        await_that(lambda: node.events("records.asked_again"), 60)
+        assert client.cancel(own_id) == "finished"
         assert client.get(jobs[3].id).result == 3
 
 

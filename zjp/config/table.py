@@ -318,7 +318,12 @@ class Settings:
     )
     redis_password: str | None = _shared.row("REDIS_PASSWORD", _TEXT, None, "Password of Redis.", secret=True)
     redis_db: int = _shared.row("REDIS_DB", Whole(0, 65535), "0", "Database number of Redis.")
-    records_max: int = _shared.row("RECORDS_MAX", Whole(1, 10**9), "1000000", "Most finished jobs kept in Redis.")
+    records_max: int = _shared.row(
+        "RECORDS_MAX",
+        Whole(1, 10**9),
+        "1000000",
+        "Most finished jobs kept in Redis; those that finished within DEDUP_WINDOW stay, however many they are.",
+    )
     mongodb_uri: str | None = _shared.row("MONGODB_URI", _TEXT, None, "Records in MongoDB.", secret=True)
     mongodb_database: str = _shared.row("MONGODB_DATABASE", _NAME, "jobprocessor", "Database of the records.")
     mongodb_timeout_s: float = _shared.row(

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from .. import __version__
-from ..errors import Draining, NotAllowed, PayloadTooLarge, Unavailable, WireError, ZjpError
+from ..errors import Draining, NotAllowed, PayloadTooLarge, StoreUnavailable, Unavailable, WireError, ZjpError
 from ..job import QUEUE_CHARS_MAX, JobSpec, Limits, Record, check_name, check_spec
 from ..log import event
 from ..queue.store import QueueStore
@@ -33,6 +33,7 @@ from ..wire.codec import decode_envelope, decode_request, encode, seq_of
 from .askers import Asker, Askers
 from .feed import FeedDesk
 from .jobs import Jobs
+from .past import RecordsAway
 from .schedules import Schedules
 from .stats import UNKNOWN, NodeStats
 
@@ -42,6 +43,13 @@ RETRY_AFTER_MS = 200
 NAMES_KNOWN_MAX = 10_000
 
 log = logging.getLogger(__name__)
+
+
+class Untold(StoreUnavailable):
+    """What was to be cancelled neither waits nor runs. Whether it has finished is not worth asking again for, which a client would do until
+    its deadline."""
+
+    retryable = False
 
 
 class Asked:
@@ -286,7 +294,10 @@ class Intake:
         return m.Jobs(await self._jobs.wait(request.ids, request.timeout_ms))
 
     async def _cancel(self, request: m.Cancel) -> m.Reply:
-        return m.Verdicts(await self.cancel(request.ids))
+        try:
+            return m.Verdicts(await self.cancel(request.ids))
+        except RecordsAway as fault:
+            raise Untold(str(fault)) from fault
 
     async def cancel(self, ids: Sequence[bytes]) -> list[str]:
         """The verdicts, in order. What was cancelled is counted."""

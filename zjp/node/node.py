@@ -44,6 +44,7 @@ from .hardstate import DataDir, open_data_dir
 from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
+from .past import Past
 from .relay import Relay
 from .schedules import Schedules
 from .seen import Seen
@@ -115,7 +116,9 @@ class Node:
         settings, data = self.settings, self._data
         self.records = make_records(settings, data.path)
         await self.records.open()
-        self.queue = make_queue(settings, data.path, self.records.get)
+        self.past = Past(self.records.get)
+        # Records beside the queue are as near as the queue itself.
+        self.queue = make_queue(settings, data.path, self.records.get if settings.mongodb_uri is None else self.past.look)
         marks = data.path / "marks"
         marks.mkdir(mode=0o700, exist_ok=True)
         lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
@@ -428,6 +431,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._housekeeping, return_exceptions=True)
         await self.queue.close()
+        await self.past.close()
         await self.records.close()
 
     async def _abandon(self) -> None:

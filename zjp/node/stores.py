@@ -44,6 +44,7 @@ def make_records(
             ttl_s=ttl_s,
             events_ttl_s=settings.events_ttl_s,
             count_max=settings.records_max,
+            dedup_s=settings.dedup_window_s,
         )
     return embedded(folder / "records.db", ttl_s=ttl_s, events_ttl_s=settings.events_ttl_s)
 

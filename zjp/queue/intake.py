@@ -9,6 +9,7 @@ from itertools import repeat
 from ..errors import InvalidJob
 from ..job import JobSpec
 from .browsing import find_specs
+from .finished import find_finished, is_noted
 from .firing import FireOperation
 from .journal import Journal
 from .layout import QUEUES_MAX
@@ -74,8 +75,11 @@ class Intake:
         for job_id in ids - known.keys():
             if (item := self._state.outbox.get(job_id)) is not None:
                 known[job_id] = item.record.job.spec
-        if missing := ids - known.keys():
-            known.update({job_id: record.job.spec for job_id, record in (await self._finished(list(missing))).items()})
+        if missing := {specs[index].id: specs[index] for index in suspects if specs[index].id not in known}:
+            found, away = await find_finished(self._finished, missing)
+            if away is not None and not all(map(is_noted, missing.values())):
+                raise away
+            known.update(found)
         return {index: check_same(specs[index], known[specs[index].id]) for index in suspects if specs[index].id in known}
 
     def _put_submit(

@@ -140,6 +140,18 @@ class PurgeLaterOperation(Operation):
         return len(self.records), self.found[-1][0] if len(self.found) == PURGE_CHUNK else None
 
 
+def has_waiting(db: Database, after: int, until: int, claimed: frozenset[int]) -> bool:
+    """Whether a `PurgeOperation` from there on would end a job."""
+    rows = db.execute("SELECT row FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?", (after, until, len(claimed) + 1))
+    return any(row not in claimed for (row,) in rows)
+
+
+def has_later(db: Database, after: int, levels: Sequence[int]) -> bool:
+    """Whether a `PurgeLaterOperation` would."""
+    which = "SELECT 1 FROM later WHERE row > ? AND level IN (SELECT value FROM json_each(?)) LIMIT 1"
+    return db.execute(which, (after, json_text(levels))).fetchone() is not None
+
+
 class PromoteOperation(Operation):
     """Delayed jobs become ready: the first `limit` due at `now_ms`, or those of `ids`, due or not. Value: the ids promoted."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import InvalidJob, Unavailable
 from ..job import Record, StoredJob
 from .browsing import find_rows
+from .database import Database
 from .intake import level_for
 from .journal import Journal
 from .layout import QUEUES_MAX
@@ -20,6 +21,8 @@ from .moving import (
     RequeueOperation,
     Statements,
     Withdrawn,
+    has_later,
+    has_waiting,
 )
 from .reader import Reader
 from .state import State
@@ -159,21 +162,24 @@ class Waiting:
         for level, until in bounds:
             after: int | None = level.first_row
             while after is not None:
-                await self._wait_for_room()
+                await self._wait_for_room(lambda db, at=after, to=until: has_waiting(db, at, to, claimed))  # type: ignore[misc]
                 operation = PurgeOperation(state, level, after, claimed, until=until, now_ms=self._wall_ms())
                 ended, after = await self._journal.put(operation)
                 count += ended
         numbers = [level.number for level, _ in bounds]
         after = 0
         while after is not None:
-            await self._wait_for_room()
+            await self._wait_for_room(lambda db, at=after: has_later(db, at, numbers))  # type: ignore[misc]
             ended, after = await self._journal.put(PurgeLaterOperation(state, numbers, after, self._wall_ms()))
             count += ended
         return count
 
-    async def _wait_for_room(self) -> None:
-        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them."""
-        while not self._has_room():
+    async def _wait_for_room(self, is_needed: Callable[[Database], bool]) -> None:
+        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them. Where there is none to
+        end, nobody waits."""
+        while not self._has_room() and await self._reader.run(is_needed):
+            if self._has_room():  # made while the reader looked
+                return
             self.drained.clear()
             await self.drained.wait()
 

@@ -10,7 +10,8 @@ while its record bears the batch's mark. Most come without `append`: the queue i
 is the mark) in the step that ends the job.
 
 A listing decodes and filters up to SCAN_MAX records a page; there is no index, since memory is what Redis has least of. More than
-`count_max` push out the oldest, of events more than EVENTS_MAX. Durable as the server's settings say, like the queue beside it.
+`count_max` push out the oldest that finished `dedup_s` ago or before, of events more than EVENTS_MAX. Durable as the server's settings
+say, like the queue beside it.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def _wall_ms() -> int:
 
 
 class RedisRecordStore:
-    """See `RecordStore`. `ttl_s` 0: as long as there is room. `count_max`: of records at once."""
+    """See `RecordStore`. `ttl_s` 0: as long as there is room. `count_max`: of records at once, unless more than that finished within
+    `dedup_s`: for so long a repeat of a finished job is told by its record."""
 
     def __init__(
         self,
@@ -62,13 +64,15 @@ class RedisRecordStore:
         db: int = 0,
         ttl_s: float,
         count_max: int,
+        dedup_s: float = 0.0,
         events_ttl_s: float = EVENTS_TTL_S,
         events_max: int = EVENTS_MAX,
         wall_ms: Callable[[], int] = _wall_ms,
     ) -> None:
         self._prefix = f"{{zjp:{namespace}}}:records:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}-records")
-        self._ttl_ms, self._count_max, self._wall_ms = int(ttl_s * 1000), count_max, wall_ms
+        self._ttl_ms, self._wall_ms = int(ttl_s * 1000), wall_ms
+        self._bounds = (count_max, int(dedup_s * 1000))
         self._events_ttl_ms, self._events_max = int(events_ttl_s * 1000), events_max
         self._scripts = Scripts(PACKAGE, self._prefix, has_flags=False)
         self._writing: Lane | None = None
@@ -92,7 +96,7 @@ class RedisRecordStore:
 
     async def append(self, items: Sequence[RecordItem]) -> None:
         for at in range(0, len(items), APPEND_CHUNK):
-            arguments: list[Any] = [self._count_max]
+            arguments: list[Any] = [*self._bounds]
             for item in items[at : at + APPEND_CHUNK]:
                 job = item.record.job
                 arguments += (job.spec.id, job.run.to_bytes(RUN_BYTES, "big"), item.record.finished_ms, item.data)
@@ -115,10 +119,8 @@ class RedisRecordStore:
         return int(await self._scripts("remove", lane, list(ids))) if ids else 0
 
     async def prune(self, limit: int) -> int:
-        lane = _open(self._writing)
-        if not self._ttl_ms:
-            return 0
-        return int(await self._scripts("prune", lane, [self._wall_ms() - self._ttl_ms, limit]))
+        before_ms = self._wall_ms() - self._ttl_ms if self._ttl_ms else 0
+        return int(await self._scripts("prune", _open(self._writing), [before_ms, limit, *self._bounds]))
 
     async def count(self) -> int:
         return int(await _open(self._reading).call(lambda _: (b"HLEN", self._prefix + b"r")))

@@ -1,14 +1,14 @@
 -- use: clock level wake records
 -- Outcomes of claimed jobs. Each counts only while its claim still holds that job. What is finished stays in `j` and goes into the outbox,
 -- or, where the records are kept here as well, leaves `j` and is a record in the same step.
--- ARGV: life, number of this call, is it a repeat, most records here (0: none are),
+-- ARGV: life, number of this call, is it a repeat, most records here (0: none are), but for those younger than so many ms,
 --       sections: n x (fence, queue, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of one mark
 --       singles: n x (fence, kind, id, value, level, delay ms, unique key); kinds: t retry, s snooze, r release, f finish,
 --                x finish although it is being cancelled
 -- Reply: {refused ids, ids that are being cancelled and must end so, outbox count, bytes, has released or delayed}
 local life = ARGV[1]
 local now = clock()
-local at = 5
+local at = 6
 local records_max = tonumber(ARGV[4])
 local R = P .. 'records:'
 local function take()
@@ -168,7 +168,7 @@ for queue, jobs in pairs(released) do
     has_delayed = 1
 end
 if records_max > 0 then
-    trim_records(R, records_max)
+    trim_after_put(R, records_max, tonumber(ARGV[5]))
 end
 local out_count, out_bytes
 if added > 0 then

@@ -1,7 +1,8 @@
 -- use: clock level wake end
 -- One bounded step: end jobs of one queue that wait.
 -- ARGV: queue, 'begin' | 'ready' | 'later', limit, count max, bytes max, place to go on in `d`
--- Reply: begin: {known, ready, version}; ready: {ended, is dry, count, bytes, ids}; later: {ended, place or -1, count, bytes, ids}; {-1} no room
+-- Reply: begin: {known, ready, version}; ready: {ended, is dry, count, bytes, ids}; later: {ended, place or -1, count, bytes, ids};
+--        {-1}: there is a job to end, and no room for its record
 local queue, limit = ARGV[1], tonumber(ARGV[3])
 local now = clock()
 local ended = {}
@@ -15,11 +16,16 @@ local function reply(second)
     return {#ended, second, tonumber(held[1] or 0), tonumber(held[2] or 0), ended}
 end
 
-if ARGV[2] == 'begin' then
+local function count_ready()
     local ready = 0
     for priority = 10, 1, -1 do
         ready = ready + tonumber(call('HGET', P .. 'ready', string.char(priority) .. queue) or 0)
     end
+    return ready
+end
+
+if ARGV[2] == 'begin' then
+    local ready = count_ready()
     if ready == 0 and call('SISMEMBER', P .. 'queues', queue) == 0 then
         return {0, 0, 0}
     end
@@ -30,10 +36,9 @@ if ARGV[2] == 'begin' then
 end
 
 local free, has_bytes = room()
-if free <= 0 or not has_bytes then
-    return {-1}
+if not has_bytes then
+    free = math.min(0, free)
 end
-limit = math.min(limit, free)
 
 local function end_ready(id, level)
     local value = call('HGET', P .. 'j', id)
@@ -45,6 +50,10 @@ local function end_ready(id, level)
 end
 
 if ARGV[2] == 'ready' then
+    if free <= 0 then
+        return count_ready() > 0 and {-1} or reply(1)
+    end
+    limit = math.min(limit, free)
     for priority = 10, 1, -1 do
         local level = string.char(priority) .. queue
         while #ended < limit do
@@ -73,13 +82,23 @@ end
 
 local place = tonumber(ARGV[6])
 local ids = call('ZRANGE', P .. 'd', place, place + limit - 1)
+local passed, is_stopped = 0, false
 for _, id in ipairs(ids) do
     local value = call('HGET', P .. 'j', id)
     if value and sub(level_of(value), 2) == queue then
+        is_stopped = #ended >= free
+        if is_stopped then
+            break
+        end
         call('ZREM', P .. 'd', id)
         call('HINCRBY', P .. 'n', (byte(value) == RETRYING and 't:' or 's:') .. queue, -1)
         end_cancelled(id, value, now)
         ended[#ended + 1] = id
+    else
+        passed = passed + 1
     end
 end
-return reply(#ids < limit and -1 or place + #ids - #ended)
+if is_stopped and #ended + passed == 0 then
+    return {-1}
+end
+return reply(not is_stopped and #ids < limit and -1 or place + passed)

@@ -1,10 +1,13 @@
 """Storing new jobs, and recognising repeats of old ones.
 
 A request whose ids continue their session is stored by one script without any look-up. Else the script says that some are suspected, and
-stores nothing; then they are looked for where a job moves through: in the queue, then in the records. What is found nowhere is sent again,
-together with the generation of its session: every store of suspected ids raises it, so that two requests with the same ids cannot both
-find nothing and both store. While requests are under way the next ones gather and go in one script if all of them are new. They do not
-wait for what is suspected: the records that it is looked for in may be away, and only its own session has to wait for that.
+stores nothing; then they are looked for where a job moves through: in the queue, then in the records (finished.py). What is found nowhere
+is sent again, together with the generation of its session: every store of suspected ids raises it, so that two requests with the same ids
+cannot both find nothing and both store. While requests are under way the next ones gather and go in one script if all of them are new.
+They do not wait for what is suspected, for which the records may have to be asked.
+
+One id that a caller made makes all that came with it suspected. While the records do not answer, the script judges the others by
+their sessions after all: a request is refused only for what may have finished.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import asyncio
 import hashlib
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from itertools import repeat
 from operator import lt
@@ -23,6 +26,7 @@ from weakref import WeakValueDictionary
 from ...errors import InvalidJob, OutcomeUnknown, StoreFull, StoreUnavailable
 from ...job import JobSpec, Options, check_repeat, key_conflict
 from ...redis.packing import ID_BYTES, pairs
+from ..finished import find_finished, is_noted
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted
 from .heels import Heels
@@ -34,6 +38,8 @@ CALLER_WINDOW_MS = 24 * 3600 * 1000
 TRIES_MAX = 20
 GATHERED_MAX = 1_000
 GATHERED_BYTES_MAX = 4 << 20
+MUST_BE_NEW = b""
+"""In place of a session's generation: the ids must be above its highest counter."""
 _NO_OPTIONS = Options()
 CALLERS = b"caller"
 """The session of ids that callers made; a producer's is 6 bytes of its ids with the bits of the UUID layout, never these."""
@@ -41,6 +47,10 @@ CALLERS = b"caller"
 
 class Suspected(Exception):
     """Some ids may be repeats; nothing was stored."""
+
+
+class Again(Suspected):
+    """What was found out about them may not hold any more."""
 
 
 class Waiting:
@@ -182,7 +192,7 @@ class Intake:
         """Raises: Suspected, JobConflict, InvalidJob, StoreFull, OutcomeUnknown, StoreUnavailable."""
         ids = [spec.id for spec in specs]
         sessions = _sessions(specs, ids)
-        others = await self._call(specs, [(*session, b"") for session in sessions], ())
+        others = await self._call(specs, [(*session, MUST_BE_NEW) for session in sessions], ())
         if not others:
             return list(map(Submitted, ids, repeat(SubmitKind.CREATED)))
         return [others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
@@ -211,7 +221,9 @@ class Intake:
             found = reply[4:]
             kinds = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
             return {found[at]: Submitted(found[at + 2], kinds[found[at + 1]]) for at in range(0, len(found), 3)}
-        if kind in (b"suspect", b"again"):
+        if kind == b"again":
+            raise Again
+        if kind == b"suspect":
             raise Suspected
         if kind == b"full":
             self._note(reply[1], reply[2], False)
@@ -261,8 +273,12 @@ class Intake:
                 job_id: (read_record(value).job if is_finished(value) else read_job(value)).spec
                 for job_id, value in zip(first, values, strict=True) if value
             }  # fmt: skip
-            if missing := [job_id for job_id in first if job_id not in known]:
-                known.update({job_id: record.job.spec for job_id, record in (await self._finished(missing)).items()})
+            away = None
+            if missing := {job_id: spec for job_id, spec in first.items() if job_id not in known}:
+                found, away = await find_finished(self._finished, missing)
+                if away is not None and not _is_told_by_queue(first.values()):
+                    raise away
+                known.update(found)
             answers = {job_id: check_same(spec, known[job_id]) for job_id, spec in first.items() if job_id in known}
             new = [spec for job_id, spec in first.items() if job_id not in known]
             if not new:
@@ -270,23 +286,28 @@ class Intake:
                     break
                 continue
             expected = dict(zip(names, generations, strict=True))
-            sessions = [(*session, expected[session[0]]) for session in _spans(new)]
+            sessions = [
+                (*session, expected[session[0]] if away is None or session[0] == CALLERS else MUST_BE_NEW) for session in _spans(new)
+            ]
             try:
                 answers |= await self._call(new, sessions, [spec.id for spec in new])
                 break
-            except Suspected:
+            except Again:
                 continue
+            except Suspected:
+                assert away is not None
+                raise away from None
         else:
             raise StoreUnavailable("the same ids are being submitted again and again; try again later")
         seen: set[bytes] = set()
-        found = []
+        told = []
         for spec in specs:
             answer = answers.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED)
             if spec.id in seen and answer.kind is SubmitKind.CREATED:
                 answer = Submitted(answer.id, SubmitKind.EXISTED)
             seen.add(spec.id)
-            found.append(answer)
-        return found
+            told.append(answer)
+        return told
 
 
 def full(count: int, data_bytes: int, limits: tuple[int, int]) -> StoreFull:
@@ -370,8 +391,12 @@ def _spans(specs: Sequence[JobSpec]) -> list[tuple[Any, ...]]:
 
 
 def _session_of(spec: JobSpec) -> bytes:
-    is_callers = not _is_ours(spec.id) or (spec.options is not None and spec.options.caller_id)
-    return CALLERS if is_callers else spec.id[6:12]
+    return CALLERS if is_noted(spec) or not _is_ours(spec.id) else spec.id[6:12]
+
+
+def _is_told_by_queue(specs: Collection[JobSpec]) -> bool:
+    """Whether the queue alone may tell which of these are new: by its notes of callers' ids, and for what came with them by their sessions."""
+    return any(map(is_noted, specs)) and all(is_noted(spec) or _is_ours(spec.id) for spec in specs)
 
 
 def _is_ours(job_id: bytes) -> bool:

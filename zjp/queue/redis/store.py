@@ -322,7 +322,7 @@ class RedisQueueStore(Standing):
 
     async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
         self._calls += 1
-        arguments = [self._life, self._calls, b"0", self._records_max, *arguments]
+        arguments = [self._life, self._calls, b"0", self._records_max, int(self._dedup_s * 1000), *arguments]
         reply = await self._scripts.retold("finish", self._lane("finish"), arguments, 2)
         refused, cancelling, count, data_bytes, has_more = reply
         self._note_backlog(count, data_bytes)

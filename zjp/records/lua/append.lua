@@ -1,6 +1,6 @@
 -- use: keys records
 -- Records in the order they come; one with the id of another takes its place only if its run is higher.
--- ARGV: at most, (id, run (4 bytes), finished ms, record)*
+-- ARGV: at most, but for those younger than so many ms; (id, run (4 bytes), finished ms, record)*
 local ids, found, batch_ms = {}, {}, nil
 local function flush()
     if #ids > 0 then
@@ -16,7 +16,7 @@ local function flush()
     end
 end
 local seen = {}
-for at = 2, #ARGV, 4 do
+for at = 3, #ARGV, 4 do
     local id, run, ms = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local had = seen[id]
     if not had then
@@ -41,5 +41,5 @@ for at = 2, #ARGV, 4 do
     end
 end
 flush()
-trim_records(P, tonumber(ARGV[1]))
+trim_after_put(P, tonumber(ARGV[1]), tonumber(ARGV[2]))
 return 1

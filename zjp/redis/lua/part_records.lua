@@ -2,6 +2,8 @@
 -- `r`: id -> mark (8 bytes), run (4), record. `rows`: a batch (mark, ids) by the row of its first. `times`: that row -> when it finished.
 -- An id of a batch counts while its record has the batch's mark: who was removed, or came again, has another or none.
 local MARK = 8
+local TRIM_STEP = 1000
+local added_records = 0
 
 local function take_rows(R, count)
     return call('INCRBY', R .. 'row', count) - count + 1
@@ -10,6 +12,7 @@ end
 -- `pairs_` from `first` to `last`: id, value. Marks never repeat for an id.
 local function put_records(R, row, mark, ms, ids, pairs_, first, last)
     local place = string.format('%.0f', row)
+    added_records = added_records + #ids
     if call('HSET', R .. 'r', unpack(pairs_, first, last)) < #ids then
         call('SET', R .. 'moved', 1) -- from now on marks must be looked at before an id of a batch is removed
     end
@@ -62,16 +65,32 @@ local function drop_records(R, batch, place, most)
     return removed
 end
 
--- The oldest make room. A batch of which nothing is left has a place, too, until it is pruned: so those are bounded as well.
-local function trim_records(R, most)
+-- The oldest make room, up to `left` of them, unless they finished less than `young_ms` ago: by its record a repeat of a finished job is
+-- told. A batch of which nothing is left has a place, too, until it is pruned: so those are bounded as well. Returns how many records went.
+local function trim_records(R, most, young_ms, left)
     local over = call('HLEN', R .. 'r') - most
     local batches_over = call('ZCARD', R .. 'rows') - 2 * most
-    while over > 0 or batches_over > 0 do
+    if over <= 0 and batches_over <= 0 then
+        return 0
+    end
+    local time, removed = call('TIME'), 0
+    local young_from = time[1] * 1000 + math.floor(time[2] / 1000) - young_ms
+    while (over > 0 or batches_over > 0) and left > 0 do
         local oldest = call('ZRANGE', R .. 'rows', 0, 0, 'WITHSCORES')
         if #oldest == 0 then
             break
         end
-        over = over - drop_records(R, oldest[1], string.format('%.0f', tonumber(oldest[2])), over > 0 and over or #oldest[1])
-        batches_over = batches_over - 1
+        local place = string.format('%.0f', tonumber(oldest[2]))
+        if tonumber(call('ZSCORE', R .. 'times', place) or 0) > young_from then
+            break
+        end
+        local dropped = drop_records(R, oldest[1], place, over > 0 and math.min(over, left) or #oldest[1])
+        over, batches_over, left, removed = over - dropped, batches_over - 1, left - math.max(1, dropped), removed + dropped
     end
+    return removed
+end
+
+-- What a step that brings records trims: more than it brought, so that who falls behind catches up, in short steps.
+local function trim_after_put(R, most, young_ms)
+    trim_records(R, most, young_ms, TRIM_STEP + 2 * added_records)
 end
