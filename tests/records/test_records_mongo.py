@@ -111,7 +111,7 @@ async def test_the_server_is_asked_for_the_indexes_and_for_the_ttl(store: MongoR
 async def test_indexes_that_are_gone_are_made_again_after_a_refusal(store: MongoRecordStore, raw: Raw) -> None:
     """What a server says of a hint that names an index it does not have."""
     assert store._server is not None
-    await raw.drop_indexes()
+    await raw.drop()
     with pytest.raises(StoreUnavailable, match="hint provided"):
         async with store._server.asked():
             raise refusal(2, "hint provided does not correspond to an existing index")
