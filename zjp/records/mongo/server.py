@@ -163,6 +163,7 @@ class Server:
 
     def _text(self, error: object) -> str:
         text = " ".join(str(error).split(", Timeout:")[0].split(", full error:")[0].split())
+        text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)  # of its monitor, not of the call
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text if len(text) <= REASON_CHARS_MAX else text[:REASON_CHARS_MAX] + "..."
