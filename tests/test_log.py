@@ -174,6 +174,13 @@ def test_login_inside_a_url_is_masked(stream: io.StringIO) -> None:
     assert (line["event"], line["url"]) == ("store is redis://***@db:6379", "redis://***@db:6379/0")
 
 
+def test_password_among_the_options_of_a_url_is_masked(stream: io.StringIO) -> None:
+    event(LOG, logging.INFO, "store is redis://db?password=hunter2", url="redis+sentinel://db/m?db=1&sentinel_password=hunter2&protocol=3")
+    (line,) = lines(stream)
+    assert line["event"] == "store is redis://db?password=***"
+    assert line["url"] == "redis+sentinel://db/m?db=1&sentinel_password=***&protocol=3"
+
+
 def test_any_value_can_be_a_field(stream: io.StringIO) -> None:
     event(LOG, logging.INFO, "odd", big=2**70, raw=b"\x00\xff", cls=ValueError("x"), nan=float("nan"), keys={1: (2, {3})})
     (line,) = lines(stream)

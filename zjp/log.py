@@ -40,6 +40,7 @@ ITEMS_MAX = 100
 
 _SECRET = re.compile(r"passw|secret|token|credential|authorization|private|api_?key|curve_?key|payload", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]{1,500}(?=@)")
+_URL_OPTION = re.compile(r"([?&][^=&\s]{0,100}passw[^=&\s]{0,100}=)[^&\s]{1,500}", re.IGNORECASE)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "fields", "is_asked_for"}
 
 
@@ -171,7 +172,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[
 def _clean(text: str) -> str:
     """Without control characters and URL passwords, and not too long."""
     cut = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}... ({len(text)} characters)"
-    masked = _URL_LOGIN.sub("***", cut) if "://" in cut else cut
+    masked = _URL_OPTION.sub(r"\1***", _URL_LOGIN.sub("***", cut)) if "://" in cut else cut
     if masked.isprintable():
         return masked
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in masked)

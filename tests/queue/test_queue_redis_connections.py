@@ -22,7 +22,8 @@ from zjp.errors import ConfigError, OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Claim, Document, DocumentKind, Durability, Life, SubmitKind
-from zjp.redis.address import Address, PlainConnection, connections, masked
+from zjp.records.redis import RedisRecordStore
+from zjp.redis.address import Address, PlainConnection, connections
 from zjp.redis.lane import Lane
 from zjp.redis.script import Script, names
 
@@ -90,8 +91,34 @@ async def test_password_and_db_come_from_settings_or_the_address() -> None:
     try:
         assert await works(f"127.0.0.1:{server.port}", password="s3cret", db=3)
         assert await works(f"redis://:s3cret@127.0.0.1:{server.port}/4")
+    finally:
+        server.stop()
+
+
+async def test_log_in_or_database_that_the_server_refuses_is_a_wrong_setting_at_the_start_and_unavailable_later() -> None:
+    server = start_redis(options={"requirepass": "s3cret"})
+    host = f"127.0.0.1:{server.port}"
+    try:
+        for password in ("wrong", None):
+            with pytest.raises(ConfigError, match="check REDIS_ADDR and REDIS_PASSWORD"):
+                await opened(host, password=password)
+            with pytest.raises(ConfigError, match="check REDIS_ADDR and REDIS_PASSWORD"):
+                await RedisRecordStore(host, password=password, ttl_s=0.0, count_max=10).open()
+        for store in (make(f"redis://:s3cret@{host}/99"), make(host, password="s3cret", db=99)):
+            with pytest.raises(ConfigError, match="check REDIS_DB and the database in REDIS_ADDR"):
+                await store.open(Life("node-1", 1), {})
+        with pytest.raises(ConfigError, match="check REDIS_DB"):
+            await RedisRecordStore(host, password="s3cret", db=99, ttl_s=0.0, count_max=10).open()
+        with pytest.raises(ConfigError, match="check REDIS_ADDR"):
+            await opened(f"redis+sentinel://{host}/m?sentinel_password=wrong")
+        store = await opened(host, password="s3cret")
+        admin = Lane(connections(host, password="s3cret", db=0, name="admin"))
+        await admin.call(lambda _: (b"CONFIG", b"SET", b"requirepass", b"other"))
+        await admin.call(lambda _: (b"CLIENT", b"KILL", b"TYPE", b"normal"))
         with pytest.raises(StoreUnavailable, match="check REDIS_ADDR and REDIS_PASSWORD"):
-            await opened(server.url, password="wrong")
+            await store.renew({})
+        await admin.close()
+        await store.close()
     finally:
         server.stop()
 
@@ -132,25 +159,6 @@ async def test_sentinels_name_the_master(tmp_path: Path) -> None:
     finally:
         sentinel.stop()
         server.stop()
-
-
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("redis+cluster://h:1", "cluster URLs are not available"),
-        ("http://h:1", "unknown scheme 'http'"),
-        ("redis://h:port", "REDIS_ADDR=redis://h:port"),
-        ("redis+sentinel://h1,h2", "redis\\+sentinel://host1:port,host2:port/mastername"),
-    ],
-)
-def test_address_that_is_none_is_refused_with_the_reason(address: str, reason: str) -> None:
-    with pytest.raises(ConfigError, match=reason):
-        connections(address, password=None, db=0, name="zjp")
-
-
-def test_password_in_an_address_is_masked() -> None:
-    assert masked("redis://user:s3cret@h:1/0") == "redis://***@h:1/0"
-    assert masked("h:1") == "h:1"
 
 
 # ── what is refused at the start ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 
 from scripts.mongo_server import MongoServer
 from sims.proxy import FaultProxy
@@ -16,7 +19,9 @@ from tests.records import wire_server
 from tests.records.making import Item, id_of, make_item
 from tests.records.outboxes import Outbox, drain_of, ids_in, within
 from zjp.errors import StoreUnavailable
+from zjp.job import JobFilter
 from zjp.records.mongo import MongoRecordStore
+from zjp.records.mongo.documents import BY_FINISHED, INDEXES
 from zjp.retry import RetryPolicy
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("mongo:away")]
@@ -141,6 +146,65 @@ async def test_a_server_that_hangs_ends_calls_in_time_and_hangs_nothing_else(
     await draining.until_emptied()
     await store.remove([id_of(make_item(5000))])  # that append may have got through
     await draining.ends_with_all()
+
+
+GIVEN_UP_S = 5.0
+"""2 s to look for a server, and what a busy machine adds."""
+
+
+async def test_a_server_that_was_killed_is_given_up_soon_whatever_the_limit_of_a_call(
+    journaled: MongoServer, tmp_path: Path
+) -> None:
+    """Fails on a store whose driver has a time limit of its own: it looked for the server until that was over."""
+    store = store_at("127.0.0.1", journaled.port, tmp_path, timeout_s=60.0)
+    await store.open()
+    await until_answered(store, lambda: True)
+    journaled.kill()
+
+    async def fails(call: Awaitable[object]) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await call
+        return time.monotonic() - began
+
+    assert await fails(store.get([bytes(16)])) < GIVEN_UP_S  # on a connection that it takes for a good one
+    gets = [store.get([bytes(16)]) for _ in range(5)]
+    others = [store.list(JobFilter(), b"", 10), store.append([make_item(1)]), store.remove([bytes(16)]), store.prune_events(10)]
+    assert max(await asyncio.gather(*map(fails, [*gets, *others]))) < GIVEN_UP_S
+    assert await store.count() == 0
+    await store.close()
+
+
+async def test_a_server_that_comes_back_empty_gets_its_indexes(tmp_path: Path) -> None:
+    """Fails on a store that makes sure of them once: what it lost here was noticed by the driver alone, which repeated the look-up."""
+    server = wire_server.start()
+    store = store_at("127.0.0.1", server.port, tmp_path, timeout_s=30.0)
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(server.uri)
+    try:
+        await store.open()
+        await until_answered(store, lambda: True)
+        assert store._server is not None
+        losses = store._server.losses
+        server.kill()
+        await asyncio.to_thread(server.start)
+        await until_answered(store, lambda: store._server is not None and store._server.losses > losses)
+        await store.append([make_item(1)])
+        database = client[wire_server.database_of(tmp_path)]
+        assert {*INDEXES, BY_FINISHED} <= set(await database["records"].index_information())
+        assert {"by_kind", "by_time"} <= set(await database["events"].index_information())
+    finally:
+        await store.close()
+        await client.close()
+        server.stop()
+
+
+async def until_answered(store: MongoRecordStore, check: Checked) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await store.get([bytes(16)])
+                if check():
+                    return
 
 
 @pytest.mark.parametrize("more_bytes", [0, 1, 16, 500, 10_000, 60_000])

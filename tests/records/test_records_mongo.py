@@ -108,6 +108,17 @@ async def test_the_server_is_asked_for_the_indexes_and_for_the_ttl(store: MongoR
     assert indexes["by_finished"]["expireAfterSeconds"] == 86_400
 
 
+async def test_indexes_that_are_gone_are_made_again_after_a_refusal(store: MongoRecordStore, raw: Raw) -> None:
+    """What a server says of a hint that names an index it does not have."""
+    assert store._server is not None
+    await raw.drop()
+    with pytest.raises(StoreUnavailable, match="hint provided"):
+        async with store._server.asked():
+            raise refusal(2, "hint provided does not correspond to an existing index")
+    assert await store.get([bytes(16)]) == {}
+    assert "by_order" in await raw.index_information()
+
+
 @pytest.mark.covers("mongo:limits")
 @pytest.mark.parametrize(("ttl_s", "expected"), [(0.2, 1), (1e12, (1 << 31) - 1), (0, None)])
 async def test_ttls_that_the_server_would_refuse_are_fitted(

@@ -36,6 +36,7 @@ from zjp.config.kinds import (
     Whole,
     is_loopback_host,
 )
+from zjp.config.redis_address import RedisUrl
 
 _DAY_S = 86400.0
 _YEAR_S = 365 * _DAY_S
@@ -45,7 +46,6 @@ _NAME = Text("letters, digits, _ . - (begins with a letter or digit, up to 64)",
 _TEXT = Text("text in one line")
 _HOST = Text("a host name or IP address", r"[A-Za-z0-9_.:%\[\]*-]{1,253}")
 _PORT = Whole(0, 65535)
-_ENDPOINT = Text("host:port or a URL")
 _MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 
 
@@ -311,7 +311,7 @@ class Settings:
 
     redis_addr: str | None = _shared.row(
         "REDIS_ADDR",
-        _ENDPOINT,
+        RedisUrl(),
         None,
         "The cluster's queue: host:port, redis://, rediss://, unix:// or a Sentinel URL.",
         secret=True,

@@ -23,10 +23,10 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from ..errors import StoreUnavailable
+from ..errors import ConfigError, StoreUnavailable
 from ..job import JobFilter, Record
 from ..redis.address import connections
-from ..redis.lane import Lane
+from ..redis.lane import Lane, LoginRefused
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
@@ -79,9 +79,13 @@ class RedisRecordStore:
         self._reading: Lane | None = None
 
     async def open(self) -> None:
+        """Raises: ConfigError, StoreUnavailable."""
         self._writing, self._reading = Lane(self._address), Lane(self._address)
         try:
             await self._writing.call(lambda _: (b"PING",))
+        except LoginRefused as refusal:
+            await self.close()
+            raise ConfigError(str(refusal)) from refusal
         except (StoreUnavailable, ResponseError):
             await self.close()
             raise

@@ -38,12 +38,18 @@ CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
 BACKOFF_S = (0.01, 0.3)
 Command = Sequence[Any]
+NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
+"""In the server's words, as they answer SELECT."""
 OOM = "OOM command not allowed"
 """In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
 
 
 class Unanswered(StoreUnavailable):
     """The server was asked and gave no answer, so it may have done what it was asked for. For who must tell the two apart."""
+
+
+class LoginRefused(StoreUnavailable):
+    """AUTH or SELECT was refused. At a start the settings are wrong; later somebody changed the server, and may change it back."""
 
 
 class _Call:
@@ -204,7 +210,17 @@ def _judge(error: Exception) -> None:
     """Raises what another try cannot mend."""
     if isinstance(error, OutOfMemoryError) or OOM in str(error):
         raise StoreFull("Redis has reached maxmemory and takes no more jobs; give it more memory, or let the workers catch up") from error
-    if isinstance(error, AuthenticationError | NoPermissionError):
+    if isinstance(error, AuthenticationError):
+        raise LoginRefused(
+            f"Redis refuses the log-in: {error}; check REDIS_ADDR and REDIS_PASSWORD: the user (in REDIS_ADDR only) and the password "
+            "must be the server's own"
+        ) from error
+    if any(words in str(error) for words in NO_SUCH_DB):
+        raise LoginRefused(
+            f"Redis does not have that database: {error}; check REDIS_DB and the database in REDIS_ADDR: the server's setting "
+            "`databases` says how many it has (numbered from 0), and a cluster has only 0"
+        ) from error
+    if isinstance(error, NoPermissionError):
         raise StoreUnavailable(f"Redis refuses: {error}; check REDIS_ADDR and REDIS_PASSWORD") from error
     if isinstance(error, BusyLoadingError | ReadOnlyError):
         return

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection, Connection
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import RedisError, ResponseError
 
 from .packing import Packing
 
@@ -44,10 +44,20 @@ class NobodyAnswers(Unreachable):
     """No Sentinel that knows the name."""
 
 
+class NobodyAllows(NobodyAnswers, AuthenticationError):
+    """And some refuse the log-in."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     seat: Seat
     epoch: int
     flags: frozenset[str]
+
+
+class Refusal(str):
+    """Why one lets nobody in."""
+
+    __slots__ = ()
 
 
 class Sentinels:
@@ -71,7 +81,8 @@ class Sentinels:
                 task.cancel()
         found = [answer for answer in answers if isinstance(answer, Answer)]
         if not found:
-            raise NobodyAnswers(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
+            kind = NobodyAllows if any(isinstance(answer, Refusal) for answer in answers) else NobodyAnswers
+            raise kind(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
         self._epoch = max((self._epoch, *(answer.epoch for answer in found)))
         latest = [answer for answer in found if answer.epoch == self._epoch]
         best = min(latest or found, key=lambda answer: bool(answer.flags & DOWN))
@@ -102,6 +113,8 @@ class Sentinels:
                 answer = _read(await connection.read_response(disable_decoding=True))
                 self._mute_until.pop(seat, None)
                 return answer
+        except AuthenticationError as fault:
+            return Refusal(f"{seat[0]}:{seat[1]}: {fault} (sentinel_username and sentinel_password in REDIS_ADDR)")
         except (OSError, TimeoutError, RedisError) as fault:
             self._mute_until[seat] = asyncio.get_running_loop().time() + MUTE_S
             return f"{seat[0]}:{seat[1]}: {str(fault) or f'no answer within {ASK_S:g} s'}"

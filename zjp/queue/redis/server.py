@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from ...errors import ConfigError
-from ...redis.lane import Lane
+from ...redis.lane import Lane, LoginRefused
 from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
@@ -33,7 +33,10 @@ class Server(msgspec.Struct, frozen=True):
 
 async def examine(lane: Lane) -> Server:
     """Raises: ConfigError, StoreUnavailable."""
-    facts = _facts(await lane.call(lambda _: (b"INFO",)))
+    try:
+        facts = _facts(await lane.call(lambda _: (b"INFO",)))
+    except LoginRefused as refusal:
+        raise ConfigError(str(refusal)) from refusal
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
     if version < VERSION_MIN:
         raise ConfigError(f"Redis {facts.get('redis_version')} is too old: zjp needs 6.2 or later; upgrade it")

@@ -9,12 +9,13 @@ majority with the journal written (`w: majority, j: true`), so a repeat is told 
 The encoded record is one binary field; what listings filter by stands beside it and in indexes. A TTL index ages them.
 
 A server that is away does not keep a node from starting or working: what needs it raises StoreUnavailable within a bounded time, and
-the next call that reaches it makes sure of the indexes first.
+the next call that reaches it makes sure of the indexes first, since it may have come back empty.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,12 +72,15 @@ class MongoRecordStore:
         self._server: Server | None = None
         self._arrivals = Arrivals()
         self._preparing = asyncio.Lock()
-        self._is_prepared = False
+        self._prepared: int | None = None
+        """`Server.losses` when the indexes were made sure of."""
+        self._fault: StoreUnavailable | None = None
+        """Of the last attempt to make sure of them."""
         self._count = 0
 
     async def open(self) -> None:
         self._server = Server(self._uri, database=self._database, timeout_s=self._timeout_s)
-        self._preparing, self._is_prepared = asyncio.Lock(), False
+        self._preparing, self._prepared = asyncio.Lock(), None
         try:
             await self._ready()
         except (ConfigError, StoreDenied) as error:
@@ -150,14 +154,15 @@ class MongoRecordStore:
             return await prune_events(records.database[COLLECTION], before_ms, limit)
 
     async def count(self) -> int:
-        """From the collection's own figures. While the server is away: as it was last known, since the node's figures must not wait."""
-        if self._server is None:
+        """From the collection's own figures. While the server is away: as it was last known, since the node's figures must not wait.
+
+        It needs no index, so it makes sure of none."""
+        server = self._server
+        if server is None:
             self._refuse()
-        try:
-            async with asyncio.timeout(COUNT_S), (await self._ready()).asked(COUNT_S) as records:
+        with contextlib.suppress(Unavailable):
+            async with server.asked(COUNT_S) as records:
                 self._count = await records.estimated_document_count()
-        except (Unavailable, TimeoutError):
-            pass
         return self._count
 
     async def _ready(self) -> Server:
@@ -165,14 +170,28 @@ class MongoRecordStore:
         server = self._server
         if server is None:
             self._refuse()
-        if not self._is_prepared:
-            async with self._preparing:
-                if not self._is_prepared:
-                    async with server.asked() as records:
-                        self._arrivals.note(await prepare(records, self._ttl_s))
-                        await prepare_events(records.database[COLLECTION], self._events_ttl_s)
-                    self._is_prepared = True
+        if self._prepared != server.losses:
+            await self._prepare(server)
         return server
+
+    async def _prepare(self, server: Server) -> None:
+        """One at a time. Who waited for an attempt that failed fails with it: each waits for a server that is away once, not for those
+        before it in turn."""
+        former = self._fault
+        async with self._preparing:
+            if self._prepared == server.losses:
+                return
+            if self._fault is not None and self._fault is not former:
+                raise type(self._fault)(str(self._fault)) from self._fault
+            losses = server.losses
+            try:
+                async with server.asked() as records:
+                    self._arrivals.note(await prepare(records, self._ttl_s))
+                    await prepare_events(records.database[COLLECTION], self._events_ttl_s)
+            except StoreUnavailable as fault:
+                self._fault = fault
+                raise
+            self._prepared, self._fault = losses, None
 
     def _refuse(self) -> NoReturn:
         raise StoreUnavailable(f"records database {self._database} is not open; the node is starting or stopping")

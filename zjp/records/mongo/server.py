@@ -1,10 +1,17 @@
 """The connection to MongoDB: how it is made, how long it may take, and what its errors mean.
 
 `MONGODB_URI` holds a password: no message names more of it than the hosts, and what the driver says is searched for it.
+
+Two limits hold. A call ends within MONGODB_TIMEOUT, by asyncio's clock. A server that cannot be found is given up after SELECTION_S: the
+driver keeps to that only without a time limit of its own (`timeoutMS`, `pymongo.timeout`), under which it looks for a server, and repeats
+what failed, until that limit is over. So it is given none, and repeats a read once.
+
+Who was lost may come back with nothing in it. `losses` counts that: what was found or made there counts while the number stays.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,9 +20,10 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient, ReadPreference, timeout
+from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.monitoring import ServerClosedEvent, ServerDescriptionChangedEvent, ServerListener, ServerOpeningEvent
 from pymongo.write_concern import WriteConcern
 
 from ...errors import ConfigError, StoreFull, StoreUnavailable, ZjpError
@@ -32,8 +40,27 @@ _DUPLICATE = 11000
 _DENIED = {13: "is not authorized", 18: "cannot authenticate"}
 _FULL = {12501, 14031}
 """Quota exceeded, OutOfDiskSpace."""
+_NOBODY = "Unknown"
+"""What the driver calls a server that it does not reach."""
 
 Reply = Mapping[str, Any]
+
+
+class Losses(ServerListener):
+    """Counts. The driver calls it in the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def opened(self, event: ServerOpeningEvent) -> None:
+        """Nothing is known of it yet."""
+
+    def closed(self, event: ServerClosedEvent) -> None:
+        """It is no longer one of the replica set, or the client was closed."""
+
+    def description_changed(self, event: ServerDescriptionChangedEvent) -> None:
+        if event.new_description.server_type_name == _NOBODY != event.previous_description.server_type_name:
+            self.count += 1
 
 
 class Server:
@@ -43,6 +70,7 @@ class Server:
         self._secrets = _secrets_of(uri)
         self._name = f"{_hosts_of(uri)}/{database}"
         self._timeout_s = timeout_s
+        self._losses = Losses()
         self._write_concern = {"w": "majority", "j": True, "wtimeout": int(timeout_s * 1000)}
         try:
             with warnings.catch_warnings():
@@ -62,9 +90,11 @@ class Server:
     def _options(self, uri: str) -> dict[str, Any]:
         options = {
             "appname": "zjp",
-            "timeoutMS": int(self._timeout_s * 1000),
+            "timeoutMS": None,
+            "socketTimeoutMS": int(self._timeout_s * 1000),
             "serverSelectionTimeoutMS": int(min(SELECTION_S, self._timeout_s) * 1000),
             "connectTimeoutMS": int(min(SELECTION_S, self._timeout_s) * 1000),
+            "event_listeners": [self._losses],
         }
         if "maxpoolsize=" not in uri.lower():
             options["maxPoolSize"] = CONNECTIONS_MAX
@@ -73,13 +103,22 @@ class Server:
     async def close(self) -> None:
         await self._client.close()
 
+    @property
+    def losses(self) -> int:
+        """How often it was lost, or refused something (an index that is not there, say)."""
+        return self._losses.count
+
     @asynccontextmanager
     async def asked(self, within_s: float | None = None) -> AsyncIterator[AsyncCollection[dict[str, Any]]]:
         """For one call: it ends in time, with errors of zjp's own. Raises: StoreUnavailable, StoreFull."""
         try:
-            with timeout(within_s or self._timeout_s):
+            async with asyncio.timeout(within_s or self._timeout_s):
                 yield self.records
+        except TimeoutError as error:  # no loss: a server that is replaced breaks the driver's connections
+            raise self._late("no answer") from error
         except PyMongoError as error:
+            if not error.timeout:
+                self._losses.count += 1
             raise self.translated(error) from error
 
     async def command(self, records: AsyncCollection[dict[str, Any]], command: dict[str, Any]) -> Sequence[Reply]:
@@ -94,15 +133,19 @@ class Server:
         return errors
 
     def translated(self, error: PyMongoError) -> ZjpError:
-        if error.timeout:
-            return StoreUnavailable(
-                f"MongoDB {self._name} did not answer in time ({self._text(error)}); check that it runs and can be reached, "
-                f"or raise MONGODB_TIMEOUT ({self._timeout_s:g}s)"
-            )
+        # Who cannot be found is not found by waiting longer.
+        if error.timeout and not isinstance(error, ServerSelectionTimeoutError):
+            return self._late(self._text(error))
         if isinstance(error, OperationFailure):
             return self._refused({"code": error.code, "errmsg": (error.details or {}).get("errmsg") or str(error)})
         return StoreUnavailable(
             f"MongoDB {self._name} does not answer: {self._text(error)}; check MONGODB_URI, that the server runs, and the network"
+        )
+
+    def _late(self, reason: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"MongoDB {self._name} did not answer in time ({reason}); check that it runs and can be reached, "
+            f"or raise MONGODB_TIMEOUT ({self._timeout_s:g}s)"
         )
 
     def _refused(self, error: Reply) -> ZjpError:
@@ -120,6 +163,7 @@ class Server:
 
     def _text(self, error: object) -> str:
         text = " ".join(str(error).split(", Timeout:")[0].split(", full error:")[0].split())
+        text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)  # of its monitor, not of the call
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text if len(text) <= REASON_CHARS_MAX else text[:REASON_CHARS_MAX] + "..."
