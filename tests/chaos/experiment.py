@@ -19,7 +19,7 @@ from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
 from sims.recording import final_word
 from tests.chaos.figures import Figures, measure
-from tests.chaos.mongo_scan import ids_in_mongo
+from tests.chaos.mongo_scan import final_fields, ids_in_mongo, key_of, records_in_mongo
 from tests.chaos.nemesis import CALL_LIMIT_S, Nemesis, Toll
 from tests.chaos.outages import MONGO, REDIS_KILL, REDIS_STOP, RESET, Outages
 from tests.chaos.pauses import Pauses
@@ -194,9 +194,8 @@ def _scan(stage: Stage, recorder: Recorder) -> Counter[str]:
     listed: Counter[str] = Counter()
     with Client(*stage.addresses, timeout=CALL_LIMIT_S) as client:
         since = time.monotonic_ns()
-        for job in client.jobs():
-            fields = _final_fields(job)
-            listed[job.id] += 1
+        for fields in _finals(stage, client):
+            listed[fields["job"]] += 1
             if fields["val"] in totals:
                 totals[fields["val"]] += 1
             recorder.write("final", "ok", **fields)
@@ -205,6 +204,13 @@ def _scan(stage: Stage, recorder: Recorder) -> Counter[str]:
     metrics = {**live, **gauges(stats)}
     recorder.write("scan", "ok", **live, **totals, t0=since, drained=True, metrics=metrics)
     return listed
+
+
+def _finals(stage: Stage, client: Client) -> Iterator[dict[str, Any]]:
+    mongo = stage.servers.mongo if stage.servers is not None else None
+    if mongo is None:
+        return map(_final_fields, client.jobs())
+    return (final_fields(record, key_of(record)) for record in records_in_mongo(mongo.uri, DATABASE))
 
 
 def by_state(stats: dict[str, Any]) -> dict[str, int]:

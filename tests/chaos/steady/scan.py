@@ -1,6 +1,4 @@
 """After the faults: wait until nothing is left to do, then the final lines, read from Mongo past all nodes, and the ticks that were due.
-
-(chaos/experiment.py lists through a node. With hundreds of thousands of jobs that would be the longest part of the run.)
 """
 
 from __future__ import annotations
@@ -9,23 +7,16 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
-from pymongo import MongoClient
 
 from sims.history import Recorder
-from sims.recording import final_word
 from tests.chaos.experiment import by_state, gauges, live_count
-from tests.chaos.mongo_scan import DOCUMENTS_AT_ONCE, TIMEOUT_MS
+from tests.chaos.mongo_scan import final_fields, key_of, records_in_mongo
 from tests.chaos.servers import DATABASE
 from tests.chaos.steady.stage import SteadyStage
 from tests.chaos.steady.tasks import tick_key
 from zjp.errors import ZjpError
 from zjp.job import Record, format_id
-from zjp.records.mongo.server import COLLECTION
 from zjp.schedule import TAG_PREFIX, tick_of
 
 EMPTY_LIMIT_S = 90.0
@@ -33,8 +24,6 @@ LOOK_S = 0.1
 LINES_AT_ONCE = 1000
 TICK_LATE_S = 2
 """The last seconds before the schedule was paused may have had no tick yet."""
-
-_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +57,8 @@ def scan(stage: SteadyStage, recorder: Recorder, paused_at: int) -> Kept:
     since = time.monotonic_ns()
     ticks: list[int] = []
     lines = []
-    for record in _records(stage.mongo.uri):
-        fields = final_fields(record)
+    for record in records_in_mongo(stage.mongo.uri, DATABASE):
+        fields = final_fields(record, _key_of(record))
         if is_tick(record):
             ticks.append(tick_of(record.job.spec.id) // 1000)
         ids[fields["job"]] += 1
@@ -88,32 +77,13 @@ def scan(stage: SteadyStage, recorder: Recorder, paused_at: int) -> Kept:
     return Kept(sum(ids.values()), sum(count > 1 for count in ids.values()), frozenset(ids), sorted(ticks))
 
 
-def _records(uri: str) -> Iterator[Record]:
-    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=TIMEOUT_MS)
-    try:
-        for document in client[DATABASE][COLLECTION].find({}, {"data": 1}).batch_size(DOCUMENTS_AT_ONCE):
-            yield _decode(document["data"])
-    finally:
-        client.close()
-
-
 def is_tick(record: Record) -> bool:
     options = record.job.spec.options
     return options is not None and any(tag.startswith(TAG_PREFIX) for tag in options.tags or ())
 
 
-def final_fields(record: Record) -> dict[str, Any]:
-    job = record.job
-    job_id = format_id(job.spec.id)
-    attempts = [
-        {
-            "fence": one.fence, "outcome": one.outcome, "node": one.node, "worker": one.worker, "start": one.started_ms,
-            "end": one.ended_ms,
-        }
-        for one in job.attempts
-    ]  # fmt: skip
-    key = tick_key(job_id) if is_tick(record) else msgspec.msgpack.decode(job.spec.payload)["key"]
-    return {"job": job_id, "val": final_word(record.state), "key": key, "retries": job.retries, "attempts": attempts}
+def _key_of(record: Record) -> str:
+    return tick_key(format_id(record.job.spec.id)) if is_tick(record) else key_of(record)
 
 
 def _write_ticks(recorder: Recorder, seconds: range) -> None:
