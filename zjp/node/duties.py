@@ -193,6 +193,8 @@ class Duties:
                 known[document.name] = (document.version, _decode_schedule(document.data))
                 self._failed.pop(document.name, None)
         self._known = known
+        for gone in self._checked.keys() - known.keys():
+            del self._checked[gone]
         return [schedule for _, schedule in known.values()]
 
     async def _fire(self, schedule: Schedule) -> bool:
