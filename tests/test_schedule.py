@@ -22,7 +22,7 @@ from zjp.schedule import (
     tick_id,
     tick_of,
 )
-from zjp.ticks import altered, begun, upcoming
+from zjp.ticks import altered, begun, due, upcoming
 
 pytestmark = pytest.mark.covers("cluster:schedules")
 
@@ -44,7 +44,11 @@ NIGHTLY = Schedule("nightly", "backup", cron="30 2 * * *", zone="Europe/Berlin")
         ({"cron": ""}, "none of them is; give one of them"),
         ({"cron": "", "every_ms": 999}, "every is 999 ms, it must be 1000"),
         ({"cron": "", "every_ms": -1}, "every is -1 ms"),
-        ({"cron": "1 2 3"}, r"cron '1 2 3' is not understood \(Wrong number of fields\); give minute hour day month weekday"),
+        (
+            {"cron": "1 2 3"},
+            r"cron '1 2 3' is not understood \(Wrong number of fields\); give minute hour day month weekday",
+        ),
+        ({"cron": "² 0 0 * * *"}, r"cron '² 0 0 \* \* \*' is not understood \(Bad second\); give minute hour"),
         ({"cron": "61 * * * *"}, r"not understood \(Bad minute\)"),
         ({"cron": "0 0 29 2 MON#5", "zone": "UTC"}, None),
         ({"cron": "0 0 31 2,4 *"}, "not understood"),
@@ -88,7 +92,9 @@ def test_same_tick_has_the_same_id_and_another_schedule_has_another() -> None:
 
 
 def test_job_of_a_schedule_carries_its_name_as_a_tag() -> None:
-    schedule = msgspec.structs.replace(NIGHTLY, options=Options(tags=("night",), max_retries=2), queue="slow", priority=2)
+    schedule = msgspec.structs.replace(
+        NIGHTLY, options=Options(tags=("night",), max_retries=2), queue="slow", priority=2
+    )
     spec = job_of(schedule, b"i" * 16)
     assert (spec.type, spec.queue, spec.priority) == ("backup", "slow", 2)
     assert spec.options == Options(tags=("night", "schedule:nightly"), max_retries=2)
@@ -110,9 +116,13 @@ def test_new_timing_counts_from_the_change_and_the_rest_leaves_the_ticks_alone()
 
 def test_change_never_brings_a_fired_tick_back_though_the_clock_was_set_back() -> None:
     made = begun(msgspec.structs.replace(NIGHTLY, cron="* * * * *"), NOW_MS, Limits())
-    fired = msgspec.structs.replace(made, last_ms=made.next_ms, next_ms=made.next_ms + 60_000)
-    for change in (ScheduleChange(cron="*/2 * * * *"), ScheduleChange(every_ms=1000)):
-        assert altered(fired, change, NOW_MS - 10_000_000, Limits()).next_ms > fired.last_ms
+    found = due(made, made.next_ms)
+    assert found is not None
+    (tick,) = found.ticks
+    again = altered(found.schedule, ScheduleChange(cron="*/1 * * * *"), tick - 30_000, Limits())
+    assert again.next_ms == tick + 60_000
+    earlier = altered(found.schedule, ScheduleChange(cron="*/1 * * * *"), tick - 90_000, Limits())
+    assert upcoming(earlier, 2) == [tick - 60_000, tick + 60_000]
 
 
 def test_what_was_missed_while_paused_is_not_caught_up() -> None:

@@ -66,6 +66,10 @@ class Schedule(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The latest tick that was fired."""
     last_id: bytes = b""
     """Its job."""
+    fired: tuple[tuple[int, int], ...] = ()
+    """Spans (first and last tick) in which every tick was fired. See ticks.py, as for the next."""
+    passed_ms: int = 0
+    """The `next_ms` under a clock that was ahead; 0: there was none, or that is over."""
 
 
 class ScheduleChange(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -106,7 +110,7 @@ def _merged(options: Options, change: Options) -> Options:
 
 def is_same_plan(one: Schedule, other: Schedule) -> bool:
     """Whether both ask for the same: a repeat of an `add` is none of the nodes' business twice."""
-    bare = {"created_ms": 0, "anchor_ms": 0, "next_ms": 0, "last_ms": 0, "last_id": b""}
+    bare = {"created_ms": 0, "anchor_ms": 0, "next_ms": 0, "last_ms": 0, "last_id": b"", "fired": (), "passed_ms": 0}
     return msgspec.structs.replace(one, **bare) == msgspec.structs.replace(other, **bare)
 
 

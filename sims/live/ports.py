@@ -45,17 +45,17 @@ class Connection:
 def read_address(text: str) -> Address:
     """`tcp://HOST:PORT` or HOST:PORT. Raises: NotFound."""
     host, _, port = text.removeprefix("tcp://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         raise NotFound(f"{text!r} is no address; accepted: HOST:PORT, with or without tcp:// before it")
     try:
         return Address(socket.gethostbyname(host), int(port))
-    except OSError as fault:
+    except (OSError, UnicodeError) as fault:
         raise NotFound(f"{host}: {fault}") from None
 
 
 def find(text: str) -> Target:
     """By process id, or by the address of the door. Raises: NotFound."""
-    if text.isdigit():
+    if text.isdecimal():
         return _of_pid(int(text))
     address = read_address(text)
     for one in connections():

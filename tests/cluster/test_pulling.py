@@ -138,7 +138,11 @@ def test_node_is_found_by_its_door_and_by_its_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("nonsense", "is no address"), ("127.0.0.1:1", "nobody listens on"), ("4194305", "there is no process")]
+    ("text", "told"),
+    [
+        ("nonsense", "is no address"), ("²", "'²' is no address"), ("127.0.0.1:²", "is no address"), (f"{'a' * 64}:1", "label"),
+        ("127.0.0.1:1", "nobody listens on"), ("4194305", "there is no process"),
+    ],
 )
 def test_what_is_not_there_is_refused_with_what_was_looked_for(text: str, told: str) -> None:
     with pytest.raises(ports.NotFound, match=told):

@@ -144,7 +144,9 @@ async def test_refused_write_is_told_and_the_turn_ends(bench: Bench, store: Queu
 async def test_next_leader_catches_up_what_nobody_fired_as_each_schedule_says(bench: Bench, store: QueueStore) -> None:
     _, duties = await leader(store, 1)
     for catch_up in CatchUp:
-        await keeper(store).add(beat(catch_up.value, catch_up, priority={"all": 9, "once": 5, "skip": 1}[catch_up.value]))
+        await keeper(store).add(
+            beat(catch_up.value, catch_up, priority={"all": 9, "once": 5, "skip": 1}[catch_up.value])
+        )
     bench.pass_time(30.0)
     await duties.fire_due()
     assert len(await run_all(store)) == 30 + 10 + 10
@@ -180,7 +182,9 @@ async def test_unique_key_lets_no_run_begin_beside_another(bench: Bench, store: 
 async def test_schedule_that_cannot_be_fired_stops_no_other(bench: Bench, store: QueueStore) -> None:
     _, duties = await leader(store, 1)
     await keeper(store).add(beat())
-    broken = msgspec.structs.replace(beat("broken"), every_ms=0, cron="0 0 * * *", zone="No/Where", next_ms=START_MS, created_ms=START_MS)
+    broken = msgspec.structs.replace(
+        beat("broken"), every_ms=0, cron="0 0 * * *", zone="No/Where", next_ms=START_MS, created_ms=START_MS
+    )
     await store.put_document(DocumentKind.SCHEDULE, "broken", msgspec.msgpack.encode(broken), 0)
     for _ in range(3):
         bench.pass_time(1.0)
@@ -200,6 +204,64 @@ async def test_full_outbox_puts_a_tick_off(bench: Bench) -> None:
     await store.outbox_remove(await store.outbox(10))
     await duties.fire_due()
     assert await ticks_of(store) == [1]
+
+
+async def see_clock(store: QueueStore) -> None:
+    """A node asks its store every second; with Redis that is how it learns the time."""
+    await store.renew({})
+
+
+async def beats(bench: Bench, store: QueueStore, duties: Duties, seconds: int) -> list[int]:
+    fired: list[int] = []
+    for _ in range(seconds):
+        bench.pass_time(1.0)
+        await see_clock(store)
+        await duties.fire_due()
+        await duties.fire_due()
+        fired += await ticks_of(store)
+    return fired
+
+
+@pytest.mark.parametrize("is_new_leader", [False, True])
+async def test_schedules_go_on_when_a_clock_that_was_ahead_is_right_again(
+    bench: Bench, store: QueueStore, is_new_leader: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, duties = await leader(store, 1)
+    await keeper(store).add(beat(catch_up=CatchUp.SKIP))
+    await keeper(store).add(msgspec.structs.replace(beat("daily", CatchUp.SKIP), every_ms=0, cron="0 0 * * *"))
+    assert await beats(bench, store, duties, 2) == [1, 2]
+    bench.pass_time(86_400.0)
+    await see_clock(store)
+    assert (await store.claim_lead("a:1", 2, 3600.0, is_elected=True)).epoch == 2
+    duties = duties_of(Office("a:1", 2), store)
+    ahead = await beats(bench, store, duties, 3)
+    assert {86_403, 86_404, 86_405} <= set(ahead)
+    bench.pass_time(-86_400.0)
+    await see_clock(store)
+    if is_new_leader:
+        _, duties = await leader(store, 3, "b:1")
+    assert await beats(bench, store, duties, 4) == [7, 8, 9]
+    told = [record.fields["schedule"] for record in caplog.records if record.message == "schedule.pulled_back"]  # type: ignore[attr-defined]
+    assert sorted(told) == ["beat", "daily"]
+    bench.pass_time(86_390.0)
+    await see_clock(store)
+    _, duties = await leader(store, 4, "b:1")
+    later = await beats(bench, store, duties, 8)
+    assert not set(later) & set(ahead)
+    assert later[-1] == 86_407
+
+
+async def test_pulling_back_is_for_the_installed_leader(bench: Bench, store: QueueStore) -> None:
+    office, duties = await leader(store, 1)
+    await keeper(store).add(beat())
+    assert await beats(bench, store, duties, 1) == [1]
+    bench.pass_time(-3600.0)
+    await see_clock(store)
+    await leader(store, 2, "b:1")
+    with pytest.raises(Refused):
+        await duties.fire_due()
+    assert (await keeper(store).list("beat", "")).schedules[0].next_ms == START_MS + 2000
+    assert office.refusals[0].owner == "b:1"
 
 
 # ── changing, while it fires ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """What the leader does, while it is in office: five duties, each in a loop of its own, so never two of a kind at a time.
 
-    schedules    fire the ticks that are due; asleep until the next one, or until a schedule may have changed
+    schedules    fire the ticks that are due, and pull back what a clock that was ahead has put off; asleep until the next tick, or until a
+                 schedule may have changed
     the due      make delayed jobs ready at their time. Every node does that as it claims, but one whose workers are all busy claims nothing
     the dead     end the lives of nodes that the mesh's quorum holds dead, when the store has not heard of them either
     records      remove those that are older than RECORDS_TTL, and events older than EVENTS_TTL
@@ -30,7 +31,7 @@ from ..log import event
 from ..queue.store import Document, DocumentKind, Fired, Lead, Life, QueueStore
 from ..records.store import RecordStore
 from ..schedule import Schedule, job_of, tick_id
-from ..ticks import Due, due
+from ..ticks import Due, due, pulled_back
 from .leadership import installed
 from .stats import NodeStats
 
@@ -41,6 +42,8 @@ RETRY_S = 1.0
 FAILED_RETRY_S = 60.0
 """Of a schedule that cannot be fired as it stands."""
 FIRES_AT_ONCE = 32
+STEP_BACK_MS = 1_000
+"""A clock that went back further may have put schedules off. By less than a second none loses a tick."""
 LONG_AGO_MS = 60_000
 """What was missed for longer is worked out in a thread: a year of minutes takes a tenth of a second."""
 DEAD_EVERY_S = 0.5
@@ -93,6 +96,10 @@ class Duties:
         """Name -> version and schedule, as last read."""
         self._failed: dict[str, float] = {}
         """Name -> when it is tried again (monotonic)."""
+        self._checked: dict[str, int] = {}
+        """Name -> the version whose next tick is no further away than the clock allows."""
+        self._latest = (0, 0)
+        """The latest that the clock has shown, and the epoch since when: under other leaders it may have shown anything."""
         self._wakes: list[asyncio.Event] = []
         self._loops: list[asyncio.Task[None]] = []
 
@@ -148,19 +155,32 @@ class Duties:
     async def fire_due(self) -> float:
         schedules = await self._read()
         now_ms, now = self._queue.now_ms(), time.monotonic()
+        self._see_clock(now_ms)
         waiting = [
             one for one in schedules if one.next_ms and not one.is_paused and self._failed.get(one.name, 0.0) <= now
         ]
-        ready = [one for one in waiting if one.next_ms <= now_ms]
+        ready = [one for one in waiting if one.next_ms <= now_ms or not self._is_checked(one)]
+        has_changed = False
         for at in range(0, len(ready), FIRES_AT_ONCE):
             done = await asyncio.gather(*map(self._fire, ready[at : at + FIRES_AT_ONCE]), return_exceptions=True)
             for fault in done:
                 if isinstance(fault, BaseException):
                     raise fault
-        if ready:
+            has_changed = has_changed or any(done)
+        if has_changed:
             return 0.0  # what is due next is known only now
         longest_s = LOOK_S if self._queue.is_shared else LOOK_ALONE_S
         return min([longest_s, *((one.next_ms - now_ms) / 1000 for one in waiting)])
+
+    def _see_clock(self, now_ms: int) -> None:
+        latest_ms, epoch = self._latest
+        if epoch != self._office.epoch or now_ms < latest_ms - STEP_BACK_MS:
+            self._checked.clear()
+            latest_ms = now_ms
+        self._latest = (max(latest_ms, now_ms), self._office.epoch)
+
+    def _is_checked(self, schedule: Schedule) -> bool:
+        return self._checked.get(schedule.name) == self._known[schedule.name][0]
 
     async def _read(self) -> Sequence[Schedule]:
         """All of them; what has not changed is not decoded again."""
@@ -173,21 +193,38 @@ class Duties:
                 known[document.name] = (document.version, _decode_schedule(document.data))
                 self._failed.pop(document.name, None)
         self._known = known
+        for gone in self._checked.keys() - known.keys():
+            del self._checked[gone]
         return [schedule for _, schedule in known.values()]
 
-    async def _fire(self, schedule: Schedule) -> None:
-        """All that is due of one. Raises: Refused, Unavailable."""
+    async def _fire(self, schedule: Schedule) -> bool:
+        """All that is due of one. Whether anything was. Raises: Refused, Unavailable."""
         try:
-            version, _ = self._known[schedule.name]
+            before, _ = self._known[schedule.name]
+            version, schedule = await self._pull_back(schedule, before)
             while version and self._office.is_in_office and (found := await self._due(schedule)) is not None:
                 version = await self._fire_some(schedule, found, version)
                 schedule = found.schedule
+            if version:
+                self._checked[schedule.name] = version
+            return version != before
         except (Refused, Unavailable):
             raise
         except Exception:
             self._failed[schedule.name] = time.monotonic() + FAILED_RETRY_S
             log.exception("schedule.not_fired", extra={"fields": {"schedule": schedule.name}})
             self._stats.add("zjp_internal_errors_total")
+            return True
+
+    async def _pull_back(self, schedule: Schedule, version: int) -> tuple[int, Schedule]:
+        """With its version (0: somebody has changed it meanwhile), as it is to go on."""
+        if self._is_checked(schedule) or (back := pulled_back(schedule, self._queue.now_ms())) is None:
+            return version, schedule
+        fired = await self._written(DocumentKind.SCHEDULE, Document(schedule.name, _encode(back), version), ())
+        if fired.version:
+            ahead_s = round((schedule.next_ms - back.next_ms) / 1000)
+            event(log, logging.WARNING, "schedule.pulled_back", schedule=schedule.name, by_s=ahead_s)
+        return fired.version, back
 
     async def _due(self, schedule: Schedule) -> Due | None:
         now_ms = self._queue.now_ms()
