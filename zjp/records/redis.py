@@ -25,7 +25,8 @@ from redis.exceptions import ResponseError
 from ..errors import StoreUnavailable
 from ..job import JobFilter, Record
 from ..redis.address import connections
-from ..redis.lane import Lane
+from ..redis.lane import Lane, NotPermitted
+from ..redis.rights import lacking
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
@@ -78,6 +79,10 @@ class RedisRecordStore:
         self._writing, self._reading = Lane(self._address), Lane(self._address)
         try:
             await self._writing.call(lambda _: (b"PING",))
+        except NotPermitted as fault:
+            found = await lacking(self._writing, self._prefix.removesuffix(b"records:"), str(fault))
+            await self.close()
+            raise found from fault
         except (StoreUnavailable, ResponseError):
             await self.close()
             raise
