@@ -1,7 +1,7 @@
 """What `zjp doctor` looks at in the stores that nodes share (Redis, MongoDB: do they answer, what do they promise, what time
 is it there) and in the disk below the one that they do not.
 
-One look each, with the limits of a node; nothing is written.
+One look each, with the limits of a node; nothing stays written.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ async def _asked(settings: Settings, address: str) -> tuple[Server, float]:
     from ..redis.address import connections
     from ..redis.lane import Lane
 
-    lane = Lane(connections(address, password=settings.redis_password, db=settings.redis_db, name="zjp-doctor"))
+    leads = connections(address, password=settings.redis_password, db=settings.redis_db, name="zjp-doctor")
+    lane = Lane(leads)
     try:
-        server = await examine(lane)
+        server = await examine(leads, lane, f"{{zjp:{settings.cluster_name}}}:".encode())
         seconds, micros = await lane.call(lambda _: (b"TIME",))
         return server, int(seconds) + int(micros) / 1e6
     finally:

@@ -72,7 +72,7 @@ def make_queue(
             outbox_bytes_max=settings.outbox_max_bytes,
             finished=finished,
             records_max=0 if settings.mongodb_uri is not None else settings.records_max,
-            level_wanted=Durability.REPLICA if settings.require_durability == Durability.REPLICA.value else None,
+            level_wanted=None if settings.require_durability == "none" else Durability(settings.require_durability),
         )
     return embedded(
         folder / "zjp.db",

@@ -26,7 +26,8 @@ from redis.exceptions import ResponseError
 from ..errors import ConfigError, StoreUnavailable
 from ..job import JobFilter, Record
 from ..redis.address import connections
-from ..redis.lane import Lane, LoginRefused
+from ..redis.lane import Lane, LoginRefused, NotPermitted
+from ..redis.rights import lacking
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
@@ -86,6 +87,10 @@ class RedisRecordStore:
         except LoginRefused as refusal:
             await self.close()
             raise ConfigError(str(refusal)) from refusal
+        except NotPermitted as fault:
+            found = await lacking(self._writing, self._prefix.removesuffix(b"records:"), str(fault))
+            await self.close()
+            raise found from fault
         except (StoreUnavailable, ResponseError):
             await self.close()
             raise

@@ -3,29 +3,35 @@
 A lane per kind of operation keeps their order (a repeat of a submit is behind the submit) and lets a long script hold up only its own
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
 tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable, and of it Unanswered when a try
-went out and nothing came back. `is_repeat` tells the call that its former try may have been carried out.
+went out and nothing came back, or a script was broken off: what it had written by then stays. `is_repeat` tells the call that its former
+try may have been carried out.
 
 `server` names the process at the other end, by its run id: another one may know less than its predecessor did (a fail-over, a restart from
 a file that was not synced). Who depends on what the former one was told looks at it in `make`, which is called with a connection at hand.
+`look` sees each new connection before anything goes over it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as Unreachable
 
@@ -37,11 +43,21 @@ from .sentinels import SILENT_S, SLOW_S
 CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
 BACKOFF_S = (0.01, 0.3)
+HEALS_MAX = 3
+"""Somebody may flush the scripts between loading one and calling it."""
 Command = Sequence[Any]
 NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 """In the server's words, as they answer SELECT."""
+Ask = Callable[[Command], Awaitable[Any]]
+"""A command over a connection at hand. Raises: OSError, RedisError."""
 OOM = "OOM command not allowed"
 """In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
+PASSING = (BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, TryAgainError)
+PASSING_WORDS = re.compile(r"(?:^|: -)(?:LOADING|MASTERDOWN|READONLY|TRYAGAIN|BUSY|UNBLOCKED|MISCONF|NOREPLICAS)\b")
+"""Refusals of that moment, before anything was written. The driver strips some of these words, and then has a class for them; Redis 6.2
+has them in the middle when a script met them."""
+IN_SCRIPT = re.compile(r"\bscript: [0-9a-f]{40}\b|\(call to f_[0-9a-f]{40}\)")
+"""What Redis adds to an error that ended a script half-way: 7, 6.2."""
 
 
 class Unanswered(StoreUnavailable):
@@ -50,6 +66,10 @@ class Unanswered(StoreUnavailable):
 
 class LoginRefused(StoreUnavailable):
     """AUTH or SELECT was refused. At a start the settings are wrong; later somebody changed the server, and may change it back."""
+
+
+class NotPermitted(StoreUnavailable):
+    """Redis' user lacks a right, in the server's words."""
 
 
 class _Call:
@@ -65,8 +85,8 @@ class _Call:
 
 
 class Lane:
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, look: Callable[[Ask], Awaitable[None]] | None = None) -> None:
+        self._address, self._look = address, look
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -122,6 +142,10 @@ class Lane:
             if call.is_in_doubt:
                 raise Unanswered(str(refusal)) from refusal
             raise
+        except ResponseError as error:
+            if call.is_in_doubt:
+                raise Unanswered(f"Redis broke off: {error}") from error
+            raise
         except asyncio.CancelledError:
             await self._drop()
             raise
@@ -134,8 +158,8 @@ class Lane:
         was_in_doubt, call.is_in_doubt = call.is_in_doubt, True
         try:
             reply = await self._exchange_healed(connection, command, call.heal)
-        except (ResponseError, BusyLoadingError):  # an answer, too: this try did nothing
-            call.is_in_doubt = was_in_doubt
+        except (ResponseError, BusyLoadingError) as error:  # an answer, too: this try did nothing
+            call.is_in_doubt = was_in_doubt or _is_broken_off(error)
             raise
         if call.then is not None:
             more = call.then(reply)
@@ -153,9 +177,24 @@ class Lane:
         except NoScriptError:
             if heal is None:
                 raise
-            for one in heal():
-                await self._exchange(connection, one)
-            return await self._exchange(connection, command)
+        for _ in range(HEALS_MAX - 1):
+            with contextlib.suppress(NoScriptError):
+                return await self._exchange_at_once(connection, [*heal(), command])
+        return await self._exchange_at_once(connection, [*heal(), command])
+
+    async def _exchange_at_once(self, connection: AbstractConnection, commands: Sequence[Command]) -> Any:
+        """The last one's reply. They leave together, so hardly anything of others comes between them."""
+        await send(connection, *commands)
+        fault: ResponseError | None = None
+        for _ in commands[1:]:
+            try:
+                await connection.read_response(disable_decoding=True)
+            except ResponseError as error:
+                fault = error
+        try:
+            return await connection.read_response(disable_decoding=True)
+        except NoScriptError as unknown:
+            raise fault or unknown from None
 
     async def _connected(self) -> AbstractConnection:
         serves, connection = self._address.serves, self._connection
@@ -166,6 +205,8 @@ class Lane:
         connection = self._connection = self._address.make()
         await connection.connect()
         self.server = _run_id(await self._exchange(connection, (b"INFO", b"server")))
+        if self._look is not None:
+            await self._look(lambda command: self._exchange(connection, command))
         return connection
 
     async def _exchange(self, connection: AbstractConnection, command: Command) -> Any:
@@ -194,10 +235,10 @@ class Lane:
         await self._drop()
 
 
-async def send(connection: AbstractConnection, command: Command) -> None:
+async def send(connection: AbstractConnection, *commands: Command) -> None:
     """Raises: OSError, RedisError."""
     try:
-        await connection.send_packed_command(pack(command), check_health=False)
+        await connection.send_packed_command(b"".join(map(pack, commands)), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
 
@@ -208,8 +249,10 @@ def _run_id(told: bytes) -> bytes:
 
 def _judge(error: Exception) -> None:
     """Raises what another try cannot mend."""
-    if isinstance(error, OutOfMemoryError) or OOM in str(error):
+    if _is_full(error):
         raise StoreFull("Redis has reached maxmemory and takes no more jobs; give it more memory, or let the workers catch up") from error
+    if isinstance(error, NoPermissionError):
+        raise NotPermitted(f"Redis refuses: {error}") from error
     if isinstance(error, AuthenticationError):
         raise LoginRefused(
             f"Redis refuses the log-in: {error}; check REDIS_ADDR and REDIS_PASSWORD: the user (in REDIS_ADDR only) and the password "
@@ -220,11 +263,18 @@ def _judge(error: Exception) -> None:
             f"Redis does not have that database: {error}; check REDIS_DB and the database in REDIS_ADDR: the server's setting "
             "`databases` says how many it has (numbered from 0), and a cluster has only 0"
         ) from error
-    if isinstance(error, NoPermissionError):
-        raise StoreUnavailable(f"Redis refuses: {error}; check REDIS_ADDR and REDIS_PASSWORD") from error
-    if isinstance(error, BusyLoadingError | ReadOnlyError):
-        return
-    if isinstance(error, ResponseError):
-        text = str(error)
-        if not text.startswith(("LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN", "BUSY", "UNBLOCKED", "MISCONF", "NOREPLICAS")):
-            raise error
+    if isinstance(error, ResponseError) and not _passes(error):
+        raise error
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OutOfMemoryError) or OOM in str(error)
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, PASSING) or PASSING_WORDS.search(str(error)) is not None
+
+
+def _is_broken_off(error: Exception) -> bool:
+    """Whether it ended a script that may have written before."""
+    return IN_SCRIPT.search(str(error)) is not None and not _is_full(error) and not _passes(error)

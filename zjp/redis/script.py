@@ -14,9 +14,9 @@ from typing import Any
 
 from .lane import Command, Lane
 
-GROWING = {"submit", "requeue", "append_events", "fire"}
+GROWING = {"submit", "requeue", "append_events", "fire", "rights"}
 """Refused at `maxmemory`, whole: what brings more than there was. Records take the place of finished jobs, so they are not refused: with
-the outbox at its bound nothing would be claimed any more, and no memory become free."""
+the outbox at its bound nothing would be claimed any more, and no memory become free. `rights` only tries, and must run as it stands."""
 FLAGS = "#!lua flags=allow-oom\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
 

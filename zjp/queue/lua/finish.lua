@@ -41,14 +41,15 @@ local function close_claim(fence)
     end
 end
 
--- What is finished: out of the queue, then among the records. `pairs_` from `first` to `last`: id, value.
+-- What is finished: among the records, then out of the queue, and only then out of its claim: so that what breaks in between costs no job.
+-- `pairs_` from `first` to `last`: id, value.
 local function keep_here(ids, pairs_, first, last)
     local mark = sub(pairs_[first + 1], 1, MARK)
+    put_records(R, take_rows(R, #ids), mark, now, ids, pairs_, first, last)
     call('HDEL', P .. 'j', unpack(ids))
     if call('EXISTS', P .. 'again') == 1 then
         call('SREM', P .. 'again', unpack(ids))
     end
-    put_records(R, take_rows(R, #ids), mark, now, ids, pairs_, first, last)
 end
 
 local function put_out(ids, pairs_, first, last)
@@ -100,13 +101,13 @@ local function finish_chunk(fence, queue, count)
         end
         ids, pairs_of, pairs_first, pairs_last = kept, pairs_, 1, #pairs_
     end
+    local place = records_max > 0 and keep_here or put_out
+    place(ids, pairs_of, pairs_first, pairs_last)
     if are_all and count == call('SCARD', key) then
         call('DEL', key)
     else
         call('SREM', key, unpack(ids))
     end
-    local place = records_max > 0 and keep_here or put_out
-    place(ids, pairs_of, pairs_first, pairs_last)
     call('HINCRBY', P .. 'n', 'r:' .. queue, -#ids)
     if rare > 0 then
         forget(ids)

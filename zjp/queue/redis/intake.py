@@ -395,7 +395,7 @@ def _session_of(spec: JobSpec) -> bytes:
 
 
 def _is_told_by_queue(specs: Collection[JobSpec]) -> bool:
-    """Whether the queue alone may tell which of these are new: by its notes of callers' ids, and for what came with them by their sessions."""
+    """Whether the queue alone may tell which of these are new: by its notes of callers' ids, and for what came with them by sessions."""
     return any(map(is_noted, specs)) and all(is_noted(spec) or _is_ours(spec.id) for spec in specs)
 
 

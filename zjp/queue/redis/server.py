@@ -1,6 +1,7 @@
-"""What the server must be, and what an acknowledgement is worth on it, asked at the start.
+"""What the server must be, and what an acknowledgement is worth on it, asked at the start, and again while it is used (inspection.py).
 
-Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, keys of another layout.
+Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, a user with too few rights, keys of
+another layout.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from ...errors import ConfigError
-from ...redis.lane import Lane, LoginRefused
+from ...redis.address import Address
+from ...redis.lane import Ask, Lane, LoginRefused, NotPermitted
+from ...redis.rights import check_rights, lacking
 from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
@@ -25,33 +28,54 @@ class Server(msgspec.Struct, frozen=True):
     version: tuple[int, ...]
     level: Durability
     """Without replicas."""
+    run_id: bytes = b""
+    settings: str = ""
+    """What the level is by."""
+    fault: str = ""
+    """Why it must not be used, with the cure."""
 
     @property
     def has_flags(self) -> bool:
         return self.version >= FLAGS_SINCE
 
 
-async def examine(lane: Lane) -> Server:
-    """Raises: ConfigError, StoreUnavailable."""
+async def examine(address: Address, lane: Lane, prefix: bytes) -> Server:
+    """All that is asked before a node starts. Raises: ConfigError, StoreUnavailable."""
     try:
-        facts = _facts(await lane.call(lambda _: (b"INFO",)))
+        server = await look_at(lambda command: lane.call(lambda _: command))
+        if server.fault:
+            raise ConfigError(server.fault)
+        await check_rights(address, lane, prefix)
     except LoginRefused as refusal:
         raise ConfigError(str(refusal)) from refusal
+    except NotPermitted as fault:
+        raise await lacking(lane, prefix, str(fault)) from fault
+    return server
+
+
+async def look_at(ask: Ask) -> Server:
+    """Raises: what `ask` raises."""
+    facts = _facts(await ask((b"INFO",)))
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
+    level, settings = _level(facts, await _settings(ask))
+    return Server(version, level, facts.get("run_id", "").encode(), settings, _fault(version, facts))
+
+
+def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
     if version < VERSION_MIN:
-        raise ConfigError(f"Redis {facts.get('redis_version')} is too old: zjp needs 6.2 or later; upgrade it")
+        return f"Redis {facts.get('redis_version')} is too old: zjp needs 6.2 or later; upgrade it"
     if facts.get("role") in ("slave", "replica"):
-        raise ConfigError(
+        return (
             f"REDIS_ADDR names a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes; "
             "give the master's address, or those of the Sentinels"
         )
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        raise ConfigError(
+        return (
             f"Redis has maxmemory-policy {policy}, under which it would throw jobs away; "
             "set it to noeviction (CONFIG SET maxmemory-policy noeviction, and the same in redis.conf)"
         )
-    return Server(version, _level(facts, await _settings(lane)))
+    return ""
 
 
 async def check_layout(lane: Lane, prefix: bytes) -> None:
@@ -67,19 +91,22 @@ async def check_layout(lane: Lane, prefix: bytes) -> None:
         )
 
 
-async def _settings(lane: Lane) -> Mapping[str, str]:
+async def _settings(ask: Ask) -> Mapping[str, str]:
     try:
-        found = await lane.call(lambda _: (b"CONFIG", b"GET", b"append*"))
-    except ResponseError:  # some hosts forbid CONFIG: then only what INFO says is promised
+        found = await ask((b"CONFIG", b"GET", b"append*"))
+    except (ResponseError, NotPermitted):  # some hosts forbid CONFIG: then only what INFO says is promised
         return {}
     flat = [part.decode() for pair in found.items() for part in pair] if isinstance(found, dict) else [part.decode() for part in found]
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _level(facts: Mapping[str, str], settings: Mapping[str, str]) -> Durability:
+def _level(facts: Mapping[str, str], settings: Mapping[str, str]) -> tuple[Durability, str]:
+    """And what it is by."""
     if facts.get("aof_enabled") != "1":
-        return Durability.PROCESS
-    return {"always": Durability.DISK, "everysec": Durability.DISK_1S}.get(settings.get("appendfsync", ""), Durability.PROCESS)
+        return Durability.PROCESS, "appendonly no"
+    sync = settings.get("appendfsync", "")
+    level = {"always": Durability.DISK, "everysec": Durability.DISK_1S}.get(sync, Durability.PROCESS)
+    return level, f"appendonly yes, appendfsync {sync or 'unknown, since CONFIG GET is forbidden'}"
 
 
 def _facts(answer: Any) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ...errors import ConfigError, InvalidJob, StoreUnavailable
@@ -48,6 +49,7 @@ from .fresh import Fresh
 from .heels import Heels
 from .held import Held
 from .hints import Hints
+from .inspection import Inspection
 from .intake import Intake, full
 from .layout import RECORD_AT, add_losses, encode, level_name, live_value, read_record, unique_key
 from .leading import Leading
@@ -90,7 +92,7 @@ class RedisQueueStore(Standing):
         records_max: int = 0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`level_wanted` REPLICA: each submit, cancel and requeue waits until a replica has it.
+        """`level_wanted`: while the server promises less nothing new is taken. REPLICA: submit, cancel and requeue wait for one.
         `records_max`: the records are a `RedisRecordStore` on the same server with this bound: what a claim finishes is put there in the
         step that ends it. 0: elsewhere.
         `now_s`: the monotonic clock that guards against jumps."""
@@ -99,8 +101,9 @@ class RedisQueueStore(Standing):
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
         self._limits = (outbox_count_max, outbox_bytes_max)
         self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
-        self._level_wanted, self._records_max = level_wanted, records_max
+        self._records_max = records_max
         self.level = Durability.PROCESS
+        self._inspection = Inspection(level_wanted, partial(setattr, self, "level"), now_s)
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
         self._lanes: dict[str, Lane] = {}
@@ -121,11 +124,11 @@ class RedisQueueStore(Standing):
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
-        self._lanes = {name: Lane(self._address) for name in LANES}
+        self._lanes = {name: Lane(self._address, self._inspection.look if name == "submit" else None) for name in LANES}
         try:
-            server = await examine(self._lanes["other"])
+            server = await examine(self._address, self._lanes["other"], self._prefix)
             await check_layout(self._lanes["other"], self._prefix)
-            self.level = Durability.REPLICA if self._level_wanted is Durability.REPLICA else server.level
+            self._inspection.begin(server)
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
             reply = await self._register(life, started)
             boot, registration, lost, suspects, count, data_bytes, version, now_ms = reply
@@ -139,7 +142,7 @@ class RedisQueueStore(Standing):
         self._version = self._versioned(version)
         self._deeds = Deeds(self._scripts, is_replicated=self.level is Durability.REPLICA)
         self._intake = Intake(
-            Submits(self._scripts, self._deeds, lambda: self._lane("submit")),
+            Submits(self._scripts, self._deeds, lambda: self._lane("submit"), self._inspection.require_over),
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
             heels=self._heels, hint=self._be_ready,
@@ -347,6 +350,7 @@ class RedisQueueStore(Standing):
             self._held.clear()
             self._intake.forget_queues()
         await self._keep()
+        await self._inspection.look_again(self._lane("renew"))
         return Renewal(bool(kept), self._version, cancelling)
 
     async def _keep(self) -> None:
@@ -386,14 +390,15 @@ class RedisQueueStore(Standing):
         return answers
 
     async def requeue(self, records: Sequence[Record]) -> list[bool]:
-        now_ms = self._server_ms()
+        now_ms, lane = self._server_ms(), self._lane("submit")
+        self._inspection.require()
         arguments: list[Any] = [*self._limits]
         for record in records:
             spec, run = record.job.spec, record.job.run
             job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
             level = level_name(spec.queue, spec.priority)
             arguments += (spec.id, run.to_bytes(4, "big"), live_value(job), level, unique_key(spec))
-        kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", self._lane("submit"), arguments, requeue_wrote)
+        kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", lane, arguments, requeue_wrote)
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise full(count, data_bytes, self._limits)

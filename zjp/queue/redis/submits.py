@@ -18,10 +18,10 @@ QUEUES_KNOWN_AT = 0
 
 
 class Submits:
-    """`lane`: the one of submits."""
+    """`lane`: the one of submits. `require(run_id)`: see `Inspection.require_over`."""
 
-    def __init__(self, scripts: Scripts, deeds: Deeds, lane: Callable[[], Lane]) -> None:
-        self._scripts, self._deeds, self._lane = scripts, deeds, lane
+    def __init__(self, scripts: Scripts, deeds: Deeds, lane: Callable[[], Lane], require: Callable[[bytes], None]) -> None:
+        self._scripts, self._deeds, self._lane, self._require = scripts, deeds, lane, require
         self._stored_on = self._sought_on = b""
 
     async def store(self, arguments: list[Any], is_after_seek: bool) -> list[Any]:
@@ -29,6 +29,7 @@ class Submits:
         lane, script = self._lane(), self._scripts["submit"]
 
         def make(_: bool) -> Command:
+            self._require(lane.server)
             if lane.server != self._stored_on:  # which may not know the queues
                 arguments[QUEUES_KNOWN_AT] = b"0"
             return script.command(arguments)

@@ -1,0 +1,195 @@
+"""A server that is set otherwise, or replaced, while it is used: acknowledgements name what it is worth now, and too little is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from scripts.redis_server import RedisServer
+from tests.queue.making import ALL, Producer, add, completed, ids_of
+from tests.redis import start_redis
+from zjp.errors import OutcomeUnknown, StoreUnavailable
+from zjp.job import Record
+from zjp.queue.redis import RedisQueueStore
+from zjp.queue.redis.inspection import LOOK_S
+from zjp.queue.store import Durability, Life
+
+pytestmark = pytest.mark.covers("redis:connections", "settings:REQUIRE_DURABILITY")
+
+
+async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
+    return {}
+
+
+class Clock:
+    now = 1000.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    made = start_redis(options={"appendonly": "yes", "appendfsync": "always"})
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def opened(server: RedisServer, clock: Clock) -> AsyncIterator[Callable[..., Any]]:
+    stores: list[RedisQueueStore] = []
+
+    async def make(wanted: Durability | None = None) -> RedisQueueStore:
+        store = RedisQueueStore(
+            server.url, lease_s=15.0, starvation_s=60.0, dedup_s=600.0, outbox_count_max=1000, outbox_bytes_max=1 << 20, finished=_nothing,
+            level_wanted=wanted, now_s=lambda: clock.now,
+        )  # fmt: skip
+        await store.open(Life("node-1", 1), {})
+        stores.append(store)
+        return store
+
+    yield make
+    for store in stores:
+        await store.disconnect()
+
+
+async def look_again(store: RedisQueueStore, clock: Clock) -> None:
+    clock.now += LOOK_S
+    assert (await store.renew({})).alive
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.message.startswith("queue.")]
+
+
+def setting(server: RedisServer, name: str, value: str) -> None:
+    assert server.send(b"CONFIG", b"SET", name.encode(), value.encode()) == b"+OK\r\n"
+
+
+async def test_level_follows_the_servers_settings(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store = await opened()
+    assert store.level is Durability.DISK
+    setting(server, "appendfsync", "everysec")
+    await look_again(store, clock)
+    assert store.level is Durability.DISK_1S
+    setting(server, "appendonly", "no")
+    for _ in range(3):
+        await look_again(store, clock)
+    assert store.level is Durability.PROCESS
+    await add(store, Producer().spec())
+    assert said(caplog) == ["queue.level_changed"] * 2
+
+
+async def test_between_two_looks_nothing_is_asked(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+    store = await opened()
+    setting(server, "appendonly", "no")
+    clock.now += LOOK_S / 2
+    await store.renew({})
+    assert store.level is Durability.DISK
+
+
+async def test_below_what_is_required_nothing_new_is_taken_and_what_runs_is_finished(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store, producer = await opened(Durability.DISK), Producer()
+    ids = await add(store, *producer.specs(2))
+    claim = await store.claim(1, ALL)
+    setting(server, "appendonly", "no")
+    await look_again(store, clock)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"appendonly no.* worth process.*REQUIRE_DURABILITY=disk.*set appendonly yes and app"):
+            await store.submit([producer.spec()])
+        await look_again(store, clock)
+    assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
+    (record,) = await store.get(ids[:1])
+    with pytest.raises(StoreUnavailable, match="REQUIRE_DURABILITY=disk"):
+        await store.requeue([record])
+    assert ids_of(await store.claim(1, ALL)) == ids[1:]
+    setting(server, "appendonly", "yes")
+    clock.now += 1.0
+    await store.renew({})  # while it refuses it looks each time
+    await add(store, producer.spec())
+    assert store.level is Durability.DISK
+    assert said(caplog) == ["queue.level_changed", "queue.refuses_submits", "queue.level_changed", "queue.takes_submits_again"]
+
+
+async def test_evicting_policy_is_noticed_whatever_is_required(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+    store, producer = await opened(), Producer()
+    setting(server, "maxmemory-policy", "allkeys-lru")
+    await look_again(store, clock)
+    with pytest.raises(StoreUnavailable, match="allkeys-lru, under which it would throw jobs away; set it to noeviction"):
+        await store.submit([producer.spec()])
+    setting(server, "maxmemory-policy", "noeviction")
+    await look_again(store, clock)
+    await add(store, producer.spec())
+
+
+async def test_server_that_has_become_a_replica_is_named_as_that(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+    store, producer = await opened(), Producer()
+    server.send(b"REPLICAOF", b"127.0.0.1", b"1")
+    server.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
+    with pytest.raises((StoreUnavailable, OutcomeUnknown), match=r"names a replica of 127\.0\.0\.1:1"):
+        await store.submit([producer.spec()])
+    server.send(b"REPLICAOF", b"NO", b"ONE")
+    await look_again(store, clock)
+    await add(store, producer.spec())
+
+
+async def test_connection_that_is_made_again_is_looked_at_before_anything_goes_over_it(
+    server: RedisServer, opened: Callable[..., Any]
+) -> None:
+    """The same process with other settings: no time has passed, and none is needed."""
+    store, producer = await opened(), Producer()
+    await add(store, producer.spec())
+    setting(server, "appendfsync", "everysec")
+    server.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
+    await add(store, producer.spec())
+    assert store.level is Durability.DISK_1S
+
+
+async def test_server_that_came_back_with_less_acknowledges_no_more_than_it_is_worth(
+    server: RedisServer, opened: Callable[..., Any]
+) -> None:
+    store, producer = await opened(), Producer()
+    await add(store, producer.spec())
+    server.kill()
+    server.options |= {"appendonly": "no"}
+    server.start()
+    await store.submit([producer.spec()])
+    assert store.level is Durability.PROCESS
+
+
+async def test_server_that_came_back_with_less_than_is_required_takes_nothing(server: RedisServer, opened: Callable[..., Any]) -> None:
+    store, producer = await opened(Durability.DISK), Producer()
+    await add(store, producer.spec())
+    server.kill()
+    server.options |= {"appendonly": "no"}
+    server.start()
+    with pytest.raises((StoreUnavailable, OutcomeUnknown), match="REQUIRE_DURABILITY=disk"):
+        await store.submit([producer.spec()])
+    assert await store.claim(1, ALL)
+    assert server.send(b"EXISTS", b"{zjp:zjp}:j") == b":0\r\n"
+
+
+async def test_refusal_ends_with_the_server_it_was_for(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+    """Fails on a store that goes by the server its idle connection led to: that one is gone, and nothing was sent to find out."""
+    store, producer = await opened(Durability.DISK), Producer()
+    await add(store, producer.spec())
+    setting(server, "appendonly", "no")
+    await look_again(store, clock)
+    with pytest.raises(StoreUnavailable, match="REQUIRE_DURABILITY=disk"):
+        await store.submit([producer.spec()])
+    server.kill()
+    server.start()
+    await look_again(store, clock)
+    await add(store, producer.spec())
+    assert store.level is Durability.DISK
