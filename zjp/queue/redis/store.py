@@ -117,8 +117,7 @@ class RedisQueueStore(Standing):
         self._held = Held()
         self._heels = Heels(self._held)
         self._server, self._keeps_left, self._taken_from = b"", 0, b""
-        self._boot = 0
-        self._version = 0
+        self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +137,7 @@ class RedisQueueStore(Standing):
         self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
         self._registration, self._server = registration, self._lane("renew").server
         self._note_backlog(count, data_bytes)
-        self._saw_time(now_ms)
+        self._seen = (now_ms, self._now() * 1000)
         self._version = self._versioned(version)
         self._deeds = Deeds(self._scripts, is_replicated=self.level is Durability.REPLICA)
         self._intake = Intake(
@@ -243,9 +242,6 @@ class RedisQueueStore(Standing):
     def _versioned(self, version: int) -> int:
         return version << VERSION_BITS | self._boot & ((1 << VERSION_BITS) - 1)
 
-    def _saw_time(self, now_ms: float) -> None:
-        self._seen = (now_ms, self._now() * 1000)
-
     def _server_ms(self) -> int:
         """The server's time as far as known, for what is only shown. What is decided by time is decided in scripts."""
         assert self._seen is not None
@@ -342,8 +338,7 @@ class RedisQueueStore(Standing):
         if reply[0] == b"taken":
             self._held.clear()
             return Renewal(False, self._version, taken_by=reply[1].decode())
-        registration, kept, version, count, data_bytes, cancelling, _ = reply
-        self._registration = registration
+        self._registration, kept, version, count, data_bytes, cancelling, _ = reply
         self._note_backlog(count, data_bytes)
         self._version = self._versioned(version)
         if not kept:  # perhaps since the server was emptied
