@@ -93,6 +93,18 @@ async def test_document_is_removed_only_at_its_version(store: QueueStore, versio
     assert list(await store.documents(USER)) == []
 
 
+async def test_document_that_comes_again_after_its_removal_has_a_version_of_its_own(bench: Bench, store: QueueStore) -> None:
+    """Whoever knows versions only (the leader, of schedules) took it for the former one, and put that back when it changed it."""
+    assert await store.put_document(USER, "a", b"1", 0) == 1
+    assert await store.put_document(USER, "a", b"2", 1) == 2
+    assert await store.remove_document(USER, "a", 2)
+    store = await bench.crash()
+    assert await store.put_document(USER, "a", b"3", 0) == 3
+    assert await store.put_document(USER, "a", b"4", 2) == 0
+    assert await store.put_document(USER, "a", b"4", 3) == 4
+    assert await store.put_document(SCHEDULE, "a", b"5", 0) == 1
+
+
 async def test_document_changes_only_while_the_one_it_relies_on_stands_unchanged(store: QueueStore) -> None:
     for name in ("a", "b"):
         await store.put_document(USER, name, b"1", 0)

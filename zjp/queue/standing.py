@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .database import Database
+from .database import Database, put_fact, read_fact
 from .journal import Operation
 from .store import Beside, Document, DocumentKind, Lead
 
@@ -54,7 +54,8 @@ def put_document(db: Database, kind: DocumentKind, name: str, data: bytes, versi
     if not _stands(db, kind, beside):
         return 0
     if not version:
-        done = db.execute("INSERT OR IGNORE INTO documents VALUES(?, ?, ?, 1)", (kind.value, name, data))
+        version = read_fact(db, _removed(kind))
+        done = db.execute("INSERT OR IGNORE INTO documents VALUES(?, ?, ?, ?)", (kind.value, name, data, version + 1))
     else:
         change = "UPDATE documents SET data = ?, version = version + 1 WHERE kind = ? AND name = ? AND version = ?"
         done = db.execute(change, (data, kind.value, name, version))
@@ -64,7 +65,16 @@ def put_document(db: Database, kind: DocumentKind, name: str, data: bytes, versi
 def remove_document(db: Database, kind: DocumentKind, name: str, version: int, *, beside: Beside | None = None) -> bool:
     if not _stands(db, kind, beside):
         return False
-    return db.execute("DELETE FROM documents WHERE kind = ? AND name = ? AND version = ?", (kind.value, name, version)).rowcount == 1
+    done = db.execute("DELETE FROM documents WHERE kind = ? AND name = ? AND version = ?", (kind.value, name, version)).rowcount == 1
+    if done:
+        put_fact(db, _removed(kind), max(version, read_fact(db, _removed(kind))))
+    return done
+
+
+def _removed(kind: DocumentKind) -> str:
+    """The highest version of those that were removed. New ones begin above it: whoever knows the former one of the same name must see that
+    this is another."""
+    return f"removed:{kind.value}"
 
 
 def _stands(db: Database, kind: DocumentKind, beside: Beside | None) -> bool:

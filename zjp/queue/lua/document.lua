@@ -9,7 +9,10 @@ end
 if ARGV[6] ~= '' and document_version(kind, ARGV[6]) ~= tonumber(ARGV[7]) then
     return 0
 end
+-- New ones begin above all that were removed: whoever knows the former one of the same name must see that this is another.
+local removed = tonumber(call('HGET', P .. 'removed', kind) or 0)
 if ARGV[4] == 'remove' then
+    call('HSET', P .. 'removed', kind, string.format('%.0f', math.max(removed, version)))
     return call('HDEL', P .. 'doc:' .. kind, name)
 end
-return set_document(kind, name, version + 1, ARGV[5])
+return set_document(kind, name, (version == 0 and removed or version) + 1, ARGV[5])
