@@ -148,6 +148,7 @@ async def test_line_of_which_nothing_at_all_is_heard_is_dialled_again(context: C
         ("tcp://[fe80::1]:5570", None),
         ("ipc:///run/zjp/gate", None),
         ("tcp://node-3:*", None),
+        ("tcp://node-3:²", None),
     ],
 )
 def test_only_names_are_looked_up(address: str, wanted: tuple[str, int] | None) -> None:

@@ -28,7 +28,7 @@ def first_address(name: str, port: int) -> str:
 def name_in(address: str) -> tuple[str, int] | None:
     """(name, port) of a tcp address that has a name to be looked up; None: there is nothing to look up."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
-    if not address.startswith("tcp://") or not port.isdigit():
+    if not address.startswith("tcp://") or not port.isdecimal():
         return None  # as it is: ZeroMQ says what is wrong with it
     with suppress(ValueError):
         ipaddress.ip_address(host.strip("[]"))
