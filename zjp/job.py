@@ -44,6 +44,8 @@ TAG_CHARS_MAX = 64
 TAGS_MAX = 16
 TAGS_READ_MAX = 64
 """More are not even decoded; up to here check_spec says how many there are."""
+DEPTH_MAX = 64
+"""Of payloads and results: both are read by recursion, by others than whoever made them."""
 DELAY_MS_MAX = 10 * 366 * 24 * 3600 * 1000
 """Ten years: a longer delay is a mistake in the unit."""
 RETRIES_MAX = 1000

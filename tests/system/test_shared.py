@@ -59,6 +59,11 @@ def node_on(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
         node.kill()
 
 
+def namesake(redis: RedisServer, folder: Path) -> RunningNode:
+    """Not started: a node of the name `same` with a folder of its own."""
+    return RunningNode(folder, app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
+
+
 def nodes_of(jobs: Any) -> set[str]:
     return {job.attempts[-1].node_id for job in jobs}
 
@@ -193,7 +198,7 @@ def test_name_that_another_node_keeps_is_refused_with_its_address(
     redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
 ) -> None:
     one = node_on(redis, "same")
-    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
+    other = namesake(redis, tmp_path / "other")
     with pytest.raises(DidNotStart) as refused:
         other.start()
     assert refused.value.exit_code == 78
@@ -211,8 +216,7 @@ def test_name_of_a_dead_node_is_taken_over_when_its_lease_ends_and_at_once_on_it
     one.start()
     assert time.monotonic() - began < LEASE_S * CI_FACTOR
     one.kill()
-    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
-    other.start()
+    other = namesake(redis, tmp_path / "other").start()
     other.kill()
 
 
@@ -222,9 +226,8 @@ def test_node_whose_name_was_taken_over_while_it_was_silent_ends_and_its_name_st
 ) -> None:
     one = node_on(redis, "same")
     os.kill(one.pid, signal.SIGSTOP)
-    settings = {"app": APP, "node_id": "same", "redis_addr": redis.url, "lease_duration": f"{LEASE_S:g}s"}
-    other = RunningNode(tmp_path / "other", **settings).start()
-    third = RunningNode(tmp_path / "third", **settings)
+    other = namesake(redis, tmp_path / "other").start()
+    third = namesake(redis, tmp_path / "third")
     try:
         os.kill(one.pid, signal.SIGCONT)
         assert one.wait() == 78
@@ -246,7 +249,7 @@ def test_new_folder_under_an_old_name_goes_on_with_the_number_of_starts_that_the
     one = node_on(redis, "same")
     one.restart()
     one.stop()
-    other = RunningNode(tmp_path / "other", app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s").start()
+    other = namesake(redis, tmp_path / "other").start()
     boots = [int(node.events("node.started")[-1]["boot"]) for node in (one, other)]
     other.kill()
     assert boots == [2, 3]

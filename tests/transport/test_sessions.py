@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.loopback import needs_ipv6
 from zjp.transport.sessions import OPEN_FILES, Sessions
 
 pytestmark = pytest.mark.covers("cluster:curve")
@@ -108,7 +109,7 @@ def test_one_that_had_ended_when_its_message_was_read_is_not_looked_up_at_each_f
     assert noted.peer is None
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@needs_ipv6
 def test_connections_over_ipv6_are_cut_too() -> None:
     port = Port(socket.AF_INET6)
     try:

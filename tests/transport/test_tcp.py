@@ -63,7 +63,9 @@ def test_what_is_no_tcp_connection_is_left_as_it_is(kind: str) -> None:
     file = one.fileno()
     if kind == "closed":
         one.close()
+    before = os.listdir("/proc/self/fd")
     resend_soon(file)
+    assert os.listdir("/proc/self/fd") == before, "descriptors are left"
     assert kind == "closed" or os.fstat(file)
     for end in (one, other):
         end.close()

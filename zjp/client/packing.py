@@ -12,10 +12,10 @@ from typing import Any
 import msgpack
 
 from ..errors import InvalidJob, PayloadTooLarge, WireError
+from ..job import DEPTH_MAX
 
 PAYLOAD_BYTES_MAX = 16 << 20
 """What no node takes, whatever its MAX_PAYLOAD: a frame of the wire is not larger."""
-DEPTH_MAX = 64
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 _pack_flat = msgpack.Packer(use_bin_type=True, buf_size=64 << 10).pack

@@ -16,6 +16,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .tcp import opened
+
 OPEN_FILES = "/dev/fd"
 """One name per descriptor of this process."""
 
@@ -76,25 +78,13 @@ class Sessions:
     def _find(self, file: int) -> tuple[socket.socket, object] | None:
         """A second descriptor of that connection, so that it stays what it is until it is closed, and the address of the other end.
         None: no connection of this door, or one that has ended."""
-        found = _opened(file)
+        found = opened(file)
         if found is None:
             return None
         with contextlib.suppress(OSError):
             if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == self._port:
                 return found, found.getpeername()
         found.close()
-        return None
-
-
-def _opened(file: int) -> socket.socket | None:
-    try:
-        copy = os.dup(file)
-    except OSError:
-        return None
-    try:
-        return socket.socket(fileno=copy)
-    except OSError:  # no socket at all
-        os.close(copy)
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the mesh asks of TCP itself, where the system has it.
+"""What is asked of TCP itself, past ZeroMQ, where the system has it.
 
 What a node says to another is a thin stream: a small message every few hundred milliseconds, and an election waits for each. TCP is made
 for bulk: it sends a lost packet again after 200 ms at the earliest, and doubles the pause with every further loss, up to two minutes. So
@@ -24,6 +24,23 @@ OPTIONS = ((THIN_LINEAR_TIMEOUTS, 1), (RTO_MIN_US, 50_000), (RTO_MAX_MS, 1_000))
 def resend_soon(file: int) -> None:
     """For ZeroMQ's own descriptor of a connection. What the system does not have is left as it is; so is a connection that is no TCP,
     or that is gone. By now the descriptor may belong to another connection of this process: that does no harm there."""
-    for option, value in OPTIONS:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(file)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    connection = opened(file)
+    if connection is None:
+        return
+    with connection:
+        for option, value in OPTIONS:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def opened(file: int) -> socket.socket | None:
+    """A second descriptor of that socket, to be closed by whoever asks. None: it is none, or is gone."""
+    try:
+        copy = os.dup(file)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:  # no socket at all
+        os.close(copy)
+        return None

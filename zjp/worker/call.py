@@ -22,7 +22,7 @@ from typing import Any
 import msgpack
 
 from ..fault import MESSAGE_CHARS_MAX, NAMELESS, bounded, describe, result_too_large
-from ..job import JobFault, StoredJob, format_id
+from ..job import DELAY_MS_MAX, DEPTH_MAX, JobFault, StoredJob, format_id
 from ..task import Context, Definition, Discard, PayloadMismatch, Retry, Snooze, SoftTimeout
 from ..tracing import Attempts
 from ..units import show_duration
@@ -35,9 +35,6 @@ _pack_scalar = msgpack.Packer(use_bin_type=True).pack
 """Shared by all threads, so for what runs no Python code while it is packed: a class derived from dict may give the interpreter away in the
 middle, to a thread that packs as well."""
 ALLOWED = "results may hold None, bool, int (64 bits), float, str, bytes, list, tuple and dict with str keys"
-DEPTH_MAX = 64
-"""As of payloads. A result is read by recursion, by others than whoever made it."""
-DELAY_MS_MAX = 10 * 366 * 24 * 3600 * 1000
 OWN_FRAMES = 1
 NO_DELAY = "it is a Snooze without a delay of at least 0 s; where __init__ is its own, that must call super().__init__(delay)"
 
@@ -195,7 +192,8 @@ class Caller:
             delay_s = _delay_s(fault)
             if delay_s is not None:
                 return Result(job.spec.id, ResultKind.SNOOZE, start[0], end_us(start), delay_ms=_ms(delay_s))
-            told = JobFault(describe(fault).type, NO_DELAY, describe(fault, own_frames=OWN_FRAMES).traceback)
+            seen = describe(fault, own_frames=OWN_FRAMES)
+            told = JobFault(seen.type, NO_DELAY, seen.traceback)
         else:
             told = self._describe(job, fault)
         is_final = isinstance(fault, Discard | PayloadMismatch)
