@@ -137,7 +137,7 @@ class Lane:
         except TimeoutError:
             await self._drop()
             kind = Unanswered if call.is_in_doubt else StoreUnavailable
-            raise kind(f"Redis does not answer: {fault or f'no reply within {CALL_S:g} s'}") from fault
+            raise kind(silence(fault, CALL_S)) from fault
         except (StoreFull, StoreUnavailable) as refusal:
             if call.is_in_doubt:
                 raise Unanswered(str(refusal)) from refusal
@@ -241,6 +241,12 @@ async def send(connection: AbstractConnection, *commands: Command) -> None:
         await connection.send_packed_command(b"".join(map(pack, commands)), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
+
+
+def silence(fault: Exception | None, within_s: float) -> str:
+    """What is told of a server that does not answer."""
+    reason = str(fault or "").rstrip(".") or f"no reply within {within_s:g} s"
+    return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
 def _run_id(told: bytes) -> bytes:

@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ..errors import ConfigError, StoreUnavailable
 from .address import Address
-from .lane import Lane, NotPermitted, send
+from .lane import Lane, NotPermitted, send, silence
 from .script import Script
 
 SUBSCRIBE_S = 1.8
@@ -116,7 +116,7 @@ async def _subscribe(address: Address, channel: bytes) -> None:
     except NoPermissionError as fault:
         raise NotPermitted(f"Redis refuses: {fault} (SUBSCRIBE {channel.decode()})") from fault
     except (OSError, TimeoutError, RedisError) as fault:
-        raise StoreUnavailable(f"Redis does not answer: {str(fault) or f'no reply within {SUBSCRIBE_S:g} s'}") from fault
+        raise StoreUnavailable(silence(fault, SUBSCRIBE_S)) from fault
     finally:
         await connection.disconnect(nowait=True)
 
