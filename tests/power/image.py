@@ -15,7 +15,9 @@ some milliseconds), and a sync that is under way then may be answered with succe
 once in 25 cuts of a loop of fdatasync. A machine without power answers nobody; so what was answered was answered before, and has to hold.
 
 The trap: a file system that is still mounted somewhere, because a process holds a file of it, shows its cached pages to the next mount, and
-nothing seems lost. So `mount_again` takes the mount away for real, never lazily, and fails when somebody holds it.
+nothing seems lost, or, where it was cut, nothing can be read. So `mount_again` takes the mount away for real, never lazily, and fails when
+somebody holds it. A process that makes a mount namespace (`ip netns exec` does) takes a copy of every mount along, and that one stays unless
+it is told: so an image's folder is a shared mount of its own, whose copies follow it.
 
 Cleaning up, whatever happens: a run's folder has a name with PREFIX and is held by a file lock that dies with its process. `sweep` removes
 what processes left that are gone; it touches no mount and no loop device outside such folders.
@@ -65,6 +67,9 @@ class Image:
         self._size_bytes = size_bytes
 
     def __enter__(self) -> Image:
+        folder = str(self.mount.parent)
+        _tool("mount", "--bind", folder, folder)
+        _tool("mount", "--make-shared", folder)
         self.mount.mkdir()
         with self._file.open("wb") as file:
             file.truncate(self._size_bytes)
@@ -89,11 +94,15 @@ class Image:
         return cut_ns
 
     def mount_again(self) -> None:
-        """Raises: CannotCut when a process still holds the mount after HELD_LIMIT_S."""
+        """Raises: CannotCut when a process still holds the mount, or another namespace a copy of it, after HELD_LIMIT_S."""
         end = time.monotonic() + HELD_LIMIT_S
         while (said := _run("umount", str(self.mount))).returncode:
             if time.monotonic() > end:
                 raise CannotCut(f"{said.stderr.strip()}; every process that has a file open there must be ended first")
+            threading.Event().wait(HELD_LOOK_S)
+        while devices := _devices_in(self.mount.parent):
+            if time.monotonic() > end:
+                raise CannotCut(f"{', '.join(devices)} is still in use: another mount namespace holds a copy of {self.mount}; end its processes")
             threading.Event().wait(HELD_LOOK_S)
         self._mount()
 
@@ -146,10 +155,10 @@ def release(folder: Path) -> None:
 
 
 def mounts_in(folder: Path) -> list[Path]:
-    """The latest first, as they have to be unmounted."""
+    """Of it, too. The latest first, as they have to be unmounted."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
-    return [point for point in reversed(points) if folder in point.parents]
+    return [point for point in reversed(points) if folder in (point, *point.parents)]
 
 
 def _devices_in(folder: Path) -> list[str]:

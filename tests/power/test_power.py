@@ -15,7 +15,7 @@ import pytest
 
 from tests.power import report
 from tests.power.experiment import Outcome, Plan, run
-from tests.power.image import PREFIX, TRIAL_BYTES, Image, mounts_in, own_folder, sweep
+from tests.power.image import PREFIX, TRIAL_BYTES, CannotCut, Image, mounts_in, own_folder, sweep
 from tests.power.stores import ALL, missing_for
 from tests.system.running import ROOT, clean_environment
 
@@ -73,6 +73,25 @@ def test_what_was_not_synced_is_gone_after_a_cut_and_what_was_is_not(folder: Pat
         assert (image.mount / "synced").read_text() == "kept"
         assert not (image.mount / "hasty").exists()
     assert mounts_in(folder) == []
+
+
+@pytest.mark.parametrize("how", ["slave", "private"])
+def test_copy_of_the_mount_in_another_namespace_does_not_hide_a_cut(folder: Path, how: str) -> None:
+    """As one who enters a network namespace takes it along, and as one who will not hear that it is gone."""
+    with Image(folder, TRIAL_BYTES) as image:
+        (image.mount / "hasty").write_text("gone")
+        elsewhere = ["unshare", "--mount", "--propagation", how, "sh", "-c", "echo in; read end"]
+        with subprocess.Popen(elsewhere, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "in\n"
+            image.cut()
+            if how == "private":
+                with pytest.raises(CannotCut, match="another mount namespace holds a copy"):
+                    image.mount_again()
+            else:
+                image.mount_again()
+                assert not (image.mount / "hasty").exists()
+            process.communicate("end\n")
 
 
 def test_what_a_killed_run_leaves_is_removed_by_the_next(folder: Path) -> None:

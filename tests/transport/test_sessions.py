@@ -64,6 +64,17 @@ def test_only_those_of_a_welcome_key_are_kept(port: Port) -> None:
     assert is_cut(ends["silent"][1])
 
 
+def test_whose_key_was_seen_to_go_is_not_looked_for_by_a_number_again(port: Port) -> None:
+    """What it said before may be read after its descriptor went to another one."""
+    sessions = Sessions(port.number)
+    said, _ = port.connect()
+    sessions.spoke(said.fileno(), b"revoked", "revoked")
+    sessions.keep(lambda user_id: False)
+    here, there = port.connect()
+    sessions.cut(here.fileno())  # as if that number had been the other one's
+    assert stands(here, there)
+
+
 def test_a_connection_of_another_port_is_left_alone(port: Port) -> None:
     other = Port()
     try:

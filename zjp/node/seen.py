@@ -25,6 +25,8 @@ from .stats import NodeStats
 
 LEFT_SHOWN_MS = 60_000
 """As long as Gossip remembers one that is gone."""
+CLOCK_SET_NS = 50 * MS
+"""The wall clock and the monotonic one are this far from where they were to one another: it was set."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Seen:
         self._me, self._cluster, self._chronicle = me, cluster, chronicle
         self._drain, self._is_draining = drain, is_draining
         self._drops_counted: Counter[str] = Counter()
+        self._wall_ns = 0
+        """What the wall clock is ahead of the monotonic one. Kept, so that one moment is told the same twice."""
 
     @property
     def answers(self) -> Mapping[type, Callable[..., Awaitable[m.Reply]]]:
@@ -56,9 +60,12 @@ class Seen:
         view = cluster.view
         peers = {peer.node: peer for peer in cluster.peers()} | {me.node: me}
         names = {*peers, *view.members, *cluster.voters} | ({view.leader} if view.leader else set())
-        now_ms, now = time.time_ns() // MS, time.monotonic_ns()
-        told = [_node(name, peers.get(name), view, cluster.voters, me.node, now, now_ms) for name in sorted(names)]
-        return [one for one in told if one.node in cluster.voters or not _is_gone(one, now_ms)]
+        now = time.monotonic_ns()
+        wall_ns = time.time_ns() - now
+        if abs(wall_ns - self._wall_ns) > CLOCK_SET_NS:
+            self._wall_ns = wall_ns
+        told = [_node(name, peers.get(name), view, cluster.voters, me.node, now, self._wall_ns) for name in sorted(names)]
+        return [one for one in told if one.node in cluster.voters or not _is_gone(one, (now + self._wall_ns) // MS)]
 
     async def cluster(self, _: AskCluster) -> m.Reply:
         cluster, view = self._cluster, self._cluster.view
@@ -127,12 +134,12 @@ class Seen:
 
 
 def _node(
-    name: str, peer: PeerState | None, view: View, voters: frozenset[str], me: str, now: Time, now_ms: int
+    name: str, peer: PeerState | None, view: View, voters: frozenset[str], me: str, now: Time, wall_ns: Time
 ) -> ClusterNode:  # fmt: skip
     member = view.members.get(name)
     is_up = name == me or (peer is not None and peer.is_up)
     health, since = _standing(peer, member, is_up, now)
-    since_ms = now_ms - (now - since) // MS if since else 0
+    since_ms = (since + wall_ns) // MS if since else 0
     return ClusterNode(
         name, 0 if peer is None else peer.boot, "" if peer is None else peer.address, _role(name, view, voters, me),
         health.value, since_ms, _priority(peer, member), is_up,

@@ -37,6 +37,7 @@ class Sessions:
     def __init__(self, port: int) -> None:
         self._port = port
         self._spoken: dict[int, Spoken] = {}
+        self._is_behind = False
 
     def spoke(self, file: int, identity: bytes, user_id: str) -> None:
         """A message of that key came by `file`. Costs a look-up, but for the first message of a connection."""
@@ -45,13 +46,15 @@ class Sessions:
             self._spoken[file] = Spoken(identity, user_id, self._peer(file))
 
     def cut(self, file: int) -> None:
-        """By now it may be another connection's; an honest client that was hit connects again."""
-        found = self._find(file)
+        """What came by `file` was of a key that is gone. Where `keep` did its work its connection has ended, and the number may be another
+        one's already; where it could not, an honest client that is hit connects again."""
+        found = self._find(file) if self._is_behind else None
         if found is not None:
             _end(found[0])
 
     def keep(self, is_welcome: Callable[[str], bool]) -> int:
         """End the connections that are not known to be of a key that is welcome; how many. Raises: OSError when they cannot be listed."""
+        self._is_behind = True
         kept: dict[int, Spoken] = {}
         cut_count = 0
         for file in [int(name) for name in os.listdir(OPEN_FILES)]:
@@ -65,7 +68,7 @@ class Sessions:
             else:
                 _end(found[0])
                 cut_count += 1
-        self._spoken = kept
+        self._spoken, self._is_behind = kept, False
         return cut_count
 
     def _peer(self, file: int) -> object:
