@@ -16,8 +16,8 @@ once in 25 cuts of a loop of fdatasync. A machine without power answers nobody; 
 
 The trap: a file system that is still mounted somewhere, because a process holds a file of it, shows its cached pages to the next mount, and
 nothing seems lost, or, where it was cut, nothing can be read. So `mount_again` takes the mount away for real, never lazily, and fails when
-somebody holds it. A process that makes a mount namespace (`ip netns exec` does) takes a copy of every mount along, and that one stays unless
-it is told: so an image's folder is a shared mount of its own, whose copies follow it.
+somebody holds it. A process that makes a mount namespace (`ip netns exec` does) takes a copy of every mount along, which stays unless it is
+told: so an image's folder is a shared mount of its own, whose copies follow it.
 
 Cleaning up, whatever happens: a run's folder has a name with PREFIX and is held by a file lock that dies with its process. `sweep` removes
 what processes left that are gone; it touches no mount and no loop device outside such folders.
@@ -102,7 +102,7 @@ class Image:
             threading.Event().wait(HELD_LOOK_S)
         while devices := _devices_in(self.mount.parent):
             if time.monotonic() > end:
-                raise CannotCut(f"{', '.join(devices)} is still in use: another mount namespace holds a copy of {self.mount}; end its processes")
+                raise CannotCut(f"another mount namespace holds a copy of {self.mount} ({', '.join(devices)}); end its processes")
             threading.Event().wait(HELD_LOOK_S)
         self._mount()
 
