@@ -21,7 +21,17 @@ from .election.plot import draw_svg
 from .election.proving import Proof, prove_kept, search
 from .election.run import ALGORITHMS, Outcome, run
 from .election.shrink import shrink
-from .options import NODES_MAX, OutFile, OutFolder, algorithms_of, case_of, of_a_case, recording_in, write
+from .options import (
+    NODES_MAX,
+    OutFile,
+    OutFolder,
+    algorithms_of,
+    case_of,
+    of_a_case,
+    recording_in,
+    refuse_others,
+    write,
+)
 from .ring import replayed
 
 
@@ -44,11 +54,12 @@ def run_command(quiet: bool, **chosen: Any) -> None:
 @click.option(
     "--ring",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Instead: what a real node recorded, election-ring.msgpack.",
+    help="Instead, without other options: what a real node recorded, election-ring.msgpack.",
 )
 def replay_command(svg: Path | None, ring: Path | None, **chosen: Any) -> None:
     """Run a seed again that failed, or what a node recorded, and print each transition."""
     if ring is not None:
+        refuse_others("ring")
         for line in replayed(recording_in(ring)):
             click.echo(line)
         return

@@ -125,6 +125,14 @@ def write(path: Path, text: str) -> None:
         raise click.UsageError(f"{path}: cannot be written: {_why(fault)}; name another file") from None
 
 
+def refuse_others(chosen: str) -> None:
+    """Options of the command at hand that say nothing beside that one. Raises: click.UsageError."""
+    context = click.get_current_context()
+    given = [f"--{name}" for name in context.params if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if others := sorted(set(given) - {f"--{chosen}"}):
+        raise click.UsageError(f"{', '.join(others)}: of no use beside --{chosen}; leave out the one or the other")
+
+
 def recording_in(path: Path) -> Recording:
     """One that can be replayed to its end. Raises: click.BadParameter."""
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from zjp.config import load
@@ -59,13 +61,23 @@ def test_user_and_password_are_those_of_the_address_wherever_they_stand(scheme: 
         assert found.path == ("/run/r .sock" if scheme == "unix" else "")
 
 
-def test_connection_is_made_with_what_the_address_names_and_the_settings_only_fill_in() -> None:
+def test_connection_is_made_with_what_the_address_names_and_the_settings_only_fill_in(tmp_path: Path) -> None:
     made = connections("redis://me@h:1?protocol=3", password="pw", db=3, name="zjp").make()
     assert (made.username, made.password, made.db, int(made.protocol)) == ("me", "pw", 3, 3)  # type: ignore[attr-defined]
     made = connections("unix://:own@/run/r.sock?db=0", password="pw", db=3, name="zjp").make()
     assert (made.password, made.db, made.path) == ("own", 0, "/run/r.sock")  # type: ignore[attr-defined]
-    tls = connections("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false&ssl_ca_certs=/ca.pem", password=None, db=0, name="zjp")
-    assert tls.make().ssl_context.ca_certs == "/ca.pem"  # type: ignore[attr-defined]
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    tls = connections(f"rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false&ssl_ca_certs={ca}", password=None, db=0, name="zjp")
+    assert tls.make().ssl_context.ca_certs == str(ca)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+def test_file_that_is_not_there_is_a_wrong_setting_and_no_server_that_is_away(option: str, tmp_path: Path) -> None:
+    address = f"rediss://me:secret@h?{option}={tmp_path}/none.pem"
+    with pytest.raises(ConfigError, match=f"option {option}: {tmp_path}/none.pem cannot be read: No such file or directory") as told:
+        connections(address, password=None, db=0, name="zjp")
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ class Stalled:
         return getattr(self._store, name)
 
 
+class Asked(Stalled):
+    """`count`: so often somebody looked for the voters."""
+
+    count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.count += name == "documents"
+        return super().__getattr__(name)
+
+
 class Counting(Cluster):
     """`tries`: so often it began its election."""
 
@@ -196,3 +206,28 @@ async def test_what_a_former_leader_was_silent_for_counts_as_time_without_one(st
     finally:
         for home in homes.values():
             await home.stop()
+
+
+async def test_lone_node_that_cannot_write_what_it_promises_says_where_and_is_not_started(store: SQLiteQueueStore, tmp_path: Path) -> None:
+    home = Home(tmp_path, "a", store, (), "raft", 1)
+    (tmp_path / "a" / "election-alone.log.new").mkdir()  # as a disk that takes nothing more
+    with pytest.raises(ConfigError, match=f"DATA_DIR {tmp_path / 'a'} cannot be used: .*election-alone.log.new"):
+        await home.start()
+    await home.stop()
+
+
+async def test_store_that_is_away_while_voters_are_settled_is_told_once_each_time(
+    store: SQLiteQueueStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = Asked(store)
+    home = Home(tmp_path, "a", asked, ("tcp://127.0.0.1:1",), "raft", 2)
+    try:
+        await home.start()
+        for times in (1, 2):
+            asked.is_away, seen = True, asked.count
+            await until(lambda seen=seen: asked.count >= seen + 3)  # type: ignore[misc]
+            assert len(told(caplog, "cluster.store_away")) == times
+            asked.is_away, seen = False, asked.count
+            await until(lambda seen=seen: asked.count >= seen + 2)  # type: ignore[misc]
+    finally:
+        await home.stop()

@@ -121,6 +121,30 @@ async def test_next_life_that_the_core_knows_before_the_mesh_does_is_alive() -> 
     assert {one.node: one.health for one in (await told(cluster)).nodes} == {"a": "alive", "b": "alive", "e": "left"}
 
 
+class Silent(Joined):
+    """e, which is no voter, was killed: nothing was heard of it for so long."""
+
+    def __init__(self, silent_s: float) -> None:
+        super().__init__()
+        self._silent_s = silent_s
+
+    def peers(self) -> list[PeerState]:
+        return [PeerState("e", 1, "tcp://127.0.0.1:2", 0, False, self._silent_s)]
+
+
+async def test_node_without_a_vote_that_fell_silent_is_suspect_then_dead_and_is_not_listed_for_ever() -> None:
+    for silent_s, health in ((3.0, "suspect"), (20.0, "dead"), (3_599.0, "dead"), (3_601.0, None)):
+        reply = await told(Silent(silent_s))
+        found = next((one for one in reply.nodes if one.node == "e"), None)
+        assert (found and found.health) == health
+        assert found is None or abs(time.time() - found.since_ms / 1000 - silent_s) < 1.0
+
+
+async def test_a_moment_is_told_the_same_as_long_as_the_clock_is_not_set() -> None:
+    seen = seen_of(Joined())
+    assert len({tuple(one.since_ms for one in seen.nodes()) for _ in range(2_000)}) == 1
+
+
 async def test_drain_is_for_the_node_that_is_asked() -> None:
     with pytest.raises(WrongState, match="only b itself can drain"):
         await seen_of(Joined()).drain(DrainNode("b"))

@@ -87,6 +87,13 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal("replay", "--ring", tmp_path / "none")
 
 
+def test_options_of_a_case_are_refused_beside_a_recording(tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    ring.touch()
+    said = refusal("replay", "--ring", ring, "--seed", "7", "--nodes", "3")
+    assert "--nodes, --seed: of no use beside --ring" in said
+
+
 def test_a_recording_of_another_version_is_refused(tmp_path: Path) -> None:
     ring = Ring("paxos", Config("a", 1, ("a",), 1, 0, timeout=2, interval=1, lead_for=4), tmp_path / "ring")
     ring.fed(1, Wake())

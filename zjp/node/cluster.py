@@ -38,7 +38,7 @@ from ..wire.peers import PeerMessage
 from ..wire.relayed import Relayed
 from .chronicle import Chronicle
 from .election_log import ElectionLog
-from .hardstate import DataDir
+from .hardstate import DataDir, refusal
 from .leadership import Leadership, alone, drop
 from .ring import FILE as RING_FILE
 from .ring import Ring
@@ -74,14 +74,17 @@ class Cluster:
         self._forming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises: ConfigError: what was promised in elections is damaged, or cannot be read."""
+        """Raises: ConfigError: what was promised in elections is damaged, or cannot be read or written."""
         if self._settings.is_meshed:
             self._warn_of_interval()
             await asyncio.to_thread(self._log().check)
         else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
             self._leadership = self._led(core, drop, None)
-            await self._leadership.start()
+            try:
+                await self._leadership.start()
+            except OSError as fault:
+                raise refusal(self._data.path, fault) from fault
 
     def join(self, door: Door, address: str) -> None:
         """Meet the others; the election begins when the voters are known. Nothing to do for a node without a mesh."""
@@ -218,10 +221,11 @@ class Cluster:
 
     async def _voters(self) -> tuple[str, ...]:
         """As settled in the store; settled by this node when it is the first that has met enough."""
-        size = self._settings.cluster_size_effective
+        size, told = self._settings.cluster_size_effective, ""
         while True:
             try:
                 voters = await self._settled()
+                told = ""
                 if not voters:
                     met = {peer.node: peer.priority for peer in self.peers() if peer.is_up}
                     met[self._data.node_id] = self._settings.node_priority
@@ -236,7 +240,9 @@ class Cluster:
                 if voters:
                     return voters
             except Unavailable as fault:
-                event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
+                if not told:
+                    event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
+                told = str(fault)
             await asyncio.sleep(SETTLE_LOOK_S)
 
     async def _settle(self, met: Mapping[str, int], size: int) -> None:

@@ -45,7 +45,7 @@ class DataDir:
         try:
             _write(self.path / "boot", f"{boot}\n".encode())
         except OSError as error:
-            raise _refusal(self.path, error) from error
+            raise refusal(self.path, error) from error
         self.boot = boot
 
     def close(self, clean: bool) -> None:
@@ -68,14 +68,14 @@ def open_data_dir(path: str | os.PathLike[str], node_id: str | None = None) -> D
         _make(folder)
         lock = _hold(folder)
     except OSError as error:
-        raise _refusal(folder, error) from error
+        raise refusal(folder, error) from error
     try:
         name = node_id or _kept_node_id(folder / "node-id")
         home = _kept_home(folder / "home")
         boot, was_clean = _begin_life(folder)
     except OSError as error:
         os.close(lock)
-        raise _refusal(folder, error) from error
+        raise refusal(folder, error) from error
     except BaseException:
         os.close(lock)
         raise
@@ -184,7 +184,8 @@ def _write(path: Path, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _refusal(folder: Path, error: OSError) -> ConfigError:
+def refusal(folder: Path, error: OSError) -> ConfigError:
+    """Of a start that could not read or write in it."""
     is_in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
     reason = "a file is in its place" if is_in_the_way else error.strerror or str(error)
     where = f" ({error.filename})" if error.filename and Path(error.filename) != folder else ""

@@ -1,9 +1,10 @@
 """What a user sees of the cluster through this node, and what an operator may do to it: the answers, and the figures for metrics.
 
-Nodes are told as this one sees them: who said good-bye has left, whatever the algorithm makes of its silence; else it is the core's word on
-a member's health where it has one, else the mesh's (who can be reached is alive, who cannot is suspect: a lost connection proves nothing).
-One that left is listed for a minute; a voter for ever, as it is still one. Who acts asks the node in question: the leader for a transfer,
-the node itself for a drain; another one refuses and says where to ask.
+Nodes are told as this one sees them: who said good-bye has left, whatever the algorithm makes of its silence; else it is the core's word
+on a member's health where it has one, else the mesh's: who can be reached is alive, who cannot is suspect, as a lost connection proves
+nothing, and dead once it was silent for as long as a lease lasts. One that left is listed for a minute, a dead one for an hour, a voter for
+ever, as it is still one. Who acts asks the node in question: the leader for a transfer, the node itself for a drain; another one refuses and
+says where to ask.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from ..election.core import MS, SECOND, Health, Member, Role, Time, View
 from ..errors import NotFound, WireError, WrongState
 from ..log import event
 from ..transport.mesh import PeerState
+from ..transport.roster import TWIN_S
 from ..wire import messages as m
 from ..wire.seen import HISTORY_MAX, AskCluster, AskHistory, ClusterNode, ClusterReply, DrainNode, History, Transfer
 from .chronicle import Chronicle
 from .cluster import Cluster
 from .stats import NodeStats
 
-LEFT_SHOWN_MS = 60_000
-"""As long as Gossip remembers one that is gone."""
+LEFT_SHOWN_MS, DEAD_SHOWN_MS = 60_000, 3_600_000
+"""The first is as long as Gossip remembers one that is gone."""
 CLOCK_SET_NS = 50 * MS
 """The wall clock and the monotonic one are this far from where they were to one another: it was set."""
 
@@ -154,12 +156,15 @@ def _standing(peer: PeerState | None, member: Member | None, is_up: bool, now: T
             return Health.LEFT, left_at
     if member is not None:
         return member.health, member.since
-    return (Health.ALIVE if is_up else Health.SUSPECT), 0
+    if is_up or peer is None:
+        return (Health.ALIVE if is_up else Health.SUSPECT), 0
+    return (Health.DEAD if peer.silent_s >= TWIN_S else Health.SUSPECT), now - round(peer.silent_s * SECOND)
 
 
 def _is_gone(node: ClusterNode, now_ms: int) -> bool:
-    """It left, long ago."""
-    return node.health == Health.LEFT.value and now_ms - node.since_ms >= LEFT_SHOWN_MS
+    """It left or died, long ago."""
+    shown_ms = {Health.LEFT.value: LEFT_SHOWN_MS, Health.DEAD.value: DEAD_SHOWN_MS}.get(node.health)
+    return shown_ms is not None and now_ms - node.since_ms >= shown_ms
 
 
 def _role(name: str, view: View, voters: frozenset[str], me: str) -> str:

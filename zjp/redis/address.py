@@ -6,6 +6,7 @@ would bring no scaling.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from .sentinels import PrimaryConnection, Seat, Sentinels
 
 CONNECT_S = 1.5
 READ_BYTES = 1 << 18
+FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+"""Options that name one, which is looked at before anything is tried: a driver that finds none says that the server is away."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -53,6 +56,9 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
         read = redis_address.read(address)
     except ValueError as fault:
         raise ConfigError(f"REDIS_ADDR=***: {fault}") from None
+    for option in FILES & read.options.keys():
+        if reason := _unreadable(read.options[option]):
+            raise ConfigError(f"REDIS_ADDR=***: option {option}: {read.options[option]} cannot be read: {reason}")
     shared: dict[str, Any] = {
         "client_name": name, **_limits(), "socket_read_size": READ_BYTES, "db": db if read.db is None else read.db,
         "username": read.username, "password": read.password or password or None,
@@ -77,6 +83,14 @@ def _to_sentinel(options: Mapping[str, str]) -> Callable[[Seat], AbstractConnect
 
 def _limits() -> dict[str, Any]:
     return {"socket_timeout": None, "socket_connect_timeout": CONNECT_S, "retry": Retry(NoBackoff(), 0)}
+
+
+def _unreadable(path: str) -> str:
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    return ""
 
 
 def _value(option: str, text: str) -> Any:
