@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+import resource
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -160,6 +162,31 @@ async def test_a_node_that_starts_late_is_found(peer: Peer) -> None:
             await client.submit("email", deadline=0.3)
         peer.start()
         assert (await waiting).node == "peer"
+
+
+async def test_without_a_free_descriptor_a_call_ends_at_its_deadline_and_the_next_one_goes_through(peer: Peer) -> None:
+    async with AsyncClient(peer.address, cluster="zjp") as client:
+        with no_descriptors(), pytest.raises(NodeUnreachable, match="no connection can be opened: too many open files"):
+            await asyncio.wait_for(client.submit("email", deadline=0.3), 20)
+        assert (await client.ping()).node == "peer"
+
+
+def test_threads_are_told_the_same_when_no_descriptor_is_free(peer: Peer) -> None:
+    with Client(peer.address, cluster="zjp") as client:
+        with no_descriptors(), pytest.raises(NodeUnreachable, match="no connection can be opened: too many open files"):
+            client.submit("email", deadline=0.3)
+        assert client.ping().node == "peer"
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """None is left to this process; those that are open stay so."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def test_later_is_asked_again_soon(zjp: AsyncClient, peer: Peer, node: MemoryNode) -> None:

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from tests.client.peer import MemoryNode, Peer
-from zjp import Client, JobState
+from zjp import AsyncClient, Client, JobState
 from zjp.client.options import SUBMIT_S_MAX, JobRequest
 from zjp.config import Settings
 from zjp.errors import (
@@ -333,14 +333,19 @@ def test_promote_and_queues_and_stats(client: Client, node: MemoryNode) -> None:
 @pytest.mark.parametrize(
     ("address", "text"),
     [
-        ("localhost:5570", "is neither a ZeroMQ nor an HTTP address"),
-        ("tcp://localhost", "cannot be used"),
+        ("localhost:5570", "is not a ZeroMQ address; accepted: .* http://HOST:PORT"),
+        ("tcp://localhost", "is not a ZeroMQ address"),
+        ("tcp://localhost:*", "it has no port"),
+        ("tcp://localhost:70000", "above 65,?535"),
+        ("tcp://::1:5570", "is not a ZeroMQ address"),
+        ("ipc:///" + "x" * 120, "is not a ZeroMQ address"),
         (" , ", "0 addresses were given"),
     ],
 )
 def test_a_wrong_address_is_told_with_what_is_right(address: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=text), Client(address, cluster="zjp") as client:
-        client.ping()
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ConfigError, match=text):
+            kind(address, cluster="zjp")
 
 
 def test_a_closed_client_says_so(peer: Peer) -> None:

@@ -413,6 +413,35 @@ async def test_full_disk_refuses_submits_and_still_finishes_jobs(small_disk: Pat
     await bench.close()
 
 
+async def test_room_that_was_set_aside_and_taken_away_by_somebody_stops_nothing(small_disk: Path, producer: Producer) -> None:
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    await add(store, *producer.specs(3))
+    claim = await store.claim(3, ALL)
+    next(small_disk.glob("*.ballast")).unlink()
+    taken = small_disk / "other"
+    subprocess.run(["dd", "if=/dev/zero", f"of={taken}", "bs=4k"], capture_output=True, check=False)
+    finishing = asyncio.create_task(store.finish([completed(claim.fence, job) for job in claim.jobs]))
+    with pytest.raises(StoreFull, match="the queue's disk is full"):
+        while True:
+            await store.submit([producer.spec(payload=b"\x81\xa1n\xc5\xff\x00" + b"x" * 0xFF00)])
+    taken.unlink()
+    async with asyncio.timeout(20):
+        assert await finishing == []
+        await add(store, producer.spec())
+    await bench.close()
+
+
+async def test_folder_that_is_moved_away_costs_no_submit(bench: SQLiteBench, producer: Producer) -> None:
+    store = await bench.open()
+    folder = bench.path.parent
+    folder.rename(folder.with_name("moved"))
+    bench.pass_time(2.0)
+    await add(store, producer.spec())
+    folder.with_name("moved").rename(folder)
+    assert await pending(store) == 1
+
+
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

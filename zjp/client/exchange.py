@@ -30,7 +30,7 @@ from ..job import JobSpec
 from ..wire.messages import Request
 from .calls import Outcome
 from .keys import Keyring
-from .links import Wire
+from .links import CannotOpen, Wire
 from .session import Session
 
 POLL_MAX_S = 3600.0
@@ -238,7 +238,11 @@ class Exchange:
         wanted = self.session.wanted(time.monotonic())
         new = [address for address in wanted if address not in self._wires]
         for address in new:
-            self._wires[address] = Wire(address, self._keyring)
+            try:
+                self._wires[address] = Wire(address, self._keyring)
+            except CannotOpen as fault:
+                self.session.link_down(address, time.monotonic(), str(fault))
+                continue
             self._poll = None
             self._ring()
             self._read_events(self._wires[address])  # a descriptor tells of news only once everything old was read

@@ -9,9 +9,11 @@ see to that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import zmq
 
+from ..config.kinds import Addresses
 from ..errors import ConfigError
 from ..transport.pump import set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
@@ -36,39 +38,55 @@ def split_addresses(addresses: Sequence[str]) -> list[str]:
             f"{len(found)} addresses were given, there must be 1 to {ADDRESSES_MAX}, such as tcp://127.0.0.1:5570"
         )
     for address in found:
-        if not address.startswith(("tcp://", "ipc://", *HTTP)):
-            raise ConfigError(
-                f"address {address!r} is neither a ZeroMQ nor an HTTP address; accepted: tcp://HOST:PORT, ipc://PATH, http://HOST:PORT "
-                "or https://HOST:PORT"
-            )
+        _check(address)
     if len({is_http(address) for address in found}) > 1:
         raise ConfigError(f"addresses {', '.join(found)}: some are HTTP and some ZeroMQ; a client speaks one of them")
     return list(dict.fromkeys(found))
+
+
+def _check(address: str) -> None:
+    """Raises: ConfigError."""
+    kind = Addresses()
+    try:
+        kind.parse(address)
+        if address.startswith("tcp://") and address.endswith(":*"):
+            raise ValueError("it has no port")
+    except ValueError as fault:
+        raise ConfigError(f"address {address!r}: {fault}; accepted: {kind.accepted}") from None
+
+
+class CannotOpen(Exception):
+    """No wire to an address, with the reason: no descriptor is left, or ZeroMQ does not take the address here."""
 
 
 class Wire:
     """One address: `dealer` carries messages, `monitor` tells of the connection."""
 
     def __init__(self, address: str, keyring: Keyring | None = None) -> None:
+        """Raises: CannotOpen; then nothing is left open."""
         self.address = address
         self._keyring = keyring
-        self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        set_limits(self.dealer, linger_ms=LINGER_MS)
-        set_tcp_limits(self.dealer)
-        speak_ip_of(self.dealer, address)
-        self.dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self.dealer.setsockopt(zmq.RECONNECT_IVL, -1)
-        if keyring is not None:
-            keyring.protect(self.dealer, address)
-        self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(WATCHED)
         try:
-            self.dealer.connect(address)
+            with ExitStack() as opened:
+                self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+                opened.callback(self.dealer.close)
+                set_limits(self.dealer, linger_ms=LINGER_MS)
+                set_tcp_limits(self.dealer)
+                speak_ip_of(self.dealer, address)
+                self.dealer.setsockopt(zmq.IMMEDIATE, 1)
+                self.dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+                if keyring is not None:
+                    keyring.protect(self.dealer, address)
+                self.monitor: zmq.Socket[bytes] = self.dealer.get_monitor_socket(WATCHED)
+                opened.callback(self.monitor.close, 0)
+                opened.callback(self.dealer.disable_monitor)
+                self.dealer.connect(address)
+                # Descriptors that become readable when something happens; edge-triggered (see transport/pump.py).
+                self.dealer_file = int(self.dealer.getsockopt(zmq.FD))
+                self.monitor_file = int(self.monitor.getsockopt(zmq.FD))
+                self._opened = opened.pop_all()
         except zmq.ZMQError as fault:
-            self.close()
-            raise ConfigError(f"address {address!r} cannot be used: {fault.strerror}") from None
-        # Descriptors that become readable when something happens; edge-triggered (see transport/pump.py).
-        self.dealer_file = int(self.dealer.getsockopt(zmq.FD))
-        self.monitor_file = int(self.monitor.getsockopt(zmq.FD))
+            raise CannotOpen(f"no connection can be opened: {fault.strerror or fault}".lower()) from None
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Never blocks. False: nothing was sent."""
@@ -97,7 +115,4 @@ class Wire:
             yield fault
 
     def close(self) -> None:
-        self.dealer.disable_monitor()
-        self.monitor.close(0)
-        self.dealer.close()
-
+        self._opened.close()

@@ -20,7 +20,7 @@ from ..wire.messages import Request, Submit
 from .calls import OWN_VOICE, Outcome, Voice
 from .exchange import new_session_number
 from .keys import Keyring
-from .links import Wire
+from .links import CannotOpen, Wire
 from .session import Session
 
 Waiter = asyncio.Future[Outcome]
@@ -138,7 +138,11 @@ class LoopExchange:
     # ── wires ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open_wire(self, address: str) -> None:
-        wire = Wire(address, self._keyring)
+        try:
+            wire = Wire(address, self._keyring)
+        except CannotOpen as fault:
+            self.session.link_down(address, time.monotonic(), str(fault))
+            return
         pumps = (
             Pump(wire.dealer, partial(self._on_message, address)),
             Pump(wire.monitor, partial(self._on_event, address)),
