@@ -108,6 +108,34 @@ async def test_killed_node_is_missed_and_its_next_life_met_at_the_same_address(h
         await here.all_meet(one, again, three)
 
 
+@KEYS
+async def test_another_node_at_the_address_of_one_that_is_gone_is_met(has_keys: bool) -> None:
+    async with town(has_keys=has_keys) as here:
+        one = here.open("n1")
+        two = here.open("n2", one)
+        await here.all_meet(one, two)
+        address = two.address
+        two.close(says_bye=False)
+        await one.until(lambda at: "n2" not in at.met())
+        here.stations.remove(two)
+        await here.all_meet(one, here.open("n3", one, address=address))
+
+
+@pytest.mark.parametrize(("has_keys", "says_bye"), [(False, True), (True, False)])
+async def test_seed_that_comes_back_under_another_name_and_knows_nobody_is_met(has_keys: bool, says_bye: bool) -> None:
+    """Its folder was lost, and with it the name that it had made; it is started by the same command."""
+    async with town(has_keys=has_keys) as here:
+        seed = here.open("n1")
+        two = here.open("n2", seed)
+        three = here.open("n3", seed)
+        await here.all_meet(seed, two, three)
+        address = seed.address
+        seed.close(says_bye=says_bye)
+        here.stations.remove(seed)
+        await two.until(lambda at: "n1" not in at.met())
+        await here.all_meet(here.open("n4", address=address), two, three)
+
+
 async def test_next_life_that_comes_before_the_old_one_was_missed_is_lost_and_met() -> None:
     """The core must hear of it: whoever was granted something by the old life must not count the new one for the same."""
     async with town() as here:

@@ -27,6 +27,8 @@ CONNECT_S = 6.0
 again. Above HANDSHAKE_IVL, so that ZeroMQ's own word comes first."""
 WELCOME_S = 3.0
 """A node that takes the connection and does not answer the Hello for so long is left and tried again."""
+UNNAMED_AFTER = 2
+"""Failures in a row."""
 LINGER_MS = 300
 """For the last words of one that leaves."""
 QUEUE_MAX = 512
@@ -40,7 +42,7 @@ class Owner(Protocol):
 
 
 class Line:
-    """`node`: whose address it is, empty while that is not known. `open` once; it stays, through all failures, until `close`."""
+    """`node`: whose address it is, empty while that is not known (any more). `open` once; it stays, through all failures, until `close`."""
 
     def __init__(
         self,
@@ -103,6 +105,11 @@ class Line:
     def send(self, frames: Sequence[bytes]) -> bool:
         """False: not connected, or the peer does not read; nothing was sent."""
         return self._pumps is not None and self._pumps[0].send(frames)
+
+    def lead_to(self, node: str) -> None:
+        """The address is another node's now: nothing is left of the tries that were for the former one. `open` comes next."""
+        self.close()
+        self.node, self.failures, self.failing_since, self._turn = node, 0, None, 0
 
     def welcomed(self) -> None:
         """The other side answered the Hello."""
@@ -172,6 +179,8 @@ class Line:
         was_welcomed, self.is_welcomed = self.is_welcomed, False
         if was_welcomed or self.failures == 1:
             self._owner.on_down(self, fault)
+        if self.is_seed and self.failures == UNNAMED_AFTER:
+            self.node = ""  # another one may have the address now, and a seed is for whoever is there
 
     def _close_socket(self) -> None:
         if self._pumps is None:

@@ -316,8 +316,10 @@ class Mesh:
         if not self._is_open or (node and node in self._line_of):
             return
         if address in self._lines:
-            self._lines[address].node = self._lines[address].node or node
-            self._lines[address].open()
+            line = self._lines[address]
+            if node and line.node != node and not line.is_welcomed:
+                line.lead_to(node)  # whoever had the address before
+            line.open()
             return
         if not is_seed and not self._has_room(is_known):
             return
