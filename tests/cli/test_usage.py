@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -204,6 +205,25 @@ def test_every_error_of_ours_has_an_exit_code_of_the_contract() -> None:
 def test_values_are_json_where_they_are_json_else_text() -> None:
     payload = read_payload(("to=a@example.com", "copies=2", 'phone="123"', "eq=a=b", "none=null", "zip=01234"), None, None)
     assert payload == {"to": "a@example.com", "copies": 2, "phone": "123", "eq": "a=b", "none": None, "zip": "01234"}
+    deep = "[" * 100_000
+    assert read_payload(("who=NaN", "last=-Infinity", f"deep={deep}"), None, None) == {"who": "NaN", "last": "-Infinity", "deep": deep}
+
+
+@pytest.mark.covers("cli:submit")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"city": "Zürich"}'.encode("latin-1"), "--payload-file is not UTF-8 (byte 11)"),
+        (b'{"a": ' + b"[" * 100_000, "the payload is not JSON: it is nested too deeply"),
+        (b'{"a": NaN}', "the payload is not JSON: NaN is no JSON"),
+    ],
+)
+def test_file_that_is_no_json_in_utf_8_is_refused_and_never_altered(zjp: Run, tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "payload.json"
+    file.write_bytes(content)
+    told = zjp("submit", "email", "--payload-file", str(file))
+    assert told.exit_code == 2
+    assert said in " ".join(told.stderr.split())
 
 
 @pytest.mark.covers("cli:submit")
@@ -263,6 +283,15 @@ def test_purge_without_yes_and_without_a_person_does_nothing(zjp: Run) -> None:
     told = zjp("queues", "purge", "default")
     assert told.exit_code == 2
     assert "add --yes" in told.stderr
+
+
+@pytest.mark.covers("cli:queues-purge")
+@pytest.mark.parametrize("timeout", [[], ["--timeout", "200ms"]])
+def test_purge_says_as_soon_as_other_verbs_that_nobody_answers(zjp: Run, timeout: list[str]) -> None:
+    began = time.monotonic()
+    told = zjp("queues", "purge", "q", "--yes", "--address", "tcp://127.0.0.1:1", *timeout)
+    assert (told.exit_code, "no node could be reached" in told.stderr) == (69, True)
+    assert time.monotonic() - began < 60
 
 
 # ── NO_COLOR ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -132,6 +132,8 @@ async def test_more_nodes_than_cluster_size_elect_among_so_many_of_them(
         assert homes[LEFT_OUT].cluster.view.role is Role.LEARNER
         (warned,) = told(caplog, "cluster.more_met")
         assert (warned["voters"], warned["others"]) == (sorted(CHOSEN), [LEFT_OUT])
+        (no_vote,) = told(caplog, "cluster.no_vote")
+        assert (no_vote["node"], no_vote["voters"]) == (LEFT_OUT, sorted(CHOSEN))
     finally:
         for home in homes.values():
             await home.stop()

@@ -71,6 +71,26 @@ def test_a_folder_open_to_others_is_tightened_and_that_is_said(folder: Path, cap
     assert caplog.records[0].fields == {"path": str(folder), "mode": "0755", "now": "0700"}  # type: ignore[attr-defined]
 
 
+def test_a_folder_with_files_of_others_is_not_taken_from_them(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    folder.chmod(0o1777)
+    assert "holds other files (notes.txt) and is open to others (mode 1777)" in refusal(folder)
+    assert mode_of(folder) == 0o1777
+    folder.chmod(0o700)
+    open_data_dir(folder).close(clean=True)
+    folder.chmod(0o755)
+    open_data_dir(folder).close(clean=True)  # by now it is the node's
+    assert mode_of(folder) == 0o700
+
+
+def test_root_of_a_new_file_system_is_as_good_as_empty(folder: Path) -> None:
+    (folder / "lost+found").mkdir(parents=True)
+    folder.chmod(0o755)
+    open_data_dir(folder).close(clean=True)
+    assert mode_of(folder) == 0o700
+
+
 def test_the_name_is_made_once_and_kept(folder: Path) -> None:
     first = open_data_dir(folder)
     first.close(clean=True)

@@ -93,6 +93,28 @@ async def test_who_claims_hears_of_a_job_before_its_submit_is_answered(tmp_path:
     assert order == ["claim", "answer"]
 
 
+async def test_waits_leave_room_for_other_requests_and_those_that_found_none_are_answered_later(tmp_path: Path) -> None:
+    intakes: list[Intake] = []
+
+    async def ask_stats() -> bytes:
+        return b""
+
+    def narrow(intake: Intake, queue: QueueStore) -> None:
+        intake._waits_max = 2
+        intakes.append(intake)
+
+    async with door(tmp_path, ask_stats, NodeStats("n1", 1), narrow) as client:
+        jobs = await client.submit_many([("email", {})] * 4)
+        waits = [asyncio.create_task(job.wait(timeout=30)) for job in jobs]
+        while intakes[0].under_way_count < 2:  # noqa: ASYNC110 (another end of a socket makes it true)
+            await asyncio.sleep(0)
+        assert (await client.ping()).node == "n1"
+        assert intakes[0]._waits == 2
+        await client.cancel_many(jobs)
+        assert [job.status for job in await asyncio.gather(*waits)] == ["cancelled"] * 4
+        assert intakes[0]._waits == 0
+
+
 @pytest.mark.covers("redis:nodes")
 async def test_jobs_that_are_cancelled_or_purged_while_they_wait_count_as_finished(tmp_path: Path) -> None:
     async def ask_stats() -> bytes:

@@ -70,7 +70,8 @@ def purge(ctx: click.Context, asked: Caller, queue: str) -> None:
         show.talk("nothing was done")
         ctx.exit(1)
     with asked.client() as client:
-        count = client.purge(queue)
+        client.queues()  # whether anybody answers is known as soon as for any other verb
+        count = client.purge(queue, **({} if asked.timeout_s is None else {"timeout": asked.timeout_s}))
     if asked.as_json:
         show.as_json({"queue": queue, "cancelled": count})
     else:

@@ -101,13 +101,16 @@ def read_payload(arguments: tuple[str, ...], text: str | None, file: IO[bytes] |
         raw = file.read(PAYLOAD_BYTES_MAX + 1)
         if len(raw) > PAYLOAD_BYTES_MAX:
             raise click.UsageError(f"--payload-file holds more than {PAYLOAD_BYTES_MAX} bytes; pass a reference instead")
-        text = raw.decode("utf-8", errors="replace")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as fault:
+            raise click.UsageError(f"--payload-file is not UTF-8 (byte {fault.start}); save it as UTF-8") from None
     return {**(_object_of(text) if text is not None else {}), **dict(map(_pair_of, arguments))}
 
 
 def _object_of(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = _read_json(text)
     except ValueError as fault:
         raise click.UsageError(f"the payload is not JSON: {fault}") from None
     if not isinstance(value, dict):
@@ -120,9 +123,21 @@ def _pair_of(argument: str) -> tuple[str, Any]:
     if not sign or not key:
         raise click.UsageError(f"{argument!r} is not KEY=VALUE")
     try:
-        return key, json.loads(text)
+        return key, _read_json(text)
     except ValueError:
         return key, text
+
+
+def _read_json(text: str) -> Any:
+    """Raises: ValueError, also where Python's own reader knows more than JSON, or cannot go so deep."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _tell(asked: Caller, job: Job, *, waited: bool) -> None:

@@ -208,6 +208,12 @@ class Cluster:
         """Raises: OSError, ConfigError; then nothing is left running."""
         if self.algorithm != "gossip" and not self.voters:
             self.voters = frozenset(await self._voters())
+            if self._data.node_id not in self.voters:
+                event(
+                    log, logging.WARNING, "cluster.no_vote", node=self._data.node_id, voters=sorted(self.voters),
+                    reason="the voters were settled without this node: it takes jobs and follows. If it lost its DATA_DIR, set NODE_ID to"
+                    " its former name",
+                )  # fmt: skip
         config = self._config(tuple(sorted(self.voters)))
         ring = Ring(self.algorithm, config, self._data.path / RING_FILE)
         leadership = self._led(make_core(self.algorithm, config, ring.uniform), self._send, ring)

@@ -30,6 +30,7 @@ from ..transport.door import Caller, Door
 from ..transport.zap import Guard
 from ..wire import messages as m
 from ..wire.codec import decode_envelope, decode_request, encode, seq_of
+from ..wire.desk import AskFeed
 from .askers import Asker, Askers
 from .feed import FeedDesk
 from .jobs import Jobs
@@ -37,7 +38,8 @@ from .past import RecordsAway
 from .schedules import Schedules
 from .stats import UNKNOWN, NodeStats
 
-REQUESTS_MAX = 10_000
+REQUESTS_MAX, WAITS_MAX = 10_000, 8_000
+"""Under way at once; the second: of them such as stay for seconds by their nature, so that others always find a place."""
 REQUEST_BYTES_MAX = 128 << 20
 RETRY_AFTER_MS = 200
 NAMES_KNOWN_MAX = 10_000
@@ -101,7 +103,8 @@ class Intake:
         self._names_known: set[tuple[str, str]] = set()
         self._under_way: dict[tuple[bytes, str, int], Asked] = {}
         """By key, sender and number."""
-        self._under_way_bytes = 0
+        self._under_way_bytes = self._waits = 0
+        self._waits_max = WAITS_MAX
         self._askers, self._desk, self._on_done = askers or Askers(), desk, on_done
         self._feed = feed or FeedDesk()
         self.door = Door(
@@ -194,9 +197,14 @@ class Intake:
             self._reply(door, caller, envelope.seq, failure_of(fault))
             return
         self._under_way_bytes += len(frames[1])
+        self._waits += (is_wait := isinstance(request, m.Wait | AskFeed))
         asked = self._under_way[key] = Asked(door, caller)
         asked.task = asyncio.create_task(self._answer(asked, envelope.seq, asker, request, len(frames[1])))
-        asked.task.add_done_callback(lambda _: self._under_way.pop(key))
+        asked.task.add_done_callback(lambda _: self._ended(key, is_wait))
+
+    def _ended(self, key: tuple[bytes, str, int], was_wait: bool) -> None:
+        del self._under_way[key]
+        self._waits -= was_wait
 
     def _on_full(self, door: Door, caller: Caller, frames: list[bytes]) -> None:
         """The door has read more than the node can look at: the answer is "later", and costs no more than the envelope."""
@@ -209,6 +217,8 @@ class Intake:
             raise Draining(
                 "the node is draining and takes no more jobs; submit to another one, or again after its restart"
             )
+        if isinstance(request, m.Wait | AskFeed) and self._waits >= self._waits_max:
+            raise Unavailable(f"{self._waits} requests wait for jobs to finish, the limit is {self._waits_max}; ask again a little later")
         if len(self._under_way) >= REQUESTS_MAX or self._under_way_bytes + size_bytes > REQUEST_BYTES_MAX:
             raise Unavailable(
                 f"{len(self._under_way)} requests with {self._under_way_bytes} bytes are under way, the limits are "
