@@ -18,6 +18,7 @@ import msgspec
 
 from tests.wire.build import UNIONS
 from zjp import errors, job, schedule
+from zjp.node import intake
 from zjp.wire import codec, desk, messages, seen
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wire.md"
@@ -68,6 +69,8 @@ LIMITS = (
     ("schedules", schedule.SCHEDULES_MAX, ""),
     ("name of a schedule", schedule.NAME_CHARS_MAX, "characters, printable, no space"),
     ("payload of a schedule", schedule.PAYLOAD_BYTES_MAX, "bytes"),
+    ("requests under way at one node", intake.REQUESTS_MAX, f"and {intake.REQUEST_BYTES_MAX} bytes; then `unavailable`"),
+    ("of them Wait and AskFeed", intake.WAITS_MAX, ""),
     ("payload of one job", job.Limits().payload_bytes_max, "bytes; the setting MAX_PAYLOAD"),
 )
 
