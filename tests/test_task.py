@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import decimal
 import functools
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -82,31 +81,6 @@ def with_context_and_anything(ctx: Context, **rest: Any) -> Any:
 
 
 Renamed = Context
-Perhaps = Context | None
-
-
-def with_optional(job: Optional[Context] = None, recipient: str = "") -> Any:  # noqa: UP045
-    return job, recipient
-
-
-def with_context_or_none(job: Context | None = None, recipient: str = "") -> Any:
-    return job, recipient
-
-
-def with_none_or_dotted(job: "None | zjp.Context", recipient: str) -> Any:  # noqa: UP037, RUF036
-    return job, recipient
-
-
-def with_union(job: Union["Context", None], recipient: str) -> Any:  # noqa: UP007, UP037
-    return job, recipient
-
-
-def with_notes(job: Annotated[Context | None, "notes", 7], recipient: str) -> Any:
-    return job, recipient
-
-
-def with_a_name_for_it(job: Perhaps, recipient: str) -> Any:
-    return job, recipient
 
 
 def with_another_name(job: Renamed, recipient: str) -> Any:
@@ -151,12 +125,6 @@ def context() -> Context:
         with_context_by_position,
         with_another_name,
         with_name_for_checkers_only,
-        with_optional,
-        with_context_or_none,
-        with_none_or_dotted,
-        with_union,
-        with_notes,
-        with_a_name_for_it,
         wrapped,
     ],
 )
@@ -171,9 +139,8 @@ def test_annotation_that_is_no_text_is_known_as_well() -> None:
     def function(job: Any) -> Any:
         return job
 
-    for annotation in (Context, Context | None, Optional[Context], Optional["Context"], Annotated[Context, "notes"]):  # noqa: UP045
-        function.__annotations__["job"] = annotation
-        assert Definition("t", function).takes_context
+    function.__annotations__["job"] = Context
+    assert Definition("t", function).takes_context
 
 
 @pytest.mark.parametrize("function", [plain, defaults, anything, nothing, coroutine])
@@ -194,20 +161,7 @@ def test_another_class_of_the_name_context_is_a_payload_parameter() -> None:
     def function(job: decimal.Context) -> Any:
         return job
 
-    def perhaps(job: decimal.Context | None) -> Any:
-        return job
-
     assert not Definition("t", function).takes_context
-    assert not Definition("t", perhaps).takes_context
-
-
-def test_what_may_be_something_else_than_the_context_is_a_payload_parameter() -> None:
-    def function(job: Any) -> Any:
-        return job
-
-    for annotation in ("Context | str", "list[Context]", "Context or None", "not a type (", Context | int, list[Context]):
-        function.__annotations__["job"] = annotation
-        assert not Definition("t", function).takes_context
 
 
 def test_keywords_named_ctx_are_no_context() -> None:
@@ -317,28 +271,6 @@ def test_coroutine_function_is_known_and_gives_a_coroutine() -> None:
     assert ended.value.value == "a"
 
 
-@functools.wraps(coroutine)
-def passed_on(*args: Any, **kwargs: Any) -> Any:
-    return coroutine(*args, **kwargs)
-
-
-@functools.wraps(coroutine)
-def run_inside(*args: Any, **kwargs: Any) -> Any:
-    return asyncio.run(coroutine(*args, **kwargs))
-
-
-class Greeter:
-    async def __call__(self, recipient: str) -> str:
-        return recipient
-
-
-def test_a_coroutine_function_is_known_behind_its_decorators_and_as_an_object() -> None:
-    for function, is_decorated in ((passed_on, True), (run_inside, True), (coroutine, False), (Greeter(), False)):
-        task = Definition("t", function)
-        assert (task.is_async, task.is_decorated) == (True, is_decorated)
-    assert not Definition("t", wrapped).is_async
-
-
 def by_position(a: int, /) -> None: ...
 
 
@@ -376,14 +308,6 @@ def test_call_arguments_become_a_payload_by_name() -> None:
 def test_call_that_does_not_fit_is_refused_as_the_call_itself_would_be() -> None:
     with pytest.raises(TypeError, match=r"task 't'\(recipient: 'str', subject: 'str'\) -> 'Any': missing a required"):
         Definition("t", plain).payload_of(("a",), {})
-
-
-@pytest.mark.parametrize(
-    ("function", "kwargs"), [(with_context_and_anything, {"ctx": 1}), (with_ctx, {"ctx": 1, "recipient": "a"})]
-)
-def test_the_context_cannot_be_submitted(function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=r"^task 't'.*: got an unexpected keyword argument 'ctx'$"):
-        Definition("t", function).payload_of((), kwargs)
 
 
 @PATIENT
