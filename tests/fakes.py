@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import hashlib
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -317,6 +319,52 @@ async def async_hold_until(path: str) -> str:
     while not os.path.exists(path) and time.monotonic() < end:  # noqa: ASYNC110, ASYNC240 (a file is what another process can make)
         await asyncio.sleep(POLL_S)
     return "released"
+
+
+def _passed_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _run_inside(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return asyncio.run(function(*args, **kwargs))
+
+    return call
+
+
+@task()
+@_passed_on
+async def decorated_echo(ctx: Context, value: Any) -> Any:
+    """Tells whether it runs on the loop that `async def` tasks share."""
+    await asyncio.sleep(0)
+    return [value, ctx.attempt, threading.current_thread() is threading.main_thread()]
+
+
+@task()
+@_passed_on
+async def decorated_fail() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("it went wrong")
+
+
+@task()
+@_passed_on
+async def decorated_hold_until(path: str) -> str:
+    started(path).touch()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@task()
+@_run_inside
+async def run_inside_echo(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return [value, threading.current_thread() is threading.main_thread()]
 
 
 @task()

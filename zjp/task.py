@@ -1,17 +1,19 @@
 """What a task is: a function under a name, with its options; how a payload becomes its arguments; what it may raise. Pure.
 
 Here is no queue and no socket: `client/app.py` adds submitting, `worker/` adds running. Payloads are maps of the function's parameter
-names to plain data. A function whose first parameter is annotated `Context`, or is an unannotated `ctx`, gets the Context there; that
-parameter is not part of the payload.
+names to plain data. A function whose first parameter is annotated `Context` (or `Context | None`), or is an unannotated `ctx`, gets the
+Context there; that parameter is not part of the payload.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
 
 from .job import RETRIES_MAX, TYPE_CHARS_MAX, Options, check_name, check_options, check_queue
 from .retry import RetryPolicy
@@ -44,6 +46,17 @@ class SoftTimeout(Exception):
 
 class PayloadMismatch(TypeError):
     """The payload does not fit the function: fails the job for good."""
+
+
+PROGRESS_BYTES_MAX = 4 << 10
+"""Packed. It is kept in memory of the nodes, beside each job that runs."""
+
+
+def check_progress(packed: bytes) -> bytes:
+    """Raises: ValueError."""
+    if len(packed) > PROGRESS_BYTES_MAX:
+        raise ValueError(f"the progress is {len(packed)} bytes, the limit is {PROGRESS_BYTES_MAX}; shorten the note")
+    return packed
 
 
 class Context:
@@ -91,7 +104,10 @@ class Context:
         self._report, self._cancelled = report, cancelled
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Show how far the job is; readers see the latest within about a second. Refused silently once the fence is dead."""
+        """Show how far the job is; readers see the latest within about a second. Refused silently once the fence is dead.
+
+        Raises: ValueError (more than PROGRESS_BYTES_MAX), TypeError (no plain data).
+        """
         self._report({"done": done, "total": total, "note": note})
 
     @property
@@ -180,6 +196,10 @@ class Definition:
     options: TaskOptions = field(default_factory=TaskOptions)
     takes_context: bool = field(init=False)
     is_async: bool = field(init=False)
+    """An `async def`, or one behind plain decorators, or an object whose `__call__` is one: it needs a loop."""
+    is_decorated: bool = field(init=False)
+    """is_async, but a call runs the code of a decorator first. That may run the coroutine itself (asyncio.run) and give its value, which it
+    can only in a thread without a loop; or give it to be awaited."""
     signature: inspect.Signature = field(init=False)
     _plain: frozenset[str] | None = field(init=False)
     _context_name: str = field(init=False)
@@ -194,7 +214,10 @@ class Definition:
         self._check_parameters(rest, namespace)
         put = object.__setattr__
         put(self, "takes_context", takes_context)
-        put(self, "is_async", inspect.iscoroutinefunction(self.function))
+        gives_coroutine = _is_coroutine_function(self.function)
+        is_decorated = not gives_coroutine and _is_coroutine_function(inspect.unwrap(self.function))
+        put(self, "is_async", gives_coroutine or is_decorated)
+        put(self, "is_decorated", is_decorated)
         put(self, "signature", full.replace(parameters=rest))
         put(self, "_context_name", parameters[0].name if takes_context else "")
         has_defaults = any(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in rest)
@@ -215,6 +238,7 @@ class Definition:
         if not args and self._plain is not None and kwargs.keys() == self._plain:
             return dict(kwargs)
         try:
+            self._refuse_context(kwargs)
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as fault:
             raise TypeError(f"task {self.name!r}{self.signature}: {fault}") from None
@@ -230,17 +254,26 @@ class Definition:
             return
         try:
             self.signature.bind(**payload)
-            if self.takes_context and self._context_name in payload:  # only a function with ** lets it come so far
-                raise TypeError(f"got an unexpected keyword argument {self._context_name!r}")
+            self._refuse_context(payload)
         except TypeError as fault:
             raise PayloadMismatch(f"the payload does not fit {self.name}{self.signature}: {fault}") from None
 
+    def _refuse_context(self, arguments: Mapping[str, Any]) -> None:
+        """The context is nothing that is submitted. Only a function with ** would take its name. Raises: TypeError."""
+        if self.takes_context and self._context_name in arguments:
+            raise TypeError(f"got an unexpected keyword argument {self._context_name!r}")
+
     def call(self, context: Context, payload: Mapping[str, Any]) -> Any:
-        """Call the function (a coroutine comes back from an `async def`). Raises: PayloadMismatch, and whatever the function raises."""
+        """Call the function (a coroutine comes back from an `async def`; from a decorated one, perhaps). Raises: PayloadMismatch, and
+        whatever the function raises."""
         self.check_payload(payload)
         if self.takes_context:
             return self.function(context, **payload)
         return self.function(**payload)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
 
 
 def _is_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> bool:
@@ -252,17 +285,60 @@ def _is_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> b
 
 
 def _names_context(annotation: Any, namespace: Mapping[str, Any]) -> bool:
-    """Text under `from __future__ import annotations`: looked up where the function was written. A name that is not there was imported
-    for type checkers only, and is taken at its word."""
-    if not isinstance(annotation, str):
-        return annotation is Context
-    first, *rest = annotation.strip("\"'").split(".")
+    """Context itself, or None, or with notes: `Context | None`, `Optional[Context]`, `Annotated[Context, ...]`.
+
+    Text under `from __future__ import annotations`: looked up where the function was written. A name that is not there was imported for
+    type checkers only, and is taken at its word.
+    """
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        try:
+            return _reads_context(ast.parse(annotation.strip(), mode="eval").body, namespace)
+        except SyntaxError:
+            return False
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _names_context(parts[0], namespace)
+    if origin in (Union, UnionType):
+        named = [part for part in parts if part is not type(None)]
+        return len(named) == 1 and _names_context(named[0], namespace)
+    return annotation is Context
+
+
+def _reads_context(node: ast.expr, namespace: Mapping[str, Any]) -> bool:
+    """The same of an annotation that is text."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return _names_context(text, namespace)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=ast.Constant(value=None)):
+            return _reads_context(left, namespace)
+        case ast.BinOp(left=ast.Constant(value=None), op=ast.BitOr(), right=right):
+            return _reads_context(right, namespace)
+        case ast.Subscript(value=outer, slice=ast.Tuple(elts=[first, *_])) if _last_name(outer) == "Annotated":
+            return _reads_context(first, namespace)
+        case ast.Subscript(value=outer, slice=inner) if _last_name(outer) == "Optional":
+            return _reads_context(inner, namespace)
+        case ast.Subscript(value=outer, slice=ast.Tuple(elts=parts)) if _last_name(outer) == "Union":
+            named = [part for part in parts if not (isinstance(part, ast.Constant) and part.value is None)]
+            return len(named) == 1 and _reads_context(named[0], namespace)
+        case ast.Name() | ast.Attribute():
+            return _finds_context(ast.unparse(node), namespace)
+    return False
+
+
+def _last_name(node: ast.expr) -> str:
+    return ast.unparse(node).rpartition(".")[2]
+
+
+def _finds_context(dotted: str, namespace: Mapping[str, Any]) -> bool:
+    first, *rest = dotted.split(".")
     if first not in namespace:
         return (rest or [first])[-1] == "Context"
     found = namespace[first]
     for name in rest:
         found = getattr(found, name, None)
-    return found is Context
+    return not isinstance(found, str) and _names_context(found, namespace)
 
 
 class Registry:

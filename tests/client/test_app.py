@@ -12,8 +12,10 @@ import pytest
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import App, AsyncClient, Client, Context
+from zjp.client.inline import InlineDoor, InlineNode
 from zjp.client.packing import unpack
-from zjp.errors import InvalidJob
+from zjp.errors import ConfigError, InvalidJob
+from zjp.wire import messages as m
 
 pytestmark = pytest.mark.covers("main-path:9")
 
@@ -95,6 +97,30 @@ def test_wrong_task_options_and_names_are_refused() -> None:
         app.task("add")(lambda: None)
 
 
+@pytest.mark.covers("app:task")
+def test_a_function_may_be_a_task_of_two_applications_under_two_names(client: Client, node: MemoryNode) -> None:
+    one, two = App("one", client=client), App("two", address="tcp://127.0.0.1:1")
+
+    @one.task("outer", queue="q1")
+    @two.task("inner", queue="q2")
+    def double(a: int) -> int:
+        return 2 * a
+
+    assert (double.app, double.name, double.definition.options.queue) == (one, "outer", "q1")
+    assert (list(one.tasks), list(two.tasks)) == (["outer"], ["inner"])
+    spec = node.specs[double.submit(a=1).id_bytes]
+    assert (spec.type, spec.queue, double(3)) == ("outer", "q1", 6)
+
+    @one.task("with-context")
+    @two.task
+    async def fetch(ctx: Context, url: str) -> str:
+        return url
+
+    assert (fetch.app, fetch.name) == (one, "with-context")
+    assert one.tasks["with-context"].is_async
+    assert one.tasks["with-context"].function is two.tasks["fetch"].function
+
+
 # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -164,6 +190,31 @@ def test_the_client_can_be_set(client: Client) -> None:
     assert task(app, "add").submit(1).existed is False
     app.close()
     assert client.ping().node == "peer", "a client that was given stays open"
+
+
+def test_the_async_client_goes_where_the_client_goes_that_was_given(peer: Peer) -> None:
+    with Client(peer.address, cluster="zjp", key_file="", timeout="7s") as client:
+        app = make_app(client=client)
+        later = make_app(address="tcp://127.0.0.1:1")
+        later.client = client
+
+        async def submit(app: App) -> tuple[Any, float]:
+            return (await task(app, "fetch").submit_async(url="u")).level, app.async_client._timeout_s
+
+        for one in (app, later):
+            assert asyncio.run(submit(one)) == ("disk", 7.0)
+            one.close()
+    assert len(peer.requests(m.Submit)) == 2
+
+
+def test_where_a_client_goes_that_nobody_knows_there_is_no_async_client() -> None:
+    app = make_app(client=Client(_door=InlineDoor(InlineNode({}, 0))))
+
+    async def submit() -> None:
+        await task(app, "fetch").submit_async(url="u")
+
+    with pytest.raises(ConfigError, match="give the app address= instead, or submit with an AsyncClient of your own"):
+        asyncio.run(submit())
 
 
 def test_each_loop_has_a_client_of_its_own(peer: Peer) -> None:

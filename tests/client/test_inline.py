@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -153,6 +155,94 @@ def test_async_tasks_run_in_the_running_loop_or_in_their_own(app: App) -> None:
         loops.clear()
         asyncio.run(main())
         assert [one.payload["url"] for one in test.submitted] == ["c", "a", "b"]
+
+
+def pass_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+def test_a_decorated_async_task_is_awaited_and_a_def_that_returns_an_awaitable_fails_as_in_a_worker(app: App) -> None:
+    @app.task
+    @pass_on
+    async def plus_one(x: int) -> int:
+        return x + 1
+
+    @app.task
+    def give_future() -> Any:
+        return Future()  # it can be awaited, and nobody is told when it never is
+
+    async def submit_here() -> Any:
+        return (await (await plus_one.submit_async(3)).wait()).result
+
+    with app.testing():
+        assert (plus_one.submit(1).result, asyncio.run(submit_here())) == (2, 4)
+        error = give_future.submit().error
+        assert error is not None
+        assert (error.type, "Future" in error.message) == ("ResultNotSerialisable", True)
+
+
+class Future:
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+def test_progress_is_held_to_the_limit_of_a_worker(app: App) -> None:
+    @app.task(max_retries=0)
+    def tell(ctx: Context, chars: int) -> None:
+        ctx.progress(1, note="x" * chars)
+
+    with app.testing():
+        assert tell.submit(4000).progress == {"done": 1, "total": None, "note": "x" * 4000}
+        error = tell.submit(5000).error
+        assert error is not None
+        assert (error.type, error.message) == ("ValueError", "the progress is 5022 bytes, the limit is 4096; shorten the note")
+
+
+def test_tags_that_are_given_as_an_iterator_reach_every_job(app: App) -> None:
+    @app.task
+    def note(n: int) -> None: ...
+
+    def tags() -> Iterator[str]:
+        yield from ("a", "b")
+
+    with app.testing():
+        tagged = note.options(tags=tags())
+        jobs = [tagged.submit(1), tagged.submit(2), *tagged.submit_many([{"n": 3}, {"n": 4}])]
+        jobs += app.client.submit_many([("note", {"n": n}) for n in (5, 6)], tags=tags())
+        assert [job.tags for job in jobs] == [("a", "b")] * 6
+        with pytest.raises(InvalidJob, match="tags is the text 'a'; give a list"):
+            note.options(tags="a")
+
+
+def test_options_of_a_batch_are_those_of_submit_many(app: App) -> None:
+    @app.task
+    def note(n: int) -> None: ...
+
+    async def submit_here() -> int:
+        return len(await note.options(deadline="5s").submit_many_async([{"n": 1}]))
+
+    with app.testing() as test:
+        assert len(note.options(deadline="5s", priority=9).submit_many([{"n": 1}, {"n": 2}])) == 2
+        assert [one.spec.priority for one in test.submitted] == [9, 9]
+        assert asyncio.run(submit_here()) == 1
+        for options in ({"unique_key": "k"}, {"idempotency_key": "k"}, {"id": SOME_ID}):
+            with pytest.raises(InvalidJob, match=f"{next(iter(options))} for all jobs of a batch would make them one"):
+                note.options(**options).submit_many([{"n": 1}, {"n": 2}])  # type: ignore[arg-type]
+
+
+def test_the_context_is_refused_as_an_argument_when_it_is_submitted(app: App) -> None:
+    @app.task
+    def rest_of(ctx, **rest):  # type: ignore[no-untyped-def]
+        return rest
+
+    with app.testing() as test:
+        with pytest.raises(TypeError, match="got an unexpected keyword argument 'ctx'"):
+            rest_of.submit(ctx=1)
+        assert test.submitted == []
 
 
 def test_repeats_are_recognised(app: App) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -47,6 +48,27 @@ async def test_an_async_task_is_run_on_the_loop(desk_of: Open) -> None:
     desk = await desk_of(slots=2)
     ids = [desk.submit("async_echo", {"value": number}) for number in range(50)]
     assert [await desk.value(job_id) for job_id in ids] == list(range(50))
+
+
+async def test_an_async_task_behind_a_decorator_is_awaited_on_the_loop(desk_of: Open, tmp_path: Path) -> None:
+    """One slot: the thread that waits for the loop holds the only one, and gives it back."""
+    desk = await desk_of(slots=1)
+    ids = [desk.submit("decorated_echo", {"value": number}) for number in range(20)]
+    assert [await desk.value(job_id) for job_id in ids] == [[number, 1, True] for number in range(20)]
+    failed = await desk.result(desk.submit("decorated_fail", max_retries=0))
+    assert outcome(failed) == (ResultKind.FAILED, "ValueError")
+    limited = desk.submit("decorated_hold_until", {"path": str(tmp_path / "a")}, soft_timeout_ms=50, max_retries=0)
+    assert outcome(await desk.result(limited)) == (ResultKind.FAILED, "SoftTimeout")
+    cancelled = desk.submit("decorated_hold_until", {"path": str(tmp_path / "b")})
+    await desk.until(lambda: fakes.started(str(tmp_path / "b")).exists())
+    desk.pool.cancel([cancelled])
+    assert outcome(await desk.result(cancelled)) == (ResultKind.FAILED, "Cancelled")
+    assert await desk.value(desk.submit("decorated_echo", {"value": 1})) == [1, 1, True]
+
+
+async def test_a_decorator_that_runs_its_coroutine_itself_is_called_in_a_thread(desk_of: Open) -> None:
+    desk = await desk_of(slots=2)
+    assert await desk.value(desk.submit("run_inside_echo", {"value": 5})) == [5, False]
 
 
 async def test_failures_are_retried_while_retries_are_left(desk_of: Open, way: dict[str, Any]) -> None:

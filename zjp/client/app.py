@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
+from ..errors import ConfigError
 from ..task import Context, Definition, Registry, task_options
 from .asyncio import AsyncClient
 from .blocking import Client
@@ -32,7 +33,8 @@ R = TypeVar("R")
 
 
 class App(Registry):
-    """`name` is for people. `client`: what to submit with; made from `address` or the settings when not given."""
+    """`name` is for people. `client`: what to submit with; made from `address` or the settings when not given. Async clients are made with
+    the arguments of the client that was given: they go to the same nodes."""
 
     def __init__(self, name: str | None = None, *, client: Client | None = None, address: str | None = None) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class App(Registry):
         return decorate
 
     def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> object:
+        if isinstance(function, Task | ContextTask):  # one function under two names, or in two applications
+            function = function.definition.function
         definition = Definition(name or function.__name__, function, task_options(options))
         self.add(definition)
         if definition.takes_context:
@@ -105,9 +109,22 @@ class App(Registry):
         client = self._async_clients.get(loop)
         if client is None:
             self._forget_closed_loops()
-            client = self._async_clients[loop] = AsyncClient(*self._address)
+            client = self._async_clients[loop] = self._make_async_client()
             atexit.register(client.close)
         return client
+
+    def _make_async_client(self) -> AsyncClient:
+        """To where the client goes that was given, if one was."""
+        if self._client is None or self._is_own:
+            return AsyncClient(*self._address)
+        made_of = getattr(self._client, "made_of", None)
+        if made_of is None:
+            raise ConfigError(
+                f"the app's client is {self._client!r:.200}, which does not tell where it goes, so there is no async client to the "
+                "same nodes; give the app address= instead, or submit with an AsyncClient of your own"
+            )
+        addresses, options = made_of
+        return AsyncClient(*addresses, **options)
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._async_clients if loop.is_closed()]:

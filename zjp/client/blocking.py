@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Unpack, overload
+from typing import Any, Protocol, TypeAlias, Unpack, overload
 
 from ..errors import ZjpError
 from ..job import JobSpec, JobState, JobView
@@ -41,6 +41,10 @@ class Door(Protocol):
     def ask(self, request: m.Request, within_s: float) -> Outcome: ...
     def gather(self, spec: JobSpec, within_s: float) -> Outcome: ...
     def close(self) -> None: ...
+
+
+MadeOf: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
+"""The addresses and options that a Client was made with."""
 
 
 class Job(JobFacts):
@@ -125,6 +129,11 @@ class Client(Desk):
     ) -> None:
         self._timeout_s = submit_s("timeout", timeout)
         access = Access(token, login, ca_file)
+        self.made_of: MadeOf | None = None
+        """None: its door was given."""
+        if _door is None:
+            keys = {"cluster": cluster, "key_file": key_file, "server_key": server_key}
+            self.made_of = addresses, {"timeout": timeout, **keys, **access._asdict()}
         self._door: Door = _door or _open(target(addresses, cluster, key_file, server_key), access)
 
     def __enter__(self) -> Client:

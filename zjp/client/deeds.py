@@ -34,6 +34,7 @@ from .options import (
     make_spec,
     moment_ms,
     request_of,
+    tags_of,
     typed,
 )
 from .packing import pack_payload
@@ -88,7 +89,9 @@ def batches(
     All jobs of a request are checked before it is sent.
     """
     refuse_for_many(options)
-    shared = {name: value for name, value in options.items() if name != "deadline"}
+    shared: dict[str, Any] = {name: value for name, value in options.items() if name != "deadline"}
+    if shared.get("tags") is not None:
+        shared["tags"] = tags_of(shared["tags"])  # once: an iterator is empty after the first job
     if not isinstance(jobs, Iterable):
         raise InvalidJob(
             f"jobs is {jobs!r:.200} of type {type(jobs).__name__}; give a list of (type, payload) pairs, dicts or JobRequests"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import JobCancelled, JobFailed
 from ..job import JobFault, JobState, JobView, format_id
+from ..job_json import job_json
 from ..wire.messages import Durability, SubmitKind
 from .packing import unpack
 
@@ -50,7 +51,8 @@ class JobFacts:
 
     @property
     def type(self) -> str:
-        return self._type or self._known().type
+        """As asked for until it is looked at: the holder of a unique key may be of another."""
+        return self._type if self._type and self._view is None else self._known().type
 
     @property
     def existed(self) -> bool:
@@ -178,36 +180,13 @@ class JobFacts:
         return _seconds(self._known().finished_ms)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as plain data under the names of the contract's Job."""
-        view = self._known()
-        return {
-            "id": self.id,
-            "type": view.type,
-            "queue": view.queue,
-            "priority": view.priority,
-            "payload": self.payload,
-            "status": view.status.value,
-            "max_retries": view.max_retries,
-            "retry_count": view.retries,
-            "scheduled_at": _seconds(view.due_ms),
-            "created_at": _seconds(view.created_ms),
-            "started_at": _seconds(view.started_ms),
-            "completed_at": _seconds(view.finished_ms),
-            "timeout": self.timeout,
-            "unique_key": view.unique_key,
-            "tags": list(view.tags),
-            "progress": self.progress,
-            "result": unpack(view.result, f"the result of job {self.id}") if view.result else None,
-            "error": _plain(view.error),
-            "node_id": view.node,
-            "worker_id": view.worker,
-            "attempts": [{**one._asdict(), "error": _plain(one.error)} for one in self.attempts],
-        }
+        """All of it, as the HTTP API shows a job: its names, times and durations as text, the nearest thing to what JSON cannot say."""
+        return job_json(self._known())
 
     def __repr__(self) -> str:
         state = f" {self._view.status.value}" if self._view is not None else ""
         kind = f" {self.kind.value}" if self.existed and self.kind is not None else ""
-        return f"<{type(self).__name__} {self.id} {self._type}{state}{kind}>"
+        return f"<{type(self).__name__} {self.id} {self._type if self._view is None else self._view.type}{state}{kind}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, JobFacts) and other._id == self._id
@@ -218,9 +197,3 @@ class JobFacts:
 
 def _seconds(ms: int) -> float | None:
     return ms / 1000 if ms else None
-
-
-def _plain(error: JobFault | None) -> dict[str, str] | None:
-    if error is None:
-        return None
-    return {"type": error.type, "message": error.message, "traceback": error.traceback}

@@ -20,6 +20,8 @@ from collections.abc import Awaitable, Generator, Mapping, MutableMapping, Seque
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import msgpack
+
 from ..errors import InvalidJob
 from ..fault import MESSAGE_CHARS_MAX, bounded, describe, result_too_large
 from ..job import (
@@ -38,7 +40,7 @@ from ..job import (
     same_content,
     view_record,
 )
-from ..task import Context, Definition, Discard, PayloadMismatch, Snooze
+from ..task import Context, Definition, Discard, PayloadMismatch, Snooze, check_progress
 from ..wire import messages as m
 from .calls import Outcome, Voice
 from .packing import check_plain, pack_value, unpack
@@ -168,7 +170,8 @@ class InlineNode:
             value = definition.call(self._context(job), unpack(job.spec.payload, "the payload"))
         except BaseException as fault:
             return fault
-        if inspect.isawaitable(value):
+        # From any other task an awaitable is a result, and none that can travel.
+        if definition.is_async and inspect.isawaitable(value):
             value = yield value
         return value.fault if isinstance(value, Raised) else _packed(value)
 
@@ -194,7 +197,7 @@ class InlineNode:
 
     def _context(self, job: StoredJob) -> Context:
         def report(progress: Mapping[str, Any]) -> None:
-            job.progress = pack_value(dict(progress))
+            job.progress = check_progress(msgpack.packb(dict(progress)))
 
         options = job.spec.options
         return Context(

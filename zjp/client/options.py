@@ -120,7 +120,7 @@ def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:
         timeout_ms=_optional_ms("timeout", given),
         soft_timeout_ms=_optional_ms("soft_timeout", given),
         unique_key=typed("unique_key", given.get("unique_key", ""), str),
-        tags=_tags(given.get("tags", ())),
+        tags=tags_of(given.get("tags", ())),
         idempotency_key=typed("idempotency_key", given.get("idempotency_key", ""), str),
         caller_id=caller_id,
     )
@@ -136,7 +136,8 @@ def _one_of(given: Mapping[str, Any], name: str, alias: str) -> Any:
     return given.get(name, given.get(alias))
 
 
-def _tags(tags: Any) -> tuple[str, ...]:
+def tags_of(tags: Any) -> tuple[str, ...]:
+    """Raises: InvalidJob."""
     if isinstance(tags, str):
         raise InvalidJob(f"tags is the text {tags!r}; give a list, as in tags=[{tags!r}]")
     if not isinstance(tags, Iterable):

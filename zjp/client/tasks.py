@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 from ..retry import RetryPolicy
 from ..task import Context, Definition, refuse_unknown
-from .options import OPTION_NAMES, JobRequest, SubmitOptions
+from .options import OPTION_NAMES, JobRequest, SubmitOptions, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,20 +77,20 @@ class Submitter(Generic[P]):
 
     def submit_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
         """One job per payload (a map of the function's parameters), in batches."""
-        payload_of = self.definition.payload_of
-        return self.app.client.submit_many(
-            JobRequest(self.definition.name, payload_of((), payload), self._options) for payload in payloads
-        )
+        name, payload_of = self.definition.name, self.definition.payload_of
+        return self.app.client.submit_many(((name, payload_of((), payload)) for payload in payloads), **self._options)
 
     async def submit_many_async(self, payloads: Iterable[Mapping[str, Any]]) -> list[AsyncJob]:
-        payload_of = self.definition.payload_of
-        return await self.app.async_client.submit_many(
-            JobRequest(self.definition.name, payload_of((), payload), self._options) for payload in payloads
-        )
+        name, payload_of = self.definition.name, self.definition.payload_of
+        pairs = ((name, payload_of((), payload)) for payload in payloads)
+        return await self.app.async_client.submit_many(pairs, **self._options)
 
     def options(self, **options: Unpack[SubmitOptions]) -> BoundTask[P]:
-        """The same task with these options for its jobs: `task.options(delay="5m").submit(...)`. Raises: TypeError (unknown option)."""
+        """The same task with these options for its jobs: `task.options(delay="5m").submit(...)`. Raises: TypeError (unknown option),
+        InvalidJob (tags)."""
         refuse_unknown("option", options, OPTION_NAMES)
+        if options.get("tags") is not None:
+            options["tags"] = tags_of(options["tags"])  # for every job: an iterator would have them for the first alone
         return BoundTask(self.app, self.definition, {**self._options, **options})
 
     def __repr__(self) -> str:
@@ -106,7 +106,8 @@ class Task(Submitter[P], Generic[P, R_co]):
 
     def __init__(self, app: Clients, definition: Definition) -> None:
         super().__init__(app, definition, _of_task(definition))
-        functools.update_wrapper(self, definition.function)
+        # Not its attributes: one of the name of ours would take its place.
+        functools.update_wrapper(self, definition.function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         result: R_co = self.definition.function(*args, **kwargs)
@@ -118,7 +119,8 @@ class ContextTask(Submitter[P], Generic[P, R_co]):
 
     def __init__(self, app: Clients, definition: Definition) -> None:
         super().__init__(app, definition, _of_task(definition))
-        functools.update_wrapper(self, definition.function)
+        # Not its attributes: one of the name of ours would take its place.
+        functools.update_wrapper(self, definition.function, updated=())
 
     def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         result: R_co = self.definition.function(ctx, *args, **kwargs)

@@ -13,10 +13,11 @@ The way of a `def` task that returns nothing is the one that counts: nothing is 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgpack
@@ -68,6 +69,9 @@ class Caller:
 
     spans: Attempts | None = None
     """Of a process that traces (traced.py)."""
+    settle: Callable[[StoredJob, Awaitable[Any], Start], Result]
+    """What a decorated `async def` gave comes to its end on the loop, while the thread that called it waits. Set by the runner that has a
+    loop; the other one gets no such tasks."""
 
     def __init__(
         self,
@@ -99,11 +103,13 @@ class Caller:
         try:
             payload = unpack(spec.payload)
             soft_s = self.soft_limit_s(job)
-            if soft_s is None and not definition.takes_context:
+            if soft_s is None and not definition.takes_context and not definition.is_decorated:
                 definition.check_payload(payload)
                 value = definition.function(**payload)
             else:
                 value = self._call_equipped(definition, fence, job, payload, soft_s, limited)
+                if definition.is_decorated and inspect.isawaitable(value):
+                    return self.settle(job, value, start)
             if value is None:
                 return Result(spec.id, _COMPLETED, started_us, started_us + (time.monotonic_ns() - began_ns) // 1000)
             return self.completed(job, value, start)

@@ -6,6 +6,9 @@ A job needs a slot and is started by whoever has both:
     a thread      (def)        that has ended a job takes the next from the deque for its slot; an `async def` one it passes to the loop
     the loop      (async)      the same, the other way round
 
+An `async def` behind a plain decorator is called in a thread, as the decorator may run it there (asyncio.run). When it gives something to
+await instead, the loop does that and the thread waits for it, as the job keeps its slot.
+
 Deque and list of free slots are changed by single atomic operations only, and everyone who adds to one of them looks at the other
 afterwards: so no job waits while a slot is free, and there is no lock. Threads are made when needed, at most one for each slot. Where the
 system gives no more of them, jobs wait for those that there are.
@@ -14,13 +17,16 @@ system gives no more of them, jobs wait for those that there are.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 import uvloop
 
@@ -46,9 +52,12 @@ class MixedRunner:
     def __init__(self, inbound: Inbound, outbox: Outbox, caller: Caller, marks: MarkFile, *, slots: int) -> None:
         self._inbound, self._outbox, self._caller, self._marks, self._slots = inbound, outbox, caller, marks, slots
         self._free = list(range(slots - 1, -1, -1))
-        self._async_names = frozenset(name for name, task in caller.tasks.items() if task.is_async)
+        on_loop = {name: task for name, task in caller.tasks.items() if task.is_async}
+        self._async_names = frozenset(name for name, task in on_loop.items() if not task.is_decorated)
+        self._uses_loop = bool(on_loop)
+        caller.settle = self._settle
         self._loop = uvloop.new_event_loop()
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._tasks: dict[bytes, asyncio.Task[Any]] = {}
         self._flush_is_due = False
         self._to_threads: queue.SimpleQueue[Placed] = queue.SimpleQueue()
         self._limits = ThreadLimits()
@@ -69,7 +78,7 @@ class MixedRunner:
         self._outbox.flush()
 
     def stop_jobs(self, ids: Sequence[bytes]) -> None:
-        if self._async_names:
+        if self._uses_loop:
             self._loop.call_soon_threadsafe(self._cancel_tasks, ids)
 
     def finish(self) -> None:
@@ -159,6 +168,11 @@ class MixedRunner:
                 self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
                 return
 
+    def _settle(self, job: StoredJob, awaitable: Awaitable[Any], start: Start) -> Result:
+        settled: Future[Result] = Future()
+        self._loop.call_soon_threadsafe(self._start_settling, job, awaitable, start, settled)
+        return settled.result()
+
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_task(self, slot: int, fence: int, job: StoredJob) -> None:
@@ -168,12 +182,12 @@ class MixedRunner:
     def _end_unbegun(self, slot: int, job: StoredJob, task: asyncio.Task[None]) -> None:
         """A task that is cancelled before its first step never comes to `_run_task`, which lets no other CancelledError out."""
         if task.cancelled():
-            start = self._caller.start()
-            if job.spec.id in self._caller.cancelled:
-                result = self._caller.stopped(job, start, "the job was cancelled before it began")
-            else:
-                result = self._caller.failed(job, asyncio.CancelledError(), start)
-            self._ended(result, slot)
+            self._ended(self._unbegun(job, self._caller.start()), slot)
+
+    def _unbegun(self, job: StoredJob, start: Start) -> Result:
+        if job.spec.id in self._caller.cancelled:
+            return self._caller.stopped(job, start, "the job was cancelled before it began")
+        return self._caller.failed(job, asyncio.CancelledError(), start)
 
     async def _run_task(self, slot: int, fence: int, job: StoredJob) -> None:
         self._marks.mark(slot, job.spec.id, fence)
@@ -181,7 +195,7 @@ class MixedRunner:
         running = None if spans is None else spans.begin(job)
         start = self._caller.start()
         try:
-            result = await self._call(fence, job, start)
+            result = await self._call(job, self._begin(fence, job), start)
         except BaseException as fault:
             result = self._caller.failed(job, fault, start)
         if spans is not None:
@@ -189,18 +203,52 @@ class MixedRunner:
         self._marks.clear(slot)
         self._ended(result, slot)
 
-    async def _call(self, fence: int, job: StoredJob, start: Start) -> Result:
+    def _start_settling(self, job: StoredJob, awaitable: Awaitable[Any], start: Start, settled: Future[Result]) -> None:
+        task = self._tasks[job.spec.id] = self._loop.create_task(self._run_settling(job, awaitable, start))
+        task.add_done_callback(partial(self._end_settling, job, awaitable, start, settled))
+        if job.spec.id in self._caller.cancelled:  # while its decorator ran
+            task.cancel()
+
+    async def _run_settling(self, job: StoredJob, awaitable: Awaitable[Any], start: Start) -> Result:
+        try:
+            return await self._call(job, awaitable, start)
+        except BaseException as fault:
+            return self._caller.failed(job, fault, start)
+
+    def _end_settling(
+        self,
+        job: StoredJob,
+        awaitable: Awaitable[Any],
+        start: Start,
+        settled: Future[Result],
+        task: asyncio.Task[Result],
+    ) -> None:
+        del self._tasks[job.spec.id]  # before the thread goes on: the job may come again
+        if not task.cancelled():
+            settled.set_result(task.result())
+            return
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        settled.set_result(self._unbegun(job, start))
+
+    def _begin(self, fence: int, job: StoredJob) -> Awaitable[Any]:
         caller = self._caller
         definition = caller.tasks[job.spec.type]
         payload = unpack(job.spec.payload)
         definition.check_payload(payload)
         context = (caller.context(fence, job),) if definition.takes_context else ()
+        coroutine: Awaitable[Any] = definition.function(*context, **payload)
+        return coroutine
+
+    async def _call(self, job: StoredJob, awaitable: Awaitable[Any], start: Start) -> Result:
+        caller = self._caller
         soft_s = caller.soft_limit_s(job)
         timer, limit = None, _Limit()
         if soft_s is not None:
-            timer = self._loop.call_later(soft_s, self._pass_limit, job.spec.id, limit)
+            left_s = soft_s - (time.monotonic_ns() - start[1]) / 1e9
+            timer = self._loop.call_later(max(0.0, left_s), self._pass_limit, job.spec.id, limit)
         try:
-            value = await definition.function(*context, **payload)
+            value = await awaitable
         except asyncio.CancelledError as fault:
             if limit.has_passed:
                 raise SoftTimeout().with_traceback(fault.__traceback__) from None

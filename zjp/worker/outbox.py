@@ -12,6 +12,7 @@ import time
 import msgpack
 import zmq
 
+from ..task import check_progress
 from ..wire.codec import encode_worker
 from ..wire.messages import FromWorker, Progress, Result, Results, Returned
 
@@ -19,7 +20,6 @@ RESULTS_MAX = 256
 FLUSH_S = 0.02
 PROGRESS_S = 0.2
 """Between two messages of progress; only the latest of each job is sent."""
-PROGRESS_BYTES_MAX = 4 << 10
 MESSAGE_BYTES = 4 << 20
 """More results than this go one by one: a message has a limit, which one result alone never reaches."""
 
@@ -62,10 +62,7 @@ class Outbox:
 
     def progress(self, job_id: bytes, progress: dict[str, object]) -> None:
         """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`. Raises: TypeError, ValueError."""
-        data: bytes = msgpack.packb(progress)
-        if len(data) > PROGRESS_BYTES_MAX:
-            raise ValueError(f"the progress is {len(data)} bytes, the limit is {PROGRESS_BYTES_MAX}; shorten the note")
-        self._progress[job_id] = data
+        self._progress[job_id] = check_progress(msgpack.packb(progress))
         self.flush_progress()
 
     def flush_progress(self) -> None:
