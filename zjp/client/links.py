@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import zmq
 
-from ..config.kinds import Addresses
+from ..config.kinds import Address, Addresses
 from ..errors import ConfigError
 from ..transport.pump import set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
@@ -45,14 +45,15 @@ def split_addresses(addresses: Sequence[str]) -> list[str]:
 
 
 def _check(address: str) -> None:
-    """Raises: ConfigError."""
-    kind = Addresses()
+    """One of HTTP is read by its own entry. Raises: ConfigError."""
+    if is_http(address):
+        return
     try:
-        kind.parse(address)
-        if address.startswith("tcp://") and address.endswith(":*"):
+        Address().parse(address)
+        if address.endswith(":*"):
             raise ValueError("it has no port")
     except ValueError as fault:
-        raise ConfigError(f"address {address!r}: {fault}; accepted: {kind.accepted}") from None
+        raise ConfigError(f"address {address!r}: {fault}; accepted: {Addresses().accepted}") from None
 
 
 class CannotOpen(Exception):
