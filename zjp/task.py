@@ -273,7 +273,7 @@ class Definition:
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)  # type: ignore[operator]
 
 
 def _is_context(parameter: inspect.Parameter, namespace: Mapping[str, Any]) -> bool:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import BY_CODE, JobError, NodeUnreachable, OutcomeUnknown, WireError, ZjpError
+from ..errors import (
+    BY_CODE,
+    JobConflict,
+    JobError,
+    NodeUnreachable,
+    NotFound,
+    OutcomeUnknown,
+    WireError,
+    WrongState,
+    ZjpError,
+)
 from ..job import format_id
 from ..wire.codec import decode_reply
 from ..wire.desk import PutUser, RemoveJobs, RemoveUser
@@ -23,6 +33,7 @@ from ..wire.messages import (
     Resume,
     RunSchedule,
     Submit,
+    Verdicts,
 )
 from .calls import Call, W
 
@@ -31,6 +42,10 @@ DEEDS = (
     PutUser, RemoveUser, RemoveJobs,
 )  # fmt: skip
 """Requests that change something: what became of them matters after the deadline."""
+ONCE = (AddSchedule, RemoveSchedule, RunSchedule, PutUser, RemoveUser)
+"""Of them such as are refused when they come a second time."""
+ECHOES = frozenset({"live", "not-delayed"})
+"""Verdicts on a job that was made to run a moment before."""
 IDS_NAMED_MAX = 3
 
 
@@ -53,6 +68,25 @@ def unreadable(request: Request, frames: Sequence[bytes], fault: str) -> ZjpErro
     if was_refused or not isinstance(request, DEEDS):
         return WireError(fault)
     return OutcomeUnknown(f"{_what(request)} may or may not have been carried out: {fault}")
+
+
+def perhaps_echo(call: Call[W], outcome: Reply | ZjpError) -> OutcomeUnknown | None:
+    """What to raise when a repeat is refused, perhaps for what an earlier sending did whose answer was lost. None: the outcome stands."""
+    refusal = _refusal(call.request, outcome) if call.in_doubt else ""
+    if not refusal:
+        return None
+    return OutcomeUnknown(
+        f"{_what(call.request)} was sent and not answered, and a repeat was refused ({refusal}): perhaps because it had been carried out; "
+        "look before you ask again"
+    )
+
+
+def _refusal(request: Request, outcome: Reply | ZjpError) -> str:
+    """Of what has been done already; empty: it is none, or of another kind."""
+    if isinstance(outcome, Verdicts) and isinstance(request, Requeue | Promote):
+        said = sorted(ECHOES.intersection(outcome.verdicts))
+        return f"a job is {', '.join(said)}" if said else ""
+    return str(outcome) if isinstance(request, ONCE) and isinstance(outcome, JobConflict | NotFound | WrongState) else ""
 
 
 def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:

@@ -35,7 +35,7 @@ from ..job import JobSpec
 from ..wire.codec import decode_envelope, decode_reply, encode, seq_of
 from ..wire.messages import PROTOCOL_VERSION, Envelope, Failure, Ping, Reply, Request, RunSchedule, Submit, SubmitReply
 from .calls import OWN_VOICE, SUSPECT_S, Batch, Call, Link, Outcome, Voice, W, apart, backoff_s
-from .failures import error_at_deadline, error_of, misfit, unreadable
+from .failures import error_at_deadline, error_of, misfit, perhaps_echo, unreadable
 from .gathering import Gathering, IdMaker
 
 WINDOW = 4
@@ -327,7 +327,7 @@ class Session(Generic[W]):
             )
 
     def _finish(self, call: Call[W], outcome: Reply | ZjpError) -> None:
-        self.finished += call.answers(outcome)
+        self.finished += call.answers(perhaps_echo(call, outcome) or outcome)
         self._drop(call)
 
     def _drop(self, call: Call[W]) -> None:
