@@ -240,6 +240,9 @@ async def test_name_outlives_a_flush_and_is_another_homes_only_when_that_came_fi
         second = await bench.join("n", home="there", address="tcp://there:1")
         renewal = await first.renew({})
         assert (renewal.alive, renewal.taken_by) == (False, "tcp://there:1")
+        await first.close()
+        await add(second, Producer().spec())
         assert (await second.renew({})).alive
+        assert len((await second.claim(1, ALL)).jobs) == 1
     finally:
         await bench.close()

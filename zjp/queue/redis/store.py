@@ -175,7 +175,7 @@ class RedisQueueStore(Standing):
         self._purges.end()
         try:
             await self._intake.close()
-            await self._ask("close", [self._life], "renew")
+            await self._ask("close", [self._life, self._home], "renew")
         except StoreUnavailable:
             pass
         await self.disconnect()
