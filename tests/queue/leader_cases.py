@@ -1,9 +1,10 @@
-"""The cases of scripts for what stands beside the jobs, and for what only the leader does. See script_cases.py."""
+"""The cases of scripts for what stands beside the jobs, for what only the leader does, and for listings. See script_cases.py."""
 
 from __future__ import annotations
 
 from tests.queue.making import ALL
 from tests.queue.script_cases import CASES, Deed, World, case
+from zjp.job import JobFilter
 from zjp.queue.store import Document, DocumentKind, Life
 
 __all__ = ["CASES"]
@@ -60,3 +61,15 @@ async def a_dead_nodes_jobs(world: World) -> Deed:
     await other.claim(2, ALL)
     await world.pass_time(5, world.store)
     return lambda: world.store.reap_dead("node-1", 1, Life("other", 1), 3.0, 10)
+
+
+@case("renew")
+async def on_a_server_that_lost_everything(world: World) -> Deed:
+    world.bench.server.send(b"FLUSHALL")
+    return lambda: world.store.renew({})
+
+
+@case("later")
+async def two_of_one_due_time(world: World) -> Deed:
+    await world.add(3, delay_ms=1000)
+    return lambda: world.store.list(JobFilter(), b"", 2)

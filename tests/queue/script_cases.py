@@ -307,7 +307,7 @@ async def the_next_life_of_a_node_that_held_jobs(world: World) -> Deed:
 async def a_node_that_leaves(world: World) -> Deed:
     await world.add(1)
     await world.claim(1)
-    return lambda: world.store._ask("close", [world.store._life])
+    return lambda: world.store._ask("close", [world.store._life, world.store._home])
 
 
 # ── what callers do to jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.redis_sentinels import replication, wait_until
 from scripts.redis_server import RedisServer
-from tests.queue.making import ALL, Producer, add, completed, ids_of
+from tests.queue.making import ALL, Producer, RedisBench, add, completed, ids_of
 from tests.redis import start_redis
-from zjp.errors import OutcomeUnknown, StoreUnavailable
+from zjp.errors import ConfigError, OutcomeUnknown, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.redis.inspection import LOOK_S
@@ -122,6 +124,34 @@ async def test_below_what_is_required_nothing_new_is_taken_and_what_runs_is_fini
     assert said(caplog) == ["queue.level_changed", "queue.refuses_submits", "queue.level_changed", "queue.takes_submits_again"]
 
 
+async def test_level_replica_wants_a_replica_at_the_start_and_while_it_runs(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def is_one_there() -> bool:
+        return replication(server)["connected_slaves"] == "1"
+
+    with pytest.raises(ConfigError, match=r"connected_slaves:0.*REQUIRE_DURABILITY=replica.*start one"):
+        await opened(Durability.REPLICA)
+    replica = start_redis(options={"replicaof": f"127.0.0.1 {server.port}"})
+    try:
+        wait_until(is_one_there)
+        store, producer = await opened(Durability.REPLICA), Producer()
+        replica.send(b"REPLICAOF", b"NO", b"ONE")
+        wait_until(lambda: not is_one_there())
+        await look_again(store, clock)
+        with pytest.raises(StoreUnavailable, match=r"connected_slaves:0.*REQUIRE_DURABILITY=replica: nothing new is taken"):
+            await store.submit([producer.spec()])
+        assert await store.counts() == []
+        replica.send(b"REPLICAOF", b"127.0.0.1", str(server.port).encode())
+        wait_until(is_one_there)
+        await store.renew({})
+    finally:
+        replica.stop()
+    assert said(caplog) == ["queue.refuses_submits", "queue.takes_submits_again"]
+
+
 async def test_evicting_policy_is_noticed_whatever_is_required(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
     store, producer = await opened(), Producer()
     setting(server, "maxmemory-policy", "allkeys-lru")
@@ -193,3 +223,26 @@ async def test_refusal_ends_with_the_server_it_was_for(server: RedisServer, cloc
     await look_again(store, clock)
     await add(store, producer.spec())
     assert store.level is Durability.DISK
+
+
+async def test_name_outlives_a_flush_and_is_another_homes_only_when_that_came_first(tmp_path: Path) -> None:
+    """Fails on a renewal that writes the life alone: a node of another home begins as that very life, and both claim under it."""
+    bench = RedisBench(tmp_path)
+    try:
+        first = await bench.join("n", home="here", address="tcp://here:1")
+        bench.server.send(b"FLUSHALL")
+        assert not (await first.renew({})).alive
+        assert (await first.renew({})).alive
+        other = await bench.join("m")  # which finds the layout
+        held = await other._ask("open", ["n", 1, 15_000, "there", "tcp://there:1"])
+        assert (held[0], held[2]) == (b"held", b"tcp://here:1")
+        bench.server.send(b"FLUSHALL")
+        second = await bench.join("n", home="there", address="tcp://there:1")
+        renewal = await first.renew({})
+        assert (renewal.alive, renewal.taken_by) == (False, "tcp://there:1")
+        await first.close()
+        await add(second, Producer().spec())
+        assert (await second.renew({})).alive
+        assert len((await second.claim(1, ALL)).jobs) == 1
+    finally:
+        await bench.close()

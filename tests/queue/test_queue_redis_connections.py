@@ -14,6 +14,7 @@ import trustme
 import uvloop
 from redis.exceptions import ConnectionError as Unreachable
 
+from scripts.redis_sentinels import replication, wait_until
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
 from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all
@@ -200,12 +201,16 @@ async def test_level_is_that_of_the_servers_settings(options: dict[str, str], le
 
 
 async def test_level_replica_is_promised_only_when_one_confirms(server: RedisServer) -> None:
+    server.send(b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0")
+    replica = start_redis(options={"replicaof": f"127.0.0.1 {server.port}"})
+    wait_until(lambda: replication(replica).get("master_link_status") == "up")
     store = await opened(server.url, level_wanted=Durability.REPLICA)
     spec = Producer().spec()
-    with pytest.raises(OutcomeUnknown, match="stored, but no replica has confirmed it"):
-        await store.submit([spec])
-    replica = start_redis(options={"replicaof": f"127.0.0.1 {server.port}"})
     try:
+        replica.pause()
+        with pytest.raises(OutcomeUnknown, match="stored, but no replica has confirmed it"):
+            await store.submit([spec])
+        replica.go_on()
         async with asyncio.timeout(20):
             while True:
                 try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.redis_sentinels import WatchedRedis
+from scripts.redis_sentinels import WatchedRedis, replication, wait_until
 from scripts.redis_server import RedisServer
 from tests.queue.making import ALL, Producer, add, completed, ids_of
 from tests.redis import start_redis, start_watched_redis
@@ -156,6 +156,8 @@ async def test_submits_and_claims_go_on_after_a_kill_and_level_replica_loses_not
     await failed_over(redis)
     replica = start_redis(options={"replicaof": f"127.0.0.1 {redis.replica.port}"})  # so that there is one to confirm
     try:
+        await asyncio.to_thread(wait_until, lambda: replication(replica).get("master_link_status") == "up")
+        await keep_trying(lambda: store.renew({}))  # which looks whether there is one
         await load.until_more(20 * BATCH)
         acknowledged = await load.stop()
         assert load.slowest_s < CALL_MAX_S
@@ -309,6 +311,7 @@ async def test_repeat_is_not_acknowledged_before_a_replica_has_it(open_on: Open)
     primary = start_redis(options={"repl-diskless-sync-delay": "0"})
     replica = start_redis(options={"replicaof": f"127.0.0.1 {primary.port}"})
     try:
+        wait_until(lambda: replication(replica).get("master_link_status") == "up")
         store = await open_on(primary.url, level_wanted=Durability.REPLICA)
         spec, keyed = Producer().spec(), Producer().spec(idempotency_key="once")
         await keep_trying(lambda: store.submit(Producer().specs(1)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scripts.redis_sentinels import replication, wait_until
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
 from tests.queue.making import ALL, Producer, add, completed
@@ -143,6 +144,7 @@ async def test_cancel_and_requeue_are_not_acknowledged_before_a_replica_has_them
     """Fails on a store that waits for submits only, and on one that takes a repeat, which writes nothing, for confirmed."""
     primary = start_redis(options={"repl-diskless-sync-delay": "0"})
     replica = start_redis(options={"replicaof": f"127.0.0.1 {primary.port}"})
+    wait_until(lambda: replication(replica).get("master_link_status") == "up")
     store = await opened(primary.url, level_wanted=Durability.REPLICA)
     try:
         specs = Producer().specs(3)

@@ -307,6 +307,29 @@ async def test_purge_at_a_full_outbox_ends_nothing_and_all_when_there_is_room(be
     assert {count.queue: (count.pending, count.scheduled) for count in await store.counts()}["b"] == (0, 0)
 
 
+async def test_purge_leaves_no_delayed_job_out_while_others_become_due(bench: Bench, producer: Producer) -> None:
+    """Fails on one that goes on at a rank: a thousand before it are gone when it may."""
+    store = await bench.open(outbox_count_max=1)
+    (cancelled,) = await add(store, producer.spec())
+    for count in (1000, 500):
+        await add(store, *(producer.spec("other", delay_ms=1000) for _ in range(count)))
+    mine = await add(store, *(producer.spec("q", delay_ms=60_000) for _ in range(5)))
+    await store.cancel([cancelled])
+    purging = asyncio.create_task(store.purge("q"))
+    for _ in range(5):  # it comes as far as its first job, and waits for room
+        await store.counts()
+    bench.pass_time(1.5)
+    assert (await store.tend(1000)).promoted == 1000
+    async with asyncio.timeout(30):
+        while not purging.done():
+            await archive(bench, store)
+            await asyncio.sleep(0)
+    assert await purging == 5
+    await archive(bench, store)
+    assert [bench.finished[job_id].state for job_id in mine] == [JobState.CANCELLED] * 5
+    assert {count.queue: count.scheduled for count in await store.counts()}["other"] == 500
+
+
 # ── run again ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,7 +1,7 @@
--- use: clock level wake end
+-- use: clock level wake end later
 -- One bounded step: end jobs of one queue that wait.
--- ARGV: queue, 'begin' | 'ready' | 'later', limit, count max, bytes max, place to go on in `d`
--- Reply: begin: {known, ready, version}; ready: {ended, is dry, count, bytes, ids}; later: {ended, place or -1, count, bytes, ids};
+-- ARGV: queue, 'begin' | 'ready' | 'later', limit, count max, bytes max; later: due time and id of the last one seen
+-- Reply: begin: {known, ready, version}; else {ended, is over, count, bytes, ids}, and of later what to go on behind: due time, id;
 --        {-1}: there is a job to end, and no room for its record
 local queue, limit = ARGV[1], tonumber(ARGV[3])
 local now = clock()
@@ -10,10 +10,10 @@ local function room()
     local held = call('HMGET', P .. 'n', 'o', 'b')
     return tonumber(ARGV[4]) - tonumber(held[1] or 0), tonumber(held[2] or 0) < tonumber(ARGV[5])
 end
-local function reply(second)
+local function reply(is_over, due, last)
     tell(ended)
     local held = call('HMGET', P .. 'n', 'o', 'b')
-    return {#ended, second, tonumber(held[1] or 0), tonumber(held[2] or 0), ended}
+    return {#ended, is_over, tonumber(held[1] or 0), tonumber(held[2] or 0), ended, due, last}
 end
 
 local function count_ready()
@@ -80,25 +80,21 @@ if ARGV[2] == 'ready' then
     return reply(#ended < limit and 1 or 0)
 end
 
-local place = tonumber(ARGV[6])
-local ids = call('ZRANGE', P .. 'd', place, place + limit - 1)
-local passed, is_stopped = 0, false
-for _, id in ipairs(ids) do
+local due, last = ARGV[6], ARGV[7]
+local from = rank_behind(tonumber(due), last)
+local rows = call('ZRANGE', P .. 'd', from, from + limit - 1, 'WITHSCORES')
+for at = 1, #rows, 2 do
+    local id = rows[at]
     local value = call('HGET', P .. 'j', id)
     if value and sub(level_of(value), 2) == queue then
-        is_stopped = #ended >= free
-        if is_stopped then
-            break
+        if #ended >= free then
+            return at == 1 and {-1} or reply(0, due, last)
         end
         call('ZREM', P .. 'd', id)
         call('HINCRBY', P .. 'n', (byte(value) == RETRYING and 't:' or 's:') .. queue, -1)
         end_cancelled(id, value, now)
         ended[#ended + 1] = id
-    else
-        passed = passed + 1
     end
+    due, last = rows[at + 1], id
 end
-if is_stopped and #ended + passed == 0 then
-    return {-1}
-end
-return reply(not is_stopped and #ids < limit and -1 or place + passed)
+return reply(#rows < limit * 2 and 1 or 0, due, last)

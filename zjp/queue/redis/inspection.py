@@ -14,7 +14,7 @@ from collections.abc import Callable
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import ResponseError
 
-from ...errors import StoreUnavailable
+from ...errors import ConfigError, StoreUnavailable
 from ...log import event
 from ...redis.lane import Ask, Lane
 from ...wire.messages import Durability
@@ -40,6 +40,9 @@ class Inspection:
         self._looked_at = 0.0
 
     def begin(self, server: Server) -> None:
+        """Raises: ConfigError."""
+        if self._lacks_replica(server):
+            raise ConfigError(self._shortfall(server))
         self._note(server)
 
     async def look(self, ask: Ask) -> None:
@@ -80,8 +83,16 @@ class Inspection:
             event(log, logging.INFO, "queue.takes_submits_again", durability=server.level.value)
         self._tell(Durability.REPLICA if self._wanted is Durability.REPLICA else server.level)
 
+    def _lacks_replica(self, server: Server) -> bool:
+        return self._wanted is Durability.REPLICA and not server.has_replica
+
     def _shortfall(self, server: Server) -> str:
         wanted = self._wanted
+        if self._lacks_replica(server):
+            return (
+                "no replica is connected to Redis (INFO says connected_slaves:0), and REQUIRE_DURABILITY=replica: nothing new is taken; "
+                "start one (replicaof, in its redis.conf), or require disk, disk-1s or process"
+            )
         if wanted is None or wanted not in CURES or ORDER.index(server.level) >= ORDER.index(wanted):
             return ""
         return (

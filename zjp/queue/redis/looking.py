@@ -234,17 +234,12 @@ class Listing:
     async def _later(self) -> bool:
         while True:
             start = self.cursor
-            rows = await self._ask("ZRANGEBYSCORE", [b"d", str(start.at), b"+inf", b"WITHSCORES", b"LIMIT", 0, CHUNK + 1])
-            flat = [part for pair in rows for part in pair] if rows and isinstance(rows[0], list) else rows
-            found = [(int(float(flat[at + 1])), flat[at]) for at in range(0, len(flat), 2)]
-            after = [(due, job_id) for due, job_id in found if (due, job_id) > (start.at, start.id)]
-            if not after and len(found) > CHUNK:  # more than one chunk is due in this very ms
-                self.cursor = Cursor(LATER, start.fence, at=found[-1][0] + 1)
-                continue
-            cursors = [Cursor(LATER, start.fence, at=due, id=job_id) for due, job_id in after]
-            if not await self._look_at([job_id for _, job_id in after], cursors, lambda place: place == "d"):
+            flat = await self._ask("later", [start.at, start.id, CHUNK])
+            ids = flat[::2]
+            cursors = [Cursor(LATER, start.fence, at=int(float(due)), id=job_id) for job_id, due in zip(ids, flat[1::2], strict=True)]
+            if not await self._look_at(ids, cursors, lambda place: place == "d"):
                 return False
-            if len(found) <= CHUNK:
+            if len(ids) < CHUNK:
                 return True
 
 

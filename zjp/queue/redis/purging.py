@@ -8,6 +8,9 @@ from typing import Any
 
 PURGE_CHUNK = 1_000
 PURGE_WAIT_S = 0.05
+Place = tuple[bytes, ...]
+"""Due time and id of the last delayed job that was looked at: others may become due meanwhile, and ranks shift."""
+FIRST: Place = (b"0", b"")
 
 
 class Purges:
@@ -36,22 +39,23 @@ class Purges:
 
     async def _purge(self, queue: str) -> int:
         """It takes no more than there was when it began."""
-        known, ready, _ = await self._ask("purge", [queue, b"begin", 0, *self._limits, 0])
-        ended, place = 0, 0
-        is_over = 0 if known else 1
+        known, ready, _ = await self._ask("purge", [queue, b"begin", 0, *self._limits])
+        ended, place = 0, FIRST
+        is_over = not known
         while not is_over and ended < ready:
-            count, is_over = await self._step(queue, b"ready", min(PURGE_CHUNK, ready - ended), 0)
+            count, is_over, _ = await self._step(queue, b"ready", min(PURGE_CHUNK, ready - ended), FIRST)
             ended += count
-        while known and place >= 0:
-            count, place = await self._step(queue, b"later", PURGE_CHUNK, place)
+        is_over = not known
+        while not is_over:
+            count, is_over, place = await self._step(queue, b"later", PURGE_CHUNK, place)
             ended += count
         return ended
 
-    async def _step(self, queue: str, what: bytes, limit: int, place: int) -> tuple[int, int]:
+    async def _step(self, queue: str, what: bytes, limit: int, place: Place) -> tuple[int, bool, Place]:
         """As many as the outbox takes, then as fast as the records take them."""
         # Any node may empty the outbox: there is no event to wait for.
-        while len(reply := await self._ask("purge", [queue, what, limit, *self._limits, place])) == 1:  # noqa: ASYNC110
+        while len(reply := await self._ask("purge", [queue, what, limit, *self._limits, *place])) == 1:  # noqa: ASYNC110
             await asyncio.sleep(PURGE_WAIT_S)
-        count, rest, out_count, out_bytes, ids = reply
+        count, is_over, out_count, out_bytes, ids, *behind = reply
         self._note(ids, out_count, out_bytes)
-        return count, rest
+        return count, bool(is_over), tuple(behind)

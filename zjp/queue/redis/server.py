@@ -33,6 +33,8 @@ class Server(msgspec.Struct, frozen=True):
     """What the level is by."""
     fault: str = ""
     """Why it must not be used, with the cure."""
+    has_replica: bool = True
+    """False: it says that none is connected."""
 
     @property
     def has_flags(self) -> bool:
@@ -58,7 +60,8 @@ async def look_at(ask: Ask) -> Server:
     facts = _facts(await ask((b"INFO",)))
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
     level, settings = _level(facts, await _settings(ask))
-    return Server(version, level, facts.get("run_id", "").encode(), settings, _fault(version, facts))
+    has_replica = facts.get("connected_slaves") != "0"
+    return Server(version, level, facts.get("run_id", "").encode(), settings, _fault(version, facts), has_replica)
 
 
 def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:

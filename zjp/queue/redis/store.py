@@ -56,7 +56,7 @@ from .leading import Leading
 from .looking import Looker
 from .promoting import promote
 from .purging import Purges
-from .server import check_layout, examine
+from .server import LAYOUT, check_layout, examine
 from .standing import Standing
 from .submits import Submits
 
@@ -136,6 +136,7 @@ class RedisQueueStore(Standing):
             raise
         self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
         self._registration, self._server = registration, self._lane("renew").server
+        self._home = f"{life.home}\n{life.address}"
         self._note_backlog(count, data_bytes)
         self._seen = (now_ms, self._now() * 1000)
         self._version = self._versioned(version)
@@ -174,7 +175,7 @@ class RedisQueueStore(Standing):
         self._purges.end()
         try:
             await self._intake.close()
-            await self._ask("close", [self._life], "renew")
+            await self._ask("close", [self._life, self._home], "renew")
         except StoreUnavailable:
             pass
         await self.disconnect()
@@ -331,7 +332,7 @@ class RedisQueueStore(Standing):
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         may_reap = await self._may_reap()
-        arguments: list[Any] = [self._life, self._node, self._boot, self._registration, self._lease_ms, may_reap]
+        arguments: list[Any] = [self._life, self._node, self._boot, self._registration, self._lease_ms, may_reap, LAYOUT, self._home]
         for job_id, data in progress.items():
             arguments += (job_id, data)
         reply = await self._ask("renew", arguments, "renew")
