@@ -1,10 +1,11 @@
 """Gossip's invariants, from the rumours that leave a node, what its disk holds and what it shows.
 
-G1  nobody speaks of an incarnation that its node has not used        C4  a node uses no incarnation that a crash would free again
+G1  nobody speaks of an incarnation that its node has not used
 G2  in one life what a node tells of a member never falls back to an older incarnation
 G3  nobody calls itself suspect; dead only when it leaves
 G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
-G5  who leads sees a majority alive, and has the store's token
+G5  who leads sees a majority alive all the while, and has the store's token. No grace: the core is out of office in that step
+C4  a node uses no incarnation that a crash would free again, and seeks no epoch that a crash would make it forget
 """
 
 from __future__ import annotations
@@ -166,12 +167,18 @@ class GossipWatch(Watch):
 
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def looks(self, node: Node, local: int) -> None:
+        super().looks(node, local)
+        view = node.view
+        if view.role is not Role.LEADER and not view.is_in_office:
+            return
+        alive = sum(1 for member in view.members.values() if member.health is Health.ALIVE)
+        if alive < self.quorum:
+            raise Violation("G5", f"{node.name} leads in {view.epoch} and sees {alive} alive, {self.quorum} are needed")
+
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         if view.role is not Role.LEADER or (before.role is Role.LEADER and before.epoch == view.epoch):
             return
-        alive = sum(1 for member in view.members.values() if member.health is Health.ALIVE)
-        if alive + (node.name not in view.members) < self.quorum:
-            raise Violation("G5", f"{node.name} leads and sees {alive} alive, {self.quorum} are needed")
         if self.accepted.get(view.epoch) != node.config.owner:
             raise Violation("G5", f"{node.name} leads in {view.epoch}, which the store did not give it")
 

@@ -1,0 +1,81 @@
+"""More planted bugs: words that leave before the disk has what they rest on, and leaders that are not measured by their own rules."""
+
+from __future__ import annotations
+
+from .planted import Planted
+
+EARLY = (
+    Planted(
+        "raft-lesson-before-fsync",
+        "raft",
+        "raft.py",
+        "out.send_after.append(Send(src, TellTerm(message.nonce, self._promises.term)))",
+        "out.send.append(Send(src, TellTerm(message.nonce, self._promises.term)))",
+        ("C4",),
+        seed=3,
+        profile="disks",
+    ),
+    Planted(
+        "raft-pre-vote-reply-before-fsync",
+        "raft",
+        "raft.py",
+        "out.send_after.append(Send(src, PreVoteReply(term, message.term, is_granted)))",
+        "out.send.append(Send(src, PreVoteReply(term, message.term, is_granted)))",
+        ("C4",),
+        seed=0,
+        profile="disks",
+    ),
+    Planted(
+        "raft-refusal-before-fsync",
+        "raft",
+        "raft.py",
+        "out.send_after.append(Send(src, VoteReply(self._promises.term, is_granted)))",
+        "(out.send_after if is_granted else out.send).append(Send(src, VoteReply(self._promises.term, is_granted)))",
+        ("C4",),
+        seed=2,
+        profile="chaos",
+    ),
+    Planted(
+        "raft-leader-grants",
+        "raft",
+        "raft.py",
+        "return True",
+        "return False",
+        ("R10",),
+        seed=2,
+        profile="cuts",
+        nodes=3,
+    ),
+    Planted(
+        "raft-each-candidate-an-heir",
+        "raft",
+        "raft.py",
+        "candidacy = self._candidacy = Candidacy(now, term, 0)",
+        "return self._campaign(now, out, is_transfer=True)",
+        ("R10",),
+        seed=0,
+        profile="calm",
+        nodes=3,
+    ),
+    Planted(
+        "bully-refusal-before-fsync",
+        "bully",
+        "bully.py",
+        "out.send_after.append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))",
+        "(out.send_after if is_granted else out.send).append(Send(src, Grant(epoch, is_granted, self._ballot.promised)))",
+        ("C4",),
+        seed=0,
+        profile="chaos",
+    ),
+    Planted(
+        "gossip-office-without-a-quorum",
+        "gossip",
+        "gossip.py",
+        "is_leading = self._office.is_held and self._quorate",
+        "is_leading = self._office.is_held",
+        ("G5",),
+        seed=0,
+        profile="cuts",
+        nodes=3,
+    ),
+)
