@@ -78,4 +78,14 @@ EARLY = (
         profile="cuts",
         nodes=3,
     ),
+    Planted(
+        "gossip-leader-told-before-fsync",
+        "gossip",
+        "heard.py",
+        "if self.leader and self.epoch <= self._durable:",
+        "if self.leader:",
+        ("C4",),
+        seed=1,
+        profile="disks",
+    ),
 )

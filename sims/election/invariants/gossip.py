@@ -5,7 +5,7 @@ G2  in one life what a node tells of a member never falls back to an older incar
 G3  nobody calls itself suspect; dead only when it leaves
 G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
 G5  who leads sees a majority alive all the while, and has the store's token. No grace: the core is out of office in that step
-C4  a node uses no incarnation that a crash would free again, and seeks no epoch that a crash would make it forget
+C4  a node uses no incarnation that a crash would free again, and neither tells nor seeks an epoch that a crash would make it forget
 """
 
 from __future__ import annotations
@@ -110,6 +110,9 @@ class GossipWatch(Watch):
     def leaves(self, node: Node, to: str, message: PeerMessage) -> None:
         """Only what must be durable by now; the rest is judged when it is said, for it may leave later."""
         self._speaks(node, message.incarnation)  # type: ignore[union-attr]
+        epoch = getattr(message, "max_epoch", 0)
+        if epoch > self.safe[node.name].epoch:
+            raise Violation("C4", f"{node.name} tells {to} of epoch {epoch}, and a crash now would forget it")
 
     def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
         for send in (*out.send, *out.send_after) if out.send_after else out.send:
