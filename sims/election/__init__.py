@@ -9,7 +9,7 @@
     calm       the healing, and what must come after it             invariants/  what must hold at every event
     run        a case and its outcome                               trace, plot  the text and the picture
     fuzz       many cases                                           shrink    the fewest faults that still fail
-    planted    cores with one line changed                          planted_bugs  which lines
+    planted    cores with one line changed                          planted_bugs, planted_early  which lines
 
 Determinism: times are ints, every purpose has its own random.Random made of the seed, nothing iterates over a set, nothing reads the
 clock, the environment or an address. `python -m sims run` therefore prints the same bytes anywhere.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .planted import Planted
+from .planted_early import EARLY
 
 
 def _raft() -> Iterator[Planted]:
@@ -488,4 +489,4 @@ def _gossip() -> Iterator[Planted]:
     )
 
 
-PLANTED = {bug.name: bug for bug in (*_raft(), *_bully(), *_gossip())}
+PLANTED = {bug.name: bug for bug in (*_raft(), *_bully(), *_gossip(), *EARLY)}

@@ -18,7 +18,7 @@ import click
 
 from .delay import delay
 from .ports import Address, NotFound, Target, find, read_address
-from .revive import kill, life_of, start_again
+from .revive import Again, kill, life_of, start_again
 from .rules import CannotRule, Table
 
 FOLLOW_S = 0.02
@@ -48,7 +48,7 @@ def with_peers(command: Callable[..., None]) -> Callable[..., None]:
 @main.command("kill")
 @of_a_node
 def kill_command(node: str, for_s: float | None) -> None:
-    """SIGKILL. On exit it is started again as it was, unless something else has done so."""
+    """SIGKILL. On exit it is started again as it was, unless something else has done so. Exit code 1: it did not live."""
     target = found(node)
     life = life_of(target.pid)
     with told_to_end() as told:
@@ -57,8 +57,17 @@ def kill_command(node: str, for_s: float | None) -> None:
             click.echo(f"process {target.pid} at {target.door} is dead; it is started again on exit")
             wait(told, for_s)
         finally:
-            pid = start_again(life, target)
-            click.echo(f"started again as process {pid}" if pid else "something else has started it again")
+            tell(start_again(life, target), target)
+
+
+def tell(again: Again | None, target: Target) -> None:
+    if again is None:
+        click.echo("something else has started it again")
+    elif again.code is not None:
+        said = f"; the last it said:\n{again.said}" if again.said else ""
+        raise click.ClickException(f"started again as process {again.pid}, which ended with exit code {again.code}{said}")
+    else:
+        click.echo(f"{'' if again.is_listening else f'nobody listens on {target.door} yet; '}started again as process {again.pid}")
 
 
 @main.command("cut")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,9 @@ from .ports import Target, connections
 
 GONE_S = 5.0
 LOOK_S = 0.01
+LISTENS_S = 10.0
+"""A node on a busy machine listens within seconds; one that cannot start is gone sooner."""
+SAID_BYTES_MAX = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +29,35 @@ class Life:
     output: str
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The new life. `code`: with what it ended before anybody listened, None: it lives. `said`: its last output, if that goes to a file."""
+
+    pid: int
+    is_listening: bool
+    code: int | None
+    said: str
+
+
 def life_of(pid: int) -> Life:
     """Raises: OSError."""
     proc = Path(f"/proc/{pid}")
     arguments = [part.decode() for part in (proc / "cmdline").read_bytes().split(b"\0")[:-1]]
     pairs = [part.decode(errors="surrogateescape").partition("=") for part in (proc / "environ").read_bytes().split(b"\0") if part]
+    environment = {name: value for name, _, value in pairs}
     output = os.readlink(proc / "fd/2")
     return Life(
-        [os.readlink(proc / "exe"), *arguments[1:]] if "/" not in arguments[0] else arguments, os.readlink(proc / "cwd"),
-        {name: value for name, _, value in pairs}, output if output.startswith("/") and os.path.exists(output) else os.devnull,
+        [_program(proc, arguments[0], environment), *arguments[1:]], os.readlink(proc / "cwd"), environment,
+        output if output.startswith("/") and os.path.exists(output) else os.devnull,
     )  # fmt: skip
+
+
+def _program(proc: Path, name: str, environment: dict[str, str]) -> str:
+    """A bare name is looked up as its shell did. What it leads to (`exe`) is no good first choice: behind the `python` of a virtual
+    environment that is the interpreter outside it, without its packages."""
+    if "/" in name:
+        return name
+    return shutil.which(name, path=environment.get("PATH", os.defpath)) or os.readlink(proc / "exe")
 
 
 def kill(target: Target) -> None:
@@ -45,16 +68,32 @@ def kill(target: Target) -> None:
         time.sleep(LOOK_S)
 
 
-def start_again(life: Life, target: Target) -> int:
-    """Its new process id; 0: somebody else (a supervisor) has done so already."""
-    if any(one.is_listening and one.local.port == target.door.port for one in connections()):
-        return 0
+def start_again(life: Life, target: Target) -> Again | None:
+    """Returns when it listens, has ended, or neither within LISTENS_S. None: somebody else (a supervisor) has started it already."""
+    if _has_listener(target):
+        return None
     with open(life.output, "ab") as output:
+        begun = os.fstat(output.fileno()).st_size
         process = subprocess.Popen(
             life.arguments, cwd=life.folder, env=life.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
-    return process.pid
+    end = time.monotonic() + LISTENS_S
+    while (code := process.poll()) is None and not _has_listener(target) and time.monotonic() < end:
+        time.sleep(LOOK_S)
+    return Again(process.pid, code is None and _has_listener(target), code, _said(life.output, begun))
+
+
+def _has_listener(target: Target) -> bool:
+    return any(one.is_listening and one.local.port == target.door.port for one in connections())
+
+
+def _said(path: str, begun: int) -> str:
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(begun, os.fstat(file.fileno()).st_size - SAID_BYTES_MAX))
+        return file.read().decode(errors="replace").strip()
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,7 +4,8 @@
     B2  a node grants an epoch to one claimant, and never one below what it has granted
     B3  a coordinator without acks of a majority for the timeout tries no duties and shows no leadership
     B4  while a coordinator is heard nobody is granted anything, but one that ranks above it, when it was followed for the hold-down
-    C4  a grant, a claim's own grant, and what one whose folder was emptied is told, are durable before they are said
+    C4  a grant, the promise that a refusal names, a claim's own grant, and what one whose folder was emptied is told, are durable
+        before they are said
 
 "A majority" of two nodes would be both, so there the store is the witness: what it accepted counts as a vote.
 """
@@ -107,6 +108,7 @@ class BullyWatch(Watch):
 
     def _grant_leaves(self, node: Node, _: int, to: str, message: Grant) -> None:
         if not message.is_granted:
+            self._refusal_leaves(node, to, message)
             return
         epoch = message.epoch
         if self._cast.setdefault((node.name, epoch), to) != to:
@@ -118,6 +120,13 @@ class BullyWatch(Watch):
         self._highest[node.name] = epoch
         if (node.name, epoch, to) not in self._durable:
             raise Violation("C4", f"{node.name} grants {epoch} to {to}, and a crash now would forget it")
+
+    def _refusal_leaves(self, node: Node, to: str, message: Grant) -> None:
+        if message.promised > self.safe[node.name].epoch:
+            raise Violation(
+                "C4",
+                f"{node.name} refuses {to} for its promise of {message.promised}, and a crash now would forget that",
+            )
 
     def _claim_leaves(self, node: Node, _: int, to: str, message: Claim) -> None:
         if message.epoch and (node.name, message.epoch, node.name) not in self._durable:

@@ -1,10 +1,11 @@
 """Gossip's invariants, from the rumours that leave a node, what its disk holds and what it shows.
 
-G1  nobody speaks of an incarnation that its node has not used        C4  a node uses no incarnation that a crash would free again
+G1  nobody speaks of an incarnation that its node has not used
 G2  in one life what a node tells of a member never falls back to an older incarnation
 G3  nobody calls itself suspect; dead only when it leaves
 G4  at one incarnation a member goes alive, suspect, dead; back to alive only by an answer to a ping sent after the suspicion
-G5  who leads sees a majority alive, and has the store's token
+G5  who leads sees a majority alive all the while, and has the store's token. No grace: the core is out of office in that step
+C4  a node uses no incarnation that a crash would free again, and neither tells nor seeks an epoch that a crash would make it forget
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ class GossipWatch(Watch):
     def leaves(self, node: Node, to: str, message: PeerMessage) -> None:
         """Only what must be durable by now; the rest is judged when it is said, for it may leave later."""
         self._speaks(node, message.incarnation)  # type: ignore[union-attr]
+        epoch = getattr(message, "max_epoch", 0)
+        if epoch > self.safe[node.name].epoch:
+            raise Violation("C4", f"{node.name} tells {to} of epoch {epoch}, and a crash now would forget it")
 
     def stepped(self, node: Node, local: int, event: Event | None, out: Effects) -> None:
         for send in (*out.send, *out.send_after) if out.send_after else out.send:
@@ -166,12 +170,18 @@ class GossipWatch(Watch):
 
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def looks(self, node: Node, local: int) -> None:
+        super().looks(node, local)
+        view = node.view
+        if view.role is not Role.LEADER and not view.is_in_office:
+            return
+        alive = sum(1 for member in view.members.values() if member.health is Health.ALIVE)
+        if alive < self.quorum:
+            raise Violation("G5", f"{node.name} leads in {view.epoch} and sees {alive} alive, {self.quorum} are needed")
+
     def changes(self, node: Node, local: int, before: View, view: View) -> None:
         if view.role is not Role.LEADER or (before.role is Role.LEADER and before.epoch == view.epoch):
             return
-        alive = sum(1 for member in view.members.values() if member.health is Health.ALIVE)
-        if alive + (node.name not in view.members) < self.quorum:
-            raise Violation("G5", f"{node.name} leads and sees {alive} alive, {self.quorum} are needed")
         if self.accepted.get(view.epoch) != node.config.owner:
             raise Violation("G5", f"{node.name} leads in {view.epoch}, which the store did not give it")
 

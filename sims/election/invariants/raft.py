@@ -4,9 +4,11 @@
     R2   a leader cuts nothing from its log                             R7   what is called committed is durable on a majority, and of
     R3   two logs that share (index, term) share all before it               the caller's own term when it is the first to say so
     R4   leaders have all that is committed; voters refuse a shorter log   R9   one sender of Append per term
-    R5   one entry per committed index                                  R10  no vote or pre-vote while the leader is heard, no
-    RL3  when all is calm, all have one log, committed up to the entry of the leader's term; one that was emptied too
-    RL2  a leader without acks of a majority stands down                     campaign without a majority of pre-votes
+    R5   one entry per committed index                                  R10  no vote or pre-vote while the leader is heard, or by a
+    RL3  when all is calm, all have one log, committed up to the entry       leader whom a majority answers; no campaign without a
+         of the leader's term; one that was emptied too                      majority of pre-votes or the leader's word
+    RL2  a leader without acks of a majority stands down                C4   no term is said that a crash would take back: in answers,
+                                                                             refusals, lessons, and in what is asked for
 
 An emptied disk takes its copy of committed entries with it. Those that then are on too few disks to be in every majority are no longer
 asked of later leaders (R4): no algorithm could keep them.
@@ -18,7 +20,18 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from zjp.election.core import MS, Effects, Event, Recv, Role, Stall, View, Wake
-from zjp.wire.peers import Append, AppendReply, PreVote, PreVoteReply, Stored, Vote, VoteReply
+from zjp.wire.peers import (
+    Append,
+    AppendReply,
+    PeerMessage,
+    PreVote,
+    PreVoteReply,
+    Stored,
+    TellTerm,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
 
 from ..node import Node
 from .lease import Lease
@@ -39,6 +52,9 @@ class RaftWatch(Watch):
             AppendReply: self._ack_leaves,
             Vote: self._vote_leaves,
             VoteReply: self._grant_leaves,
+            PreVote: self._pre_vote_leaves,
+            PreVoteReply: self._term_leaves,
+            TellTerm: self._term_leaves,
         }
         self.on_hear = {
             Append: self._hears_append,
@@ -47,6 +63,7 @@ class RaftWatch(Watch):
             PreVote: self._hears_ask,
             VoteReply: self._hears_grant,
             PreVoteReply: self._hears_pre_grant,
+            TimeoutNow: self._hears_call,
         }
         self.said: dict[str, RaftDisk] = {}
         self.safe: dict[str, RaftDisk] = {}
@@ -65,6 +82,8 @@ class RaftWatch(Watch):
         self._leads: dict[int, str] = {}
         self._votes: dict[tuple[str, int], set[str]] = {}
         self._pre_votes: dict[tuple[str, int], set[str]] = {}
+        self._called: set[tuple[str, int]] = set()
+        """(node, term) of a campaign that the leader before told it to begin."""
         self._term_before: dict[str, int] = {}
         """The term of a node before it decided on the last request for its vote."""
         self._heard: dict[str, tuple[int, int, str, int]] = {}
@@ -145,11 +164,26 @@ class RaftWatch(Watch):
             raise Violation("C4", f"{node.name} asks for votes in {term}, and a crash now would forget its own")
         if self._cast.setdefault((node.name, term), node.name) != node.name:
             raise Violation("R6", f"{node.name} voted for {self._cast[node.name, term]} in {term} and campaigns in it")
+        if message.is_transfer and (node.name, term) not in self._called:
+            raise Violation("R10", f"{node.name} campaigns in {term} as the leader's heir, and no leader told it to")
         if not message.is_transfer and len(self._pre_votes.get((node.name, term), ())) + 1 < self.quorum:
             raise Violation("R10", f"{node.name} campaigns in {term} without a majority of pre-votes")
 
+    def _pre_vote_leaves(self, node: Node, _: int, to: str, message: PreVote) -> None:
+        """It asks for the term after its own."""
+        self._says_term(node, to, message, message.term - 1)
+
+    def _term_leaves(self, node: Node, _: int, to: str, message: PreVoteReply | TellTerm) -> None:
+        self._says_term(node, to, message, message.term)
+
+    def _says_term(self, node: Node, to: str, message: PeerMessage, term: int) -> None:
+        if term > self.safe[node.name].term:
+            kind = type(message).__name__
+            raise Violation("C4", f"{node.name} says {kind} to {to} in {term}, and a crash now would forget that term")
+
     def _grant_leaves(self, node: Node, _: int, to: str, message: VoteReply) -> None:
         if not message.is_granted:
+            self._says_term(node, to, message, message.term)
             return
         term = message.term
         if self._cast.setdefault((node.name, term), to) != to:
@@ -185,6 +219,17 @@ class RaftWatch(Watch):
             raise Violation(
                 "R4",
                 f"{node.name} grants a {kind} to {event.src}, whose log ends at {ends}, before {last_index, last_term}",
+            )
+        lease = self._leases.get(node.name)
+        if (
+            lease is not None
+            and lease.age(local) < node.config.timeout
+            and not (isinstance(asked, Vote) and asked.is_transfer)
+        ):
+            ago = lease.age(local) // MS
+            raise Violation(
+                "R10",
+                f"{node.name} leads {lease.epoch}, a majority followed {ago} ms ago, and it grants {event.src} a {kind}",
             )
         term, at, leader, _ = self._heard.get(node.name, (0, 0, "", 0))
         is_sticky = leader != event.src and not (isinstance(asked, Vote) and asked.is_transfer)
@@ -297,6 +342,10 @@ class RaftWatch(Watch):
     def _hears_pre_grant(self, node: Node, local: int, source: str, message: PreVoteReply) -> None:
         if message.is_granted:
             self._pre_votes.setdefault((node.name, message.for_term), set()).add(source)
+
+    def _hears_call(self, node: Node, local: int, source: str, message: TimeoutNow) -> None:
+        if self._leads.get(message.term) == source:
+            self._called.add((node.name, message.term + 1))
 
     # ── what it shows ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
