@@ -128,6 +128,27 @@ async def test_every_deed_of_a_caller_says_that_its_outcome_is_unknown(proxy: Fa
     await deeds[deed]()
 
 
+async def test_deed_whose_answer_was_lost_is_found_done_by_its_repeat(proxy: FaultProxy, store: RedisQueueStore) -> None:
+    """Wherever in its answers the connection breaks; the lane asks again by itself."""
+    producer = Producer()
+    for more_bytes in range(0, 320, 20):
+        delayed, done = await add(store, producer.spec(delay_ms=60_000), producer.spec())
+        claim = await store.claim(1, ALL)
+        await store.finish([completed(claim.fence, claim.jobs[0])])
+        (record,) = await store.get([done])
+        assert isinstance(record, Record)
+        proxy.limit_data("down", more_bytes)
+        assert await store.requeue([record]) == [True]
+        assert await store.promote([delayed]) == [True]
+        proxy.cut()
+        await store.requeue([record])  # both over new connections
+        await store.promote([delayed])
+        assert await store.requeue([record]) == [False]
+        assert await store.promote([delayed]) == [False]
+        assert len((claim := await store.claim(2, ALL)).jobs) == 2
+        await store.finish([completed(claim.fence, job) for job in claim.jobs])
+
+
 # ── a replica has it, or not ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

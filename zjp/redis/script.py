@@ -52,12 +52,12 @@ class Scripts:
         script = self[name]
         return await lane.call(lambda _: script.command(arguments), script.load)
 
-    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int) -> Any:
-        """The argument at `repeat_at` tells the script whether this is a repeat."""
+    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
+        """The argument at `repeat_at`, if any, tells the script whether this is a repeat."""
         script = self[name]
 
         def make(is_repeat: bool) -> Command:
-            if is_repeat:
+            if is_repeat and repeat_at is not None:
                 arguments[repeat_at] = b"1"
             return script.command(arguments)
 

@@ -1,8 +1,9 @@
 -- use: clock level wake due
--- Delayed jobs become ready now. ARGV: (id, value as read, value with its new due time)*. Reply: 1 promoted, 0 not delayed, 2 it moved
+-- Delayed jobs become ready now. Reply: 1 promoted, by a former try of this call too; 0 not delayed, 2 it moved
+-- ARGV: is repeat, (id, value as read, value with its new due time)*
 local now = clock()
 local answers, woken = {}, {}
-for at = 1, #ARGV, 3 do
+for at = 2, #ARGV, 3 do
     local id = ARGV[at]
     local answer = 0
     if call('ZSCORE', P .. 'd', id) then
@@ -13,6 +14,8 @@ for at = 1, #ARGV, 3 do
             call('HSET', P .. 'j', id, ARGV[at + 2])
             answer = 1
         end
+    elseif ARGV[1] == '1' and call('HGET', P .. 'j', id) == ARGV[at + 2] then
+        answer = 1
     end
     answers[#answers + 1] = answer
 end

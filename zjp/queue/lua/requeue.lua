@@ -1,6 +1,7 @@
 -- use: clock level wake records
 -- Finished jobs become ready again as their next run, unless a later one has finished meanwhile. Refused at `maxmemory`, as a submit is.
--- ARGV: count max, bytes max, (id, run it had (4 bytes), value, level, unique key)*. Reply: {'full', count, bytes} | {'ok', count, bytes, 1 or 0...}
+-- A repeat, whose first try may have done it unheard, finds the next run there: that is done then, whoever did it.
+-- ARGV: count max, bytes max, is repeat, (id, run it had (4 bytes), value, level, unique key)*. Reply: {'full', count, bytes} | {'ok', count, bytes, 1, 2 (done before) or 0...}
 local now = clock()
 local held = call('HMGET', P .. 'n', 'o', 'b')
 if tonumber(held[1] or 0) >= tonumber(ARGV[1]) or tonumber(held[2] or 0) >= tonumber(ARGV[2]) then
@@ -16,18 +17,20 @@ local function run_of(value, from)
     return run
 end
 
-local function is_latest(id, run, known)
+-- Of what is known of the job: whether it has finished, and its run; -1: nothing is.
+local function latest(id, known)
     if known then
-        return byte(known) == FINISHED and run_of(known, 2) <= run
+        return byte(known) == FINISHED, run_of(known, 2)
     end
     local record = call('HGET', P .. 'records:r', id) -- where records are kept here
-    return not record or run_of(record, MARK + 1) <= run
+    return true, record and run_of(record, MARK + 1) or -1
 end
 
-for at = 3, #ARGV, 5 do
+for at = 4, #ARGV, 5 do
     local id, run, value, level, unique = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     local known = call('HGET', P .. 'j', id)
-    local may_run = is_latest(id, run_of(run, 1), known)
+    local has_finished, latest_run = latest(id, known)
+    local may_run = has_finished and latest_run <= run_of(run, 1)
     if may_run and unique ~= '' and call('HEXISTS', P .. 'uq', unique) == 1 then
         may_run = false
     end
@@ -47,7 +50,8 @@ for at = 3, #ARGV, 5 do
             call('HINCRBY', P .. 'n', 'b', 5 - #known)
         end
     end
-    answers[#answers + 1] = may_run and 1 or 0
+    local was_done = ARGV[3] == '1' and latest_run == run_of(run, 1) + 1
+    answers[#answers + 1] = may_run and 1 or was_done and 2 or 0
 end
 for queue, jobs in pairs(woken) do
     wake(queue, jobs, 0)

@@ -27,12 +27,21 @@ class Deeds:
     def __init__(self, scripts: Scripts, *, is_replicated: bool) -> None:
         self._scripts, self.is_replicated = scripts, is_replicated
 
-    async def carry_out(self, name: str, lane: Lane, arguments: list[Any], wrote: Callable[[Any], bool | None]) -> Any:
+    async def carry_out(
+        self, name: str, lane: Lane, arguments: list[Any], wrote: Callable[[Any], bool | None], repeat_at: int | None = None
+    ) -> Any:
         """The script's reply. `wrote(reply)`: whether it changed something; False: perhaps an earlier try did; None: none did.
+        The argument at `repeat_at` tells the script whether this is a repeat.
 
         Raises: OutcomeUnknown, StoreUnavailable."""
         script = self._scripts[name]
-        reply = await self.send(lane, script, lambda _: script.command(arguments), lambda reply: bool(wrote(reply)))
+
+        def make(is_repeat: bool) -> Command:
+            if is_repeat and repeat_at is not None:
+                arguments[repeat_at] = b"1"
+            return script.command(arguments)
+
+        reply = await self.send(lane, script, make, lambda reply: bool(wrote(reply)))
         if self.is_replicated and wrote(reply) is False:
             server = lane.server
             await self.confirm(lane)
@@ -70,4 +79,4 @@ def cancel_wrote(reply: Any) -> bool | None:
 
 def requeue_wrote(reply: Any) -> bool | None:
     kind, _, _, *answers = reply
-    return any(answers) if kind == b"ok" else None
+    return 1 in answers if kind == b"ok" else None

@@ -14,7 +14,7 @@ async def promote(ask: Ask, deed: Ask, ids: Sequence[bytes], now_ms: int) -> lis
     while left:
         values = dict(zip(left, await ask("HMGET", [b"j", *left]), strict=True))
         live = [job_id for job_id in left if values[job_id] and not is_finished(values[job_id])]
-        arguments = [part for job_id in live for part in (job_id, values[job_id], _due_now(values[job_id], now_ms))]
+        arguments = [b"0", *(part for job_id in live for part in (job_id, values[job_id], _due_now(values[job_id], now_ms)))]
         answers = await deed("promote", arguments) if live else []
         promoted |= {job_id for job_id, answer in zip(live, answers, strict=True) if answer == 1}
         left = [job_id for job_id, answer in zip(live, answers, strict=True) if answer == 2]

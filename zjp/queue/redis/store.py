@@ -204,10 +204,10 @@ class RedisQueueStore(Standing):
             return await self._lane(lane).call(lambda _: command)
         return await self._scripts(name, self._lane(lane), arguments)
 
-    async def _deed(self, name: str, arguments: list[Any]) -> Any:
+    async def _deed(self, name: str, arguments: list[Any], repeat_at: int | None = None) -> Any:
         """A script, of which a caller must know whether it may have been carried out. Raises: OutcomeUnknown, StoreUnavailable."""
         try:
-            return await self._ask(name, arguments)
+            return await self._scripts.retold(name, self._lane("other"), arguments, repeat_at)
         except Unanswered as fault:
             raise unknown(fault) from fault
 
@@ -380,7 +380,7 @@ class RedisQueueStore(Standing):
         return [kinds[job_id] for job_id in ids]
 
     async def promote(self, ids: Sequence[bytes]) -> list[bool]:
-        answers = await promote(self._ask, self._deed, ids, self._server_ms())
+        answers = await promote(self._ask, partial(self._deed, repeat_at=0), ids, self._server_ms())
         if any(answers):
             self._hint()
         return answers
@@ -388,13 +388,13 @@ class RedisQueueStore(Standing):
     async def requeue(self, records: Sequence[Record]) -> list[bool]:
         now_ms, lane = self._server_ms(), self._lane("submit")
         self._inspection.require()
-        arguments: list[Any] = [*self._limits]
+        arguments: list[Any] = [*self._limits, b"0"]
         for record in records:
             spec, run = record.job.spec, record.job.run
             job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
             level = level_name(spec.queue, spec.priority)
             arguments += (spec.id, run.to_bytes(4, "big"), live_value(job), level, unique_key(spec))
-        kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", lane, arguments, requeue_wrote)
+        kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", lane, arguments, requeue_wrote, repeat_at=2)
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise full(count, data_bytes, self._limits)
