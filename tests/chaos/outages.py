@@ -56,14 +56,15 @@ class Outages:
         self._say(RESET, since, how)
 
     def take_mongo_away(self, seconds: float) -> None:
-        """Killed, and started again on its file. Nothing else is done meanwhile, so that what jobs do then is Mongo's doing."""
-        mongo = self._servers.mongo
-        assert mongo is not None, "this run has no Mongo"
+        """Cut off. Nothing else is done meanwhile, so that what jobs do then is Mongo's doing."""
+        proxy = self._servers.mongo_proxy
+        assert proxy is not None, "this run has no Mongo"
         self._nemesis.until_standing(len(self._nemesis.stage.nodes))
         since = time.monotonic_ns()
-        mongo.kill()
+        proxy.say("refuse")
+        proxy.say("cut")
         self._nemesis.rest(seconds)
-        mongo.start()
+        proxy.say("heal")
         self._say(MONGO, since, f"{seconds:g} s")
 
     def _say(self, what: str, since: int, how: str = "") -> None:
