@@ -87,7 +87,9 @@ def _late_outcomes(book: Casebook, zombie: Fault) -> Iterator[ClaimEnd]:
     """What the woken node brought of jobs that others had been given while it was stopped."""
     for case in book.cases.values():
         for end in case.claim_ends:
-            if end.node == zombie.node and end.type in ("ok", "fail") and end.t > zombie.t1 and _was_lost(case, end, zombie):
+            # One that was sent just before the stop may have been written then, and only its answer is late.
+            may_be_late = end.type == "fail" or (end.type == "ok" and began(end) >= zombie.t)
+            if may_be_late and end.node == zombie.node and end.t > zombie.t1 and _was_lost(case, end, zombie):
                 yield end
 
 
