@@ -5,19 +5,31 @@ run of an id) does not hold up the others: the server reports those by their num
 upsert on `{_id, run: {$lt: ours}}`: it replaces a lower run, inserts what was removed meanwhile, and meets the unique `_id` again where
 the record there is the same or newer, which is what was wanted. So it is right also while another node does the same.
 
+A document may be refused for good: by a validator or a unique index that somebody else has made, or for its size. The others of its command
+are written all the same. It is sent once more without payload and result; what is refused then too is told to the caller.
+
 Commands are sent as such: the driver's own `insert_many` makes an object for each document and costs twice as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DocumentTooLarge, PyMongoError
 
-from ..store import RecordItem
-from .documents import Arrivals, Document, document_of
-from .server import COLLECTION, Server
+from ...job import format_id
+from ...log import event
+from ..store import RecordItem, RecordsRefused, Refusal
+from .documents import Arrivals, Document, document_of, least_document_of
+from .server import COLLECTION, DUPLICATE, TOO_LARGE, Reply, Server, is_there, is_too_large
+
+Records = AsyncCollection[dict[str, Any]]
+Key = tuple[bytes, int]
+"""Id and run."""
+_log = logging.getLogger(__name__)
 
 INSERT_MAX = 512
 """Documents in one command: to encode them takes the loop some 3 ms, and more would make each of them hardly cheaper."""
@@ -36,16 +48,63 @@ def batches(items: Sequence[RecordItem]) -> Iterator[Sequence[RecordItem]]:
 
 
 async def append(server: Server, items: Sequence[RecordItem], arrivals: Arrivals, now_ms: int) -> None:
+    """Raises: StoreUnavailable, StoreFull, RecordsRefused."""
+    refusals: list[Refusal] = []
     for batch in batches(items):
         orders = arrivals.take(len(batch), now_ms)
-        documents = [document_of(item, order) for item, order in zip(batch, orders, strict=True)]
         async with server.asked() as records:
-            refused = await server.command(records, {"insert": COLLECTION, "documents": documents})
-            if refused:
-                await _sort_out(server, records, [documents[error["index"]] for error in refused])
+            refusals += await _write(server, records, batch, orders)
+    if refusals:
+        raise RecordsRefused(refusals)
 
 
-async def _sort_out(server: Server, records: AsyncCollection[dict[str, Any]], documents: Sequence[Document]) -> None:
+async def _write(server: Server, records: Records, items: Sequence[RecordItem], orders: Sequence[int]) -> Sequence[Refusal]:
+    documents = [document_of(item, order) for item, order in zip(items, orders, strict=True)]
+    refused = await _insert(server, records, documents)
+    if not refused:
+        return ()
+    least = [least_document_of(items[place], orders[place]) for place in refused]
+    still = await _insert(server, records, least)
+    refusals = []
+    for number, (place, error) in enumerate(refused.items()):
+        item, reason = items[place], server.reason(error)
+        if number in still:
+            refusals.append(Refusal(item, error["code"], reason))
+        else:
+            job_id = format_id(item.record.job.spec.id)
+            event(_log, logging.WARNING, "records.shortened", id=job_id, code=error["code"], reason=reason)
+    return refusals
+
+
+async def _insert(server: Server, records: Records, documents: Sequence[Document]) -> Mapping[int, Reply]:
+    """Place -> error, of those that are refused for good."""
+    try:
+        errors = await server.command(records, {"insert": COLLECTION, "documents": documents})
+    except (PyMongoError, DocumentTooLarge) as error:  # a server with lower limits than MongoDB's
+        if not is_too_large(error):
+            raise
+        return await _insert_halves(server, records, documents, error)
+    refused = {error["index"]: error for error in errors if error["code"] != DUPLICATE}
+    doubles = [error["index"] for error in errors if error["code"] == DUPLICATE]
+    if doubles:
+        kept_out = await _sort_out(server, records, [documents[place] for place in doubles])
+        refused |= {place: kept_out[key] for place in doubles if (key := _key_of(documents[place])) in kept_out}
+    return refused
+
+
+async def _insert_halves(
+    server: Server, records: Records, documents: Sequence[Document], error: Exception
+) -> Mapping[int, Reply]:
+    if len(documents) == 1:
+        return {0: {"code": getattr(error, "code", None) or TOO_LARGE, "errmsg": str(error)}}
+    half = len(documents) // 2
+    first = await _insert(server, records, documents[:half])
+    second = await _insert(server, records, documents[half:])
+    return {**first, **{half + place: refusal for place, refusal in second.items()}}
+
+
+async def _sort_out(server: Server, records: Records, documents: Sequence[Document]) -> Mapping[Key, Reply]:
+    """Of documents that some unique index did not let in. Returns the errors of those that are refused for good."""
     best: dict[bytes, Document] = {}
     for document in documents:
         if document["_id"] not in best or document["run"] > best[document["_id"]]["run"]:
@@ -57,5 +116,11 @@ async def _sort_out(server: Server, records: AsyncCollection[dict[str, Any]], do
         {"q": {"_id": job_id, "run": {"$lt": document["run"]}}, "u": document, "upsert": True}
         for job_id, document in best.items()
     ]
-    if updates:
-        await server.command(records, {"update": COLLECTION, "updates": updates})
+    if not updates:
+        return {}
+    errors = await server.command(records, {"update": COLLECTION, "updates": updates})
+    return {_key_of(updates[error["index"]]["u"]): error for error in errors if not is_there(error)}
+
+
+def _key_of(document: Document) -> Key:
+    return document["_id"], document["run"]
