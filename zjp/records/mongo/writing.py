@@ -6,7 +6,7 @@ upsert on `{_id, run: {$lt: ours}}`: it replaces a lower run, inserts what was r
 the record there is the same or newer, which is what was wanted. So it is right also while another node does the same.
 
 A document may be refused for good: by a validator or a unique index that somebody else has made, or for its size. The others of its command
-are written all the same. It is sent once more without payload and result; what is refused then too is told to the caller.
+are written all the same. It is sent once more without payload and result, where that may help; what is refused again is told to the caller.
 
 Commands are sent as such: the driver's own `insert_many` makes an object for each document and costs twice as much.
 """
@@ -63,20 +63,22 @@ async def _write(server: Server, records: Records, items: Sequence[RecordItem], 
     refused = await _insert(server, records, documents)
     if not refused:
         return ()
-    least = [least_document_of(items[place], orders[place]) for place in refused]
-    still = await _insert(server, records, least)
-    refusals = []
-    for number, (place, error) in enumerate(refused.items()):
-        item, reason = items[place], server.reason(error)
-        if number in still:
-            refusals.append(Refusal(item, error["code"], reason))
-        else:
-            job_id = format_id(item.record.job.spec.id)
-            event(_log, logging.WARNING, "records.shortened", id=job_id, code=error["code"], reason=reason)
-    return refusals
+    short = [place for place, error in refused.items() if error["code"] != DUPLICATE]  # a key stays what it is
+    for place in await _insert_least(server, records, {place: least_document_of(items[place], orders[place]) for place in short}):
+        job_id, error = format_id(items[place].record.job.spec.id), refused.pop(place)
+        event(_log, logging.WARNING, "records.shortened", id=job_id, code=error["code"], reason=server.reason(error))
+    return [Refusal(items[place], error["code"], server.reason(error)) for place, error in refused.items()]
 
 
-async def _insert(server: Server, records: Records, documents: Sequence[Document]) -> Mapping[int, Reply]:
+async def _insert_least(server: Server, records: Records, documents: Mapping[int, Document]) -> Sequence[int]:
+    """Returns the places of those that are there now."""
+    if not documents:
+        return ()
+    still = await _insert(server, records, list(documents.values()))
+    return [place for number, place in enumerate(documents) if number not in still]
+
+
+async def _insert(server: Server, records: Records, documents: Sequence[Document]) -> dict[int, Reply]:
     """Place -> error, of those that are refused for good."""
     try:
         errors = await server.command(records, {"insert": COLLECTION, "documents": documents})
@@ -94,7 +96,7 @@ async def _insert(server: Server, records: Records, documents: Sequence[Document
 
 async def _insert_halves(
     server: Server, records: Records, documents: Sequence[Document], error: Exception
-) -> Mapping[int, Reply]:
+) -> dict[int, Reply]:
     if len(documents) == 1:
         return {0: {"code": getattr(error, "code", None) or TOO_LARGE, "errmsg": str(error)}}
     half = len(documents) // 2
@@ -112,7 +114,7 @@ async def _sort_out(server: Server, records: Records, documents: Sequence[Docume
     async for there in records.find({"_id": {"$in": list(best)}}, {"run": 1}):
         if there["run"] >= best[there["_id"]]["run"]:
             del best[there["_id"]]
-    updates = [
+    updates: list[dict[str, Any]] = [
         {"q": {"_id": job_id, "run": {"$lt": document["run"]}}, "u": document, "upsert": True}
         for job_id, document in best.items()
     ]
