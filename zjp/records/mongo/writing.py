@@ -87,9 +87,9 @@ async def _insert(server: Server, records: Records, documents: Sequence[Document
             raise
         return await _insert_halves(server, records, documents, error)
     refused = {error["index"]: error for error in errors if error["code"] != DUPLICATE}
-    doubles = [error["index"] for error in errors if error["code"] == DUPLICATE]
+    doubles = {error["index"]: error for error in errors if error["code"] == DUPLICATE}
     if doubles:
-        kept_out = await _sort_out(server, records, [documents[place] for place in doubles])
+        kept_out = await _sort_out(server, records, [(documents[place], error) for place, error in doubles.items()])
         refused |= {place: kept_out[key] for place in doubles if (key := _key_of(documents[place])) in kept_out}
     return refused
 
@@ -105,23 +105,28 @@ async def _insert_halves(
     return {**first, **{half + place: refusal for place, refusal in second.items()}}
 
 
-async def _sort_out(server: Server, records: Records, documents: Sequence[Document]) -> Mapping[Key, Reply]:
+async def _sort_out(server: Server, records: Records, doubles: Sequence[tuple[Document, Reply]]) -> Mapping[Key, Reply]:
     """Of documents that some unique index did not let in. Returns the errors of those that are refused for good."""
-    best: dict[bytes, Document] = {}
-    for document in documents:
-        if document["_id"] not in best or document["run"] > best[document["_id"]]["run"]:
-            best[document["_id"]] = document
+    best: dict[bytes, tuple[Document, Reply]] = {}
+    for document, error in doubles:
+        if document["_id"] not in best or document["run"] > best[document["_id"]][0]["run"]:
+            best[document["_id"]] = document, error
+    older = set()
     async for there in records.find({"_id": {"$in": list(best)}}, {"run": 1}):
-        if there["run"] >= best[there["_id"]]["run"]:
+        if there["run"] >= best[there["_id"]][0]["run"]:
             del best[there["_id"]]
+        else:
+            older.add(there["_id"])
+    refused = {_key_of(document): error for job_id, (document, error) in best.items() if job_id not in older and not is_there(error)}
     updates: list[dict[str, Any]] = [
         {"q": {"_id": job_id, "run": {"$lt": document["run"]}}, "u": document, "upsert": True}
-        for job_id, document in best.items()
+        for job_id, (document, _) in best.items()
+        if _key_of(document) not in refused
     ]
-    if not updates:
-        return {}
-    errors = await server.command(records, {"update": COLLECTION, "updates": updates})
-    return {_key_of(updates[error["index"]]["u"]): error for error in errors if not is_there(error)}
+    if updates:
+        errors = await server.command(records, {"update": COLLECTION, "updates": updates})
+        refused |= {_key_of(updates[error["index"]]["u"]): error for error in errors if not is_there(error)}
+    return refused
 
 
 def _key_of(document: Document) -> Key:
