@@ -107,6 +107,7 @@ _ROWS = (
     Metric("zjp_replies_dropped_total", _C, (), "Replies to clients that were gone."),
     Metric("zjp_internal_errors_total", _C, (), "Errors of zjp itself; the log has each with its traceback."),
     Metric("zjp_records_backlog", _G, (), "Finished jobs that wait for the records."),
+    Metric("zjp_records_refused", _G, (), "Finished jobs that the records refuse for good, as far as this node tried."),
     Metric("zjp_worker_rss_bytes", _G, ("worker",), "Resident memory of a worker process."),
     Metric("zjp_build_info", _G, ("version", "python"), "Always 1; the labels say what runs."),
     Metric("zjp_slots", _G, (), "Jobs that may run at once on this node.", teller=Teller.STATE),

@@ -35,6 +35,7 @@ HEALTHY: Mapping[str, str] = {
     **{f"zjp_worker_crashes_total{{{node}}}": f"1{EVER}" for node in NODES},
     **{f"zjp_fenced_writes_total{{{node}}}": f"2{EVER}" for node in NODES},
     **{f"zjp_records_backlog{{{node}}}": f"40{EVER}" for node in NODES},
+    **{f"zjp_records_refused{{{node}}}": f"0{EVER}" for node in NODES},
     **{f"zjp_internal_errors_total{{{node}}}": f"1{EVER}" for node in NODES},
     f'zjp_http_requests_seconds_count{{{A},method="GET",route="/health",status="200"}}': f"0+50{EVER}",
     f'zjp_http_requests_seconds_count{{{A},method="GET",route="/health",status="503"}}': f"0+1{EVER}",
@@ -81,6 +82,7 @@ FIRES: Mapping[str, Case] = {
     "ZjpStoreDown": Case(everywhere("zjp_store_up", from_step(12, "1", "0")), "1m15s"),
     "ZjpRecordsBehind": Case(everywhere("zjp_records_backlog", from_step(12, "40", "20000")), "3m10s"),
     "ZjpRecordsStuck": Case(everywhere("zjp_records_backlog", from_step(12, "40", "600000")), "1m35s"),
+    "ZjpRecordsRefused": Case({f"zjp_records_refused{{{B}}}": from_step(12, "0", "1")}, "2m5s"),
     "ZjpInternalErrors": Case({f"zjp_internal_errors_total{{{B}}}": from_step(12, "1", "2")}, "2m"),
     "ZjpHttpErrors": Case(
         {f'zjp_http_requests_seconds_count{{{A},method="GET",route="/health",status="503"}}': f"0+5{EVER}"}, "6m"
@@ -126,6 +128,7 @@ CALM: Mapping[str, Case] = {
     "ZjpRecordsStuck": Case(
         everywhere("zjp_records_backlog", from_step(70, "400000", "600000")), "6m", frozenset({"ZjpRecordsBehind"})
     ),
+    "ZjpRecordsRefused": Case({f"zjp_records_refused{{{B}}}": f"0x9 1x9 0{EVER}"}, "2m"),
     "ZjpInternalErrors": Case({f"zjp_internal_errors_total{{{B}}}": f"1x9 0{EVER}"}, "4m"),
     "ZjpHttpErrors": Case(
         {

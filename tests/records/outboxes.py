@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tests.records.making import Item, id_of
 from zjp.job import JobFilter
+from zjp.records.aside import Aside
 from zjp.records.outbox import OutboxDrain
 from zjp.records.store import RecordStore
 from zjp.retry import RetryPolicy
@@ -61,13 +62,19 @@ class Outbox:
 
 
 def drain_of(
-    outbox: Outbox, *, batch_max: int = 10, pace_s: float = 0.0, backoff: RetryPolicy = AT_ONCE
+    outbox: Outbox,
+    *,
+    batch_max: int = 10,
+    pace_s: float = 0.0,
+    backoff: RetryPolicy = AT_ONCE,
+    aside: Aside | None = None,
 ) -> OutboxDrain[Item]:
     return OutboxDrain(
         outbox.take,
         outbox.remove,
         outbox.append,
         backlog=lambda: outbox,
+        aside=aside,
         batch_max=batch_max,
         pace_s=pace_s,
         backoff=backoff,

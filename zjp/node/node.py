@@ -139,6 +139,7 @@ class Node:
             remove=self.queue.outbox_remove,
             append=self.records.append,
             backlog=self.queue.backlog,
+            look=self.queue.outbox if self.queue.is_shared else None,
             batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
@@ -328,6 +329,7 @@ class Node:
             counts=counts,
             workers=self.pool.states(),
             backlog=self.queue.backlog(),
+            refused=self.outbox.refused,
             records_count=self._records_count,
             is_draining=self.intake.is_draining,
             leader=self._leader(),

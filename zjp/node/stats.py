@@ -132,6 +132,7 @@ class NodeStats:
         workers: Sequence[WorkerState],
         backlog: Backlog,
         records_count: int,
+        refused: int = 0,
         is_draining: bool,
         leader: LeaderReply,
         more: Mapping[str, Any] = MappingProxyType({}),
@@ -142,6 +143,7 @@ class NodeStats:
         counters.set("node_uptime_seconds", uptime_s)
         counters.set("worker_active_gauge", sum(1 for worker in workers if worker.busy))
         counters.set("zjp_records_backlog", backlog.count)
+        counters.set("zjp_records_refused", refused)
         counters.set("zjp_election_term", leader.epoch)
         counters.set("zjp_is_leader", leader.is_here and leader.is_in_office)
         counters.replace("zjp_worker_rss_bytes", {(worker.name,): worker.rss_bytes for worker in workers})

@@ -12,7 +12,7 @@ one after a rest begins at once, and while the outbox keeps filling the next beg
 batch waits. Without that a busy node would write a hundred small transactions a second, each with an fsync.
 
 A records' store that is so slow that a batch does not get through in its time would never take one: each failure halves the next batch,
-each success doubles it again.
+each success doubles it again. A record that is refused for good is passed over and tried again later (aside.py): the others go on.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from ..errors import Unavailable
+from ..errors import StoreUnavailable, Unavailable
 from ..log import event
 from ..retry import RetryPolicy
-from .store import RecordItem
+from .aside import Aside, key_of
+from .store import RecordItem, RecordsRefused, Refusal
 
 BATCH_MAX = 1024
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
 BATCH_MIN = 16
 PACE_S = 0.05
+LOOK_S = 5.0
+"""Between two looks at the whole of a shared outbox, while nothing but refused records is left of this node's own."""
 BACKOFF = RetryPolicy(base_s=0.1, max_s=5.0, multiplier=2.0, jitter_factor=0.3)
 
 Item = TypeVar("Item", bound=RecordItem)
@@ -50,7 +53,7 @@ class OutboxDrain(Generic[Item]):
 
     `take`: the oldest items, up to so many, again until removed. `backlog`: how much waits, asked often and answered from memory.
     `batch_max`: lower costs more per record, higher repeats more after a crash. `pace_s`: higher makes larger batches, and lists show
-    finished jobs of the records that much later.
+    finished jobs of the records that much later. `look`: as `take`, of a shared outbox whatever share of it is this node's.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class OutboxDrain(Generic[Item]):
         append: Callable[[Sequence[Item]], Awaitable[None]],
         *,
         backlog: Callable[[], Waiting],
+        look: Callable[[int], Awaitable[Sequence[Item]]] | None = None,
+        aside: Aside | None = None,
         batch_max: int = BATCH_MAX,
         pace_s: float = PACE_S,
         backoff: RetryPolicy = BACKOFF,
@@ -67,6 +72,9 @@ class OutboxDrain(Generic[Item]):
         self._take = take
         self._remove = remove
         self._append = append
+        self._look = look
+        self._look_at = 0.0
+        self._aside = Aside() if aside is None else aside
         self._backlog = backlog
         self._batch_max = self._batch = batch_max
         self._pace_s = pace_s
@@ -89,11 +97,19 @@ class OutboxDrain(Generic[Item]):
         """Finished jobs that the records do not have yet."""
         return self._backlog().count
 
+    @property
+    def refused(self) -> int:
+        """Those of them that the records refuse, as far as this node tried."""
+        return len(self._aside)
+
     def wake(self) -> None:
         """Something was put into the outbox. Cheap: once per batch of outcomes is fine."""
         self._woken.set()
-        if self._backlog().count >= self._batch_max:
+        if self._is_full():
             self._full.set()
+
+    def _is_full(self) -> bool:
+        return self._backlog().count - len(self._aside) >= self._batch_max
 
     async def run(self) -> None:
         """Until `stop`, or cancelled. Raises what neither store should: a bug of ours."""
@@ -104,7 +120,7 @@ class OutboxDrain(Generic[Item]):
         try:
             async with self._limit:
                 while not self._stopping.is_set():
-                    await self._woken.wait()
+                    await self._rest()
                     await self._drain()
                 await self._drain_last()
         except TimeoutError:
@@ -129,6 +145,13 @@ class OutboxDrain(Generic[Item]):
             await self.run()
         return self.backlog
 
+    async def _rest(self) -> None:
+        """Until there is something to do."""
+        if len(self._aside):
+            await _wait(self._woken, self._aside.due_at)
+        else:
+            await self._woken.wait()
+
     async def _drain(self) -> None:
         """Round after round until the outbox is empty or `stop` is called."""
         loop = asyncio.get_running_loop()
@@ -141,7 +164,7 @@ class OutboxDrain(Generic[Item]):
                 await _wait(self._stopping, loop.time() + self._delay_s())
             elif count == 0:
                 return
-            elif count < self._batch and self.backlog < self._batch_max and not self._stopping.is_set():
+            elif count < self._batch and not self._is_full() and not self._stopping.is_set():
                 await _wait(self._full, next_at)
 
     async def _drain_last(self) -> None:
@@ -151,17 +174,52 @@ class OutboxDrain(Generic[Item]):
 
     async def _round(self) -> int | None:
         """Move one batch. Returns its size, None when a store was away."""
+        now = asyncio.get_running_loop().time()
         try:
-            items = await self._take(self._batch)
+            items = await self._take_others(now)
             if items:
-                await self._append(items)
-                await self._remove(items)
+                await self._move(items, now)
+            else:
+                self._aside.forget_due(now)
         except Unavailable as fault:
             self._note_fault(fault)
             return None
-        self.moved += len(items)
         self._note_success()
         return len(items)
+
+    async def _take_others(self, now: float) -> Sequence[Item]:
+        """All but what is passed over."""
+        limit = self._batch + len(self._aside)
+        items = self._aside.others(await self._take(limit), now)
+        if not items and len(self._aside) and self._look is not None and now >= min(self._look_at, self._aside.due_at):
+            # Of its share a node may see what it finished itself only, until the last of that is gone; and what others left is not to wait.
+            items = self._aside.others(await self._look(limit), now)
+            if not items:
+                self._look_at = now + LOOK_S
+        return items[: self._batch]
+
+    async def _move(self, items: Sequence[Item], now: float) -> None:
+        """Raises: Unavailable."""
+        refusals = await self._refusals_of(items)
+        if refusals:
+            refused = {key_of(refusal.item) for refusal in refusals}
+            items = [item for item in items if key_of(item) not in refused]
+        if items:
+            await self._remove(items)
+            self.moved += len(items)
+            self._aside.forget(items)
+        if not self._aside.add(refusals, now, random.random()):
+            raise StoreUnavailable(
+                f"the records refuse more finished jobs than the {len(self._aside)} that are passed over, with {refusals[-1].reason} "
+                f"(code {refusals[-1].code}); the lines outbox.refused of the log name jobs"
+            )
+
+    async def _refusals_of(self, items: Sequence[Item]) -> Sequence[Refusal]:
+        try:
+            await self._append(items)
+        except RecordsRefused as refused:
+            return refused.refusals
+        return ()
 
     def _delay_s(self) -> float:
         return self._backoff.delay_s(self._failures - 1, random.random())

@@ -9,7 +9,7 @@ Beside the records it keeps events (events.py), for EVENTS_TTL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,22 @@ class RecordItem(Protocol):
     def data(self) -> bytes: ...
 
 
+class Refusal(NamedTuple):
+    """A record that the store will not take however often it is asked. `code`: the store's own."""
+
+    item: RecordItem
+    code: int
+    reason: str
+
+
+class RecordsRefused(Exception):
+    """Some records were refused for good; all others of that call are written. For the outbox only: nobody else hears of it."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__(f"{len(refusals)} records were refused, the first as: {refusals[0].reason} (code {refusals[0].code})")
+        self.refusals = refusals
+
+
 class RecordPage(msgspec.Struct, frozen=True):
     records: Sequence[Record]
     cursor: bytes
@@ -39,7 +55,8 @@ class RecordStore(Protocol):
     async def close(self) -> None: ...
 
     async def append(self, items: Sequence[RecordItem]) -> None:
-        """Raises: StoreUnavailable, StoreFull; then some may have been written, and the same call may be repeated."""
+        """Raises: StoreUnavailable, StoreFull; then some may have been written, and the same call may be repeated.
+        RecordsRefused; then all but those it names are written."""
 
     async def get(self, ids: Sequence[bytes]) -> Mapping[bytes, Record]: ...
 

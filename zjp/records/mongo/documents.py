@@ -79,6 +79,16 @@ class Arrivals:
 def document_of(item: RecordItem, order: int) -> Document:
     if len(item.data) > DATA_BYTES_MAX:
         item = _shortened(item.record)
+    return _document_of(item, order)
+
+
+def least_document_of(item: RecordItem, order: int) -> Document:
+    """Without payload and result."""
+    short = _without_result(_without_payload(item.record))
+    return _document_of(_Short(short, _encoder.encode(short)), order)
+
+
+def _document_of(item: RecordItem, order: int) -> Document:
     record = item.record
     job = record.job
     spec = job.spec
@@ -124,15 +134,22 @@ class _Short(NamedTuple):
 
 def _shortened(record: Record) -> _Short:
     """Without its payload, and where that is not enough without its result: one huge record must not stop all that come after it."""
-    spec = record.job.spec
-    event(_log, logging.WARNING, "records.shortened", id=format_id(spec.id), limit_bytes=DATA_BYTES_MAX)
-    job = msgspec.structs.replace(record.job, spec=msgspec.structs.replace(spec, payload=b"\x80"))
-    short = msgspec.structs.replace(record, job=job)
+    event(_log, logging.WARNING, "records.shortened", id=format_id(record.job.spec.id), limit_bytes=DATA_BYTES_MAX)
+    short = _without_payload(record)
     data = _encoder.encode(short)
     if len(data) > DATA_BYTES_MAX:
-        short = msgspec.structs.replace(short, result=b"\xc0", job=msgspec.structs.replace(job, progress=b""))
+        short = _without_result(short)
         data = _encoder.encode(short)
     return _Short(short, data)
+
+
+def _without_payload(record: Record) -> Record:
+    spec = msgspec.structs.replace(record.job.spec, payload=b"\x80")
+    return msgspec.structs.replace(record, job=msgspec.structs.replace(record.job, spec=spec))
+
+
+def _without_result(record: Record) -> Record:
+    return msgspec.structs.replace(record, result=b"\xc0", job=msgspec.structs.replace(record.job, progress=b""))
 
 
 # Listings ------------------------------------------------------------------------------------------------------------------------

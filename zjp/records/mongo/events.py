@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 
+from ...log import event as log_event
 from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
 from .documents import date_of
-from .server import Server
+from .server import Server, is_there
 
 COLLECTION = "events"
 BY_KIND = "by_kind"
@@ -22,13 +24,17 @@ BY_TIME = "by_time"
 INSERT_MAX = 512
 
 Events = AsyncCollection[dict[str, Any]]
+_log = logging.getLogger(__name__)
 
 
 async def append_events(server: Server, events: Sequence[Event]) -> None:
     for start in range(0, len(events), INSERT_MAX):
         documents = [_document_of(event) for event in events[start : start + INSERT_MAX]]
         async with server.asked() as records:
-            await server.command(records, {"insert": COLLECTION, "documents": documents})  # duplicates are there already
+            for error in await server.command(records, {"insert": COLLECTION, "documents": documents}):
+                if not is_there(error):  # nobody was promised an event: it must not hold up the others
+                    kind, reason = documents[error["index"]]["kind"], server.reason(error)
+                    log_event(_log, logging.WARNING, "events.refused", kind=kind, code=error["code"], reason=reason)
 
 
 async def list_events(events: Events, wanted: EventFilter, cursor: bytes, limit: int) -> EventPage:

@@ -19,10 +19,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote_plus
 
+from bson.binary import UUID_SUBTYPE
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.monitoring import ServerClosedEvent, ServerDescriptionChangedEvent, ServerListener, ServerOpeningEvent
 from pymongo.write_concern import WriteConcern
 
@@ -36,7 +37,13 @@ CONNECTIONS_MAX = 16
 REASON_CHARS_MAX = 300
 
 _SCHEMES = ("mongodb://", "mongodb+srv://")
-_DUPLICATE = 11000
+DUPLICATE, TOO_LARGE = 11000, 10334
+_FINAL = {DUPLICATE, 2, 14, 16, 22, 52, 56, 57, 121, 171, TOO_LARGE, 17280, 17419}
+"""Of one document, however often it is sent: BadValue, TypeMismatch, InvalidLength, InvalidBSON, DollarPrefixedFieldName, EmptyFieldName,
+DottedFieldName, DocumentValidationFailure, CannotIndexParallelArrays, BSONObjectTooLarge, KeyTooLong, too large after the update."""
+_OF_ID = re.compile(r"index: (?:\S*\$)?_id_(?!\w)")
+"""In the message of a server that does not tell the key apart from it (before 4.4)."""
+_LARGE = {16, TOO_LARGE}
 _DENIED = {13: "is not authorized", 18: "cannot authenticate"}
 _FULL = {12501, 14031}
 """Quota exceeded, OutOfDiskSpace."""
@@ -120,14 +127,17 @@ class Server:
             if not error.timeout:
                 self._losses.count += 1
             raise self.translated(error) from error
+        except DocumentTooLarge as error:  # to the driver it is no error of its own kind
+            raise self._refused({"code": TOO_LARGE, "errmsg": str(error)}) from error
 
     async def command(self, records: AsyncCollection[dict[str, Any]], command: dict[str, Any]) -> Sequence[Reply]:
-        """A command that writes. Returns the write errors, duplicates of `_id` only. Raises what other refusals mean."""
+        """A command that writes. Returns the write errors that are final for their documents, duplicates among them; the others are
+        written then. Raises what other refusals mean: of all of it nothing counts as written."""
         reply: Reply = await records.database.command(command | {"ordered": False, "writeConcern": self._write_concern})
         errors: Sequence[Reply] = reply.get("writeErrors", ())
         for error in errors:
-            if error["code"] != _DUPLICATE:
-                raise self._refused(error)
+            if error["code"] not in _FINAL:
+                raise self._refused({**error, "errmsg": f"document {_id_in(command, error)}: {error.get('errmsg')}"})
         if "writeConcernError" in reply:
             raise self._refused(reply["writeConcernError"])
         return errors
@@ -149,7 +159,7 @@ class Server:
         )
 
     def _refused(self, error: Reply) -> ZjpError:
-        code, text = error.get("code"), self._text(error.get("errmsg", "no reason given"))
+        code, text = error.get("code"), self.reason(error)
         if code in _DENIED:
             return StoreDenied(
                 f"MongoDB {self._name}: the user of MONGODB_URI {_DENIED[code]}: {text}; "
@@ -161,6 +171,10 @@ class Server:
             )
         return StoreUnavailable(f"MongoDB {self._name} refused: {text} (code {code}); the log of the server says more")
 
+    def reason(self, error: Reply) -> str:
+        """Why one document was refused, as the server said it."""
+        return self._text(error.get("errmsg", "no reason given"))
+
     def _text(self, error: object) -> str:
         text = " ".join(str(error).split(", Timeout:")[0].split(", full error:")[0].split())
         text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)  # of its monitor, not of the call
@@ -171,6 +185,26 @@ class Server:
 
 class StoreDenied(StoreUnavailable):
     """Name, password or role are wrong. It waits for somebody who changes them, here or on the server."""
+
+
+def _id_in(command: dict[str, Any], error: Reply) -> str:
+    """Of the document that the error is about, as a shell shows it."""
+    documents = command.get("documents") or [update["u"] for update in command["updates"]]
+    key = documents[error["index"]]["_id"]
+    return str(key.as_uuid()) if key.subtype == UUID_SUBTYPE else bytes(key).hex()
+
+
+def is_too_large(error: Exception) -> bool:
+    """A command that the server, or the driver knowing its limit, refuses whole."""
+    return isinstance(error, DocumentTooLarge) or (isinstance(error, OperationFailure) and error.code in _LARGE)
+
+
+def is_there(error: Reply) -> bool:
+    """The server has a document of this `_id`. Another unique index, which zjp has not made, keeps out what is not there."""
+    if error["code"] != DUPLICATE:
+        return False
+    key = error.get("keyPattern")
+    return _OF_ID.search(str(error.get("errmsg"))) is not None if key is None else dict(key) == {"_id": 1}
 
 
 def check_uri(uri: str) -> None:
