@@ -145,7 +145,8 @@ async def test_deed_whose_answer_was_lost_is_found_done_by_its_repeat(proxy: Fau
         await store.promote([delayed])
         assert await store.requeue([record]) == [False]
         assert await store.promote([delayed]) == [False]
-        assert len((claim := await store.claim(2, ALL)).jobs) == 2
+        claim = await store.claim(2, ALL)
+        assert len(claim.jobs) == 2
         await store.finish([completed(claim.fence, job) for job in claim.jobs])
 
 
