@@ -25,7 +25,7 @@ from ..errors import ConfigError
 from ..log import event
 
 _HOST_CHARS_MAX = 40
-OWN_FILES = frozenset({"lock", "node-id", "boot", "home", "zjp.db", "records.db"})
+_OWN_FILE = re.compile(r"lock|node-id|boot|home|zjp\.db|records\.db|election-[a-z]+\.log")
 """By one of which a folder is known for a node's."""
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # as the setting NODE_ID
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _make(folder: Path) -> None:
     if not mode & 0o077:
         return
     held = {entry.name for entry in os.scandir(folder)}
-    if held - {"lost+found"} and not held & OWN_FILES:
+    if held - {"lost+found"} and not any(map(_OWN_FILE.fullmatch, held)):
         raise ConfigError(
             f"DATA_DIR {folder} holds other files ({', '.join(sorted(held)[:3])}) and is open to others (mode {mode:04o}). It would be "
             "closed to them, as it is the node's alone: name an empty folder, or one that is not there yet"
