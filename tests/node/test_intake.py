@@ -101,6 +101,7 @@ async def test_waits_leave_room_for_other_requests_and_those_that_found_none_are
 
     def narrow(intake: Intake, queue: QueueStore) -> None:
         intake._waits_max = 2
+        queue.on_finished = intake._jobs.finished
         intakes.append(intake)
 
     async with door(tmp_path, ask_stats, NodeStats("n1", 1), narrow) as client:
