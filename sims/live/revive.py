@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,10 @@ def start_again(life: Life, target: Target) -> Again | None:
             life.arguments, cwd=life.folder, env=life.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
-    end = time.monotonic() + LISTENS_S
-    while (code := process.poll()) is None and not _has_listener(target) and time.monotonic() < end:
-        time.sleep(LOOK_S)
+    end, code = time.monotonic() + LISTENS_S, None
+    while code is None and not _has_listener(target) and time.monotonic() < end:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(LOOK_S)
     return Again(process.pid, code is None and _has_listener(target), code, _said(life.output, begun))
 
 

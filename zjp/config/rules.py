@@ -6,6 +6,7 @@ carries. `load` asks all rules after each setting was read; a setting that is wr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
 from zjp.config.kinds import is_loopback, is_wildcard
@@ -96,3 +97,12 @@ def _unreachable(settings: Settings, origins: Mapping[str, str]) -> str | None:
 def shown(settings: Settings, name: str) -> str:
     """NAME=value, secrets masked."""
     return f"{name}={TABLE[name].show(getattr(settings, TABLE[name].field))}"
+
+
+def unreadable(path: str | os.PathLike[str]) -> str | None:
+    """What is wrong with a file that a setting names; None: it can be read."""
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as fault:
+        return f"cannot be read: {fault.strerror}"
+    return None

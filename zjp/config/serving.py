@@ -6,13 +6,11 @@ that signs tokens, and must not be stopped for it. Nothing of it holds where API
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from zjp.config.kinds import is_loopback_host
-from zjp.config.rules import shown
+from zjp.config.rules import shown, unreadable
 from zjp.config.table import Settings
 
 SECRET_BYTES_MIN = 32
@@ -91,7 +89,7 @@ def _no_key(settings: Settings, origins: Mapping[str, str]) -> str | None:
     """Whether it is a key that signs is found out by the API, which alone has what it takes to read one."""
     if not settings.auth_effective or settings.jwt_key_file is None:
         return None
-    reason = _unreadable(settings.jwt_key_file)
+    reason = unreadable(settings.jwt_key_file)
     return reason and (
         f"{shown(settings, 'JWT_KEY_FILE')}: {reason} (set by {origins['JWT_KEY_FILE']}; accepted: a private key, Ed25519 or RSA, in PEM)"
     )
@@ -119,17 +117,9 @@ def _certificates(settings: Settings, origins: Mapping[str, str]) -> Iterable[st
     if not settings.tls_enabled:
         return
     for name, path in (("TLS_CERT_FILE", settings.tls_cert_file), ("TLS_KEY_FILE", settings.tls_key_file)):
-        reason = "needed" if path is None else _unreadable(path)
+        reason = "needed" if path is None else unreadable(path)
         if reason:
             yield (
                 f"{shown(settings, name)}: {reason} (set by {origins[name]}, TLS_ENABLED=true by {origins['TLS_ENABLED']}; accepted: a "
                 "file in PEM form)"
             )
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        os.close(os.open(path, os.O_RDONLY))
-    except OSError as fault:
-        return f"cannot be read: {fault.strerror}"
-    return None

@@ -227,11 +227,11 @@ class Cluster:
 
     async def _voters(self) -> tuple[str, ...]:
         """As settled in the store; settled by this node when it is the first that has met enough."""
-        size, told = self._settings.cluster_size_effective, ""
+        size, is_told = self._settings.cluster_size_effective, False
         while True:
             try:
                 voters = await self._settled()
-                told = ""
+                is_told = False
                 if not voters:
                     met = {peer.node: peer.priority for peer in self.peers() if peer.is_up}
                     met[self._data.node_id] = self._settings.node_priority
@@ -246,9 +246,9 @@ class Cluster:
                 if voters:
                     return voters
             except Unavailable as fault:
-                if not told:
+                if not is_told:
                     event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
-                told = str(fault)
+                is_told = True
             await asyncio.sleep(SETTLE_LOOK_S)
 
     async def _settle(self, met: Mapping[str, int], size: int) -> None:

@@ -40,6 +40,8 @@ from .stats import UNKNOWN, NodeStats
 
 REQUESTS_MAX, WAITS_MAX = 10_000, 8_000
 """Under way at once; the second: of them such as stay for seconds by their nature, so that others always find a place."""
+LONG = (m.Wait, AskFeed)
+"""Those."""
 REQUEST_BYTES_MAX = 128 << 20
 RETRY_AFTER_MS = 200
 NAMES_KNOWN_MAX = 10_000
@@ -197,7 +199,7 @@ class Intake:
             self._reply(door, caller, envelope.seq, failure_of(fault))
             return
         self._under_way_bytes += len(frames[1])
-        self._waits += (is_wait := isinstance(request, m.Wait | AskFeed))
+        self._waits += (is_wait := isinstance(request, LONG))
         asked = self._under_way[key] = Asked(door, caller)
         asked.task = asyncio.create_task(self._answer(asked, envelope.seq, asker, request, len(frames[1])))
         asked.task.add_done_callback(lambda _: self._ended(key, is_wait))
@@ -217,7 +219,7 @@ class Intake:
             raise Draining(
                 "the node is draining and takes no more jobs; submit to another one, or again after its restart"
             )
-        if isinstance(request, m.Wait | AskFeed) and self._waits >= self._waits_max:
+        if isinstance(request, LONG) and self._waits >= self._waits_max:
             raise Unavailable(f"{self._waits} requests wait for jobs to finish, the limit is {self._waits_max}; ask again a little later")
         if len(self._under_way) >= REQUESTS_MAX or self._under_way_bytes + size_bytes > REQUEST_BYTES_MAX:
             raise Unavailable(

@@ -6,7 +6,6 @@ would bring no scaling.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ..config import redis_address
+from ..config.rules import unreadable
 from ..errors import ConfigError
 from .packing import Packing
 from .sentinels import PrimaryConnection, Seat, Sentinels
@@ -57,8 +57,8 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
     except ValueError as fault:
         raise ConfigError(f"REDIS_ADDR=***: {fault}") from None
     for option in FILES & read.options.keys():
-        if reason := _unreadable(read.options[option]):
-            raise ConfigError(f"REDIS_ADDR=***: option {option}: {read.options[option]} cannot be read: {reason}")
+        if reason := unreadable(read.options[option]):
+            raise ConfigError(f"REDIS_ADDR=***: option {option}: {read.options[option]} {reason}")
     shared: dict[str, Any] = {
         "client_name": name, **_limits(), "socket_read_size": READ_BYTES, "db": db if read.db is None else read.db,
         "username": read.username, "password": read.password or password or None,
@@ -83,14 +83,6 @@ def _to_sentinel(options: Mapping[str, str]) -> Callable[[Seat], AbstractConnect
 
 def _limits() -> dict[str, Any]:
     return {"socket_timeout": None, "socket_connect_timeout": CONNECT_S, "retry": Retry(NoBackoff(), 0)}
-
-
-def _unreadable(path: str) -> str:
-    try:
-        os.close(os.open(path, os.O_RDONLY))
-    except OSError as fault:
-        return fault.strerror or str(fault)
-    return ""
 
 
 def _value(option: str, text: str) -> Any:

@@ -8,7 +8,7 @@ at `maxmemory` at its first growing write unless it wrote already.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -30,6 +30,16 @@ class Script:
 
     def command(self, arguments: Sequence[Any]) -> Command:
         return (b"EVALSHA", self._sha, b"1", self._prefix, *arguments)
+
+    def retelling(self, arguments: list[Any], repeat_at: int | None) -> Callable[[bool], Command]:
+        """For a lane. The argument at `repeat_at`, if any, tells the script whether this is a repeat."""
+
+        def make(is_repeat: bool) -> Command:
+            if is_repeat and repeat_at is not None:
+                arguments[repeat_at] = b"1"
+            return self.command(arguments)
+
+        return make
 
     def load(self) -> Sequence[Command]:
         return ((b"SCRIPT", b"LOAD", self.text.encode()),)
@@ -53,15 +63,9 @@ class Scripts:
         return await lane.call(lambda _: script.command(arguments), script.load)
 
     async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
-        """The argument at `repeat_at`, if any, tells the script whether this is a repeat."""
+        """As a script is called that may have to know whether this is a repeat."""
         script = self[name]
-
-        def make(is_repeat: bool) -> Command:
-            if is_repeat and repeat_at is not None:
-                arguments[repeat_at] = b"1"
-            return script.command(arguments)
-
-        return await lane.call(make, script.load)
+        return await lane.call(script.retelling(arguments, repeat_at), script.load)
 
 
 def names(package: str) -> list[str]:

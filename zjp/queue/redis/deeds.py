@@ -35,13 +35,7 @@ class Deeds:
 
         Raises: OutcomeUnknown, StoreUnavailable."""
         script = self._scripts[name]
-
-        def make(is_repeat: bool) -> Command:
-            if is_repeat and repeat_at is not None:
-                arguments[repeat_at] = b"1"
-            return script.command(arguments)
-
-        reply = await self.send(lane, script, make, lambda reply: bool(wrote(reply)))
+        reply = await self.send(lane, script, script.retelling(arguments, repeat_at), lambda reply: bool(wrote(reply)))
         if self.is_replicated and wrote(reply) is False:
             server = lane.server
             await self.confirm(lane)
