@@ -11,9 +11,17 @@ from playwright.sync_api import Browser
 from tests.api.running import RunningApi, node_and_api
 from tests.browser.browsing import Visitor, chromium, chromium_path
 from tests.browser.jobs import fill
+from tests.cluster.netns import steady_addresses
 from tests.system.running import RunningNode
 
 APP = "tests.browser.tasks:app"
+
+
+@pytest.fixture(autouse=True)
+def addresses() -> Iterator[None]:
+    """Of the machine: networks that other tests make come and go between these."""
+    with steady_addresses():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--queue", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--records", choices=("", "mongo"), default="", help="where, if not where the queue is")
-    parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec", help="appendfsync of Redis")
     parser.add_argument("--redis-kills", type=int, default=0)
     parser.add_argument("--redis-stops", type=int, default=0, help="SIGSTOPs of Redis")
     parser.add_argument("--redis-stop-s", type=float, default=30.0, help="seconds of each")

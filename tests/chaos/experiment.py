@@ -60,7 +60,6 @@ class Plan:
     """Those that brought something late."""
     mongo_outages: int = 0
     mongo_away_s: float = 60.0
-    fsync: str = "everysec"
     seed: int = 1
     store: str = ""
     limit_s: float = 60.0
@@ -101,7 +100,7 @@ class Outcome:
 def run(plan: Plan, folder: Path) -> Outcome:
     """Raises: DidNotStart, NotInstalled, Missing, AssertionError of the load; the folder keeps the histories and the nodes' logs."""
     draw = random.Random(plan.seed)
-    servers = Servers(folder, has_mongo=plan.records == "mongo", fsync=plan.fsync) if plan.queue == "redis" else None
+    servers = Servers(folder, has_mongo=plan.records == "mongo") if plan.queue == "redis" else None
     setting = {"seed": plan.seed, "store": plan.store, "busy": plan.busy, "stretch": plan.stretch}
     with Stage(folder, servers=servers, node_count=plan.nodes, **setting) as stage:  # type: ignore[arg-type]
         with contextlib.closing(Nemesis(stage, draw)) as nemesis:

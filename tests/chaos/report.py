@@ -110,7 +110,7 @@ def command(plan: Plan) -> str:
     if plan.queue != "sqlite":
         words += [f"--queue {plan.queue}", f"--nodes {plan.nodes}", *([f"--records {plan.records}"] if plan.records else [])]
         words += [f"--redis-kills {plan.redis_kills}", f"--redis-stops {plan.redis_stops}", f"--redis-stop-s {plan.redis_stop_s:g}"]
-        words += [f"--resets {plan.resets}", f"--zombies {plan.zombies}", f"--fsync {plan.fsync}"]
+        words += [f"--resets {plan.resets}", f"--zombies {plan.zombies}"]
     if plan.records:
         words += [f"--mongo-outages {plan.mongo_outages}", f"--mongo-away-s {plan.mongo_away_s:g}"]
     words += [f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]

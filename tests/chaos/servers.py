@@ -1,6 +1,7 @@
 """The servers that the nodes of a chaos run share: Redis, the Mongo-wire server when it is wanted, and a fault proxy in front of each.
 
-    node ── proxy ── redis-server        everysec: a kill -9 takes nothing that was written, only the machine's end may
+    node ── proxy ── redis-server        `always`, its files in memory where the system has such a folder: with `everysec` Redis answers
+                                         before it writes while a sync is under way, so on a slow disk a kill -9 takes what it acknowledged
     node ── proxy ── Mongo-wire server   in memory, away as a cut network takes it: on a file it forgets minutes when it is killed, and
                                          from 70,000 documents on answers nothing in time
 
@@ -10,8 +11,10 @@ The runner itself speaks to both past the proxies, so that it can heal what they
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from tests.system.running import ROOT, clean_environment
 
 DATABASE = "chaos"
 END_LIMIT_S = 5.0
+MEMORY = Path("/dev/shm")
 
 
 class Proxy:
@@ -53,11 +57,15 @@ class Proxy:
 
 
 class Servers:
-    """`start`, then `settings` for the nodes; `stop` at the end, whatever is up. Raises on start: NotInstalled, Missing."""
+    """`start`, then `settings` for the nodes; `stop` at the end, whatever is up: what Redis kept is in `folder` then.
 
-    def __init__(self, folder: Path, *, has_mongo: bool, fsync: str = "everysec") -> None:
+    Raises on start: NotInstalled, Missing.
+    """
+
+    def __init__(self, folder: Path, *, has_mongo: bool) -> None:
         self._folder = folder / "redis"
-        self.redis = RedisServer(options={"appendonly": "yes", "appendfsync": fsync}, folder=self._folder)
+        self._files = tempfile.TemporaryDirectory(prefix="redis-", dir=MEMORY if MEMORY.is_dir() else None)
+        self.redis = RedisServer(options={"appendonly": "yes", "appendfsync": "always"}, folder=Path(self._files.name))
         self.mongo = MongoServer(is_long_lived=True) if has_mongo else None
         self.proxy: Proxy | None = None
         self.mongo_proxy: Proxy | None = None
@@ -72,7 +80,6 @@ class Servers:
         return found
 
     def start(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         self.redis.start()
         self.proxy = Proxy(f"127.0.0.1:{self.redis.port}")
         if self.mongo is not None:
@@ -84,5 +91,7 @@ class Servers:
             if proxy is not None:
                 proxy.stop()
         self.redis.stop()
+        with self._files as files:
+            shutil.copytree(files, self._folder, ignore=shutil.ignore_patterns("*.sock"))
         if self.mongo is not None:
             self.mongo.kill()

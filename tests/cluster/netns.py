@@ -13,11 +13,14 @@ All is named after the process that made it, and removed at the end, after a fai
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +30,17 @@ COMMAND_LIMIT_S = 20.0
 NAMESPACES = Path("/run/netns")
 LINKS = Path("/sys/class/net")
 CUT_RULES = "add table inet cut; add chain inet cut in {{ type filter hook input priority 0; }}; flush chain inet cut in; {rules}"
+
+
+@contextlib.contextmanager
+def steady_addresses(*, changes: bool = False) -> Iterator[None]:
+    """The machine's addresses stay as they are, unless who asks `changes` them, alone.
+
+    A browser ends its connections, those to loopback too, when one comes or goes (ERR_NETWORK_CHANGED).
+    """
+    with (Path(tempfile.gettempdir()) / f"{PREFIX}-addresses.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if changes else fcntl.LOCK_SH)
+        yield
 
 
 class CannotCut(Exception):
@@ -43,12 +57,13 @@ class Network:
         self._rules: dict[int, list[str]] = {}
 
     def __enter__(self) -> Network:
-        remove_left_over()
-        try:
-            self._make()
-        except BaseException:
-            self.remove()
-            raise
+        with steady_addresses(changes=True):
+            remove_left_over()
+            try:
+                self._make()
+            except BaseException:
+                remove(self.name)
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,19 +115,27 @@ class Network:
 
     def _make(self) -> None:
         run("ip", "link", "add", self.name, "type", "bridge")
+        give_itself_no_address(self.name)
         run("ip", "addr", "add", f"{self._subnet}.254/24", "dev", self.name)
         run("ip", "link", "set", self.name, "up")
         for node in range(self.count):
             space, outer = self.namespace(node), f"{self.name}v{node}"
             run("ip", "netns", "add", space)
             run("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
+            give_itself_no_address(outer)
             run("ip", "link", "set", outer, "master", self.name, "up")
             run("ip", "-n", space, "addr", "add", f"{self.address(node)}/24", "dev", "eth0")
             run("ip", "-n", space, "link", "set", "eth0", "up")
             run("ip", "-n", space, "link", "set", "lo", "up")
 
     def remove(self) -> None:
-        remove(self.name)
+        with steady_addresses(changes=True):
+            remove(self.name)
+
+
+def give_itself_no_address(link: str) -> None:
+    """Those of IPv6 would come seconds later; a kernel without it refuses this."""
+    run("ip", "link", "set", link, "addrgenmode", "none", may_fail=True)
 
 
 def remove(name: str) -> None:

@@ -29,7 +29,8 @@ CI_FACTOR = 5 if os.environ.get("CI") else 1
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
-    server = start_redis(options={"appendonly": "yes", "appendfsync": "everysec"})
+    # With everysec a kill takes what was acknowledged while a slow disk was syncing.
+    server = start_redis(options={"appendonly": "yes", "appendfsync": "always"})
     yield server
     server.stop()
 
