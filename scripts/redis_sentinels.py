@@ -29,17 +29,27 @@ LINK = {"repl-diskless-sync-delay": "0"}
 
 
 class WatchedRedis:
-    """`start`, then `url`. `primary` and `replica` keep the names they began with. `stop` at the end."""
+    """`start`, then `url`. `primary` and `replica` keep the names they began with. `stop` at the end.
 
-    def __init__(self, *, options: Mapping[str, str] | None = None) -> None:
+    `tls`: lines of redis.conf (tls-cert-file, ...); with them no server has a port without TLS.
+    """
+
+    def __init__(self, *, options: Mapping[str, str] | None = None, tls: Mapping[str, str] | None = None) -> None:
+        self._tls = tls
         chosen = LINK | dict(options or {})
         self.primary = RedisServer(options=chosen)
         self.replica = RedisServer(options=chosen | {"replicaof": f"127.0.0.1 {self.primary.port}"})
         self.sentinels: list[RedisServer] = []
+        for server in (self.primary, self.replica):
+            self._secure(server)
+
+    def _secure(self, server: RedisServer) -> None:
+        if self._tls is not None:
+            server.options |= {"port": "0", "tls-port": str(server.port), "tls-replication": "yes", **self._tls}
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{NAME}"
+        return f"redis{'' if self._tls is None else 's'}+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{NAME}"
 
     def start(self) -> None:
         """Returns once a fail-over would succeed. Raises: NotInstalled, TimeoutError."""
@@ -60,6 +70,7 @@ class WatchedRedis:
         path = folder / "sentinel.conf"
         path.write_text(CONFIG.format(name=NAME, port=self.primary.port, quorum=QUORUM, down_ms=round(DOWN_S * 1000)))
         self.sentinels.append(RedisServer(folder=folder, arguments=[str(path), "--sentinel"]))
+        self._secure(self.sentinels[-1])
         self.sentinels[-1].start()
 
     def _sees_all(self, sentinel: RedisServer) -> bool:

@@ -7,9 +7,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import trustme
 
 from scripts.redis_sentinels import WatchedRedis
 from scripts.redis_server import NotInstalled, RedisServer, version
@@ -22,9 +24,19 @@ def start_redis(*, has_clock: bool = False, options: Mapping[str, str] | None = 
     return _started(RedisServer(options=options, has_clock=has_clock))
 
 
-def start_watched_redis(*, options: Mapping[str, str] | None = None) -> WatchedRedis:
+def start_watched_redis(*, options: Mapping[str, str] | None = None, tls: Mapping[str, str] | None = None) -> WatchedRedis:
     """A primary, a replica and three Sentinels; likewise."""
-    return _started(WatchedRedis(options=options))
+    return _started(WatchedRedis(options=options, tls=tls))
+
+
+def tls_lines(authority: trustme.CA, host: str, folder: Path) -> dict[str, str]:
+    """Of redis.conf, for a server with a certificate for `host`; the authority's own is `ca.pem` there. Clients need none."""
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    mine = authority.issue_cert(host)
+    mine.private_key_pem.write_to_path(str(folder / "key.pem"))
+    mine.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    names = {"tls-cert-file": "cert.pem", "tls-key-file": "key.pem", "tls-ca-cert-file": "ca.pem"}
+    return {line: str(folder / name) for line, name in names.items()} | {"tls-auth-clients": "no"}
 
 
 def _started(servers: Servers) -> Servers:

@@ -41,6 +41,7 @@ def refused(address: str) -> str:
         ("[fe80::1%eth0]", (("fe80::1%eth0", 6379),), None),
         ("redis+sentinel://a,b:2,[::1]:3,[::2]/m/5", (("a", 26379), ("b", 2), ("::1", 3), ("::2", 26379)), 5),
         ("sentinel://a/m", (("a", 26379),), None),
+        ("rediss+sentinel://a,b:2/m/5?ssl_check_hostname=false&sentinel_password=x", (("a", 26379), ("b", 2)), 5),
         ("unix:///run/r.sock?db=2", (), 2),
     ],
 )
@@ -54,7 +55,7 @@ def test_hosts_ports_and_database_are_those_of_the_address(
 
 @pytest.mark.parametrize("scheme", sorted(TAKEN))
 def test_user_and_password_are_those_of_the_address_wherever_they_stand(scheme: str) -> None:
-    place = {"unix": "/run/r%20.sock", "redis+sentinel": "h/m"}.get(scheme, "h")
+    place = {"unix": "/run/r%20.sock", "redis+sentinel": "h/m", "rediss+sentinel": "h/m"}.get(scheme, "h")
     for address in (f"{scheme}://me:p%40%2F%3F+@{place}", f"{scheme}://{place}?username=me&password=p%40%2F%3F%2B"):
         found = read(address)
         assert (found.username, found.password) == ("me", "p@/?+")

@@ -18,7 +18,7 @@ from scripts.redis_sentinels import replication, wait_until
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
 from tests.queue.making import ALL, Producer, add, completed, failed, ids_of, released, retried, run_all
-from tests.redis import allowances, start_redis
+from tests.redis import allowances, start_redis, tls_lines
 from zjp.errors import ConfigError, OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
@@ -126,20 +126,11 @@ async def test_log_in_or_database_that_the_server_refuses_is_a_wrong_setting_at_
 
 async def test_tls_is_verified_by_the_given_authority(tmp_path: Path) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     stranger.cert_pem.write_to_path(tmp_path / "other.pem")
-    mine = authority.issue_cert("localhost")
-    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
-    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     probe = RedisServer()  # only for a free port
     port = probe.port
     probe.stop()
-    server = start_redis(
-        options={
-            "tls-port": str(port), "tls-cert-file": str(tmp_path / "cert.pem"), "tls-key-file": str(tmp_path / "key.pem"),
-            "tls-ca-cert-file": str(tmp_path / "ca.pem"), "tls-auth-clients": "no",
-        }
-    )  # fmt: skip
+    server = start_redis(options={"tls-port": str(port), **tls_lines(authority, "localhost", tmp_path)})
     try:
         assert await works(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}")
         with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):

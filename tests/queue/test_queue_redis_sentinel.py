@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from scripts.redis_sentinels import WatchedRedis, replication, wait_until
 from scripts.redis_server import RedisServer
 from tests.queue.making import ALL, Producer, add, completed, ids_of
-from tests.redis import start_redis, start_watched_redis
+from tests.redis import start_redis, start_watched_redis, tls_lines
 from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
@@ -134,6 +136,16 @@ async def keep_trying(deed: Callable[[], Awaitable[Any]]) -> Any:
                 await asyncio.sleep(0.05)
 
 
+async def until_told(words: str, deed: Callable[[], Awaitable[Any]]) -> None:
+    """It is refused with these; a busy machine may first be told that nobody answers in time."""
+    told = ""
+    async with asyncio.timeout(RESUME_S):
+        while words not in told:
+            with pytest.raises(StoreUnavailable) as refusal:
+                await deed()
+            told = str(refusal.value)
+
+
 async def failed_over(redis: WatchedRedis) -> None:
     await asyncio.to_thread(redis.await_fail_over)
 
@@ -167,6 +179,26 @@ async def test_submits_and_claims_go_on_after_a_kill_and_level_replica_loses_not
         assert len(await store.finish([completed(claim.fence, job) for job in claim.jobs])) == 0
     finally:
         replica.stop()
+
+
+async def test_sentinels_and_primary_are_spoken_to_by_tls_alone_and_followed_to_the_next_primary(tmp_path: Path, open_on: Open) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    stranger.cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    secured = start_watched_redis(options={"appendonly": "yes"}, tls=tls_lines(authority, "127.0.0.1", tmp_path))
+    try:
+        assert secured.url.startswith("rediss+sentinel://")
+        with pytest.raises(StoreUnavailable):
+            await open_on(secured.url.replace("rediss", "redis"))
+        await until_told("certificate verify failed", lambda: open_on(f"{secured.url}?ssl_ca_certs={tmp_path / 'other.pem'}"))
+        store = await keep_trying(lambda: open_on(f"{secured.url}?ssl_ca_certs={tmp_path / 'ca.pem'}"))
+        load = Load(store)
+        await load.until_more(5 * BATCH)
+        secured.primary.kill()
+        await failed_over(secured)
+        await load.until_more(5 * BATCH)
+        await load.stop()
+    finally:
+        secured.stop()
 
 
 async def test_frozen_primary_that_wakes_up_gets_nothing_more(redis: WatchedRedis, open_on: Open) -> None:

@@ -1,6 +1,7 @@
 """What REDIS_ADDR may say, read into its parts. Pure: connections are made from them elsewhere.
 
-    [redis://][user[:password]@]host[:port][/db]   rediss://...   unix://[user:password@]/path   redis+sentinel://h1[:p1],h2/master[/db]
+    [redis://][user[:password]@]host[:port][/db]   rediss://...   unix://[user:password@]/path
+    redis+sentinel://h1[:p1],h2/master[/db]        rediss+sentinel://... (TLS to the Sentinels and to the primary alike)
 
 with options behind a `?` (`TAKEN`); in user, password, path and options %XX stands for the characters that divide. What is not of this form
 is refused with the reason, never left out: on another database, or without its password, a node would do its work in the wrong place.
@@ -26,11 +27,13 @@ _TLS = (
     "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile",
     "ssl_password",
 )  # fmt: skip
+_TO_SENTINEL = ("sentinel_username", "sentinel_password")
 TAKEN: Mapping[str, tuple[str, ...]] = {
     "redis": _LOGIN,
     "rediss": _LOGIN + _TLS,
     "unix": _LOGIN,
-    "redis+sentinel": (*_LOGIN, "sentinel_username", "sentinel_password"),
+    "redis+sentinel": _LOGIN + _TO_SENTINEL,
+    "rediss+sentinel": _LOGIN + _TLS + _TO_SENTINEL,
 }
 """Scheme -> the options that are taken there. Limits of time are not among them: each call has its own."""
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -63,7 +66,7 @@ def read(text: str) -> RedisAddress:
     if "cluster" in scheme:
         raise ValueError("cluster URLs are not available in this version; give one server's or Sentinels' address")
     if scheme not in TAKEN:
-        raise ValueError(f"unknown scheme {scheme!r}; use host:port, redis://, rediss://, unix:// or redis+sentinel://")
+        raise ValueError(f"unknown scheme {scheme!r}; use host:port, redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://")
     place, _, query = rest.partition("?")
     front, slash, path = place.partition("/")
     login, _, hosts = front.rpartition("@")
@@ -77,11 +80,11 @@ def read(text: str) -> RedisAddress:
     seats: tuple[tuple[str, int], ...] = ()
     if scheme == "unix":
         socket = _socket(hosts, slash + path)
-    elif scheme == "redis+sentinel":
+    elif scheme.endswith("+sentinel"):
         master, _, db = path.removesuffix("/").partition("/")
         seats = tuple(_seat(host, SENTINEL_PORT) for host in hosts.split(","))
         if not master:
-            raise ValueError("names no master; it must be redis+sentinel://host1:port,host2:port/mastername")
+            raise ValueError(f"names no master; it must be {scheme}://host1:port,host2:port/mastername")
     else:
         db, seats = path.removesuffix("/"), (_seat(hosts, PORT),)
     number = _once(options, "db", db)
@@ -149,7 +152,7 @@ class RedisUrl:
 
     accepted: str = (
         "host:port, redis:// or rediss://[user:password@]host:port[/db], unix:///path, "
-        "or redis+sentinel://host1:port,host2:port/mastername[/db]"
+        "or redis+sentinel:// or rediss+sentinel://host1:port,host2:port/mastername[/db]"
     )
 
     def parse(self, text: str) -> str:

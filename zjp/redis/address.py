@@ -23,7 +23,7 @@ from ..config import redis_address
 from ..config.rules import unreadable
 from ..errors import ConfigError
 from .packing import Packing
-from .sentinels import PrimaryConnection, Seat, Sentinels
+from .sentinels import PrimaryConnection, Seat, Sentinels, TLSPrimaryConnection
 
 CONNECT_S = 1.5
 READ_BYTES = 1 << 18
@@ -64,21 +64,25 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
         "username": read.username, "password": read.password or password or None,
         **{option: _value(option, text) for option, text in read.options.items() if not option.startswith("sentinel_")},
     }  # fmt: skip
+    made: type[Any]
     match read.scheme:
-        case "redis+sentinel":
-            sentinels = Sentinels(read.master, read.seats, _to_sentinel(read.options))
-            return Address(lambda: PrimaryConnection(sentinels=sentinels, **shared), sentinels.serves)
+        case "redis+sentinel" | "rediss+sentinel":
+            has_tls = read.scheme == "rediss+sentinel"
+            made = TLSPrimaryConnection if has_tls else PrimaryConnection
+            sentinels = Sentinels(read.master, read.seats, _to_sentinel(TLSConnection if has_tls else PlainConnection, read.options))
+            return Address(lambda: made(sentinels=sentinels, **shared), sentinels.serves)
         case "unix":
             return Address(lambda: UnixConnection(path=read.path, **shared))
         case _:
             ((host, port),) = read.seats
-            made: type[Any] = TLSConnection if read.scheme == "rediss" else PlainConnection
+            made = TLSConnection if read.scheme == "rediss" else PlainConnection
             return Address(lambda: made(host=host, port=port, **shared))
 
 
-def _to_sentinel(options: Mapping[str, str]) -> Callable[[Seat], AbstractConnection]:
-    login: dict[str, Any] = {name: options.get(f"sentinel_{name}") for name in ("username", "password")}
-    return lambda seat: PlainConnection(host=seat[0], port=seat[1], **login, **_limits())
+def _to_sentinel(made: type[Any], options: Mapping[str, str]) -> Callable[[Seat], AbstractConnection]:
+    chosen: dict[str, Any] = {name: options.get(f"sentinel_{name}") for name in ("username", "password")}
+    chosen |= {option: _value(option, text) for option, text in options.items() if option.startswith("ssl_")}
+    return lambda seat: made(host=seat[0], port=seat[1], **chosen, **_limits())
 
 
 def _limits() -> dict[str, Any]:

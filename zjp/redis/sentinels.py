@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Unreachable
 
@@ -93,7 +93,7 @@ class Sentinels:
 
     async def serves(self, connection: AbstractConnection, is_doubtful: bool) -> bool:
         """Whether this connection leads to the primary as far as one can know."""
-        assert isinstance(connection, PrimaryConnection)
+        assert isinstance(connection, _ToPrimary)
         now = asyncio.get_running_loop().time()
         if is_doubtful and now > self._blind_until:
             try:
@@ -139,7 +139,7 @@ def _read(reply: Any) -> Answer:
     return Answer((facts["ip"], int(facts["port"])), int(facts["config-epoch"]), frozenset(facts["flags"].split(",")))
 
 
-class PrimaryConnection(Packing, Connection):
+class _ToPrimary(Connection):
     """To the primary of that moment, which said itself that it is one."""
 
     def __init__(self, *, sentinels: Sentinels, **arguments: Any) -> None:
@@ -160,3 +160,11 @@ class PrimaryConnection(Packing, Connection):
             if role != b"master":
                 await self.disconnect(nowait=True)
                 raise Unreachable(f"{self.host}:{self.port}, which the Sentinels name, is not the primary but a {role.decode()}")
+
+
+class PrimaryConnection(Packing, _ToPrimary):
+    pass
+
+
+class TLSPrimaryConnection(Packing, _ToPrimary, SSLConnection):
+    pass
