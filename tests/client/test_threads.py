@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -124,6 +126,66 @@ def test_an_interrupt_at_any_moment_leaves_the_client_usable(client: Client) -> 
         signal.signal(signal.SIGVTALRM, before)
     assert fired == 100
     assert client.result(client.submit("email", {"n": 1}), timeout=30) == {"n": 1}
+
+
+@contextmanager
+def handling(number: signal.Signals, handler: Callable[[], object]) -> Iterator[None]:
+    before = signal.signal(number, lambda *_: handler())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(number, before)
+
+
+def test_a_handler_uses_the_client_that_its_thread_is_waiting_on(client: Client, peer: Peer, node: MemoryNode) -> None:
+    """As a program does that cancels its job when it is told to end."""
+    job = client.submit("email", {"n": 1})
+    told: list[object] = []
+    asked = threading.Event()
+
+    def answer(request: m.Request) -> Any:
+        """Nothing to the ping until the handler has had its answers."""
+        if isinstance(request, m.Ping) and not asked.is_set():
+            asked.set()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return None
+        return node(request)
+
+    def handler() -> None:
+        told.extend([client.get(job.id).id, client.submit("email", {"n": 2}).id])
+
+    peer.answer = answer
+    with handling(signal.SIGUSR1, handler), pytest.raises(NodeUnreachable, match=r"not answered within 2\.0 s"):
+        client._door.ask(m.Ping(), 2.0)  # its own deadline, which the handler does not take away
+    assert told[0] == job.id
+    assert client.result(str(told[1]), timeout=30) == {"n": 2}
+    assert client.ping()
+
+
+def test_a_handler_may_use_the_client_at_any_moment(client: Client) -> None:
+    """Signals from a timer of the process's CPU time hit whatever the client is doing, also in the middle of a turn."""
+    ids: list[str] = []
+    with handling(signal.SIGVTALRM, lambda: ids.append(client.submit("email", {"n": -1}).id)):
+        for number in range(40):
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0001 + number * 0.000_02)
+            while len(ids) == number:
+                ids_before = len(ids)
+                job = client.submit("email", {"n": number})
+                assert job.id not in ids[:ids_before]
+    assert len(set(ids)) == 40
+    assert all(client.result(one, timeout=30) == {"n": -1} for one in ids)
+
+
+def test_a_handler_may_close_the_client_that_its_thread_is_waiting_on(client: Client, peer: Peer) -> None:
+    def answer(request: m.Request) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    peer.answer = answer
+    with handling(signal.SIGUSR1, client.close), pytest.raises(RuntimeError, match="closed"):
+        client.ping()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.ping()
 
 
 def test_a_forked_child_starts_anew_and_the_parent_goes_on(client: Client, node: MemoryNode) -> None:

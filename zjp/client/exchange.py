@@ -8,6 +8,9 @@ never pays for a change of threads.
 A ZeroMQ socket belongs to the thread that holds the lock. The leader sleeps on plain descriptors, not on the sockets, so others may
 send meanwhile; each turn ends with everything read, and a descriptor becomes readable again by whatever comes after that.
 
+A signal handler runs in the middle of what its thread is doing. When that is a call here, lock and session are in that call's hands, and
+what the handler asks goes over another exchange, with a session and sockets of its own, made when it is first needed.
+
 An exception in the middle of a turn (Ctrl-C) leaves sockets and session in an unknown state: the next turn throws the sockets away and
 sends again what is under way, which is safe, as every request is. After a fork the child starts anew, with a session of its own: ids made
 by both would collide.
@@ -46,6 +49,24 @@ class Waiting:
         self.outcome: Outcome | None = None
 
 
+class Visit:
+    """A thread's call in an exchange, which `with` gives. Noted weakly: one that was broken off before its `with` is over as well."""
+
+    __slots__ = ("__weakref__", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> Exchange:
+        self._exchange.visits[threading.get_ident()] = weakref.ref(self)
+        return self._exchange
+
+    def __exit__(self, *_: object) -> None:
+        self._exchange.visits.pop(threading.get_ident(), None)
+        if self._exchange.is_closed:
+            self._exchange.close_sockets()
+
+
 def new_session_number() -> int:
     return random.SystemRandom().getrandbits(SESSION_BITS)
 
@@ -73,6 +94,9 @@ class Exchange:
         for end in (self._bell, self._clapper):
             end.setblocking(False)
         self._is_dirty = False
+        self.visits: dict[int, weakref.ref[Visit]] = {}
+        """By thread."""
+        self._for_handlers: Exchange | None = None
         self.is_closed = False
 
     def restart_in_child(self) -> None:
@@ -86,34 +110,60 @@ class Exchange:
             if self.is_closed:
                 return
             self.is_closed = True
-            self._close_wires()
             self._ring()
             self._changed.notify_all()
+            if not self._is_inside():  # else a handler closes it under a call, which sees to it when it ends
+                self.close_sockets()
+        if self._for_handlers is not None:
+            self._for_handlers.close()
+        _open_exchanges.discard(self)
+
+    def close_sockets(self) -> None:
+        with self._lock:
+            self._close_wires()
             if self._leader is None:
                 self._close_bell()
-        _open_exchanges.discard(self)
+
+    def _is_inside(self) -> bool:
+        """Whether this thread is, so that a signal handler is who asks."""
+        visit = self.visits.get(threading.get_ident())
+        return visit is not None and visit() is not None
+
+    def _visit(self) -> Visit:
+        """To this one, or to the one for handlers."""
+        exchange = self
+        while exchange._is_inside():
+            if exchange._for_handlers is None:
+                exchange._check_open()
+                exchange._for_handlers = Exchange(self._addresses, self._cluster, self._keyring)
+            exchange = exchange._for_handlers
+        return Visit(exchange)
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise RuntimeError("this Client is closed; make another one")
 
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def make_ids(self, count: int) -> list[bytes]:
-        with self._lock:
-            return self.session.make_ids(time.time_ns() // 1_000_000, count)
+        with self._visit() as exchange, exchange._lock:
+            return exchange.session.make_ids(time.time_ns() // 1_000_000, count)
 
     def ask(self, request: Request, within_s: float) -> Outcome:
         """The reply. Raises: ZjpError when there is none, or it is a refusal."""
         me = Waiting()
-        with self._lock:
+        with self._visit() as exchange, exchange._lock:
             now = time.monotonic()
-            self.session.ask(request, me, now=now, deadline=now + within_s)
-            return self._wait(me)
+            exchange.session.ask(request, me, now=now, deadline=now + within_s)
+            return exchange._wait(me)
 
     def gather(self, spec: JobSpec, within_s: float) -> Outcome:
         """Submit one job, together with those of other threads. `within_s` must be the same for all."""
         me = Waiting()
-        with self._lock:
+        with self._visit() as exchange, exchange._lock:
             now = time.monotonic()
-            self.session.gather(spec, me, now=now, deadline=now + within_s)
-            return self._wait(me)
+            exchange.session.gather(spec, me, now=now, deadline=now + within_s)
+            return exchange._wait(me)
 
     def _wait(self, me: Waiting) -> Outcome:
         """With the lock held: work, lead or follow until `me` has its outcome."""
@@ -148,6 +198,7 @@ class Exchange:
         self._leader_until = now + POLL_MAX_S if wake_at is None else wake_at
         ready: list[tuple[int, int]] = []
         try:
+            self._check_open()  # a handler may have closed it since the turn; from here on its bell is heard
             self._lock.release()
             ready = poll.poll(max(0.0, self._leader_until - now) * 1000 + 1)
         finally:
@@ -195,8 +246,7 @@ class Exchange:
 
     def _turn(self) -> None:
         """With the lock held: take what has come, let time pass, send what is to be sent. Everything is read when it returns."""
-        if self.is_closed:
-            raise RuntimeError("this Client is closed; make another one")
+        self._check_open()
         if self._is_dirty:
             self._close_wires()
             self.session.forget_links()

@@ -69,13 +69,13 @@ class HttpDoor:
     def __init__(self, addresses: Sequence[str], entry: Entry, ca_file: str | None = None) -> None:
         self._places, self._entry = Places(addresses), entry
         self._tls = tls_context(self._places, ca_file)
-        self._login_lock = threading.Lock()
+        self._login_lock = threading.RLock()
         self._is_closed = False
         self._start()
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._new_ids = IdMaker(new_session_number())
         self._kept: defaultdict[Place, list[_Kept]] = defaultdict(list)
 
@@ -117,7 +117,7 @@ class HttpDoor:
     def _see_fork(self) -> None:
         """The parent's connections stay the parent's; ids made by both would collide."""
         if os.getpid() != self._pid:
-            self._login_lock = threading.Lock()
+            self._login_lock = threading.RLock()
             self._start()
 
     # ── one call ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
