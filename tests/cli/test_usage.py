@@ -216,6 +216,8 @@ def test_values_are_json_where_they_are_json_else_text() -> None:
         ('{"city": "Zürich"}'.encode("latin-1"), "--payload-file is not UTF-8 (byte 11)"),
         (b'{"a": ' + b"[" * 100_000, "the payload is not JSON: it is nested too deeply"),
         (b'{"a": NaN}', "the payload is not JSON: NaN is no JSON"),
+        (b'{"a": 1e999}', "the payload is not JSON: 1e999 is larger than a number may be"),
+        (b'{"a": {"b": 1, "b": 2}}', "the payload is not JSON: 'b' stands twice in one object"),
     ],
 )
 def test_file_that_is_no_json_in_utf_8_is_refused_and_never_altered(zjp: Run, tmp_path: Path, content: bytes, said: str) -> None:
@@ -239,6 +241,9 @@ def test_single_values_win_over_the_payload() -> None:
         (["--payload", "[1]"], "the payload is a list; give a JSON object"),
         (["--payload", "{}", "--payload-file", "-"], "--payload or --payload-file, not both"),
         (["novalue"], "'novalue' is not KEY=VALUE"),
+        (["a=1", "b=2", "a=3"], "a= is given twice"),
+        (["a=-1e999"], "the value of a= is JSON that would be altered: -1e999 is larger than a number may be"),
+        (['a={"b":1,"b":2}'], "the value of a= is JSON that would be altered: 'b' stands twice in one object"),
         (["--priority", "11"], "11 is not in the range 1<=x<=10"),
         (["--delay", "5 parsecs"], "unknown unit"),
         (["--run-at", "tomorrow"], "accepted: 2030-01-31T12:00:00Z"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import ROOT, Ended, RunningNode, clean_environment, run_zjp
+from tests.system.running import ROOT, Ended, RunningNode, await_that, clean_environment, run_zjp
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:10", "main-path:judged:2")]
 
@@ -206,6 +206,17 @@ def test_a_paused_queue_keeps_its_jobs_until_it_is_resumed(zjp: Zjp) -> None:
     assert zjp("jobs", "wait", job_id, "--timeout", "20s").code == 0
 
 
+@pytest.mark.covers("cli:queues-pause", "cli:queues-resume", "cli:queues-purge")
+@pytest.mark.parametrize("name", ["*", "a,b", "x:5"])
+def test_name_that_no_queue_can_have_is_refused_by_whatever_acts_on_a_queue(zjp: Zjp, name: str) -> None:
+    """`*` is all queues elsewhere: who pauses it must not be told that all are."""
+    for arguments in (("pause", name), ("resume", name), ("purge", name, "--yes")):
+        told = zjp("queues", *arguments)
+        assert told.code != 0
+        assert f"queue '{name}' cannot be named in QUEUES" in " ".join(told.err.split())
+    assert name not in [queue["queue"] for queue in zjp("queues", "list", "--json").json()]
+
+
 @pytest.mark.covers("cli:queues-purge", "cli:yes")
 def test_purge_cancels_what_waits_and_tells_how_many(zjp: Zjp) -> None:
     for _ in range(2):
@@ -225,6 +236,16 @@ def test_stats_are_a_table_for_people_and_everything_for_machines(zjp: Zjp) -> N
     assert all(word in told.out for word in ("QUEUE", "PENDING", "PID", "SLOTS", "echo", "completed"))
     metrics = zjp("stats", "--json").json()["metrics"]
     assert sum(series["value"] for series in metrics["zjp_jobs_finished_total"]["series"]) >= 1
+
+
+@pytest.mark.covers("cli:stats", "cli:json")
+def test_stats_name_the_jobs_that_run(zjp: Zjp, held: tuple[str, Path]) -> None:
+    def current() -> list[str]:
+        told = zjp("stats", "--json")
+        assert told.code == 0, told
+        return [job_id for worker in told.json()["workers"] for job_id in worker["current"]]
+
+    await_that(lambda: current() == [held[0]])
 
 
 @pytest.mark.covers("cli:bench")

@@ -228,3 +228,10 @@ def test_a_clean_mark_that_cannot_be_written_makes_the_next_start_an_unclean_one
     again = open_data_dir(folder)
     assert not again.was_clean
     again.close(clean=False)
+
+
+def test_path_that_sqlite_does_not_open_is_a_wrong_setting(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 200) / ("b" * 200) / ("c" * 100)
+    with pytest.raises(ConfigError, match=r"DATA_DIR .* has \d+ bytes, the limit is 450"):
+        open_data_dir(folder)
+    assert not folder.parent.exists()

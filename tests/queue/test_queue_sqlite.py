@@ -141,7 +141,7 @@ async def test_mark_that_outlived_its_attempt_charges_nothing_more(bench: SQLite
 
 async def test_file_that_is_no_database_is_refused_and_left_as_it_is(bench: SQLiteBench) -> None:
     bench.path.write_bytes(b"something else entirely" * 100)
-    with pytest.raises(StoreUnavailable, match=r"queue-1\.db cannot be used as the queue: file is not a database; nothing was changed"):
+    with pytest.raises(ConfigError, match=r"queue-1\.db cannot be used as the queue: file is not a database; nothing was changed"):
         await bench.open()
     assert bench.path.read_bytes() == b"something else entirely" * 100
 
@@ -154,9 +154,15 @@ async def test_corrupt_file_is_refused_and_not_repaired(bench: SQLiteBench, prod
     for at in range(4096, len(data), 4096):
         data[at : at + 8] = b"\xff" * 8
     bench.path.write_bytes(data)
-    with pytest.raises(StoreUnavailable, match="cannot be used as the queue"):
+    with pytest.raises(ConfigError, match="cannot be used as the queue"):
         await bench.open()
     assert bench.path.read_bytes() == bytes(data)
+
+
+async def test_folder_in_the_place_of_the_file_is_a_wrong_setting(bench: SQLiteBench) -> None:
+    bench.path.mkdir()
+    with pytest.raises(ConfigError, match="Is a directory"):
+        await bench.open()
 
 
 async def test_file_of_a_newer_version_is_refused(bench: SQLiteBench) -> None:
@@ -178,7 +184,7 @@ async def test_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 async def test_failed_opening_lets_go_of_the_lock(bench: SQLiteBench) -> None:
     bench.path.write_bytes(b"something else entirely" * 100)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="cannot be used as the queue"):
+        with pytest.raises(ConfigError, match="cannot be used as the queue"):
             await bench.open()
 
 

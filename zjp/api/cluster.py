@@ -15,7 +15,6 @@ from ..client.asyncio import AsyncClient
 from ..client.deeds import expect
 from ..client.packing import unpack
 from ..errors import ZjpError
-from ..job import format_id
 from ..job_json import time_json
 from ..wire import messages as m
 from ..wire.desk import AskFeed, Feed
@@ -149,7 +148,7 @@ def worker_json(node: str, worker: Mapping[str, Any]) -> dict[str, Any]:
         "state": worker["state"],
         "slots": worker["slots"],
         "busy": worker["busy"],
-        "current": [format_id(job_id) for job_id in worker["current"]],
+        "current": worker["current"],
         "done": worker["done"],
         "failed": worker["failed"],
         "rss_bytes": worker["rss_bytes"],

@@ -24,7 +24,7 @@ from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, dur
 if TYPE_CHECKING:
     from ..client.blocking import Client
 
-WATCH_S = 0.5
+WATCH_S, WATCH_S_LEAST = 0.5, 0.1
 LOOK_S = 0.1
 TRANSFER_S = 10.0
 HEALTH_COLOURS = {"suspect": "yellow", "dead": "red", "left": "yellow"}
@@ -130,7 +130,7 @@ def watch(asked: Caller, every: float) -> None:
             for subject in before.keys() - now.keys():
                 write(subject, "gone")
             before = now
-            time.sleep(every)
+            time.sleep(max(WATCH_S_LEAST, every))
 
 
 # ── acting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -66,7 +66,7 @@ def _row(job: JobView) -> Sequence[object]:
 @connecting
 @caller
 def show_job(asked: Caller, id: str) -> None:
-    """Show one job with its result or error and every attempt."""
+    """Show one job with its result or error and every attempt (the last 100)."""
     with asked.client() as client:
         view = view_of(client.get(id))
     if asked.as_json:

@@ -31,6 +31,10 @@ _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # as the setting NODE
 _log = logging.getLogger(__name__)
 
 
+FOLDER_BYTES_MAX = 450
+"""SQLite takes paths of 512 bytes."""
+
+
 class DataDir:
     """A data folder that this process holds. `was_clean`: no former life was cut off."""
 
@@ -66,6 +70,11 @@ class DataDir:
 def open_data_dir(path: str | os.PathLike[str], node_id: str | None = None) -> DataDir:
     """Make the folder where it is missing, and hold it. Raises: ConfigError."""
     folder = Path(path).absolute()
+    if len(os.fsencode(folder)) > FOLDER_BYTES_MAX:
+        raise ConfigError(
+            f"DATA_DIR {folder} has {len(os.fsencode(folder))} bytes, the limit is {FOLDER_BYTES_MAX}, as SQLite opens no file of a longer "
+            "path; name a shorter one"
+        )
     try:
         _make(folder)
         lock = _hold(folder)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..job import JobState, StoredJob
+from ..job import JobState, StoredJob, format_id
 from ..metrics import Counters
 from ..queue.store import Backlog, Outcome, OutcomeKind, QueueCount
 from ..wire.messages import LeaderReply, Result, ResultKind
@@ -164,7 +164,9 @@ class NodeStats:
             "records": records_count,
             "backlog": backlog,
             "queues": [msgspec.structs.asdict(count) for count in counts],
-            "workers": [msgspec.structs.asdict(worker) for worker in workers],
+            "workers": [
+                msgspec.structs.asdict(worker) | {"current": [format_id(job_id) for job_id in worker.current]} for worker in workers
+            ],
             "throughput": self._finished.per_second(),
             "failures": self._failed.per_second(),
             "metrics": counters.snapshot(),

@@ -31,6 +31,7 @@ from ..errors import ConfigError, StoreFull, StoreUnavailable, Unavailable
 
 Database = sqlite3.Connection
 DatabaseError = sqlite3.Error
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 Constraint = sqlite3.IntegrityError
 
 MEMORY = ":memory:"
@@ -107,7 +108,8 @@ def open_database(path: str) -> Database:
             raise
         return db
     except (DatabaseError, OSError) as error:
-        raise StoreUnavailable(
+        is_damaged = isinstance(error, IsADirectoryError) or (isinstance(error, DatabaseError) and _code(error) in _DAMAGED)
+        raise (ConfigError if is_damaged else StoreUnavailable)(  # what no second start would mend, or may
             f"{path} cannot be used as the queue: {error}; nothing was changed. Restore it from a backup, or move it away to start empty"
         ) from error
 
@@ -135,7 +137,9 @@ def _prepare(db: Database, path: str) -> None:
     if path != MEMORY and os.path.getsize(path) <= CHECK_BYTES_MAX:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"it is corrupt ({verdict})")
+            corrupt = sqlite3.DatabaseError(f"it is corrupt ({verdict})")
+            corrupt.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise corrupt
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")

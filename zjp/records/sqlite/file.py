@@ -61,9 +61,12 @@ def open_file(path: Path, bytes_max: int) -> sqlite3.Connection:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Autocommit; a lane's thread takes over what another has opened."""
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S, cached_statements=_STATEMENTS_KEPT
-    )
+    try:
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S, cached_statements=_STATEMENTS_KEPT
+        )
+    except sqlite3.Error as error:
+        raise _refusal(path, error) from error
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
