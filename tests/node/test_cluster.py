@@ -178,7 +178,7 @@ async def test_start_is_refused_before_anybody_is_met_when_the_promises_are_lost
     try:
         with pytest.raises(ConfigError, match=reason) as told:
             await home.start()
-        assert "or move the data folder away" in str(told.value)
+        assert "move the file away" in str(told.value)
     finally:
         await home.stop()
 

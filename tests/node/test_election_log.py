@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zjp.errors import ConfigError
-from zjp.node.election_log import MAGIC, REWRITE_BYTES, ElectionLog
+from zjp.node.election_log import MAGIC, REWRITE_BYTES, ElectionLog, put_aside
 from zjp.wire.peers import Entry, EpochSeen, LogTail, Promise, Stored, TermVote
 
 pytestmark = pytest.mark.covers("cluster:duties")
@@ -132,3 +132,26 @@ def test_closed_file_takes_nothing(path: Path) -> None:
     log.close()
     with pytest.raises(OSError, match="is closed"):
         log.append([EpochSeen(1)])
+
+
+def test_files_of_a_folder_that_is_behind_are_put_aside_in_place_of_earlier_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raft, bully = tmp_path / "election-raft.log", tmp_path / "election-bully.log"
+    ring = tmp_path / "election-ring.msgpack"
+    ring.touch()
+    for batches in (BATCHES[:1], BATCHES[1:]):
+        write(raft, batches)
+        put_aside(tmp_path)
+        assert not raft.exists()
+        assert read(tmp_path / "election-raft.behind") == flat(batches)
+    bully.write_bytes(b"damaged")
+    put_aside(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["election-bully.behind", "election-raft.behind", ring.name]
+    assert [line.message for line in caplog.records] == ["election.put_aside"] * 3
+    put_aside(tmp_path)
+    assert len(caplog.records) == 3
+
+
+def test_cure_of_a_damaged_file_is_never_an_older_copy(path: Path) -> None:
+    path.write_bytes(b"something else altogether")
+    with pytest.raises(ConfigError, match=r"Do not put an older copy in its place.* move the file away: then the node asks the others"):
+        read(path)

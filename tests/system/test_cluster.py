@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scripts.redis_server import RedisServer
 from tests.redis import start_redis
-from tests.system.running import ROOT, RunningNode, first, run_zjp
+from tests.system.running import ROOT, RunningNode, await_that, first, run_zjp
 from zjp import Client
 from zjp.cli.cluster import faults_of
+from zjp.node.election_log import ElectionLog
 from zjp.wire.messages import LeaderReply, Ping, Pong
+from zjp.wire.peers import TermVote
 from zjp.wire.seen import Change, ClusterReply
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:joined")]
@@ -141,6 +145,53 @@ def test_node_whose_promises_are_damaged_does_not_start(redis: RedisServer, tmp_
     (refused,) = node.events("node.not_started")
     assert "election-raft.log is damaged at byte 0" in refused["reason"]
     assert "Traceback" not in node.log_text()
+
+
+def test_voter_whose_folder_is_an_older_copy_asks_before_it_votes_again(redis: RedisServer, tmp_path: Path) -> None:
+    """It alone of three is there, so nobody tells it what it promised. A store that is behind is no reason to ask."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    promises = ElectionLog(folder / "election-raft.log")
+    promises.open()
+    promises.append([TermVote(7, "b")])
+    promises.close()
+    settled = [b"HSET", b"{zjp:zjp}:doc:cluster", b"voters", b"1:" + msgspec.msgpack.encode(["a", "b", "c"])]
+    redis.send(*settled)
+    node = RunningNode(
+        tmp_path, node_id="a", redis_addr=redis.url, election_algorithm="raft", cluster_size=3, cluster_seeds="tcp://127.0.0.1:1"
+    )
+    try:
+        assert epoch_of_voter(node.start()) == 7
+        node.kill()
+        shutil.copytree(folder, tmp_path / "backup", ignore=shutil.ignore_patterns("*.sock"))
+        redis.send(b"FLUSHALL")
+        assert epoch_of_voter(node.start()) == 7
+        assert node.events("election.put_aside") == []
+        (put_back,) = node.events("cluster.voters_put_back")
+        assert put_back["voters"] == ["a", "b", "c"]
+        node.kill()
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "backup", folder)
+        node.start()
+        await_that((folder / "election-raft.log").exists)  # it has begun, with a new one
+        with node.client() as client:
+            reply = client.cluster()
+        assert (own_role(reply), reply.epoch) == ("learner", 0)
+        (told,) = node.events("election.put_aside")
+        assert Path(told["kept"]).read_bytes() == (tmp_path / "backup" / "election-raft.log").read_bytes()
+        assert node.events("node.started")[0]["boot"] == 3
+    finally:
+        node.kill()
+
+
+def epoch_of_voter(node: RunningNode) -> int:
+    """Once it has its part in elections."""
+    with node.client() as client:
+        return first(lambda: reply.epoch if own_role(reply := client.cluster()) != "learner" else None, FORM_S * CI_FACTOR)
+
+
+def own_role(reply: ClusterReply) -> str:
+    return next(one.role for one in reply.nodes if one.node == reply.node)
 
 
 # ── what a user sees ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

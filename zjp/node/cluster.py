@@ -10,7 +10,8 @@ Bully and Raft count the majority of *named* voters. The names are settled once:
 more, puts CLUSTER_SIZE names into the store, beside the queue that these nodes share anyway, and everybody reads them there: of all that
 are there those of the highest NODE_PRIORITY, then the first by name, itself among them or not. So two halves that meet different nodes
 cannot settle different names, a node that comes later follows without a vote, and one that comes back is still a voter. Until then nobody
-leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names.
+leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names. Each node keeps the names in its folder too, and has no
+part in elections while the store has others: voters.py.
 
 What a node promised in elections (election_log.py) is looked at before it meets anybody: it does not start on a damaged file. Later faults,
 a full disk above all, put the beginning of its election off and never end it.
@@ -21,16 +22,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from ..config import Settings
 from ..election.core import SECOND, Config, Core, Happened, Health, Kind, Met, Recv, Role, Send, Time, Transfer, View
 from ..election.make import make_core
-from ..errors import ConfigError, Unavailable
+from ..errors import ConfigError
 from ..log import event
-from ..queue.store import DocumentKind, Lead, Life, QueueStore
+from ..queue.store import Lead, Life, QueueStore
 from ..transport.door import Door
 from ..transport.envelope import Me
 from ..transport.mesh import Mesh, PeerState
@@ -43,10 +42,10 @@ from .leadership import Leadership, alone, drop
 from .ring import FILE as RING_FILE
 from .ring import Ring
 from .stats import NodeStats
+from .voters import VoterList
 
-VOTERS = "voters"
-"""The document that names them."""
-SETTLE_LOOK_S = 0.2
+SETTLE_AFTER = 2
+"""In intervals: so long nobody came or went before voters are settled."""
 RETRY_S = 1.0
 """A fault that keeps the election from beginning is tried again so often."""
 LEAD_FOR_MIN_S = 1.0
@@ -68,16 +67,24 @@ class Cluster:
         self.on_relayed: Callable[[str, Relayed], None] = lambda src, message: None
         """What peers pass on; assign it before `join`."""
         self.voters: frozenset[str] = frozenset()
-        """By name, once they are settled; none where nobody names them."""
+        """By name, once they are settled; none where nobody names them, or while they are disputed."""
+        self._voter_list = VoterList(
+            data, settings.cluster_name, settings.cluster_size_effective, queue, met=self._met, electing=self._electing,
+            patience_s=SETTLE_AFTER * settings.election_times_s[1],
+        )  # fmt: skip
+        self._heard_electing: set[str] = set()
+        """Who spoke of elections before this node has a part in them."""
         self._leadership: Leadership | None = None
         self._mesh: Mesh | None = None
         self._forming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises: ConfigError: what was promised in elections is damaged, or cannot be read or written."""
+        """Raises: ConfigError: what was promised in elections, or who votes in them, is damaged, or cannot be read or written."""
         if self._settings.is_meshed:
             self._warn_of_interval()
             await asyncio.to_thread(self._log().check)
+            if self._has_named_voters:
+                await asyncio.to_thread(self._voter_list.load)
         else:
             core = alone(self._data.node_id, self._data.boot, is_shared=self._queue.is_shared)
             self._leadership = self._led(core, drop, None)
@@ -171,17 +178,30 @@ class Cluster:
 
     async def _form(self) -> None:
         try:
-            self._leadership = await self._begun()
-            for peer in self.peers():
-                if peer.is_up:
-                    self._feed_met(peer.node, peer.priority, True)
+            while True:
+                self._leadership = await self._begun()
+                for peer in self.peers():
+                    if peer.is_up:
+                        self._feed_met(peer.node, peer.priority, True)
+                if not self._has_named_voters:
+                    return
+                await self._voter_list.disputed()
+                await self._retire()
         except Exception:
             log.exception("cluster.failed")
             self._stats.add("zjp_internal_errors_total")
 
+    async def _retire(self) -> None:
+        """From elections, until the voters are known again."""
+        leadership, self.voters = self._leadership, frozenset()
+        if leadership is not None:
+            await leadership.stop()
+        self._leadership = None
+        self._changed()
+
     async def _begun(self) -> Leadership:
         """Once it could be: a fault is told when it begins and when it is over, and tried again meanwhile."""
-        if self.algorithm != "gossip":
+        if self._has_named_voters:
             event(log, logging.INFO, "cluster.forming", size=self._settings.cluster_size_effective, algorithm=self.algorithm)
         told = ""
         while True:
@@ -206,8 +226,8 @@ class Cluster:
 
     async def _begin(self) -> Leadership:
         """Raises: OSError, ConfigError; then nothing is left running."""
-        if self.algorithm != "gossip" and not self.voters:
-            self.voters = frozenset(await self._voters())
+        if self._has_named_voters and not self.voters:
+            self.voters = frozenset(await self._voter_list.known())
             if self._data.node_id not in self.voters:
                 event(
                     log, logging.WARNING, "cluster.no_vote", node=self._data.node_id, voters=sorted(self.voters),
@@ -225,49 +245,16 @@ class Cluster:
             raise
         return leadership
 
-    async def _voters(self) -> tuple[str, ...]:
-        """As settled in the store; settled by this node when it is the first that has met enough."""
-        size, is_told = self._settings.cluster_size_effective, False
-        while True:
-            try:
-                voters = await self._settled()
-                is_told = False
-                if not voters:
-                    met = {peer.node: peer.priority for peer in self.peers() if peer.is_up}
-                    met[self._data.node_id] = self._settings.node_priority
-                    if len(met) >= size:
-                        await self._settle(met, size)
-                        continue
-                elif len(voters) != size:
-                    event(
-                        log, logging.WARNING, "cluster.other_size", settled=list(voters), CLUSTER_SIZE=size,
-                        reason="the voters were settled when the cluster was first formed; they stay",
-                    )  # fmt: skip
-                if voters:
-                    return voters
-            except Unavailable as fault:
-                if not is_told:
-                    event(log, logging.WARNING, "cluster.store_away", reason=str(fault))
-                is_told = True
-            await asyncio.sleep(SETTLE_LOOK_S)
+    @property
+    def _has_named_voters(self) -> bool:
+        return self.algorithm != "gossip"
 
-    async def _settle(self, met: Mapping[str, int], size: int) -> None:
-        """Unless another did so first. `met`: name -> priority, of `size` nodes at least. Raises: Unavailable."""
-        ranked = sorted(met, key=lambda name: (-met[name], name))
-        voters, others = sorted(ranked[:size]), sorted(ranked[size:])
-        is_new = await self._queue.put_document(DocumentKind.CLUSTER, VOTERS, msgspec.msgpack.encode(voters), 0)
-        if is_new and others:
-            event(
-                log, logging.WARNING, "cluster.more_met", voters=voters, others=others, CLUSTER_SIZE=size,
-                reason="more nodes were there than CLUSTER_SIZE: the others take jobs and follow, but have no vote",
-            )  # fmt: skip
+    def _met(self) -> dict[str, int]:
+        """Who is there, with this node: name -> priority."""
+        return {peer.node: peer.priority for peer in self.peers() if peer.is_up} | {self._data.node_id: self._settings.node_priority}
 
-    async def _settled(self) -> tuple[str, ...]:
-        """Raises: Unavailable."""
-        for document in await self._queue.documents(DocumentKind.CLUSTER):
-            if document.name == VOTERS:
-                return tuple(msgspec.msgpack.decode(document.data, type=list[str]))
-        return ()
+    def _electing(self) -> set[str]:
+        return self._heard_electing & self._met().keys()
 
     def _config(self, voters: tuple[str, ...]) -> Config:
         settings = self._settings
@@ -311,9 +298,12 @@ class Cluster:
     def _on_message(self, src: str, message: PeerMessage) -> None:
         if self._leadership is not None:
             self._leadership.feed(Recv(src, message))
+        else:
+            self._heard_electing.add(src)
 
     def _on_met(self, peer: str, priority: int, is_up: bool) -> None:
         self._chronicle.met(peer, is_up)
+        self._heard_electing.discard(peer)  # it may be another life from here on
         self._feed_met(peer, priority, is_up)
 
     def _feed_met(self, peer: str, priority: int, is_up: bool) -> None:

@@ -9,6 +9,10 @@ lost: that is told, and nothing is guessed.
 
 The file is replaced by the few records that count once it has grown: written aside, synced, renamed, the folder synced. All of this blocks,
 so a thread does it.
+
+A folder that was put back from a backup holds promises that are whole and yet not the latest: what was promised since, to whom, is not in
+them. When the store knows of later lives than the folder, its files are put aside (`put_aside`), and the core begins as with an empty
+folder: teaching.py, for those that vote.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ HEAD_BYTES = 8
 FRAME_BYTES_MAX = 16 << 20
 REWRITE_BYTES = 256 << 10
 """Grown by so much since it was last written whole, it is written whole again."""
+CURE = "move the file away: then the node asks the others what it may have promised, and votes again when it knows. One node at a time"
 
 log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,7 +66,7 @@ class ElectionLog:
         except OSError as fault:
             raise ConfigError(
                 f"{self._path} cannot be read: {fault.strerror or fault}; it holds what this node promised in elections. Put it right, or "
-                "move the data folder away, so that the node joins as a new one"
+                f"{CURE}"
             ) from fault
         _read(self._path, data)
 
@@ -127,6 +132,20 @@ class ElectionLog:
                 self._file = -1
 
 
+def put_aside(folder: Path) -> None:
+    """The files of all algorithms, when the folder is behind; in place of what was put aside before. Durable when it returns.
+    Raises: OSError; then it may be tried again."""
+    for path in sorted(folder.glob("election-*.log")):
+        aside = path.with_suffix(".behind")
+        path.rename(aside)
+        event(
+            log, logging.WARNING, "election.put_aside", path=str(path), kept=str(aside),
+            reason="the store knows of later lives of this node than its data folder, as when an older copy was put back: the file does not"
+            " say all that was promised. A voter asks the others first, as one with an empty folder does",
+        )  # fmt: skip
+    _sync_folder(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -168,6 +187,6 @@ def _body_at(data: bytes, at: int) -> bytes | None:
 
 def _damaged(path: Path, at: int) -> ConfigError:
     return ConfigError(
-        f"{path} is damaged at byte {at}, before its end: what this node promised in elections is lost. Restore the file, or move the "
-        "data folder away, so that the node joins as a new one"
+        f"{path} is damaged at byte {at}, before its end: what this node promised in elections is lost. Do not put an older copy in its "
+        f"place, which lacks what was promised since; {CURE}"
     )

@@ -6,7 +6,8 @@
     boot      how many starts there were; a new number is on the disk before anything is done under it
     clean     there while the folder is at rest after a clean stop
 
-Files are replaced whole: written aside, synced, renamed, and the folder synced. What the stores keep is their own affair.
+Files are replaced whole: written aside, synced, renamed, and the folder synced. What the stores keep is their own affair, and what is kept
+for elections that of election_log.py and voters.py.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class DataDir:
         except OSError as error:
             raise refusal(self.path, error) from error
         self.boot = boot
+
+    def keep(self, name: str, content: bytes) -> None:
+        """A file of the folder, whole and durable, or as it was. Raises: OSError."""
+        _write(self.path / name, content)
 
     def close(self, clean: bool) -> None:
         """Let the folder go. `clean`: nothing is left that the next life must look after. Closing twice does no harm."""

@@ -39,8 +39,9 @@ from .cluster import Cluster
 from .desk import NodeDesk
 from .dispatch import Dispatch
 from .duties import FIGURES, Duties
+from .election_log import put_aside
 from .feed import FeedDesk
-from .hardstate import DataDir, open_data_dir
+from .hardstate import DataDir, open_data_dir, refusal
 from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
@@ -123,7 +124,7 @@ class Node:
         marks.mkdir(mode=0o700, exist_ok=True)
         lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
         if lost.boot:
-            data.take_boot(lost.boot)
+            await self._catch_up(lost.boot)
         check_durability(self.queue.level, settings.require_durability)
         for old in marks.glob("*.marks"):
             old.unlink()
@@ -146,6 +147,15 @@ class Node:
         loops = (self._outbox_loop, self._outbox_look_loop)
         self._housekeeping = [asyncio.create_task(loop()) for loop in loops]
         self.outbox.wake()
+
+    async def _catch_up(self, boot: int) -> None:
+        """The folder is new, or an older copy. What it promised goes first: a start that ends in between finds it behind again.
+        Raises: ConfigError."""
+        try:
+            await asyncio.to_thread(put_aside, self._data.path)
+        except OSError as fault:
+            raise refusal(self._data.path, fault) from fault
+        self._data.take_boot(boot)
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
