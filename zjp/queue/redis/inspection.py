@@ -39,6 +39,11 @@ class Inspection:
         self._refusal = ""
         self._looked_at = 0.0
 
+    @property
+    def has_to_wait(self) -> bool:
+        """For a replica, with each submit."""
+        return self._wanted is Durability.REPLICA
+
     def begin(self, server: Server) -> None:
         """Raises: ConfigError, and StoreUnavailable where it is enough to wait."""
         if shortfall := self._shortfall(server):

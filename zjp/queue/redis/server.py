@@ -5,9 +5,9 @@ are renamed, keys of another layout.
 
 `aof_enabled:1` of INFO does not say that anything is in the append-only file. Switched on while the server runs, or after a full
 synchronisation, it begins with a rewrite, and until that is through what is written lies in no file that a start would read. All that
-time INFO says that a rewrite is under way or scheduled, as it does during any other rewrite. So the file is known to have everything when it
-was seen without one since this process began; one that was seen off, or whose rewrite is the first (`aof_base_size:0`), is not there yet.
-Not told apart: off and on again before this node looked for the first time, in a process that had a file before.
+time INFO says that a rewrite is under way or scheduled, as it does during any other. So the file is known to have everything when no
+rewrite was seen since this process began; one that was seen off, or whose rewrite is the first (`aof_base_size:0`), has not. Not told
+apart: off and on again before this node looked for the first time, in a process that had a file before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 from ...errors import ConfigError
 from ...redis.address import Address
 from ...redis.lane import Ask, Lane, LoginRefused, NotPermitted
-from ...redis.rights import check_rights, lacking
+from ...redis.rights import check_rights, lacking, refuse_unknown
 from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
@@ -58,17 +58,22 @@ class Server(msgspec.Struct, frozen=True):
         return self.version >= FLAGS_SINCE
 
 
-async def examine(address: Address, lane: Lane, prefix: bytes) -> Server:
-    """All that is asked before a node starts. Raises: ConfigError, StoreUnavailable."""
+async def examine(address: Address, lane: Lane, prefix: bytes, *, has_to_wait: bool = False) -> Server:
+    """All that is asked before a node starts. `has_to_wait`: for replicas. Raises: ConfigError, StoreUnavailable."""
     try:
         server = await look_at(lambda command: lane.call(lambda _: command))
         if server.fault:
             raise ConfigError(server.fault)
         await check_rights(address, lane, prefix)
+        if has_to_wait:
+            await lane.call(lambda _: (b"WAIT", b"0", b"0"))
     except LoginRefused as refusal:
         raise ConfigError(str(refusal)) from refusal
     except NotPermitted as fault:
         raise await lacking(lane, prefix, str(fault)) from fault
+    except ResponseError as fault:
+        refuse_unknown(fault)
+        raise
     return server
 
 
