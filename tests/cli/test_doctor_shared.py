@@ -52,7 +52,7 @@ def test_redis_without_its_append_only_file_is_noted_and_one_that_evicts_is_wron
         evicts = by_name(check_stores.shared_stores(Settings(redis_addr=server.url)))["redis"]
     finally:
         server.stop()
-    assert (off.state, "appendonly yes" in off.advice) == (NOTE, True)
+    assert (off.state, "has appendonly no" in off.found, "appendonly yes" in off.advice) == (NOTE, True, True)
     assert (evicts.state, "noeviction" in evicts.found) == (WRONG, True)
 
 

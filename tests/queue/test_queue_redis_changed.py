@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,25 @@ def setting(server: RedisServer, name: str, value: str) -> None:
     assert server.send(b"CONFIG", b"SET", name.encode(), value.encode()) == b"+OK\r\n"
 
 
+def is_rewriting(server: RedisServer) -> bool:
+    told = server.send(b"INFO", b"persistence")
+    return b"aof_rewrite_in_progress:1" in told or b"aof_rewrite_scheduled:1" in told
+
+
+def hold_rewrites(server: RedisServer) -> None:
+    """Those that begin from now on do not end."""
+    server.send(b"SET", b"other", b"1")
+    setting(server, "rdb-key-save-delay", "60000000")
+
+
+def let_rewrite_end(server: RedisServer) -> None:
+    """The one that is held begins anew, which Redis does by itself where it has to have it."""
+    setting(server, "rdb-key-save-delay", "0")
+    for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGUSR1)
+    wait_until(lambda: not is_rewriting(server))
+
+
 async def test_level_follows_the_servers_settings(
     server: RedisServer, clock: Clock, opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -117,11 +138,100 @@ async def test_below_what_is_required_nothing_new_is_taken_and_what_runs_is_fini
         await store.requeue([record])
     assert ids_of(await store.claim(1, ALL)) == ids[1:]
     setting(server, "appendonly", "yes")
+    wait_until(lambda: not is_rewriting(server))
     clock.now += 1.0
     await store.renew({})  # while it refuses it looks each time
     await add(store, producer.spec())
     assert store.level is Durability.DISK
     assert said(caplog) == ["queue.level_changed", "queue.refuses_submits", "queue.level_changed", "queue.takes_submits_again"]
+
+
+# ── an append-only file that has not everything ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_saving", [False, True], ids=["its rewrite is under way", "its rewrite waits for a snapshot"])
+async def test_file_that_is_only_being_made_counts_for_nothing(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], is_saving: bool
+) -> None:
+    """Fails on a store that goes by aof_enabled: a crash in this time takes all that was acknowledged."""
+    hold_rewrites(server)
+    setting(server, "appendonly", "no")
+    if is_saving:
+        server.send(b"BGSAVE")
+    setting(server, "appendonly", "yes")
+    store = await opened()
+    assert store.level is Durability.PROCESS
+    await look_again(store, clock)
+    assert store.level is Durability.PROCESS
+    with pytest.raises(StoreUnavailable, match=r"always, but its file is only being made.*worth process.*REQUIRE_DURABILITY=disk.*; wait"):
+        await opened(Durability.DISK)
+    let_rewrite_end(server)
+    await look_again(store, clock)
+    assert store.level is Durability.DISK
+
+
+async def test_file_that_was_seen_off_is_only_being_made_until_its_rewrite_is_through(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any]
+) -> None:
+    """It had a base before, of which INFO still tells the size."""
+    server.send(b"BGREWRITEAOF")
+    wait_until(lambda: not is_rewriting(server))
+    store, producer = await opened(Durability.DISK), Producer()
+    setting(server, "appendonly", "no")
+    await look_again(store, clock)
+    hold_rewrites(server)
+    setting(server, "appendonly", "yes")
+    await look_again(store, clock)
+    with pytest.raises(StoreUnavailable, match="only being made"):
+        await store.submit([producer.spec()])
+    let_rewrite_end(server)
+    await look_again(store, clock)
+    await add(store, producer.spec())
+    assert store.level is Durability.DISK
+
+
+async def test_rewrite_of_a_file_that_has_everything_changes_nothing(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any]
+) -> None:
+    """Also the first one of a server that began empty, as far as a store saw it before; INFO says of it what it says of one just made."""
+    store, producer = await opened(Durability.DISK), Producer()
+    hold_rewrites(server)
+    server.send(b"BGREWRITEAOF")
+    await look_again(store, clock)
+    await add(store, producer.spec())
+    server.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
+    await add(store, producer.spec())
+    assert (store.level, is_rewriting(server)) == (Durability.DISK, True)
+    let_rewrite_end(server)
+    server.send(b"BGREWRITEAOF")
+    wait_until(lambda: not is_rewriting(server))
+    hold_rewrites(server)
+    server.send(b"BGREWRITEAOF")
+    assert ((await opened(Durability.DISK)).level, is_rewriting(server)) == (Durability.DISK, True)
+
+
+async def test_server_that_does_not_sync_while_it_rewrites_promises_the_process_and_is_told_which_setting(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    store, producer = await opened(Durability.DISK), Producer()
+    setting(server, "no-appendfsync-on-rewrite", "yes")
+    await look_again(store, clock)
+    named = r"no-appendfsync-on-rewrite yes.*worth process.*REQUIRE_DURABILITY=disk.*set .*no-appendfsync-on-rewrite no"
+    with pytest.raises(StoreUnavailable, match=named):
+        await store.submit([producer.spec()])
+    with pytest.raises(ConfigError, match=named):
+        await opened(Durability.DISK)
+    setting(server, "no-appendfsync-on-rewrite", "no")
+    await look_again(store, clock)
+    await add(store, producer.spec())
+    assert store.level is Durability.DISK
+    setting(server, "no-appendfsync-on-rewrite", "yes")
+    caplog.clear()
+    assert (await opened()).level is Durability.PROCESS
+    assert said(caplog) == ["queue.level_lowered"]
+
+
+# ── what else may change ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_level_replica_wants_a_replica_at_the_start_and_while_it_runs(

@@ -181,6 +181,7 @@ async def test_replica_is_refused(server: RedisServer) -> None:
         ({"appendonly": "yes", "appendfsync": "everysec"}, Durability.DISK_1S),
         ({"appendonly": "yes", "appendfsync": "always"}, Durability.DISK),
         ({"appendonly": "yes", "appendfsync": "no"}, Durability.PROCESS),
+        ({"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "yes"}, Durability.PROCESS),
     ],
 )
 async def test_level_is_that_of_the_servers_settings(options: dict[str, str], level: Durability) -> None:

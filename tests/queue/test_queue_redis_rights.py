@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import time
@@ -52,6 +53,18 @@ def user(server: RedisServer) -> Iterator[User]:
     made = User(server)
     yield made
     server.send(b"ACL", b"DELUSER", made.name.encode())
+
+
+@contextlib.contextmanager
+def renaming(folder: Path, *commands: str) -> Iterator[RedisServer]:
+    file = folder / "redis.conf"
+    file.write_text('save ""\n' + "".join(f'rename-command {command} ""\n' for command in commands))
+    server = RedisServer(folder=folder, arguments=[str(file)])
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class User:
@@ -166,6 +179,40 @@ async def test_records_that_may_not_even_ask_who_is_there_say_what_is_needed(use
     user.may("on", ">pw", "~*", "&*", "+@all", "-info")
     with pytest.raises(ConfigError, match=r"'info' command.*What is needed: ACL SETUSER"):
         await RedisRecordStore(user.url, ttl_s=0, count_max=100).open()
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("renamed", "wanted", "named"),
+    [
+        ("publish lpos hset", None, "HSET, LPOS, PUBLISH"),
+        ("info", None, "INFO"),
+        ("evalsha", None, "EVALSHA"),
+        ("script", None, "SCRIPT"),
+        ("client", None, "CLIENT"),
+        ("subscribe", None, "SUBSCRIBE"),
+        ("wait", Durability.REPLICA, "WAIT"),
+    ],
+)
+async def test_server_that_does_not_know_a_command_is_refused_with_its_name(
+    tmp_path: Path, renamed: str, wanted: Durability | None, named: str
+) -> None:
+    """Fails on a look that knows only how a user's rights are refused: scripts were broken off half-way."""
+    with renaming(tmp_path, *renamed.split()) as server:
+        store = RedisQueueStore(
+            server.url, lease_s=15.0, starvation_s=60.0, dedup_s=600.0, outbox_count_max=1000, outbox_bytes_max=1 << 20, finished=_nothing,
+            level_wanted=wanted,
+        )  # fmt: skip
+        with pytest.raises(ConfigError, match=rf"does not know {named}: renamed.*rename-command.*nothing was started") as refused:
+            await store.open(Life("node-1", 1), {})
+        assert refused.value.exit_code == 78
+        assert server.send(b"EXISTS", PREFIX + b"homes") == b":0\r\n"
+
+
+@pytest.mark.usefixtures("server")
+async def test_records_name_the_command_that_the_server_does_not_know(tmp_path: Path) -> None:
+    with renaming(tmp_path, "client") as server, pytest.raises(ConfigError, match=r"does not know CLIENT: renamed"):
+        await RedisRecordStore(server.url, ttl_s=0, count_max=100).open()
 
 
 async def test_user_who_may_not_read_the_configuration_is_promised_what_info_says(user: User, opened: Callable[..., Any]) -> None:

@@ -161,7 +161,7 @@ def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
     ("options", "settings", "told"),
     [
         ({"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb"}, {}, "maxmemory-policy"),
-        ({"appendonly": "yes"}, {"require_durability": "disk"}, "REQUIRE_DURABILITY=disk: this store promises disk-1s"),
+        ({"appendonly": "yes"}, {"require_durability": "disk"}, "worth disk-1s, and REQUIRE_DURABILITY=disk"),
     ],
 )
 def test_server_that_cannot_keep_the_promises_is_refused_with_the_reason(

@@ -74,8 +74,11 @@ async def _asked(settings: Settings, address: str) -> tuple[Server, float]:
 def _promise(server: Server) -> Finding:
     found = f"version {'.'.join(map(str, server.version))}, an acknowledged submit is worth {server.level.value}"
     if server.level.value == "process":
-        advice = "set appendonly yes and appendfsync everysec (or always): without it a crash of Redis loses acknowledged jobs"
-        return Finding("redis", NOTE, f"{found}: its append-only file is off", advice)
+        advice = (
+            "set appendonly yes and appendfsync everysec (or always), and no-appendfsync-on-rewrite no: "
+            "as it is, a crash loses acknowledged jobs"
+        )
+        return Finding("redis", NOTE, f"{found}: it has {server.settings}", advice)
     return Finding("redis", OK, found)
 
 

@@ -28,6 +28,7 @@ from ..wire.messages import Result, TaskInfo
 from ..worker.pool import CrashReport, Pool
 from .feed import FeedDesk
 from .outcomes import Judge, released
+from .places import Places
 from .stats import NodeStats
 from .unserved import Unserved
 
@@ -51,8 +52,9 @@ class Dispatch:
 
     def __init__(
         self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float,
-        feed: FeedDesk | None = None,
+        feed: FeedDesk | None = None, places: Places | None = None,
     ) -> None:  # fmt: skip
+        self._places = places
         self._feed = feed or FeedDesk()
         self.pool: Pool | None = None  # made after this object: its callbacks are methods here
         self.is_claiming = False
@@ -354,7 +356,9 @@ class Dispatch:
 
     async def _tend_once(self) -> None:
         if self._store.is_shared:
-            self._unserved.now_served(await self._store.publish(sorted(self.tasks)))
+            places = self._places
+            served = await self._store.publish([*sorted(self.tasks), *([places.word] if places else [])])
+            self._unserved.now_served(places.read(served) if places else served)
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:
             self._stats.add("zjp_leases_expired_total", tended.reaped)

@@ -46,12 +46,13 @@ from .intake import Intake
 from .jobs import Jobs
 from .outcomes import Judge
 from .past import Past
+from .places import Places
 from .relay import Relay
 from .schedules import Schedules
 from .seen import Seen
 from .shares import costs, limits, pool_settings, renew_s
 from .stats import NodeStats
-from .stores import check_durability, make_queue, make_records
+from .stores import check_durability, make_queue, make_records, place_of_records
 
 OUTBOX_GRACE_S = 5.0
 DOOR_GRACE_S = 1.0
@@ -209,6 +210,7 @@ class Node:
             weights=dict(settings.queues),
             renew_s=renew_s(settings),
             feed=self.feed,
+            places=Places(self._data.node_id, place_of_records(settings)),
         )
         self.pool = Pool(
             pool_settings(settings, node=self._data.node_id, folder=self._data.path),

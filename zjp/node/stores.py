@@ -49,6 +49,16 @@ def make_records(
     return embedded(folder / "records.db", ttl_s=ttl_s, events_ttl_s=settings.events_ttl_s)
 
 
+def place_of_records(settings: Settings) -> str:
+    """Told the same by all nodes that have the same, without a secret."""
+    if settings.mongodb_uri is not None:
+        from ..records.mongo.server import hosts_of
+
+        hosts = {host.lower().removesuffix(":27017") for host in hosts_of(settings.mongodb_uri).split(",")}
+        return f"MongoDB at {','.join(sorted(hosts))}/{settings.mongodb_database}"
+    return "Redis" if settings.redis_addr is not None else "SQLite"
+
+
 def make_queue(
     settings: Settings,
     folder: Path,

@@ -27,7 +27,7 @@ from ..errors import ConfigError, StoreUnavailable
 from ..job import JobFilter, Record
 from ..redis.address import connections
 from ..redis.lane import Lane, LoginRefused, NotPermitted
-from ..redis.rights import lacking
+from ..redis.rights import lacking, refuse_unknown
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
@@ -91,8 +91,12 @@ class RedisRecordStore:
             found = await lacking(self._writing, self._prefix.removesuffix(b"records:"), str(fault))
             await self.close()
             raise found from fault
-        except (StoreUnavailable, ResponseError):
+        except StoreUnavailable:
             await self.close()
+            raise
+        except ResponseError as fault:
+            await self.close()
+            refuse_unknown(fault)
             raise
 
     async def close(self) -> None:

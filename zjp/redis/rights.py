@@ -1,8 +1,9 @@
-"""What the user of Redis must be allowed to do, looked at before anything relies on it.
+"""What the user of Redis must be allowed to do, and which commands Redis must know, looked at before anything relies on it.
 
-A script that meets a missing right is broken off where it stands, and what it wrote before stays: jobs may be half moved. So at the start
-every command that is ever used is tried as that user, by one script, on keys of the own prefix, each in a form that changes nothing: on a
-key of another type, which the server refuses after it has looked at the rights; on a key that never exists; on the script's own key.
+A script that meets a missing right, or a command that was renamed, is broken off where it stands, and what it wrote before stays: jobs may
+be half moved. So at the start every command that is ever used is tried as that user, by one script, on keys of the own prefix, each in a
+form that changes nothing: on a key of another type, which the server refuses after it has looked at the rights; on a key that never
+exists; on the script's own key.
 `ACL DRYRUN` would tell the same, but needs Redis 7 and a right of its own, which users with few rights do not have.
 """
 
@@ -69,6 +70,8 @@ DEL K
 the scripts."""
 REFUSED = re.compile(r"(?:can't|no permissions to) (run|access|publish)\b")
 """How Redis says in a script that the user lacks a right, in all versions."""
+UNKNOWN = re.compile(r"unknown (?:redis )?command(?: ['`](\w+))?", re.IGNORECASE)
+"""How Redis says that it has no command of that name: called as it is (and which one), or by a script; in all versions."""
 RULES = (
     "+@hash +@list +@set +@sortedset +@string +exists +del +unlink +rename +time +evalsha +script|load +publish +subscribe +ping +select "
     "+info +wait +role +client|setname +config|get"
@@ -77,7 +80,7 @@ RULES = (
 
 
 async def check_rights(address: Address, lane: Lane, prefix: bytes) -> None:
-    """Raises: ConfigError, StoreUnavailable (NotPermitted: in the server's words)."""
+    """Raises: ConfigError, StoreUnavailable (NotPermitted: in the server's words), ResponseError (see `refuse_unknown`)."""
     names = {b"K": prefix + b"rights", b"N": prefix + b"never", b"M": prefix + b"never-2", b"C": prefix + b"life:rights"}
     probes = [[names.get(word, word) for word in line.encode().split()] for line in PROBES.splitlines()]
     script = Script(__package__, "rights", prefix, has_flags=False)
@@ -85,6 +88,8 @@ async def check_rights(address: Address, lane: Lane, prefix: bytes) -> None:
     await lane.call(lambda _: loading)
     arguments: list[Any] = [word for probe in probes for word in (len(probe), *probe)]
     answers = await lane.call(lambda _: script.command(arguments), script.load)
+    if renamed := [probe[0].decode() for probe, answer in zip(probes, answers, strict=True) if UNKNOWN.search(answer.decode())]:
+        raise not_known(renamed)
     if missing := _missing(probes, answers, prefix.decode()):
         raise await lacking(lane, prefix, f"it may not {missing}")
     await _subscribe(address, prefix + b"life:rights")
@@ -116,9 +121,25 @@ async def _subscribe(address: Address, channel: bytes) -> None:
     except NoPermissionError as fault:
         raise NotPermitted(f"Redis refuses: {fault} (SUBSCRIBE {channel.decode()})") from fault
     except (OSError, TimeoutError, RedisError) as fault:
+        refuse_unknown(fault)
         raise StoreUnavailable(silence(fault, SUBSCRIBE_S)) from fault
     finally:
         await connection.disconnect(nowait=True)
+
+
+def refuse_unknown(fault: Exception) -> None:
+    """Raises: ConfigError, when `fault` is Redis' answer to a command that it does not know."""
+    found = UNKNOWN.match(str(fault))
+    if found and found[1]:
+        raise not_known([found[1]]) from fault
+
+
+def not_known(commands: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"Redis does not know {', '.join(commands)}: renamed or disabled there (rename-command in redis.conf). Scripts would be broken off "
+        "half-way by that, and jobs be lost, so nothing was started. Take these lines out of redis.conf and start Redis again; to limit "
+        "what others may do there, limit their users (ACL SETUSER)"
+    )
 
 
 async def lacking(lane: Lane, prefix: bytes, found: str) -> ConfigError:

@@ -23,8 +23,8 @@ from .server import Server, look_at
 LOOK_S = 5.0
 ORDER = list(Durability)
 CURES = {
-    Durability.DISK_1S: "appendonly yes and appendfsync everysec",
-    Durability.DISK: "appendonly yes and appendfsync always",
+    Durability.DISK_1S: "appendonly yes and appendfsync everysec, and no-appendfsync-on-rewrite no,",
+    Durability.DISK: "appendonly yes and appendfsync always, and no-appendfsync-on-rewrite no,",
 }
 
 log = logging.getLogger(__name__)
@@ -39,15 +39,22 @@ class Inspection:
         self._refusal = ""
         self._looked_at = 0.0
 
+    @property
+    def has_to_wait(self) -> bool:
+        """For a replica, with each submit."""
+        return self._wanted is Durability.REPLICA
+
     def begin(self, server: Server) -> None:
-        """Raises: ConfigError."""
-        if self._lacks_replica(server):
-            raise ConfigError(self._shortfall(server))
+        """Raises: ConfigError, and StoreUnavailable where it is enough to wait."""
+        if shortfall := self._shortfall(server):
+            raise (StoreUnavailable if server.is_passing else ConfigError)(shortfall)
+        if server.lowered_by:
+            event(log, logging.WARNING, "queue.level_lowered", durability=server.level.value, redis=server.settings)
         self._note(server)
 
     async def look(self, ask: Ask) -> None:
         """Raises: what `ask` raises."""
-        self._note(await look_at(ask))
+        self._note(await look_at(ask, self._present))
 
     async def look_again(self, lane: Lane) -> None:
         """When it is time to; while nothing is taken, at once. Whoever calls wants something else, so no answer is no fault here."""
@@ -95,7 +102,8 @@ class Inspection:
             )
         if wanted is None or wanted not in CURES or ORDER.index(server.level) >= ORDER.index(wanted):
             return ""
+        cure = "wait, or require less" if server.is_passing else f"set {CURES[wanted]} in Redis (CONFIG SET, and the same in redis.conf)"
         return (
             f"Redis has {server.settings}, so an acknowledged submit is worth {server.level.value}, and REQUIRE_DURABILITY={wanted.value}: "
-            f"nothing new is taken; set {CURES[wanted]} in Redis (CONFIG SET, and the same in redis.conf)"
+            f"nothing new is taken; {cure}"
         )

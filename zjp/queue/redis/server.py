@@ -1,7 +1,13 @@
 """What the server must be, and what an acknowledgement is worth on it, asked at the start, and again while it is used (inspection.py).
 
-Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, a user with too few rights, keys of
-another layout.
+Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, a user with too few rights, commands that
+are renamed, keys of another layout.
+
+`aof_enabled:1` of INFO does not say that anything is in the append-only file. Switched on while the server runs, or after a full
+synchronisation, it begins with a rewrite, and until that is through what is written lies in no file that a start would read. All that
+time INFO says that a rewrite is under way or scheduled, as it does during any other. So the file is known to have everything when no
+rewrite was seen since this process began; one that was seen off, or whose rewrite is the first (`aof_base_size:0`), has not. Not told
+apart: off and on again before this node looked for the first time, in a process that had a file before.
 """
 
 from __future__ import annotations
@@ -15,13 +21,15 @@ from redis.exceptions import ResponseError
 from ...errors import ConfigError
 from ...redis.address import Address
 from ...redis.lane import Ask, Lane, LoginRefused, NotPermitted
-from ...redis.rights import check_rights, lacking
+from ...redis.rights import check_rights, lacking, refuse_unknown
 from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
 FLAGS_SINCE = (7, 0)
 LAYOUT = b"2"
 """Of the keys (docs/decisions/0008-redis-layout.md). The first one, which did not say so, had records without marks."""
+UNWRITTEN = "its file is only being made, and a crash before the first rewrite is through takes everything (wait for the end of it)"
+UNSYNCED = "no-appendfsync-on-rewrite yes, with which nothing is synced while Redis writes a snapshot or rewrites its file (set it to no)"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -35,33 +43,50 @@ class Server(msgspec.Struct, frozen=True):
     """Why it must not be used, with the cure."""
     has_replica: bool = True
     """False: it says that none is connected."""
+    lowered_by: str = ""
+    """What keeps `level` below what `appendfsync` promises, with the cure."""
+    has_file: bool = True
+    """What it has acknowledged is in its append-only file, as far as known."""
+
+    @property
+    def is_passing(self) -> bool:
+        """The level is lowered by what ends by itself."""
+        return self.lowered_by == UNWRITTEN
 
     @property
     def has_flags(self) -> bool:
         return self.version >= FLAGS_SINCE
 
 
-async def examine(address: Address, lane: Lane, prefix: bytes) -> Server:
-    """All that is asked before a node starts. Raises: ConfigError, StoreUnavailable."""
+async def examine(address: Address, lane: Lane, prefix: bytes, *, has_to_wait: bool = False) -> Server:
+    """All that is asked before a node starts. `has_to_wait`: for replicas. Raises: ConfigError, StoreUnavailable."""
     try:
         server = await look_at(lambda command: lane.call(lambda _: command))
         if server.fault:
             raise ConfigError(server.fault)
         await check_rights(address, lane, prefix)
+        if has_to_wait:
+            await lane.call(lambda _: (b"WAIT", b"0", b"0"))
     except LoginRefused as refusal:
         raise ConfigError(str(refusal)) from refusal
     except NotPermitted as fault:
         raise await lacking(lane, prefix, str(fault)) from fault
+    except ResponseError as fault:
+        refuse_unknown(fault)
+        raise
     return server
 
 
-async def look_at(ask: Ask) -> Server:
-    """Raises: what `ask` raises."""
+async def look_at(ask: Ask, former: Server | None = None) -> Server:
+    """`former`: as it was seen last. Raises: what `ask` raises."""
     facts = _facts(await ask((b"INFO",)))
+    settings = await _settings(ask)
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
-    level, settings = _level(facts, await _settings(ask))
+    run_id = facts.get("run_id", "").encode()
+    has_file = _has_file(facts, former if former is not None and former.run_id == run_id else None)
+    level, said, lowered_by = _level(facts, settings, has_file)
     has_replica = facts.get("connected_slaves") != "0"
-    return Server(version, level, facts.get("run_id", "").encode(), settings, _fault(version, facts), has_replica)
+    return Server(version, level, run_id, said, _fault(version, facts), has_replica, lowered_by, has_file)
 
 
 def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
@@ -96,20 +121,33 @@ async def check_layout(lane: Lane, prefix: bytes) -> None:
 
 async def _settings(ask: Ask) -> Mapping[str, str]:
     try:
-        found = await ask((b"CONFIG", b"GET", b"append*"))
+        found = await ask((b"CONFIG", b"GET", b"*append*"))  # before 7.0 one pattern only
     except (ResponseError, NotPermitted):  # some hosts forbid CONFIG: then only what INFO says is promised
         return {}
     flat = [part.decode() for pair in found.items() for part in pair] if isinstance(found, dict) else [part.decode() for part in found]
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _level(facts: Mapping[str, str], settings: Mapping[str, str]) -> tuple[Durability, str]:
-    """And what it is by."""
+def _has_file(facts: Mapping[str, str], former: Server | None) -> bool:
+    """`former`: the same process, as it was seen last."""
     if facts.get("aof_enabled") != "1":
-        return Durability.PROCESS, "appendonly no"
+        return False
+    if "1" not in (facts.get("aof_rewrite_in_progress"), facts.get("aof_rewrite_scheduled")):
+        return True
+    return former.has_file if former is not None else facts.get("aof_base_size") != "0"
+
+
+def _level(facts: Mapping[str, str], settings: Mapping[str, str], has_file: bool) -> tuple[Durability, str, str]:
+    """And what it is by, and what lowers it."""
+    if facts.get("aof_enabled") != "1":
+        return Durability.PROCESS, "appendonly no", ""
     sync = settings.get("appendfsync", "")
+    said = f"appendonly yes, appendfsync {sync or 'unknown, since CONFIG GET is forbidden'}"
     level = {"always": Durability.DISK, "everysec": Durability.DISK_1S}.get(sync, Durability.PROCESS)
-    return level, f"appendonly yes, appendfsync {sync or 'unknown, since CONFIG GET is forbidden'}"
+    lowered_by = UNSYNCED if settings.get("no-appendfsync-on-rewrite") == "yes" else "" if has_file else UNWRITTEN
+    if level is Durability.PROCESS or not lowered_by:
+        return level, said, ""
+    return Durability.PROCESS, f"{said}, but {lowered_by}", lowered_by
 
 
 def _facts(answer: Any) -> Mapping[str, str]:

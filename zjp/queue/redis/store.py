@@ -125,7 +125,7 @@ class RedisQueueStore(Standing):
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         self._lanes = {name: Lane(self._address, self._inspection.look if name == "submit" else None) for name in LANES}
         try:
-            server = await examine(self._address, self._lanes["other"], self._prefix)
+            server = await examine(self._address, self._lanes["other"], self._prefix, has_to_wait=self._inspection.has_to_wait)
             await check_layout(self._lanes["other"], self._prefix)
             self._inspection.begin(server)
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)

@@ -75,7 +75,7 @@ class Server:
 
     def __init__(self, uri: str, *, database: str, timeout_s: float) -> None:
         self._secrets = _secrets_of(uri)
-        self._name = f"{_hosts_of(uri)}/{database}"
+        self._name = f"{hosts_of(uri)}/{database}"
         self._timeout_s = timeout_s
         self._losses = Losses()
         self._write_concern = {"w": "majority", "j": True, "wtimeout": int(timeout_s * 1000)}
@@ -221,7 +221,7 @@ def _login_and_hosts(uri: str) -> tuple[str, str]:
     return (login, hosts) if at else ("", hosts)
 
 
-def _hosts_of(uri: str) -> str:
+def hosts_of(uri: str) -> str:
     login, hosts = _login_and_hosts(uri)
     # A password with a "/" in it that was not escaped ends up among the hosts, where the URI is refused but must not be shown.
     return hosts if login or "@" not in uri else "host not shown"
