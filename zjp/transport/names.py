@@ -19,8 +19,8 @@ from contextlib import suppress
 LookUp = Callable[[str, int], str]
 """Name and port -> a numeric address. Raises: any of FAULTS."""
 FAULTS = (OSError, ValueError, OverflowError)
-"""Besides "not known" the system's own look-up refuses what is no name (an empty or too long part, a zero byte) or no port. Peers tell their
-addresses themselves, so all of it is met."""
+"""Besides "not known" the system's own look-up refuses what is no name (an empty or too long part, a zero byte) or no port. Peers tell
+their addresses themselves, so all of it is met."""
 
 
 def first_address(name: str, port: int) -> str:
