@@ -222,7 +222,7 @@ def test_voters_are_the_seeds_and_this_node_unless_a_number_is_given() -> None:
     ids=["the-others", "all", "all-by-bind", "doubles", "itself-alone"],
 )
 def test_own_address_and_doubles_among_the_seeds_are_no_voters_more(seeds: str, size: int) -> None:
-    """The same list everywhere names each node to itself. Fails on a model that counts addresses: no cluster is formed by one voter less."""
+    """The same list everywhere names each node to itself. Fails on a model that counts addresses: one less form no cluster."""
     told = settings(REDIS_ADDR="redis:6379", ZMQ_ADVERTISE="tcp://a:1", CLUSTER_SEEDS=seeds)
     assert told.cluster_size_effective == size
 

@@ -256,7 +256,8 @@ def faults_of(reply: ClusterReply) -> list[str]:
     if reply.algorithm in NAMING and not reply.voters:
         met = sum(node.is_up for node in reply.nodes)
         faults.append(
-            f"the cluster is still forming: with {reply.node} there are {met} that have met, and CLUSTER_SIZE asks for more or the store is away"
+            f"the cluster is still forming: with {reply.node} there are {met} that have met, and CLUSTER_SIZE asks for more "
+            "or the store is away"
         )
     if reply.is_draining:
         faults.append(f"{reply.node} is draining")

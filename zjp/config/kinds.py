@@ -268,7 +268,7 @@ class Addresses:
 class Seeds:
     """Addresses at which nodes meet, with commas between them."""
 
-    accepted: str = "one or more of tcp://HOST:PORT or ipc://PATH, as other nodes have in ZMQ_BIND or ZMQ_ADVERTISE, with commas between them"
+    accepted: str = "one or more of tcp://HOST:PORT or ipc://PATH with commas between them, as other nodes have it in ZMQ_ADVERTISE"
 
     def parse(self, text: str) -> tuple[str, ...]:
         if any(part.strip().startswith(("http://", "https://")) for part in text.split(",")):
