@@ -1,7 +1,7 @@
 """`python -m sims`: run the election cores in simulated clusters, look for seeds that break an invariant, replay, shrink and draw them.
 
-Exit code 1 when an invariant broke, or a planted bug was not caught; 2 when it was called wrongly. `run` prints nothing that depends on
-the machine or the hour.
+Exit code 1 when an invariant broke, or a planted bug was not caught; 2 when it was called wrongly; 74 when what it says could not be
+written. `run` prints nothing that depends on the machine or the hour.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from .options import (
     refuse_others,
     write,
 )
+from .output import Speaking
 from .ring import replayed
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=Speaking, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def main() -> None:
     """Simulated clusters of the election cores, decided by a seed."""
 

@@ -209,6 +209,46 @@ def test_voters_are_the_seeds_and_this_node_unless_a_number_is_given() -> None:
     assert settings(NODE_PRIORITY="7").node_priority == 7
 
 
+@pytest.mark.covers("settings:CLUSTER_SIZE")
+@pytest.mark.parametrize(
+    ("seeds", "size"),
+    [
+        ("tcp://b:1,tcp://c:1", 3),
+        ("tcp://a:1,tcp://b:1,tcp://c:1", 3),
+        ("tcp://127.0.0.1:5570,tcp://b:1,tcp://c:1", 3),
+        ("tcp://a:1,tcp://127.0.0.1:5570,tcp://b:1,tcp://b:1, tcp://c:1", 3),
+        ("tcp://a:1", 2),
+    ],
+    ids=["the-others", "all", "all-by-bind", "doubles", "itself-alone"],
+)
+def test_own_address_and_doubles_among_the_seeds_are_no_voters_more(seeds: str, size: int) -> None:
+    """The same list everywhere names each node to itself. Fails on a model that counts addresses: one less form no cluster."""
+    told = settings(REDIS_ADDR="redis:6379", ZMQ_ADVERTISE="tcp://a:1", CLUSTER_SEEDS=seeds)
+    assert told.cluster_size_effective == size
+
+
+@pytest.mark.covers("settings:CLUSTER_SEEDS")
+@pytest.mark.parametrize("seeds", ["http://node-1:8080", "tcp://node-1:5570,https://node-2"])
+def test_seeds_are_addresses_that_nodes_speak_to(seeds: str) -> None:
+    text = refusal({"CLUSTER_SEEDS": seeds, "REDIS_ADDR": "redis:6379"})
+    assert f"CLUSTER_SEEDS={seeds}: names an HTTP address; nodes speak ZeroMQ to one another" in text
+    assert "accepted: one or more of tcp://HOST:PORT or ipc://PATH" in text
+
+
+@pytest.mark.covers("settings:CLUSTER_SEEDS", "settings:ZMQ_ADVERTISE")
+@pytest.mark.parametrize("name", ["node..internal", ".internal", "a" * 64, "\u00e4" * 63])
+@pytest.mark.parametrize("setting", ["CLUSTER_SEEDS", "ZMQ_ADVERTISE", "CLIENT_ADDRESS"])
+def test_name_that_no_name_server_takes_is_refused(setting: str, name: str) -> None:
+    text = refusal({setting: f"tcp://{name}:5570", "REDIS_ADDR": "redis:6379"})
+    assert "has a part between its dots that is empty or above 63 characters" in text
+
+
+@pytest.mark.covers("settings:ZMQ_ADVERTISE")
+@pytest.mark.parametrize("name", ["node-1.internal", "node-1.internal.", "a" * 63, "n\u00f6de", "[fe80::1]", "10.0.0.1", "a_b"])
+def test_name_that_a_name_server_may_know_is_taken(name: str) -> None:
+    assert settings(ZMQ_ADVERTISE=f"tcp://{name}:5570").zmq_advertise == f"tcp://{name}:5570"
+
+
 @pytest.mark.covers("settings:ELECTION_ALGORITHM", "settings:ELECTION_TIMEOUT", "settings:ELECTION_INTERVAL")
 def test_times_of_elections_go_by_the_algorithm_and_the_interval_is_a_quarter_of_the_timeout_at_most() -> None:
     for algorithm, times in (("bully", (0.5, 0.1)), ("raft", (0.5, 0.1)), ("gossip", (2.0, 0.5))):

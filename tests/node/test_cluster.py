@@ -233,3 +233,28 @@ async def test_store_that_is_away_while_voters_are_settled_is_told_once_each_tim
             await until(lambda seen=seen: asked.count >= seen + 2)  # type: ignore[misc]
     finally:
         await home.stop()
+
+
+async def test_node_that_waits_for_others_says_how_many_it_has_met_until_the_voters_are_settled(
+    store: SQLiteQueueStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of them count four. Fails on a model that waits in silence: all are alive, and nobody leads."""
+    monkeypatch.setattr(joining, "FORMING_S", 0.01)
+    monkeypatch.setattr(joining, "FORMING_AGAIN_S", 0.2)
+    homes: list[Home] = []
+    for name in "abc":
+        homes.append(Home(tmp_path, name, store, tuple(home.address for home in homes) or ("tcp://127.0.0.1:1",), "raft", 4))
+    try:
+        for home in homes:
+            await home.start()
+        await until(lambda: ["a", "b", "c"] in [one["met"] for one in told(caplog, "cluster.still_forming")])
+        last = next(one for one in told(caplog, "cluster.still_forming") if len(one["met"]) == 3)
+        assert last["reason"].startswith("met 3 of 4: nobody leads until so many have met")
+        homes.append(Home(tmp_path, "d", store, (homes[0].address,), "raft", 4))
+        await homes[-1].start()
+        await until(lambda: all(len(home.cluster.voters) == 4 for home in homes))
+        tellers = [home.cluster._telling for home in homes]
+        await until(lambda: all(task is not None and task.done() for task in tellers))
+    finally:
+        for home in homes:
+            await home.stop()

@@ -91,6 +91,29 @@ def test_root_of_a_new_file_system_is_as_good_as_empty(folder: Path) -> None:
     assert mode_of(folder) == 0o700
 
 
+def test_a_number_under_which_no_life_began_is_the_next_ones_again(folder: Path) -> None:
+    """Fails on a model that counts every start: a copy that is refused again and again would get ahead of the one that lives."""
+    open_data_dir(folder).close(clean=False)
+    for _ in range(3):
+        refused = open_data_dir(folder)
+        assert refused.boot == 2
+        refused.give_boot_back()
+        refused.close(clean=False)
+    assert (folder / "boot").read_text() == "1\n"
+
+
+def test_a_number_that_cannot_be_given_back_is_used_up_and_that_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = open_data_dir(folder)
+    (folder / "boot.new").mkdir()
+    data.give_boot_back()
+    data.close(clean=False)
+    assert [line.message for line in caplog.records] == ["data_dir.boot_not_given_back"]
+    (folder / "boot.new").rmdir()
+    after = open_data_dir(folder)
+    assert after.boot == 2
+    after.close(clean=False)
+
+
 def test_the_name_is_made_once_and_kept(folder: Path) -> None:
     first = open_data_dir(folder)
     first.close(clean=True)

@@ -299,7 +299,7 @@ async def the_next_life_of_a_node_that_held_jobs(world: World) -> Deed:
     ids = await world.add(4)
     await world.claim(3)
     await world.store.cancel(ids[:1])
-    arguments = ["node-1", 2, 15_000, "", "", ids[1]]
+    arguments = ["node-1", 2, 15_000, "", "", b"0", "", ids[1]]
     return lambda: world.store._ask("open", arguments, "renew")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import pytest
@@ -11,6 +15,7 @@ from click.testing import CliRunner
 from sims.__main__ import main
 from sims.election.faults import draw
 from sims.options import case_of
+from zjp.config import inherited_environment
 from zjp.election.core import Config, Wake
 from zjp.node.ring import Ring, read_recording
 
@@ -65,6 +70,46 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_runs(comman
 def test_a_full_disk_is_no_broken_invariant() -> None:
     said = refusal("plot", "--nodes", "1", "--profile", "calm", "--out", "/dev/full")
     assert "/dev/full: cannot be written: no space left on device" in said
+
+
+SPOKEN = [["run", "--quiet"], ["run"], ["mutants", "--list"], ["--help"]]
+CALM = {"run": ["--nodes", "1", "--profile", "calm"]}
+
+
+def said_into(out: IO[bytes] | int, command: list[str], unbuffered: str = "") -> subprocess.CompletedProcess[str]:
+    words = [*command, *CALM.get(command[0], [])]
+    environment = {**inherited_environment(), "PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run(
+        [sys.executable, "-m", "sims", *words], env=environment, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("command", "unbuffered"), [*((command, "") for command in SPOKEN), (["run"], "1")])
+def test_output_that_cannot_be_written_is_no_broken_invariant(command: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = said_into(full, command, unbuffered)
+    assert (done.returncode, done.stderr) == (74, "the output could not be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", SPOKEN[:3])
+def test_a_reader_that_leaves_early_is_content(command: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = said_into(writer, command)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fault_of_the_system_that_is_not_of_the_output_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("sims.__main__.run", refuse)
+    with pytest.raises(PermissionError):
+        CliRunner().invoke(main, ["run"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("command", [["fuzz", "--svg"], ["curves", "--out"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -240,6 +241,29 @@ def test_node_whose_name_was_taken_over_while_it_was_silent_ends_and_its_name_st
             assert client.wait(client.submit("echo", {"value": 7}), timeout=30).result == 7
     finally:
         third.kill()
+        other.kill()
+
+
+@pytest.mark.covers("redis:node-id")
+def test_copy_of_a_living_nodes_folder_is_refused_and_gets_no_further_in_its_count_and_the_node_goes_on(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path
+) -> None:
+    one = node_on(redis, "same")
+    one.restart()  # from now on the store knows the port, and the folder the number 2
+    other = namesake(redis, tmp_path / "other")
+    shutil.copytree(one.data_dir, other.data_dir, ignore=shutil.ignore_patterns("gate*", "*.sock"))
+    try:
+        with pytest.raises(DidNotStart) as refused:
+            other.start()
+        assert refused.value.exit_code == 78
+        assert f"another node runs on a copy of this DATA_DIR and is alive at {one.address}" in other.log_text()
+        assert (other.data_dir / "boot").read_text() == "2\n"
+        with one.client() as client:
+            assert client.wait(client.submit("echo", {"value": 7}), timeout=30).result == 7
+        one.kill()
+        other.start()  # at once, on its own port: nobody listens at the other one
+        assert [event["boot"] for event in other.events("node.started")] == [3]
+    finally:
         other.kill()
 
 

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from zjp.transport.line import Line
-from zjp.transport.names import LookUp, first_address, name_in
+from zjp.transport.names import FAULTS, LookUp, first_address, name_in
 
 pytestmark = pytest.mark.covers("cluster:mesh")
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -73,6 +73,59 @@ async def test_name_that_is_not_known_is_looked_up_again(context: Context, port:
         assert await asyncio.wait_for(told.fault, 20) == "the name node-3 cannot be looked up: Name or service not known"
         await asyncio.wait_for(told.up, 20)
         assert asked == ["node-3"] * 3
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize(
+    "fault", [UnicodeError("label empty or too long"), ValueError("embedded null character"), OverflowError("port must be 0-65535")]
+)
+async def test_what_is_no_name_at_all_is_a_failure_as_any_other(fault: Exception, context: Context, port: int) -> None:
+    """Fails on a model that expects an OSError only: the thread dies of it, and the address is never dialled again."""
+    asked: list[str] = []
+
+    def look_up(name: str, port: int) -> str:
+        asked.append(name)
+        if len(asked) < 3:
+            raise fault
+        return "127.0.0.1"
+
+    told = Told()
+    line = line_to(told, context, f"tcp://node-3:{port}", look_up)
+    line.open()
+    try:
+        assert await asyncio.wait_for(told.fault, 20) == f"the name node-3 cannot be looked up: {fault}"
+        await asyncio.wait_for(told.up, 20)
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("name", ["node..internal", "a" * 64, ".internal", "a\0b"])
+async def test_system_refuses_what_is_no_name_with_a_fault_that_is_met(name: str) -> None:
+    with pytest.raises(FAULTS):
+        await asyncio.to_thread(first_address, name, 5570)
+
+
+async def test_address_is_dialled_again_when_the_system_had_no_thread_for_its_name(
+    context: Context, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class Scarce(threading.Thread):
+        def start(self) -> None:
+            started.append(self.name)
+            if len(started) < 3:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Scarce)
+    told = Told()
+    line = line_to(told, context, f"tcp://node-3:{port}", lambda name, port: "127.0.0.1")
+    line.open()
+    try:
+        assert await asyncio.wait_for(told.fault, 20) == "the name node-3 cannot be looked up: can't start new thread"
+        await asyncio.wait_for(told.up, 20)
+        assert started == ["name node-3"] * 3
     finally:
         line.close()
 

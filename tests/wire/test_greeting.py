@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zjp.config.table import TABLE
 from zjp.errors import WireError
 from zjp.wire import greeting, peers, relayed
 from zjp.wire.codec import decode_peer, decode_peer_envelope, decode_request, encode_peer
@@ -103,6 +104,30 @@ def test_any_data_under_a_tag_gives_a_word_or_wire_error(tag: int, fields: list[
 def test_what_no_node_would_say_is_refused(fields: list[Any]) -> None:
     with pytest.raises(WireError, match="message of a node of"):
         decode_peer(msgspec.msgpack.encode(fields))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\n", "\x1b[2J", "a b", "-a", ".a", "\u0430", "a/b", "a:1", "a" * 65, ""])
+def test_name_that_no_node_may_have_is_refused_wherever_it_stands(name: str) -> None:
+    """A stranger's Hello without CURVE: what it calls itself would stand in the log and on the terminal."""
+    with pytest.raises(ValueError, match="does not have the right form"):
+        TABLE["NODE_ID"].kind.parse(name)
+    body = encode_peer(ENVELOPE, Bye())[2]
+    envelope = msgspec.msgpack.encode([1, "zjp", name, 3, 7, "n2"])
+    assert refusal(decode_peer_envelope, [MESH, envelope, body])
+    assert refusal(decode_peer, msgspec.msgpack.encode([262, [[name, 1, "tcp://a:1"]]]))
+    assert refusal(decode_peer, encode_peer(ENVELOPE, peers.Sync(1, True, 2, "n1", [peers.Alive(name, 1, 0)]))[2])
+    if name:
+        assert refusal(decode_peer, encode_peer(ENVELOPE, peers.Gossip(1, 2, name, []))[2])
+        assert refusal(decode_peer, encode_peer(ENVELOPE, peers.Resign(1, name))[2])
+
+
+@pytest.mark.parametrize("name", ["a", "0", "node-1.internal_x", "a" * 64])
+def test_every_name_that_a_node_may_have_is_taken(name: str) -> None:
+    assert TABLE["NODE_ID"].kind.parse(name) == name
+    assert decode_peer(msgspec.msgpack.encode([262, [[name, 1, "tcp://a:1"]]])) == Members([Member(name, 1, "tcp://a:1")])
+    for leader in (name, ""):
+        word = peers.Gossip(1, 2, leader, [])
+        assert decode_peer(encode_peer(ENVELOPE, word)[2]) == word
 
 
 def test_clients_cannot_say_what_nodes_say() -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WATCH_S, WATCH_S_LEAST = 0.5, 0.1
 LOOK_S = 0.1
 TRANSFER_S = 10.0
+SENTENCE_CHARS_MAX = 1000
+NAMING = ("bully", "raft")
+"""Algorithms whose voters have names."""
 HEALTH_COLOURS = {"suspect": "yellow", "dead": "red", "left": "yellow"}
 NODE_COLUMNS = ("node", "role", "health", "since", "boot", "priority", "up", "address")
 CHANGE_COLUMNS = ("ago", "what", "node", "epoch", "why", "took", "leaderless")
@@ -54,7 +57,7 @@ def nodes(asked: Caller) -> None:
     show.table(
         NODE_COLUMNS, map(node_row, reply.nodes), colour=[HEALTH_COLOURS.get(node.health) for node in reply.nodes]
     )
-    show.talk(f"as {reply.node} sees it")
+    say(f"as {reply.node} sees it")
 
 
 @command.command("leader")
@@ -91,7 +94,7 @@ def health(ctx: click.Context, asked: Caller) -> None:
             [("leader", f"{reply.leader} in epoch {reply.epoch}" if reply.leader else "none"), ("alive", f"{alive} of {len(reply.nodes)}")]
         )
         for fault in faults:
-            click.secho(fault, fg="red")
+            click.secho(sentence(fault), fg="red")
         if not faults:
             click.secho("all well", fg="green")
     ctx.exit(1 if faults else 0)
@@ -146,18 +149,18 @@ def transfer(ctx: click.Context, asked: Caller, node: str) -> None:
     with asked.client() as client:
         reply = client.cluster()
     if not reply.leader:
-        show.talk(f"nobody leads as far as {reply.node} knows; there is nothing to hand over")
+        say(f"nobody leads as far as {reply.node} knows; there is nothing to hand over")
         ctx.exit(1)
     if node == reply.leader:
-        show.talk(f"{node} leads already")
+        say(f"{node} leads already")
         return
     with _client_at(asked, reply, reply.leader) as client:
         client.transfer(node)
         after = _leader_after(client, reply.leader, node)
     if after is None:
-        show.talk(f"asked {reply.leader}, but within {TRANSFER_S:g} s nobody else has come; `zjp cluster history` may say why")
+        say(f"asked {reply.leader}, but within {TRANSFER_S:g} s nobody else has come; `zjp cluster history` may say why")
         ctx.exit(1)
-    show.talk(f"{after.leader} leads in epoch {after.epoch}; before it {reply.leader} in {reply.epoch}")
+    say(f"{after.leader} leads in epoch {after.epoch}; before it {reply.leader} in {reply.epoch}")
     ctx.exit(0 if node in ("", after.leader) else 1)
 
 
@@ -173,20 +176,20 @@ def drain(asked: Caller, node: str, undo: bool) -> None:
     with _client_at(asked, reply, node) as client:
         held = client.drain(node, not undo)
     if undo:
-        show.talk(f"{node} takes jobs again")
+        say(f"{node} takes jobs again")
     else:
-        show.talk(f"{node} drains: {held} jobs run to their end; `zjp cluster drain {node} --undo` goes on")
+        say(f"{node} drains: {held} jobs run to their end; `zjp cluster drain {node} --undo` goes on")
 
 
 def _client_at(asked: Caller, reply: ClusterReply, name: str) -> Client:
     """Raises: NotFound, Unavailable."""
     found = next((node for node in reply.nodes if node.node == name), None)
     if found is None:
-        raise NotFound(f"no node {name!r} in this cluster as {reply.node} sees it; `zjp cluster nodes` lists them")
+        raise NotFound(sentence(f"no node {name!r} in this cluster as {reply.node} sees it; `zjp cluster nodes` lists them"))
     if name == reply.node or is_http(asked.addresses[0]):
         return asked.client()
     if not found.address:
-        raise Unavailable(f"{reply.node} does not know the address of {name}; ask {name} itself with --address")
+        raise Unavailable(sentence(f"{reply.node} does not know the address of {name}; ask {name} itself with --address"))
     settings = asked.loaded.settings
     return client_of(settings, (found.address,), asked.cluster, timeout_s=asked.timeout_s or REQUEST_LIMIT_S)
 
@@ -205,6 +208,15 @@ def _leader_after(client: Client, before: str, wanted: str) -> ClusterReply | No
 
 
 # ── how it looks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sentence(text: str) -> str:
+    """Names come from nodes, and from whoever says that it is one."""
+    return show.clean(text, SENTENCE_CHARS_MAX)
+
+
+def say(text: str) -> None:
+    show.talk(sentence(text))
 
 
 def node_row(node: ClusterNode) -> tuple[object, ...]:
@@ -241,6 +253,12 @@ def faults_of(reply: ClusterReply) -> list[str]:
         faults.insert(0, f"{reply.node} hears of no majority ({reply.quorum} are needed)")
     if len(voting := _voting(reply)) < reply.quorum:
         faults.append(f"{len(voting)} of the nodes that elect are alive, {reply.quorum} are needed")
+    if reply.algorithm in NAMING and not reply.voters:
+        met = sum(node.is_up for node in reply.nodes)
+        faults.append(
+            f"the cluster is still forming: with {reply.node} there are {met} that have met, and CLUSTER_SIZE asks for more "
+            "or the store is away"
+        )
     if reply.is_draining:
         faults.append(f"{reply.node} is draining")
     return faults

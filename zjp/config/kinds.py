@@ -230,10 +230,19 @@ class Address:
             raise ValueError("is not a ZeroMQ address")
         if match[2] != "*":
             _within(int(match[2]), 1, 65535)
+        _check_name(match[1])
         return text
 
     def show(self, value: str) -> str:
         return value
+
+
+def _check_name(host: str) -> None:
+    """As whoever looks it up will: such a name would be refused at every try."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{host[:64]!r} has a part between its dots that is empty or above 63 characters") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +259,21 @@ class Addresses:
         if web and len(web) < len(parts):
             raise ValueError("names HTTP and ZeroMQ addresses; a client speaks one of them")
         return tuple(_web_address(part) if web else Address().parse(part) for part in parts)
+
+    def show(self, value: tuple[str, ...]) -> str:
+        return ",".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Addresses at which nodes meet, with commas between them."""
+
+    accepted: str = "one or more of tcp://HOST:PORT or ipc://PATH with commas between them, as other nodes have it in ZMQ_ADVERTISE"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        if any(part.strip().startswith(("http://", "https://")) for part in text.split(",")):
+            raise ValueError("names an HTTP address; nodes speak ZeroMQ to one another")
+        return Addresses().parse(text)
 
     def show(self, value: tuple[str, ...]) -> str:
         return ",".join(value)

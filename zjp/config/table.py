@@ -31,6 +31,7 @@ from zjp.config.kinds import (
     Networks,
     Number,
     Queues,
+    Seeds,
     Size,
     Text,
     Whole,
@@ -354,10 +355,14 @@ class Settings:
         default_text="bully 100ms, raft 100ms, gossip 500ms",
     )
     cluster_seeds: tuple[str, ...] | None = _cluster.row(
-        "CLUSTER_SEEDS", Addresses(), None, "Addresses of some nodes to join; needs REDIS_ADDR.", default_text="empty"
+        "CLUSTER_SEEDS", Seeds(), None, "Addresses of some nodes to join; needs REDIS_ADDR.", default_text="empty"
     )
     cluster_size: int | None = _cluster.row(
-        "CLUSTER_SIZE", Whole(1, 1000), None, "Expected number of voters.", default_text="seeds + 1"
+        "CLUSTER_SIZE",
+        Whole(1, 1000),
+        None,
+        "Expected number of voters; set it unless CLUSTER_SEEDS names all other nodes. Doubles and this node's own address do not count.",
+        default_text="other seeds + 1",
     )
     node_priority: int = _cluster.row(
         "NODE_PRIORITY", Whole(0, 10**6), "0", "Higher leads in bully and gossip; ties by NODE_ID."
@@ -435,8 +440,10 @@ class Settings:
 
     @property
     def cluster_size_effective(self) -> int:
-        """CLUSTER_SIZE, or the seeds and this node."""
-        return self.cluster_size or len(self.cluster_seeds or ()) + 1
+        """CLUSTER_SIZE, or the others among the seeds and this node. Who names only itself has heard of others all the same."""
+        if self.cluster_size or not self.cluster_seeds:
+            return self.cluster_size or 1
+        return max(1, len({*self.cluster_seeds} - {self.zmq_advertise, self.zmq_bind})) + 1
 
     @property
     def election_times_s(self) -> tuple[float, float]:

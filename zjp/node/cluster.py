@@ -48,6 +48,8 @@ SETTLE_AFTER = 2
 """In intervals: so long nobody came or went before voters are settled."""
 RETRY_S = 1.0
 """A fault that keeps the election from beginning is tried again so often."""
+FORMING_S, FORMING_AGAIN_S = 10.0, 60.0
+"""A node that waits for others for so long says so, and how many it has met; and again."""
 LEAD_FOR_MIN_S = 1.0
 """A leader renews each interval; the store that stops for a moment must not end its leadership."""
 NOBODY = View(Role.LEARNER, "", 0, False, False, {})
@@ -77,6 +79,7 @@ class Cluster:
         self._leadership: Leadership | None = None
         self._mesh: Mesh | None = None
         self._forming: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises: ConfigError: what was promised in elections, or who votes in them, is damaged, or cannot be read or written."""
@@ -108,12 +111,15 @@ class Cluster:
         )  # fmt: skip
         self._mesh.start()
         self._forming = asyncio.create_task(self._form())
+        if self.algorithm != "gossip":
+            self._telling = asyncio.create_task(self._tell_of_waiting())
 
     async def stop(self) -> None:
         """Resign, and say good-bye."""
-        if self._forming is not None:
-            self._forming.cancel()
-            await asyncio.gather(self._forming, return_exceptions=True)
+        tasks = [task for task in (self._forming, self._telling) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._leadership is not None:
             await self._leadership.stop()
         if self._mesh is not None:
@@ -216,6 +222,22 @@ class Cluster:
                 if told:
                     event(log, logging.INFO, "cluster.formed", reason="what kept this node from elections is over")
                 return leadership
+
+    async def _tell_of_waiting(self) -> None:
+        """As long as fewer have met than are to settle the voters; a store that is away is told elsewhere."""
+        size, pause_s = self._settings.cluster_size_effective, FORMING_S
+        while True:
+            await asyncio.sleep(pause_s)
+            if self.voters:
+                return
+            pause_s = FORMING_AGAIN_S
+            met = sorted({self._data.node_id, *(peer.node for peer in self.peers() if peer.is_up)})
+            if len(met) < size:
+                event(
+                    log, logging.WARNING, "cluster.still_forming", met=met, CLUSTER_SIZE=size,
+                    reason=f"met {len(met)} of {size}: nobody leads until so many have met. Start the others, see that CLUSTER_SEEDS and"
+                    " ZMQ_ADVERTISE can be dialled from each node, or set CLUSTER_SIZE to how many there are",
+                )  # fmt: skip
 
     def _put_off(self, fault: Exception) -> None:
         if isinstance(fault, OSError | ConfigError):

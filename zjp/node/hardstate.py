@@ -3,7 +3,8 @@
     lock      held (flock) while a node lives: got = the former life is dead. Holds its pid, for the message to a second one
     node-id   the node's name, made once, unless NODE_ID names it
     home      a random text, made once: tells this folder from another one whose node has the same name
-    boot      how many starts there were; a new number is on the disk before anything is done under it
+    boot      how many lives there were; a new number is on the disk before anything is done under it, and the former one again when the
+              store refused to begin that life
     clean     there while the folder is at rest after a clean stop
 
 Files are replaced whole: written aside, synced, renamed, and the folder synced. What the stores keep is their own affair, and what is kept
@@ -58,6 +59,14 @@ class DataDir:
     def keep(self, name: str, content: bytes) -> None:
         """A file of the folder, whole and durable, or as it was. Raises: OSError."""
         _write(self.path / name, content)
+
+    def give_boot_back(self) -> None:
+        """No life began under this number: the next start has it again. Where that cannot be written the next one is counted on."""
+        self.boot -= 1
+        try:
+            _write(self.path / "boot", f"{self.boot}\n".encode())
+        except OSError as error:
+            event(_log, logging.WARNING, "data_dir.boot_not_given_back", path=str(self.path), reason=str(error))
 
     def close(self, clean: bool) -> None:
         """Let the folder go. `clean`: nothing is left that the next life must look after. Closing twice does no harm."""

@@ -16,13 +16,13 @@ import dataclasses
 import logging
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..config import Settings, cautions
 from ..errors import ConfigError, Unavailable
 from ..log import event
-from ..queue.store import TURN_S, DocumentKind, Life
+from ..queue.store import TURN_S, DocumentKind, Life, LostClaims
 from ..records.outbox import OutboxDrain
 from ..transport.gate import make_gate, remove_gate
 from ..transport.mesh import PeerState
@@ -123,7 +123,7 @@ class Node:
         self.queue = make_queue(settings, data.path, self.records.get if settings.mongodb_uri is None else self.past.look)
         marks = data.path / "marks"
         marks.mkdir(mode=0o700, exist_ok=True)
-        lost = await self.queue.open(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
+        lost = await self._begin_life(Life(data.node_id, data.boot, data.home, settings.advertise_address), read_folder(marks))
         if lost.boot:
             await self._catch_up(lost.boot)
         check_durability(self.queue.level, settings.require_durability)
@@ -157,6 +157,15 @@ class Node:
         except OSError as fault:
             raise refusal(self._data.path, fault) from fault
         self._data.take_boot(boot)
+
+    async def _begin_life(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
+        """Refused, or given up while it waits for another node's lease: it has not begun, and the folder must not seem to be ahead of the
+        one that lives. Raises: ConfigError, Unavailable."""
+        try:
+            return await self.queue.open(life, started)
+        except (ConfigError, asyncio.CancelledError):
+            self._data.give_boot_back()
+            raise
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
@@ -246,7 +255,8 @@ class Node:
         if not self.displaced.done():
             self.displaced.set_result(
                 f"NODE_ID={self._data.node_id}: another node took this name over while this one was silent"
-                f"{f' and lives at {address}' if address else ''}; give each node a name of its own"
+                f"{f' and lives at {address}' if address else ''}; if this one was not silent, that one runs on a copy "
+                "of this DATA_DIR; give each node a DATA_DIR and a name of its own"
             )
 
     def _on_not_ready(self, reason: str) -> None:

@@ -19,6 +19,7 @@ from ..queue.sqlite import SQLiteQueueStore
 from ..queue.store import Durability, FinishedLookup, QueueStore
 from ..records.sqlite import SQLiteRecordStore
 from ..records.store import RecordStore
+from ..transport.knock import listens
 
 
 def make_records(
@@ -82,6 +83,7 @@ def make_queue(
             outbox_bytes_max=settings.outbox_max_bytes,
             finished=finished,
             records_max=0 if settings.mongodb_uri is not None else settings.records_max,
+            listens=listens,
             level_wanted=None if settings.require_durability == "none" else Durability(settings.require_durability),
         )
     return embedded(

@@ -230,7 +230,8 @@ class QueueStore(Protocol):
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` (id ->
         the fence under which a worker marked it) gain 1 suspicion and a `lost` attempt, the others go back unspent. A node of this
-        name that lives in another home is waited for, a lease long. Raises: StoreUnavailable, ConfigError."""
+        name that lives in another home, or on a copy of this one, is waited for, a lease long. Raises: StoreUnavailable; ConfigError,
+        then no life has begun."""
 
     async def close(self) -> None:
         """Write what is pending, give the registration up."""

@@ -17,11 +17,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 LookUp = Callable[[str, int], str]
-"""Name and port -> a numeric address. Raises: OSError."""
+"""Name and port -> a numeric address. Raises: any of FAULTS."""
+FAULTS = (OSError, ValueError, OverflowError)
+"""Besides "not known" the system's own look-up refuses what is no name (an empty or too long part, a zero byte) or no port. Peers tell
+their addresses themselves, so all of it is met."""
 
 
 def first_address(name: str, port: int) -> str:
-    """The first IPv4 address of a name: IPv6 is spoken where an address says so itself, in brackets. Raises: OSError."""
+    """The first IPv4 address of a name: IPv6 is spoken where an address says so itself, in brackets. Raises: any of FAULTS."""
     return str(socket.getaddrinfo(name, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
 
 
@@ -45,7 +48,10 @@ class Finding:
         self._found, self._failed, self._look_up = found, failed, look_up
         self._is_wanted = True
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, args=(loop, name, port), name=f"name {name}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(loop, name, port), name=f"name {name}", daemon=True).start()
+        except RuntimeError as fault:  # the system has no thread left; told later, as whoever asks does not have this object yet
+            loop.call_soon(self._tell, failed, f"the name {name} cannot be looked up: {fault}")
 
     def give_up(self) -> None:
         self._is_wanted = False
@@ -53,8 +59,8 @@ class Finding:
     def _run(self, loop: asyncio.AbstractEventLoop, name: str, port: int) -> None:
         try:
             told, text = self._found, self._look_up(name, port)
-        except OSError as fault:
-            told, text = self._failed, f"the name {name} cannot be looked up: {fault.strerror or fault}"
+        except FAULTS as fault:
+            told, text = self._failed, f"the name {name} cannot be looked up: {getattr(fault, 'strerror', None) or fault}"
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(self._tell, told, text)
 

@@ -20,7 +20,12 @@ RUMOURS_MAX = 64
 TABLE_MAX = 4096
 """Members in one Sync."""
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z"
+"""What NODE_ID allows: a name is printed, logged and put into files and keys, and without CURVE a stranger may send one. Not `$`, which
+stands before a last line feed, too."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME)]
+NameOrNone = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"{NAME}|^\Z")]
+"""Empty: nobody."""
 Epoch = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
@@ -165,7 +170,7 @@ class Resign(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=227):
     """I lead no more; `to`: who should follow (empty: whoever ranks highest). Epoch 0: I lead nothing, and leave."""
 
     epoch: Epoch
-    to: str = ""
+    to: NameOrNone = ""
 
 
 # ── Gossip ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +210,7 @@ class PingPeer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=243):
     target: Name
     incarnation: Number
     max_epoch: Epoch
-    leader: str
+    leader: NameOrNone
     rumours: Rumours
 
 
@@ -225,7 +230,7 @@ class Ack(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=245):
     target: Name
     incarnation: Number
     max_epoch: Epoch
-    leader: str
+    leader: NameOrNone
     rumours: Rumours
 
 
@@ -241,7 +246,7 @@ class Nack(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=246):
 class Gossip(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=247):
     incarnation: Number
     max_epoch: Epoch
-    leader: str
+    leader: NameOrNone
     rumours: Rumours
 
 
@@ -251,14 +256,14 @@ class Sync(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=248):
     incarnation: Number
     is_join: bool
     max_epoch: Epoch
-    leader: str
+    leader: NameOrNone
     table: Annotated[list[Rumour], msgspec.Meta(max_length=TABLE_MAX)]
 
 
 class SyncReply(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=249):
     incarnation: Number
     max_epoch: Epoch
-    leader: str
+    leader: NameOrNone
     table: Annotated[list[Rumour], msgspec.Meta(max_length=TABLE_MAX)]
 
 

@@ -1,25 +1,41 @@
 -- use: clock level wake end reap
 -- Begin a life. Former lives of this node own nothing from here on: what they had claimed goes back at once.
--- A life of the same name in another home that still keeps its lease is not touched: whoever asks may ask again.
--- ARGV: node, boot, lease ms, home, address, started ids*
--- Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now} | {'held', ms until its lease ends, its address}
-local node = ARGV[1]
+-- A life of this name that still keeps its lease is not touched, whoever asks may ask again, when it is of
+--   another home                                                                                      'held'
+--   the same home, which has since begun as many lives as this one or more: one of the two is a copy  'copied'
+--   the same home, at an address where nobody has looked yet: it is dead unless somebody listens there 'elsewhere'
+-- ARGV: node, boot, lease ms, home, address, whether this repeats a call that may have been carried out, address where nobody listens,
+--       started ids*
+-- Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now} | {one of those words, ms until its lease ends, its address}
+local node, asked = ARGV[1], tonumber(ARGV[2])
 local now = clock()
+local latest = tonumber(call('HGET', P .. 'boots', node) or 0)
 local home, address = string.match(call('HGET', P .. 'homes', node) or '\n', '^([^\n]*)\n(.*)$')
-if home ~= '' and home ~= ARGV[4] then
+local function why_not()
+    if home == '' then
+        return nil
+    elseif home ~= ARGV[4] then
+        return 'held'
+    elseif asked < latest or (asked == latest and ARGV[6] == '0') then
+        return 'copied'
+    end
+    return asked > latest and address ~= ARGV[5] and address ~= ARGV[7] and 'elsewhere' or nil
+end
+local word = why_not()
+if word then
     for _, other in ipairs(call('HKEYS', P .. 'lives')) do
         local lease = string.match(other, '^(.*):%d+$') == node and call('ZSCORE', P .. 'nodes', other)
         if lease and tonumber(lease) > now then
-            return {'held', tonumber(lease) - now, address}
+            return {word, tonumber(lease) - now, address}
         end
     end
 end
 call('HSET', P .. 'homes', node, ARGV[4] .. '\n' .. ARGV[5])
-local boot = math.max(tonumber(ARGV[2]), tonumber(call('HGET', P .. 'boots', node) or 0) + 1)
+local boot = math.max(asked, latest + 1)
 local life = node .. ':' .. boot
 call('HSET', P .. 'boots', node, boot)
 local started = {}
-for at = 6, #ARGV do
+for at = 8, #ARGV do
     started[ARGV[at]] = true
 end
 local lost, suspects = 0, 0

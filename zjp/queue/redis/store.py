@@ -9,13 +9,12 @@ did, and does not reap in a round in which they differ by more than JUMP_MS.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ...errors import ConfigError, InvalidJob, StoreUnavailable
+from ...errors import InvalidJob, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ...redis.address import connections
 from ...redis.lane import Command, Lane, Unanswered
@@ -54,6 +53,7 @@ from .intake import Intake, full
 from .layout import RECORD_AT, add_losses, encode, level_name, live_value, read_record, unique_key
 from .leading import Leading
 from .looking import Looker
+from .opening import Listens, nobody, register
 from .promoting import promote
 from .purging import Purges
 from .server import LAYOUT, check_layout, examine
@@ -63,7 +63,6 @@ from .submits import Submits
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
 """Jobs that one claim promotes, and takes back."""
-HELD_LOOK_S = 1.0
 KEEPS = 3
 JUMP_MS = 1_000
 VERSION_BITS = 20
@@ -90,17 +89,18 @@ class RedisQueueStore(Standing):
         finished: FinishedLookup,
         level_wanted: Durability | None = None,
         records_max: int = 0,
+        listens: Listens = nobody,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`level_wanted`: while the server promises less nothing new is taken. REPLICA: submit, cancel and requeue wait for one.
         `records_max`: the records are a `RedisRecordStore` on the same server with this bound: what a claim finishes is put there in the
         step that ends it. 0: elsewhere.
-        `now_s`: the monotonic clock that guards against jumps."""
+        `listens`: whether somebody does at an address. `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
         self._lease_ms, self._starvation_ms = int(lease_s * 1000), int(starvation_s * 1000)
         self._limits = (outbox_count_max, outbox_bytes_max)
-        self._dedup_s, self._finished, self._now = dedup_s, finished, now_s
+        self._dedup_s, self._finished, self._listens, self._now = dedup_s, finished, listens, now_s
         self._records_max = records_max
         self.level = Durability.PROCESS
         self._inspection = Inspection(level_wanted, partial(setattr, self, "level"), now_s)
@@ -129,7 +129,8 @@ class RedisQueueStore(Standing):
             await check_layout(self._lanes["other"], self._prefix)
             self._inspection.begin(server)
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
-            reply = await self._register(life, started)
+            ask = partial(self._scripts.retold, "open", self._lane("renew"))
+            reply = await register(ask, life, started, lease_ms=self._lease_ms, listens=self._listens, now_s=self._now)
             boot, registration, lost, suspects, count, data_bytes, version, now_ms = reply
         except BaseException:
             await self.disconnect()
@@ -152,22 +153,6 @@ class RedisQueueStore(Standing):
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects, boot if boot != life.boot else 0)
-
-    async def _register(self, life: Life, started: Mapping[bytes, int]) -> list[Any]:
-        """A node of this name in another home is given the time of its lease to prove that it lives. Raises: ConfigError."""
-        arguments = [life.node, life.boot, self._lease_ms, life.home, life.address, *started]
-        give_up_at = self._now() + self._lease_ms / 1000
-        while True:
-            reply: list[Any] = await self._ask("open", arguments, "renew")
-            if reply[0] != b"held":
-                return reply
-            _, left_ms, address = reply
-            if self._now() > give_up_at:
-                raise ConfigError(
-                    f"NODE_ID={life.node}: a node of this name with another DATA_DIR is alive at {address.decode()}; "
-                    "stop that one, or give this one a name of its own"
-                )
-            await asyncio.sleep(min(left_ms / 1000, HELD_LOOK_S) + 0.01)
 
     async def close(self) -> None:
         if not self._lanes:
