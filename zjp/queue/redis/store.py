@@ -116,7 +116,7 @@ class RedisQueueStore(Standing):
         self._fresh = Fresh()
         self._held = Held()
         self._heels = Heels(self._held)
-        self._server, self._keeps_left, self._taken_from = b"", 0, b""
+        self._data, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
 
@@ -135,7 +135,7 @@ class RedisQueueStore(Standing):
             await self.disconnect()
             raise
         self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
-        self._registration, self._server = registration, self._lane("renew").server
+        self._registration, self._data = registration, self._lane("renew").data
         self._home = f"{life.home}\n{life.address}"
         self._note_backlog(count, data_bytes)
         self._seen = (now_ms, self._now() * 1000)
@@ -250,7 +250,7 @@ class RedisQueueStore(Standing):
 
     async def _may_reap(self) -> bytes:
         """Whether the server's clock went as far as ours since the last look."""
-        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",))
+        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",), asks_data=True)
         now_ms, here_ms = int(seconds) * 1000 + int(micros) // 1000, self._now() * 1000
         seen, self._seen = self._seen, (now_ms, here_ms)
         return b"1" if seen is None or abs((now_ms - seen[0]) - (here_ms - seen[1])) <= JUMP_MS else b"0"
@@ -350,10 +350,12 @@ class RedisQueueStore(Standing):
         return Renewal(bool(kept), self._version, cancelling)
 
     async def _keep(self) -> None:
-        """Tell a server that took another's place what this node still has; a few times, since a call may be under way to the former."""
-        server = self._lane("renew").server
-        if server != self._server:
-            self._server, self._keeps_left = server, KEEPS
+        """Tell a server that took another's place, or its data, what this node still has; a few times, since a call may be under way to
+        the former."""
+        data = self._lane("renew").data
+        if data != self._data:
+            self._data, self._keeps_left = data, KEEPS
+            self._intake.forget_queues()
         if self._keeps_left and await self._ask("keep", [self._life, *self._held.arguments()], "renew") is not None:
             self._keeps_left -= 1
 
@@ -459,14 +461,14 @@ class RedisQueueStore(Standing):
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
-            self._taken_from = self._lane("outbox").server or self._lane("finish").server
+            self._taken_from = self._lane("outbox").data or self._lane("finish").data
             return fresh
         if self._records_max and not self._backlog.count:
             return ()
         if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
             return ()
         items = await self.outbox(limit)
-        self._taken_from = self._lane("outbox").server
+        self._taken_from = self._lane("outbox").data
         return items
 
     async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
@@ -482,11 +484,11 @@ class RedisQueueStore(Standing):
         lane, script = self._lane("outbox"), self._scripts["outbox_remove"]
 
         def make(_: bool) -> Command:
-            if self._taken_from not in (b"", lane.server):  # records beside the queue may have gone with the former server
+            if self._taken_from not in (b"", lane.data):  # records beside the queue may have gone with the former server
                 raise StoreUnavailable("the outbox's server has changed; what it held is moved again")
             return script.command(arguments)
 
-        count, data_bytes = await lane.call(make, script.load)
+        count, data_bytes = await lane.call(make, script.load, asks_data=True)
         self._fresh.remove(items)
         self._note_backlog(count, data_bytes)
 
