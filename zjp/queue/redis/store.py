@@ -43,8 +43,9 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .claiming import cancelled_arguments, claimed_jobs, sort_outcomes
+from .claiming import claimed_jobs
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
+from .finishing import REPEAT_AT, Finishing
 from .fresh import Fresh
 from .heels import Heels
 from .held import Held
@@ -146,6 +147,11 @@ class RedisQueueStore(Standing):
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
             heels=self._heels, hint=self._be_ready,
+        )  # fmt: skip
+        self._finishing = Finishing(
+            self._life, lambda arguments: self._scripts.retold("finish", self._lane("finish"), arguments, REPEAT_AT),
+            records_max=self._records_max, dedup_s=self._dedup_s, server_ms=self._server_ms, note=self._note_submit, tell=self._tell,
+            fresh=self._fresh, held=self._held,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
@@ -296,39 +302,7 @@ class RedisQueueStore(Standing):
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
-        if not outcomes:
-            return []
-        found = sort_outcomes(outcomes)
-        ids = found.ids()
-        if len(set(ids)) != len(ids):  # never from a node; then one by one, so that the second of two is refused
-            return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
-        now_ms, are_records_here = self._server_ms(), self._records_max > 0
-        refused, cancelling = await self._finish(found.arguments(now_ms, are_records_here=are_records_here))
-        if not are_records_here:
-            lost = {*refused, *cancelling}
-            for record, data in found.encoded():
-                if record.job.spec.id not in lost:
-                    self._fresh.add(record, data)
-        if cancelling:
-            marked = set(cancelling)
-            again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
-            more, _ = await self._finish(cancelled_arguments(again, now_ms))
-            refused += more
-        for fence, left in found.by_fence():
-            self._held.remove(fence, left)
-        unknown, final = set(refused), found.final_ids(cancelling)
-        self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
-        return [outcome.job.spec.id for outcome in outcomes if outcome.job.spec.id in unknown] if unknown else []
-
-    async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
-        self._calls += 1
-        arguments = [self._life, self._calls, b"0", self._records_max, int(self._dedup_s * 1000), *arguments]
-        reply = await self._scripts.retold("finish", self._lane("finish"), arguments, 2)
-        refused, cancelling, count, data_bytes, has_more = reply
-        self._note_backlog(count, data_bytes)
-        if has_more:
-            self._hint()
-        return refused, cancelling
+        return await self._finishing.finish(outcomes) if outcomes else []
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         may_reap = await self._may_reap()
