@@ -1,5 +1,6 @@
 -- use: clock level wake end reap due
--- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost.
+-- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new; only
+-- what this call handed out before.
 -- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
 --       move max, was idle, weights: (queue or '*', weight)*
 -- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
@@ -45,6 +46,9 @@ if ARGV[5] == '1' then -- the answer to the call before may have been lost: then
             return reply(fence, '-1', call('HMGET', P .. 'j', unpack(ids)), rare_of(ids), {}, 0)
         end
     end
+end
+if count == 0 then
+    return reply('0', '-1', {}, {}, {}, tonumber(ARGV[12]))
 end
 
 local ended, woken = {}, {}

@@ -270,18 +270,18 @@ class RedisQueueStore(Standing):
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
-        if count <= 0:
+        if count <= 0 and self._lost_claim is None:
             return Claim(0, (), None, self._version)
         former, self._lost_claim = self._lost_claim, None
         self._calls += 1
         number = former if former is not None else self._calls
         arguments: list[Any] = [
-            self._life, self._registration, count, number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
+            self._life, self._registration, max(0, count), number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
             self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
-        early = self._heels.claims()
+        early = self._heels.claims() if count > 0 else None
         try:
             reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
         except BaseException:
