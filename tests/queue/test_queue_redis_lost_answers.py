@@ -17,6 +17,7 @@ from zjp.job import JobState
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind, Live, Outcome
 from zjp.redis import lane
+from zjp.redis.lane import Lane
 
 pytestmark = pytest.mark.covers("redis:away", "redis:nodes")
 
@@ -99,6 +100,30 @@ async def test_claim_of_nothing_takes_nothing(one: RedisQueueStore, proxy: Fault
     await lose(proxy, one.claim(2, ALL), patience)
     assert not (await one.claim(0, ALL)).jobs
     assert ids_of(await one.claim(3, ALL)) == ids
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_claim_that_comes_after_its_repeat_takes_nothing(
+    proxy: FaultProxy, one: RedisQueueStore, patience: pytest.MonkeyPatch, count: int
+) -> None:
+    """The network sends again what was on its way when the connection was given up. Fails on a script that carries out what it gets: nobody
+    would know of those jobs."""
+    ids = await add(one, *Producer().specs(4))
+    await one.claim(1, {"another": 1})
+    sent: list[list[Any]] = []
+    retold = one._scripts.retold
+
+    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
+        sent.append([*arguments])
+        return await retold(name, lane, arguments, repeat_at)
+
+    one._scripts.retold = noted  # type: ignore[method-assign]
+    proxy.up.is_blackhole = True
+    await lose(proxy, one.claim(2, ALL), patience)
+    assert ids_of(await one.claim(count, ALL)) == ids[:count]
+    fence, *_, values, _, _, _ = await one._scripts("claim", one._lane("claim"), sent[0])
+    assert (fence, values) == (b"0", [])
+    assert ids_of(await one.claim(5, ALL)) == ids[count:]
 
 
 async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(
