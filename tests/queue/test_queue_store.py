@@ -355,6 +355,15 @@ async def test_higher_priority_first_then_first_in_first_out(store: QueueStore, 
     assert ids_of(await store.claim(10, ALL)) == [spec.id for spec in (*high, *normal, *low)]
 
 
+async def test_claim_of_nothing_takes_nothing(store: QueueStore, producer: Producer) -> None:
+    """Nodes without credit ask so for what they may have claimed; here every answer came."""
+    ids = await add(store, *producer.specs(2))
+    assert ids_of(await store.claim(0, ALL)) == []
+    assert ids_of(await store.claim(1, ALL)) == ids[:1]
+    assert ids_of(await store.claim(0, ALL)) == []
+    assert ids_of(await store.claim(2, ALL)) == ids[1:]
+
+
 async def test_claim_serves_only_the_queues_it_names(store: QueueStore, producer: Producer) -> None:
     await add(store, producer.spec("a"), producer.spec("b"))
     claim = await store.claim(10, {"b": 1, "c": 1})

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ..errors import Unavailable
 from ..job import JobFault, StoredJob
 from ..log import event
-from ..queue.store import Outcome, OutcomeKind, QueueStore
+from ..queue.store import Claim, Outcome, OutcomeKind, QueueStore
 from ..wire.messages import Result, TaskInfo
 from ..worker.pool import CrashReport, Pool
 from .feed import FeedDesk
@@ -157,19 +157,33 @@ class Dispatch:
 
     async def _claim_once(self) -> bool:
         """True: there may be more, and credit for it."""
-        if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) >= OUTCOMES_HELD_MAX:
-            return False
-        credit = min(self.pool.credit(), CLAIM_MAX)
+        credit = self._credit()
         if credit <= 0:
+            await self._take_back_lost()
             return False
         began = time.perf_counter()
         claim = await self._store.claim(credit, self._weights)
         self._stats.store_took("claim", time.perf_counter() - began)
         self._next_due_s = claim.next_due_s
         self._saw_version(claim.version)
-        if claim.jobs:
+        if not self.is_claiming:
+            self._release(claim)
+        elif claim.jobs:
             self._hand_out(claim.fence, claim.jobs)
         return len(claim.jobs) >= credit
+
+    def _credit(self) -> int:
+        if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) >= OUTCOMES_HELD_MAX:
+            return 0
+        return min(self.pool.credit(), CLAIM_MAX)
+
+    async def _take_back_lost(self) -> None:
+        """A claim whose answer was lost holds jobs that nobody knows of, however long this node claims nothing: they are for others."""
+        self._release(await self._store.claim(0, self._weights))
+
+    def _release(self, claim: Claim) -> None:
+        if claim.jobs:
+            self._add([released(job, claim.fence) for job in claim.jobs])
 
     def _hand_out(self, fence: int, jobs: Sequence[StoredJob]) -> None:
         tasks = self.tasks

@@ -245,7 +245,8 @@ class QueueStore(Protocol):
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
         """Up to `count` ready jobs of the queues in `weights` (name -> weight; `*` stands for every queue not named).
-        Also promotes what is due, within a bound."""
+        Also promotes what is due, within a bound. A claim that failed may have been carried out: the next one brings its jobs, so they are
+        not held for nobody. 0: nothing but those."""
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         """Returns the ids refused: no longer held by that claim. A repeat is refused and does no harm."""

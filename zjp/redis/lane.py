@@ -6,8 +6,10 @@ tried again on a new connection, with backoff and jitter, until the time is over
 went out and nothing came back, or a script was broken off: what it had written by then stays. `is_repeat` tells the call that its former
 try may have been carried out.
 
-`server` names the process at the other end, by its run id: another one may know less than its predecessor did (a fail-over, a restart from
-a file that was not synced). Who depends on what the former one was told looks at it in `make`, which is called with a connection at hand.
+`server` names the process at the other end, by its run id; `data` also what it holds, by the id of its replication. Another process may
+know less than its predecessor did (a fail-over, a restart from a file that was not synced), and so may the same one after it was another's
+replica for a while, which ends no connection. Who depends on what was told before looks at `data` in `make`, which is called with a
+connection at hand.
 `look` sees each new connection before anything goes over it.
 """
 
@@ -75,12 +77,13 @@ class NotPermitted(StoreUnavailable):
 class _Call:
     """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back."""
 
-    __slots__ = ("heal", "is_in_doubt", "is_repeat", "make", "then")
+    __slots__ = ("asks_data", "heal", "is_in_doubt", "is_repeat", "make", "then")
 
     def __init__(
-        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None
-    ) -> None:
-        self.make, self.heal, self.then = make, heal, then
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
+        asks_data: bool,
+    ) -> None:  # fmt: skip
+        self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
         self.is_repeat = self.is_in_doubt = False
 
 
@@ -92,19 +95,20 @@ class Lane:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         self._answered_at = 0.0
-        self.server = b""
+        self.server = self.data = b""
 
     async def call(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
-        then: Callable[[Any], Command | None] | None = None,
+        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False,
     ) -> Any:  # fmt: skip
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
+        `asks_data`: have `data` as it is now, not as it was when the connection was made.
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        task = asyncio.ensure_future(self._carry(_Call(make, heal, then)))
+        task = asyncio.ensure_future(self._carry(_Call(make, heal, then, asks_data)))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -154,6 +158,8 @@ class Lane:
         loop = asyncio.get_running_loop()
         began = loop.time()
         connection = await self._connected()
+        if call.asks_data:
+            self._note_data(await self._exchange(connection, (b"INFO", b"replication")))
         command = call.make(call.is_repeat)
         was_in_doubt, call.is_in_doubt = call.is_in_doubt, True
         try:
@@ -204,10 +210,15 @@ class Lane:
             await self._drop()
         connection = self._connection = self._address.make()
         await connection.connect()
-        self.server = _run_id(await self._exchange(connection, (b"INFO", b"server")))
+        told = await self._exchange(connection, (b"INFO",))
+        self.server = _fact(told, b"run_id")
+        self._note_data(told)
         if self._look is not None:
             await self._look(lambda command: self._exchange(connection, command))
         return connection
+
+    def _note_data(self, told: bytes) -> None:
+        self.data = self.server + b" " + _fact(told, b"master_replid")
 
     async def _exchange(self, connection: AbstractConnection, command: Command) -> Any:
         await send(connection, command)
@@ -249,8 +260,8 @@ def silence(fault: Exception | None, within_s: float) -> str:
     return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
-def _run_id(told: bytes) -> bytes:
-    return told.partition(b"run_id:")[2].partition(b"\r")[0]
+def _fact(told: bytes, name: bytes) -> bytes:
+    return told.partition(b"\n" + name + b":")[2].partition(b"\r")[0]
 
 
 def _judge(error: Exception) -> None:

@@ -1,5 +1,6 @@
 -- use: clock level wake end reap due
--- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost.
+-- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new; only
+-- what this call handed out before.
 -- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
 --       move max, was idle, weights: (queue or '*', weight)*
 -- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
@@ -36,15 +37,20 @@ local function rare_of(ids)
     return rare
 end
 
+local last, last_fence = string.match(call('HGET', P .. 'open:' .. life, 'last') or '', '^(%d+):(%d+)$')
 if ARGV[5] == '1' then -- the answer to the call before may have been lost: then its jobs are handed out again, under the same fence
-    local last = call('HGET', P .. 'open:' .. life, 'last')
-    local number, fence = string.match(last or '', '^(%d+):(%d+)$')
-    if number == ARGV[4] then
-        local ids = call('SMEMBERS', P .. 'c:' .. fence)
+    if last == ARGV[4] then
+        local ids = call('SMEMBERS', P .. 'c:' .. last_fence)
         if #ids > 0 then
-            return reply(fence, '-1', call('HMGET', P .. 'j', unpack(ids)), rare_of(ids), {}, 0)
+            return reply(last_fence, '-1', call('HMGET', P .. 'j', unpack(ids)), rare_of(ids), {}, 0)
         end
     end
+    call('HSET', P .. 'open:' .. life, 'last', ARGV[4] .. ':0')
+elseif tonumber(last or 0) >= tonumber(ARGV[4]) then
+    count = 0 -- the network had kept it back, and its repeat was here: nobody waits for this answer any more
+end
+if count == 0 then
+    return reply('0', '-1', {}, {}, {}, tonumber(ARGV[12]))
 end
 
 local ended, woken = {}, {}

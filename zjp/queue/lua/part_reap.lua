@@ -74,6 +74,19 @@ local function return_lapsed(now, limit, ended)
     return count
 end
 
+-- The longest gap between two passes that cannot have cost one of these lives its lease. Each may have another lease than whoever looks:
+-- what it was given when it was last seen, of which two thirds are left when its next renewal is due. Who gave his registration up has none.
+local function gap_max(lives, lease_ms)
+    local most = math.min(PASS_MS, lease_ms / 2)
+    for _, life in ipairs(lives) do
+        local ends, seen = tonumber(call('ZSCORE', P .. 'nodes', life)), tonumber(call('HGET', P .. 'seen', life) or 0)
+        if seen > 0 and ends > seen then
+            most = math.min(most, 0.6 * (ends - seen))
+        end
+    end
+    return most
+end
+
 -- A pass that finds the last one long ago, or in the future, was away itself (or the store was): nobody may be reaped for that. Long is
 -- less for a short lease, which a store that was away for less than PASS_MS could have cost its holder.
 local function reap(now, limit, lease_ms, may_reap, ended)
@@ -82,12 +95,13 @@ local function reap(now, limit, lease_ms, may_reap, ended)
     if now - last > GAP_MS or now < last then
         call('HSET', P .. 'n', 'g', now)
     end
-    if now - last > math.min(PASS_MS, lease_ms / 2) or now < last then
+    local late = call('ZRANGEBYSCORE', P .. 'nodes', '-inf', '(' .. now, 'LIMIT', 0, 100)
+    if now < last or now - last > gap_max(late, lease_ms) then
         for _, life in ipairs(call('ZRANGE', P .. 'nodes', 0, -1)) do
-            call('ZADD', P .. 'nodes', now + lease_ms, life)
+            call('ZADD', P .. 'nodes', now < last and 'CH' or 'GT', now + lease_ms, life) -- no lease becomes shorter but by the clock
         end
     elseif may_reap then
-        for _, life in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', '-inf', '(' .. now, 'LIMIT', 0, 100)) do
+        for _, life in ipairs(late) do
             lapse(life)
         end
     end

@@ -37,9 +37,9 @@ class Deeds:
         script = self._scripts[name]
         reply = await self.send(lane, script, script.retelling(arguments, repeat_at), lambda reply: bool(wrote(reply)))
         if self.is_replicated and wrote(reply) is False:
-            server = lane.server
+            data = lane.data
             await self.confirm(lane)
-            if lane.server != server:
+            if lane.data != data:
                 raise OutcomeUnknown(f"{name}: the server that did it was replaced at once, perhaps by one that does not know; ask again")
         return reply
 

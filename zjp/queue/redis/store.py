@@ -42,8 +42,9 @@ from ..store import (
     Submitted,
     Tended,
 )
-from .claiming import cancelled_arguments, claimed_jobs, sort_outcomes
+from .claiming import claimed_jobs
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
+from .finishing import REPEAT_AT, Finishing
 from .fresh import Fresh
 from .heels import Heels
 from .held import Held
@@ -116,7 +117,7 @@ class RedisQueueStore(Standing):
         self._fresh = Fresh()
         self._held = Held()
         self._heels = Heels(self._held)
-        self._server, self._keeps_left, self._taken_from = b"", 0, b""
+        self._data, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
 
@@ -136,7 +137,7 @@ class RedisQueueStore(Standing):
             await self.disconnect()
             raise
         self._node, self._boot, self._life = life.node, boot, f"{life.node}:{boot}".encode()
-        self._registration, self._server = registration, self._lane("renew").server
+        self._registration, self._data = registration, self._lane("renew").data
         self._home = f"{life.home}\n{life.address}"
         self._note_backlog(count, data_bytes)
         self._seen = (now_ms, self._now() * 1000)
@@ -147,6 +148,11 @@ class RedisQueueStore(Standing):
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
             heels=self._heels, hint=self._be_ready,
+        )  # fmt: skip
+        self._finishing = Finishing(
+            self._life, lambda arguments: self._scripts.retold("finish", self._lane("finish"), arguments, REPEAT_AT),
+            records_max=self._records_max, dedup_s=self._dedup_s, server_ms=self._server_ms, note=self._note_submit, tell=self._tell,
+            fresh=self._fresh, held=self._held,
         )  # fmt: skip
         self._looker = Looker(self._ask)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
@@ -235,7 +241,7 @@ class RedisQueueStore(Standing):
 
     async def _may_reap(self) -> bytes:
         """Whether the server's clock went as far as ours since the last look."""
-        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",))
+        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",), asks_data=True)
         now_ms, here_ms = int(seconds) * 1000 + int(micros) // 1000, self._now() * 1000
         seen, self._seen = self._seen, (now_ms, here_ms)
         return b"1" if seen is None or abs((now_ms - seen[0]) - (here_ms - seen[1])) <= JUMP_MS else b"0"
@@ -249,18 +255,18 @@ class RedisQueueStore(Standing):
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
-        if count <= 0:
+        if count <= 0 and self._lost_claim is None:
             return Claim(0, (), None, self._version)
         former, self._lost_claim = self._lost_claim, None
         self._calls += 1
         number = former if former is not None else self._calls
         arguments: list[Any] = [
-            self._life, self._registration, count, number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
+            self._life, self._registration, max(0, count), number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
             self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
         ]  # fmt: skip
         for queue, weight in weights.items():
             arguments += (queue, weight)
-        early = self._heels.claims()
+        early = self._heels.claims() if count > 0 else None
         try:
             reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
         except BaseException:
@@ -281,39 +287,7 @@ class RedisQueueStore(Standing):
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
-        if not outcomes:
-            return []
-        found = sort_outcomes(outcomes)
-        ids = found.ids()
-        if len(set(ids)) != len(ids):  # never from a node; then one by one, so that the second of two is refused
-            return [job_id for outcome in outcomes for job_id in await self.finish([outcome])]
-        now_ms, are_records_here = self._server_ms(), self._records_max > 0
-        refused, cancelling = await self._finish(found.arguments(now_ms, are_records_here=are_records_here))
-        if not are_records_here:
-            lost = {*refused, *cancelling}
-            for record, data in found.encoded():
-                if record.job.spec.id not in lost:
-                    self._fresh.add(record, data)
-        if cancelling:
-            marked = set(cancelling)
-            again = [outcome for outcome in outcomes if outcome.job.spec.id in marked]
-            more, _ = await self._finish(cancelled_arguments(again, now_ms))
-            refused += more
-        for fence, left in found.by_fence():
-            self._held.remove(fence, left)
-        unknown, final = set(refused), found.final_ids(cancelling)
-        self._tell([job_id for job_id in final if job_id not in unknown] if unknown else final)
-        return [outcome.job.spec.id for outcome in outcomes if outcome.job.spec.id in unknown] if unknown else []
-
-    async def _finish(self, arguments: list[Any]) -> tuple[list[bytes], list[bytes]]:
-        self._calls += 1
-        arguments = [self._life, self._calls, b"0", self._records_max, int(self._dedup_s * 1000), *arguments]
-        reply = await self._scripts.retold("finish", self._lane("finish"), arguments, 2)
-        refused, cancelling, count, data_bytes, has_more = reply
-        self._note_backlog(count, data_bytes)
-        if has_more:
-            self._hint()
-        return refused, cancelling
+        return await self._finishing.finish(outcomes) if outcomes else []
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         may_reap = await self._may_reap()
@@ -335,10 +309,12 @@ class RedisQueueStore(Standing):
         return Renewal(bool(kept), self._version, cancelling)
 
     async def _keep(self) -> None:
-        """Tell a server that took another's place what this node still has; a few times, since a call may be under way to the former."""
-        server = self._lane("renew").server
-        if server != self._server:
-            self._server, self._keeps_left = server, KEEPS
+        """Tell a server that took another's place, or its data, what this node still has; a few times, since a call may be under way to
+        the former."""
+        data = self._lane("renew").data
+        if data != self._data:
+            self._data, self._keeps_left = data, KEEPS
+            self._intake.forget_queues()
         if self._keeps_left and await self._ask("keep", [self._life, *self._held.arguments()], "renew") is not None:
             self._keeps_left -= 1
 
@@ -444,14 +420,14 @@ class RedisQueueStore(Standing):
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
-            self._taken_from = self._lane("outbox").server or self._lane("finish").server
+            self._taken_from = self._lane("outbox").data or self._lane("finish").data
             return fresh
         if self._records_max and not self._backlog.count:
             return ()
         if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
             return ()
         items = await self.outbox(limit)
-        self._taken_from = self._lane("outbox").server
+        self._taken_from = self._lane("outbox").data
         return items
 
     async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
@@ -467,11 +443,11 @@ class RedisQueueStore(Standing):
         lane, script = self._lane("outbox"), self._scripts["outbox_remove"]
 
         def make(_: bool) -> Command:
-            if self._taken_from not in (b"", lane.server):  # records beside the queue may have gone with the former server
+            if self._taken_from not in (b"", lane.data):  # records beside the queue may have gone with the former server
                 raise StoreUnavailable("the outbox's server has changed; what it held is moved again")
             return script.command(arguments)
 
-        count, data_bytes = await lane.call(make, script.load)
+        count, data_bytes = await lane.call(make, script.load, asks_data=True)
         self._fresh.remove(items)
         self._note_backlog(count, data_bytes)
 

@@ -30,24 +30,24 @@ class Submits:
 
         def make(_: bool) -> Command:
             self._require(lane.server)
-            if lane.server != self._stored_on:  # which may not know the queues
+            if lane.data != self._stored_on:  # which may not know the queues
                 arguments[QUEUES_KNOWN_AT] = b"0"
             return script.command(arguments)
 
-        if is_after_seek and lane.server != self._sought_on:
+        if is_after_seek and lane.data != self._sought_on:
             return AGAIN
         reply: list[Any] = await self._deeds.send(lane, script, make, lambda reply: reply[0] == b"ok")
-        self._stored_on = lane.server
-        return AGAIN if is_after_seek and reply[0] == b"ok" and lane.server != self._sought_on else reply
+        self._stored_on = lane.data
+        return AGAIN if is_after_seek and reply[0] == b"ok" and lane.data != self._sought_on else reply
 
     async def seek(self, sessions: Sequence[bytes], ids: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
         lane = self._lane()
         generations, values = await self._scripts("seek", lane, [len(sessions), *sessions, *ids])
-        self._sought_on = lane.server
+        self._sought_on = lane.data
         return generations, values
 
     async def confirm(self) -> bool:
         """After a `seek` that found all. False: seek again. Raises: OutcomeUnknown, StoreUnavailable."""
         lane = self._lane()
         await self._deeds.confirm(lane)
-        return lane.server == self._sought_on
+        return lane.data == self._sought_on
