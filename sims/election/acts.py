@@ -211,8 +211,8 @@ def _moot_events(node: Node) -> list[Event]:
         Met(STRANGER, 0, False),
         StoreReply(StoreOp(0, Deed.RENEW, 0, node.name, 0, False), None),
     ]
-    # Asked of one that does not lead; of one that does, for somebody who is not there.
-    return [*events, Transfer(STRANGER), *([Leave()] if node.is_left else [])]
+    # Asked of one that does not lead, which may put off its takeover; of one that does, for somebody who is not there.
+    return [*events, Transfer(STRANGER, is_unfit=True), *([Leave()] if node.is_left else [])]
 
 
 def _usurp(cluster: Cluster, fault: Fault, nodes: list[Node]) -> None:

@@ -129,7 +129,7 @@ class Storm:
         elif deed == 7:
             self.bench.store.is_silent = not self.bench.store.is_silent
         elif deed == 8:
-            self.bench.step(name, Transfer(self.luck.choice(["", other])))
+            self.bench.step(name, Transfer(self.luck.choice(["", other]), self.luck.random() < 0.5))
         elif deed == 9:
             lag = self.luck.choice([50, 400, 2000]) * MS
             self.bench.step(name, Stall(lag))

@@ -204,6 +204,26 @@ async def test_refused_write_closes_the_office_until_the_store_confirms_it_again
     await leadership.stop()
 
 
+async def test_office_that_the_store_may_have_let_lapse_is_closed_until_it_is_confirmed_again(
+    store: SQLiteQueueStore, tmp_path: Path
+) -> None:
+    renewal = [StoreOp(number, Deed.RENEW, 5, "a:1", lead_for) for number, lead_for in ((1, SECOND // 20), (2, 60 * SECOND))]
+    core = Scripted(lambda event: Effects(store=[renewal[event.lag]]) if isinstance(event, Stall) else None)
+    core.is_in_office, core.epoch = True, 5
+    changes: list[bool] = []
+    leadership = driven(core, store, tmp_path)
+    leadership.on_change = lambda: changes.append(leadership.is_in_office)
+    await leadership.start()
+    await store.claim_lead("a:1", 5, 5.0)
+    leadership.feed(Stall(0))
+    await until(lambda: not leadership.is_in_office)
+    assert leadership.silent_s >= 0.05
+    leadership.feed(Stall(1))
+    await until(lambda: leadership.is_in_office)
+    assert (changes, leadership.silent_s < WAIT_S) == ([True, False, True], True)
+    await leadership.stop()
+
+
 async def test_new_epoch_opens_the_office_that_was_closed_for_the_old_one(store: SQLiteQueueStore, tmp_path: Path) -> None:
     core = Scripted(lambda _: None)
     core.is_in_office, core.epoch = True, 5

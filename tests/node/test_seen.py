@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.node.test_chronicle import Away, Clock, chronicle_of, figure
@@ -30,7 +31,7 @@ MEMBERS = {"a": Member(Health.ALIVE, 1, 2), "b": Member(Health.DEAD, 1)}
 class Joined:
     """A cluster that is told what it knows: a leads, b is dead, c is met and learns, d is a voter that nobody has seen."""
 
-    algorithm, voters, quorum, is_in_office = "raft", frozenset("abd"), 2, True
+    algorithm, voters, quorum, is_in_office, is_leader_idle = "raft", frozenset("abd"), 2, True, False
 
     def __init__(self, role: Role = Role.LEADER) -> None:
         self.view = View(role, "a" if role is Role.LEADER else "b", 5, True, True, MEMBERS)
@@ -113,6 +114,19 @@ async def test_too_few_to_elect_are_told_though_they_left_in_peace() -> None:
     assert faults_of(await told(cluster)) == ["2 of the nodes that elect are alive, 3 are needed"]
     with pytest.raises(WrongState, match="b is left"):
         await seen_of(cluster).transfer(Transfer("b"))
+
+
+@pytest.mark.parametrize("role", [Role.LEADER, Role.FOLLOWER])
+async def test_leader_that_the_store_does_not_confirm_is_a_fault_at_the_leader_and_at_those_that_know(role: Role) -> None:
+    cluster = Left("raft", 5.0)
+    cluster.view = View(role, "a" if role is Role.LEADER else "d", 5, role is Role.LEADER, True, cluster.view.members)
+    cluster.is_in_office = False
+    cluster.is_leader_idle = True
+    reply = await told(cluster)
+    assert faults_of(reply) == [f"{cluster.view.leader} leads, but the store does not confirm it: schedules do not fire"]
+    # A node of the version before tells no more than whether it is in office itself.
+    before = msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.msgpack.decode(msgspec.msgpack.encode(reply))[:-1]), type=ClusterReply)
+    assert len(faults_of(before)) == (role is Role.LEADER)
 
 
 async def test_next_life_that_the_core_knows_before_the_mesh_does_is_alive() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zjp.config.table import TABLE
 from zjp.errors import WireError
-from zjp.wire import greeting, peers, relayed
+from zjp.wire import greeting, peers, reach, relayed
 from zjp.wire.codec import decode_peer, decode_peer_envelope, decode_request, encode_peer
 from zjp.wire.greeting import (
     MEMBERS_MAX,
@@ -38,6 +38,8 @@ WORDS = [
     *(Refused(kind, "because") for kind in RefusalKind),
     relayed.AskPeer(7, "ada", 3, b"asked"),
     relayed.TellPeer(7, b"told"),
+    reach.AskStore(7),
+    reach.TellStore(7, True),
     peers.Beat(1, 2),
     peers.Sync(1, True, 2, "n1", [peers.Alive("n2", 1, 0)]),
 ]
@@ -60,11 +62,11 @@ def test_word_comes_back_as_it_was(word: Any) -> None:
 
 
 def test_every_greeting_is_among_them() -> None:
-    assert {type(word) for word in WORDS} >= set(get_args(greeting.Greeting | relayed.Relayed))
+    assert {type(word) for word in WORDS} >= set(get_args(greeting.Greeting | relayed.Relayed | reach.Reaching))
 
 
 def test_tags_are_of_the_greetings_own_and_used_once() -> None:
-    words = get_args(greeting.Greeting | relayed.Relayed)
+    words = get_args(greeting.Greeting | relayed.Relayed | reach.Reaching)
     tags = [cls.__struct_config__.tag for cls in words]
     assert len(set(tags)) == len(tags)
     assert all(260 <= tag < 280 for tag in tags)
@@ -98,6 +100,8 @@ def test_any_data_under_a_tag_gives_a_word_or_wire_error(tag: int, fields: list[
         [263, "x" * 501],
         [264, "nothing", ""],
         [265],
+        [267, -1],
+        [268, 1],
         [1, [["id", "t", b""]]],
     ],
 )

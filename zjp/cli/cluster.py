@@ -251,6 +251,8 @@ def faults_of(reply: ClusterReply) -> list[str]:
         faults.insert(0, "nobody leads: schedules do not fire, jobs go on")
     elif not reply.has_quorum:
         faults.insert(0, f"{reply.node} hears of no majority ({reply.quorum} are needed)")
+    elif reply.is_leader_idle or (reply.leader == reply.node and not reply.is_in_office):
+        faults.insert(0, f"{show.clean(reply.leader)} leads, but the store does not confirm it: schedules do not fire")
     if len(voting := _voting(reply)) < reply.quorum:
         faults.append(f"{len(voting)} of the nodes that elect are alive, {reply.quorum} are needed")
     if reply.algorithm in NAMING and not reply.voters:

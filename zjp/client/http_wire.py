@@ -377,6 +377,7 @@ class _Cluster(msgspec.Struct):
     quorum: int = 0
     voters: list[str] = []
     has_quorum: bool = False
+    is_leader_idle: bool = False
 
 
 def _cluster(_: AskCluster) -> Talk[m.Reply]:
@@ -384,7 +385,7 @@ def _cluster(_: AskCluster) -> Talk[m.Reply]:
     is_draining = any(node.is_draining for node in one.nodes if node.id == one.node)
     return ClusterReply(
         one.node, [node.node() for node in one.nodes], one.leader or "", one.epoch, one.algorithm, one.quorum, one.voters,
-        one.has_quorum, one.leader == one.node, is_draining,
+        one.has_quorum, one.leader == one.node, is_draining, one.is_leader_idle,
     )  # fmt: skip
 
 

@@ -223,6 +223,8 @@ class Bully:
 
     def _on_transfer(self, now: Time, event: Transfer, out: Effects) -> None:
         if not self._is_leading:
+            if event.is_unfit:
+                self._campaign.put_off(now)
             return
         to = event.to or self._roster.best()
         if to not in self._others or self._roster.health(to) is not Health.ALIVE:

@@ -14,7 +14,8 @@ waits decide, as in Raft.
 
 **Handing over.** Transfer: Resign(epoch, to); `to` claims at once and the others, the old one too, wait for it (the answer time, then they
 elect). A user who hands over to a lower node sees it lead for the hold-down; then the highest takes over again, unless its priority is
-lower by then. Leave does the same and adds Resign(0), the good-bye that followers say as well.
+lower by then, or it is told again and again that it is unfit to. Leave does the same and adds Resign(0), the good-bye that followers say
+as well.
 
 Probing is Claim(0), which nobody can grant: who would grant the next number answers, and changes nothing. Without it the members of a
 minority would claim one number after another, each granted by the rest.
@@ -114,6 +115,11 @@ class Campaign:
     def wait(self, deadline: Time, favoured: str = "") -> None:
         self._enter(Stage.WAITING, deadline)
         self.favoured = favoured
+
+    def put_off(self, now: Time) -> None:
+        """A takeover that is to come; one that has begun goes on, and an election for want of a leader is none."""
+        if self.stage is Stage.REST and self.deadline is not None and self.why == "hold_down":
+            self.deadline = now + self._config.timeout * HOLD_DOWN
 
     def stand_back(self, now: Time, reign: Reign) -> None:
         """For one that ranks above, or that was granted an epoch."""

@@ -118,9 +118,11 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Asked by an operator: hand the leadership to `to` (empty: whoever is best). Ignored by one that does not lead."""
+    """Asked by an operator, or by this node itself: hand the leadership to `to` (empty: whoever is best). Ignored by one that does not
+    lead, unless it `is_unfit` as it could not do a leader's work now: then its coming back by rank is put off for another hold-down."""
 
     to: str = ""
+    is_unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

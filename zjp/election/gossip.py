@@ -16,9 +16,10 @@ too, and so does that none of its probes is answered: one that hears everybody a
 A better one that joins leads only after HOLD_DOWN, in which the leader saw it well all the time: then the leader resigns, naming nobody,
 and the better one is everybody's choice already. If it does not take over (it may not reach the store), the others try in the order of
 their rank, and do not step back for it again within PASSED_OVER. Transfer: the leader tells the lowest priority of itself, resigns when
-another has become the choice, and says its own priority again after HOLD_DOWN; after one more HOLD_DOWN it may be back. Rank decides who
-is next, so `to` can only be the best of the others: a transfer to anyone else is refused, as that one would not be chosen. Nothing happens
-when nobody else may lead. One that leaves resigns at once, and the next best need not wait for 2 P.
+another has become the choice, and says its own priority again HOLD_DOWN later, or after it was told last that it `is_unfit`; after one more
+HOLD_DOWN it may be back. Rank decides who is next, so `to` can only be the best of the others: a transfer to anyone else is refused, as
+that one would not be chosen. Nothing happens when nobody else may lead. One that leaves resigns at once, and the next best need not wait
+for 2 P.
 
 Fail-over: with N members, P = interval, L = lead_for, D = time until the dead leader is suspected, G = time until the best one hears of it
 
@@ -144,7 +145,7 @@ class Gossip:
         elif isinstance(event, Stall):
             self._on_stall(event.lag)
         elif isinstance(event, Transfer):
-            self._on_transfer(now, event.to, out)
+            self._on_transfer(now, event, out)
         elif isinstance(event, Leave):
             self._on_leave(now, out)
         return self._close(now, out)
@@ -214,7 +215,10 @@ class Gossip:
         self._quorum_since += lag
         self._seen = -1
 
-    def _on_transfer(self, now: Time, to: str, out: Effects) -> None:
+    def _on_transfer(self, now: Time, event: Transfer, out: Effects) -> None:
+        to = event.to
+        if event.is_unfit and self._back_at is not None:
+            self._back_at = now + HOLD_DOWN
         if not self._office.is_held or self._is_leaving:
             return
         if to not in ("", self._roster.next_best()):

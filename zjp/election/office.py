@@ -5,7 +5,8 @@
        └────────────────┴──────────────────────┘ lost: the answer's epoch is the floor for the next try
 
 The store accepts only a rising epoch. A refusal therefore tells what to campaign above: so wiped disks, or a change of algorithm, heal
-themselves. A store that does not answer is asked again, every interval: nobody else can be installed there meanwhile either. A slow one
+themselves. A store that does not answer is asked again, every interval. It may answer others meanwhile: whether it does, and who had
+better lead then, is no matter of the core's (zjp/node/reach.py); until another is installed there, nothing is lost by asking. A slow one
 may answer after it was asked again, so that every answer counts that is newer than the last one.
 """
 

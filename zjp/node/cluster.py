@@ -13,6 +13,8 @@ cannot settle different names, a node that comes later follows without a vote, a
 leads: jobs go on. Gossip counts the majority of CLUSTER_SIZE and needs no names. Each node keeps the names in its folder too, and has no
 part in elections while the store has others: voters.py.
 
+A leader that the store does not answer hands over to one that it answers, or goes on: reach.py.
+
 What a node promised in elections (election_log.py) is looked at before it meets anybody: it does not start on a damaged file. Later faults,
 a full disk above all, put the beginning of its election off and never end it.
 """
@@ -34,11 +36,13 @@ from ..transport.door import Door
 from ..transport.envelope import Me
 from ..transport.mesh import Mesh, PeerState
 from ..wire.peers import PeerMessage
+from ..wire.reach import Reaching
 from ..wire.relayed import Relayed
 from .chronicle import Chronicle
 from .election_log import ElectionLog
 from .hardstate import DataDir, refusal
 from .leadership import Leadership, alone, drop
+from .reach import Reach
 from .ring import FILE as RING_FILE
 from .ring import Ring
 from .stats import NodeStats
@@ -80,6 +84,7 @@ class Cluster:
         self._mesh: Mesh | None = None
         self._forming: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._reach = Reach(queue, stats, owner=self.owner, tell=self.tell, heirs=self._heirs)
 
     async def start(self) -> None:
         """Raises: ConfigError: what was promised in elections, or who votes in them, is damaged, or cannot be read or written."""
@@ -107,7 +112,7 @@ class Cluster:
         )  # fmt: skip
         self._mesh = Mesh(
             me, door, seeds=settings.cluster_seeds or (), on_message=self._on_message, on_met=self._on_met,
-            on_relayed=lambda src, message: self.on_relayed(src, message),
+            on_relayed=lambda src, message: self.on_relayed(src, message), on_reach=self._reach.on_message,
         )  # fmt: skip
         self._mesh.start()
         self._forming = asyncio.create_task(self._form())
@@ -120,6 +125,7 @@ class Cluster:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reach.stop()
         if self._leadership is not None:
             await self._leadership.stop()
         if self._mesh is not None:
@@ -147,6 +153,12 @@ class Cluster:
     @property
     def is_in_office(self) -> bool:
         return self._leadership is not None and self._leadership.is_in_office
+
+    @property
+    def is_leader_idle(self) -> bool:
+        """Somebody leads, and the store does not confirm it, as far as this node knows: no duty is done."""
+        leader = self.view.leader
+        return leader != "" and (not self.is_in_office if leader == self._data.node_id else self._reach.is_idle(leader))
 
     @property
     def quorum(self) -> int:
@@ -180,12 +192,17 @@ class Cluster:
         if self._leadership is not None:
             self._leadership.feed(Transfer(to))
 
+    def _heirs(self) -> list[str]:
+        up = [peer for peer in self.peers() if peer.is_up and (not self.voters or peer.node in self.voters)]
+        return [peer.node for peer in sorted(up, key=lambda peer: (peer.priority, peer.node), reverse=True)]
+
     # ── forming ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _form(self) -> None:
         try:
             while True:
                 self._leadership = await self._begun()
+                self._watch_store(self._leadership)
                 for peer in self.peers():
                     if peer.is_up:
                         self._feed_met(peer.node, peer.priority, True)
@@ -200,6 +217,7 @@ class Cluster:
     async def _retire(self) -> None:
         """From elections, until the voters are known again."""
         leadership, self.voters = self._leadership, frozenset()
+        await self._reach.look_away()
         if leadership is not None:
             await leadership.stop()
         self._leadership = None
@@ -278,13 +296,23 @@ class Cluster:
     def _electing(self) -> set[str]:
         return self._heard_electing & self._met().keys()
 
+    def _watch_store(self, leadership: Leadership) -> None:
+        timeout_s, _ = self._settings.election_times_s
+        self._reach.watch(
+            leadership, patience_s=self._lead_for_s + timeout_s, settle_s=2 * timeout_s, is_by_rank=self.algorithm == "gossip"
+        )
+
+    @property
+    def _lead_for_s(self) -> float:
+        timeout_s, _ = self._settings.election_times_s
+        return timeout_s if self.algorithm == "gossip" else max(2 * timeout_s, LEAD_FOR_MIN_S)
+
     def _config(self, voters: tuple[str, ...]) -> Config:
         settings = self._settings
         timeout_s, interval_s = settings.election_times_s
-        lead_for_s = timeout_s if self.algorithm == "gossip" else max(2 * timeout_s, LEAD_FOR_MIN_S)
         return Config(
             self._data.node_id, self._data.boot, voters, len(voters) or settings.cluster_size_effective, settings.node_priority,
-            timeout=round(timeout_s * SECOND), interval=round(interval_s * SECOND), lead_for=round(lead_for_s * SECOND),
+            timeout=round(timeout_s * SECOND), interval=round(interval_s * SECOND), lead_for=round(self._lead_for_s * SECOND),
         )  # fmt: skip
 
     def _warn_of_interval(self) -> None:
@@ -313,7 +341,7 @@ class Cluster:
         if self._mesh is not None:
             self._mesh.send(one.to, one.message)
 
-    def tell(self, to: str, message: Relayed) -> bool:
+    def tell(self, to: str, message: Relayed | Reaching) -> bool:
         """False: it is not connected, or there is no mesh."""
         return self._mesh is not None and self._mesh.send(to, message)
 

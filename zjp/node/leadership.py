@@ -7,7 +7,8 @@
          ──happened─────► log, metrics
 
 Being elected is not being allowed: duties ask `is_in_office`, and each of their writes is judged by the store. One that was refused is told
-here (`refused`), and the office is closed until the store confirms it in answer to a question asked *after* that.
+here (`refused`), and the office is closed until the store confirms it in answer to a question asked *after* that. It is closed, too, while
+the store may have let it lapse: as long after the question as the answer said. Whom a silent store makes step aside: reach.py.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ..election.core import (
     Kind,
     Leave,
     Persisted,
+    Role,
     Send,
     Stall,
     StoreOp,
@@ -96,6 +98,11 @@ class Leadership:
         """Number of the latest question to the store."""
         self._closed: tuple[int, int] | None = None
         """The epoch whose write was refused, and the latest question before that."""
+        self._silent: tuple[int, Time] = (0, 0)
+        """The epoch in which this node leads, and since when the store has said nothing of it: at first since it leads."""
+        self._lapse: asyncio.TimerHandle | None = None
+        self._lapsed: int | None = None
+        """The epoch that the store may have let lapse."""
         self._is_running = False
         self._shown = (False, 0, "")
 
@@ -121,8 +128,9 @@ class Leadership:
     def halt(self) -> None:
         """At once, as a process that dies would."""
         self._is_running = False
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._lapse):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
 
@@ -139,7 +147,14 @@ class Leadership:
     @property
     def is_in_office(self) -> bool:
         view = self._core.view()
-        return self._is_running and view.is_in_office and (self._closed is None or self._closed[0] != view.epoch)
+        is_closed = view.epoch == self._lapsed or (self._closed is not None and self._closed[0] == view.epoch)
+        return self._is_running and view.is_in_office and not is_closed
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the store has not confirmed that this node leads; 0 while it does not lead."""
+        epoch, since = self._silent
+        return (self._now() - since) / SECOND if epoch else 0.0
 
     def refused(self, lead: Lead) -> None:
         """A duty's write was refused: `lead` is installed."""
@@ -199,6 +214,10 @@ class Leadership:
 
     def _notice(self) -> None:
         view = self._core.view()
+        if view.role is not Role.LEADER:
+            self._silent = (0, 0)
+        elif view.epoch != self._silent[0]:
+            self._silent = (view.epoch, self._now())
         shown = (self.is_in_office, view.epoch, view.leader)
         if shown != self._shown:
             self._shown = shown
@@ -288,15 +307,31 @@ class Leadership:
             self._begin(self._answer(op))
 
     async def _answer(self, op: StoreOp) -> None:
+        asked_at = self._now()
         try:
             lead = await self._carried(op)
         except Unavailable as fault:
             event(log, logging.WARNING, "election.store_away", deed=op.deed.value, reason=str(fault))
             self.feed(StoreReply(op, None))
             return
-        if self._closed is not None and op.number > self._closed[1] and lead.is_of(op.owner, op.epoch):
-            self._closed = None
+        if lead.is_of(op.owner, op.epoch):
+            self._confirm(op, asked_at, lead.left_s)
         self.feed(StoreReply(op, Installed(lead.epoch, lead.owner, round(lead.left_s * SECOND))))
+
+    def _confirm(self, op: StoreOp, asked_at: Time, left_s: float) -> None:
+        if self._closed is not None and op.number > self._closed[1]:
+            self._closed = None
+        if not self._is_running or (op.epoch == self._silent[0] and asked_at < self._silent[1]):
+            return  # it came late: a newer answer counts
+        self._silent, self._lapsed = (op.epoch, asked_at), None
+        if self._lapse is not None:
+            self._lapse.cancel()
+        rest_s = max(0.0, left_s - (self._now() - asked_at) / SECOND)
+        self._lapse = asyncio.get_running_loop().call_later(rest_s, self._on_lapse, op.epoch)
+
+    def _on_lapse(self, epoch: int) -> None:
+        self._lapsed = epoch
+        self._notice()
 
     async def _carried(self, op: StoreOp) -> Lead:
         """What is installed afterwards. Raises: Unavailable."""

@@ -200,7 +200,10 @@ class Node:
         return len(self.pool.held)
 
     async def _ask_leader(self) -> LeaderReply:
-        documents = await self.queue.documents(DocumentKind.CLUSTER)
+        try:
+            documents = await self.queue.documents(DocumentKind.CLUSTER)
+        except Unavailable:
+            documents = ()  # who leads is known without the store, its figures are not
         return self._leader(next((document.data for document in documents if document.name == FIGURES), b""))
 
     def _leader(self, figures: bytes = b"") -> LeaderReply:

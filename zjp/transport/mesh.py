@@ -42,6 +42,7 @@ from ..wire.greeting import (
     Welcome,
 )
 from ..wire.peers import PeerMessage
+from ..wire.reach import AskStore, Reaching, TellStore
 from ..wire.relayed import AskPeer, Relayed, TellPeer
 from .door import Caller, Door
 from .envelope import Envelopes, Me
@@ -77,7 +78,8 @@ class Mesh:
 
     `on_message(src, message)`: what a peer said. `on_met(peer, priority, is_up)`: it can be reached, or not any more. `on_refused(kind,
     reason)`: another node does not want this one; of kind TWIN: the name is in use, and this node must not go on under it.
-    `on_relayed(src, message)`: a peer passes on what somebody asks, or answers to that.
+    `on_relayed(src, message)`: a peer passes on what somebody asks, or answers to that. `on_reach(src, message)`: it asks whether the store
+    answers here, or tells whether it does there.
     """
 
     def __init__(
@@ -90,12 +92,13 @@ class Mesh:
         on_met: Callable[[str, int, bool], None],
         on_refused: Callable[[RefusalKind, str], None] = lambda kind, reason: None,
         on_relayed: Callable[[str, Relayed], None] = lambda src, message: None,
+        on_reach: Callable[[str, Reaching], None] = lambda src, message: None,
     ) -> None:
         self.unsent_count = 0
         self._envelopes = Envelopes(me, door.guard)
         self._me, self._door, self._seeds = me, door, tuple(dict.fromkeys(seeds))
         self._on_message, self._on_met, self._on_refused = on_message, on_met, on_refused
-        self._on_relayed = on_relayed
+        self._on_relayed, self._on_reach = on_relayed, on_reach
         self._roster = Roster()
         self._lines: dict[str, Line] = {}
         """By address."""
@@ -117,7 +120,7 @@ class Mesh:
             self._dial(address, "", is_seed=True)
         self._plan_round()
 
-    def send(self, to: str, message: PeerMessage | Relayed) -> bool:
+    def send(self, to: str, message: PeerMessage | Relayed | Reaching) -> bool:
         """False: `to` is not connected, or does not read; nothing was sent. True does not say that it arrives.
 
         Raises: WireError when it is over the limit.
@@ -171,7 +174,7 @@ class Mesh:
         else:
             self._on_said(envelope, message)
 
-    def _on_said(self, envelope: PeerEnvelope, message: PeerMessage | Relayed | Members | Bye) -> None:
+    def _on_said(self, envelope: PeerEnvelope, message: PeerMessage | Relayed | Reaching | Members | Bye) -> None:
         peer = self._roster.peers.get(envelope.sender)
         reason = _fault(peer, envelope)
         if peer is None or reason:
@@ -184,6 +187,8 @@ class Mesh:
             self._on_bye(peer)
         elif isinstance(message, AskPeer | TellPeer):
             self._on_relayed(peer.node, message)
+        elif isinstance(message, AskStore | TellStore):
+            self._on_reach(peer.node, message)
         else:
             self._on_message(peer.node, message)
 

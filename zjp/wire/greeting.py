@@ -6,6 +6,7 @@
     node ──Members──► node       somebody is new, and now and then, so that who was missed is found
     node ──Bye──► node           it leaves: nobody waits for it to fall silent
     node ──AskPeer──► node       what somebody asks of it through another (relayed.py); TellPeer goes back
+    leader ──AskStore──► node    whether the store answers it, as it does not answer the leader (reach.py); TellStore goes back
 
 No key travels in them. Who may be a node, and with which keys, is in each node's own folder of authorized keys, by node id; an address
 that comes from a peer is dialled with the keys of that id. So a member that lies about an address can make others knock there in vain, and
@@ -22,6 +23,7 @@ from typing import Annotated
 import msgspec
 
 from .peers import Name, Number, PeerMessage, Priority
+from .reach import Reaching
 from .relayed import Relayed
 
 MESH = b"mesh"
@@ -101,4 +103,4 @@ class Refused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=264):
 
 
 Greeting = Hello | Welcome | Members | Bye | Refused
-MeshMessage = PeerMessage | Greeting | Relayed
+MeshMessage = PeerMessage | Greeting | Relayed | Reaching

@@ -70,7 +70,8 @@ class DrainNode(msgspec.Struct, array_like=True, frozen=True, tag=23):
 class ClusterReply(msgspec.Struct, array_like=True, frozen=True, tag=44):
     """`node`: who answers. `nodes`: by name. `leader`, `epoch`: as in LeaderReply. `voters`: by name; empty where votes are not named
     (gossip, a node without a mesh) or not yet. `quorum`: so many must agree on a leader; 0: the store alone decides. `is_draining`:
-    the one that answers takes no jobs."""
+    the one that answers takes no jobs. `is_leader_idle`: the store does not confirm the leader, as far as the answering node knows,
+    so schedules wait."""
 
     node: str
     nodes: Annotated[list[ClusterNode], msgspec.Meta(max_length=2 * MEMBERS_MAX)]
@@ -82,6 +83,7 @@ class ClusterReply(msgspec.Struct, array_like=True, frozen=True, tag=44):
     has_quorum: bool
     is_in_office: bool
     is_draining: bool
+    is_leader_idle: bool = False
 
 
 class History(msgspec.Struct, array_like=True, frozen=True, tag=45):

@@ -58,7 +58,8 @@ class WorkerPage(PageOf):
 
 
 class ClusterShape(msgspec.Struct):
-    """As the answering `node` sees it. `quorum` 0: the store alone decides who leads."""
+    """As the answering `node` sees it. `quorum` 0: the store alone decides who leads. `is_leader_idle`: the store does not confirm the
+    leader, so schedules do not fire."""
 
     name: str
     node: str
@@ -69,6 +70,7 @@ class ClusterShape(msgspec.Struct):
     has_quorum: bool
     voters: list[str]
     nodes: list[NodeShape]
+    is_leader_idle: bool
 
 
 class DrainShape(msgspec.Struct):
@@ -100,6 +102,7 @@ async def cluster(call: Call[None, NoQuery]) -> Answer:
         "has_quorum": reply.has_quorum,
         "voters": reply.voters,
         "nodes": await seen.nodes_json(),
+        "is_leader_idle": reply.is_leader_idle,
     }
     return Answer(told)
 
