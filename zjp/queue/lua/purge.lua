@@ -70,6 +70,7 @@ if ARGV[2] == 'ready' then
                     end_ready(id, level)
                 elseif call('HINCRBY', P .. 'stale', id, -1) <= 0 then
                     call('HDEL', P .. 'stale', id)
+                    call('HDEL', P .. 'seats', id)
                 end
             end
             if #popped == 0 and #ids == 0 then
