@@ -49,6 +49,7 @@ from .store import (
     LivePage,
     LostClaims,
     OutboxItem,
+    OutboxPage,
     Outcome,
     QueueCount,
     Reaped,
@@ -365,6 +366,9 @@ class SQLiteQueueStore:
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return self._state.outbox.oldest(limit)
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        return self._state.outbox.newest(older, limit)
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         return await self.outbox(limit)

@@ -16,8 +16,8 @@ from ...errors import InvalidJob
 from ...job import JobFilter, JobState, Record, StoredJob
 from ...wire.messages import REPLY_BYTES_MAX
 from ..state import encode_job
-from ..store import SCAN_MAX, Live, LivePage, QueueCount
-from .layout import Segment, add_losses, is_finished, later_state, node_of, read_claim, read_job, read_record
+from ..store import SCAN_MAX, Live, LivePage, OutboxPage, QueueCount
+from .layout import Segment, add_losses, is_finished, later_state, node_of, outbox_items, read_claim, read_job, read_record
 
 CHUNK_MIN, CHUNK = 16, 500
 """Jobs that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
@@ -88,6 +88,11 @@ class Looker:
             oldest_ms = max((now_ms - max(job.created_ms, job.due_ms) for job in heads), default=0)
             counted.append(QueueCount(name.decode(), pending, scheduled, retrying, running, bool(paused), max(0, oldest_ms) / 1000))
         return counted
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        most = min(limit, CHUNK)
+        left, scanned, values, places, rare = await self._ask("newest", [older, most, COMPARED_MAX * most // SCAN_MAX])
+        return OutboxPage(outbox_items(values, rare), places, left, scanned)
 
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,11 +222,12 @@ class Listing:
                 return True
             ids = flat[1::2]
             cursors = [Cursor(READY, fence, row=place + number, level=level, part=LISTED) for number in flat[::2]]
-            if not await self._look_at(ids, cursors, is_unlisted):
-                return False
-            self.scanned += looked - len(ids)
-            self.cursor = Cursor(READY, fence, row=place + looked, level=level, part=LISTED)
-            if self.scanned >= SCAN_MAX or self._compared >= COMPARED_MAX:
+            scanned = self.scanned
+            is_through = await self._look_at(ids, cursors, is_unlisted)
+            if is_through:
+                self.cursor = Cursor(READY, fence, row=place + looked, level=level, part=LISTED)
+            self.scanned = scanned + self.cursor.row - place  # with the stale ones
+            if not is_through or self.scanned >= SCAN_MAX or self._compared >= COMPARED_MAX:
                 return False
 
     async def _look_at_claimed(self, level: bytes, until: int) -> bool:

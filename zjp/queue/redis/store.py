@@ -36,6 +36,7 @@ from ..store import (
     LivePage,
     LostClaims,
     OutboxItem,
+    OutboxPage,
     Outcome,
     QueueCount,
     Reaped,
@@ -51,7 +52,7 @@ from .held import Held
 from .hints import Hints
 from .inspection import Inspection
 from .intake import Intake, full
-from .layout import RECORD_AT, add_losses, encode, level_name, live_value, read_record, unique_key
+from .layout import level_name, live_value, outbox_items, unique_key
 from .leading import Leading
 from .looking import Looker
 from .promoting import promote
@@ -450,12 +451,10 @@ class RedisQueueStore(Standing):
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
-        items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
-        for place, lost in zip(rare[::2], rare[1::2], strict=True):
-            record = items[place - 1].record
-            add_losses(record.job, lost, b"")
-            items[place - 1] = OutboxItem(record, encode(record))
-        return items
+        return outbox_items(values, rare)
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        return await self._looker.newest(older, limit)
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         if fresh := self._fresh.oldest(limit):
