@@ -72,7 +72,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture(params=sorted(BENCHES))
-async def either(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def either(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
     """The same on each kind of queue, where a page looks at few items."""
     monkeypatch.setattr(listing, "SCAN_MAX", SCAN)
     bench = BENCHES[request.param](tmp_path)

@@ -1,5 +1,5 @@
-"""Listings of a queue in Redis whose lists hold more than the jobs that wait there: entries of jobs that were cancelled, also of such as run
-again. Each job is listed once, where it will run, and what a page costs does not depend on them."""
+"""Listings of a queue in Redis whose lists hold more than the jobs that wait there: entries of jobs that were cancelled, also of such as
+run again. Each job is listed once, where it will run, and what a page costs does not depend on them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ async def test_where_no_version_noted_its_place_a_job_is_searched_for_within_bou
     assert asked(bench, "lpos") > 0
 
 
-async def test_a_place_that_was_noted_for_a_former_run_is_not_believed(bench: RedisBench, store: RedisQueueStore) -> None:
+async def test_a_place_that_was_noted_for_a_former_run_is_not_believed(
+    bench: RedisBench, store: RedisQueueStore
+) -> None:
     """A node of another version runs it again and notes nothing."""
     first, second = await add(store, *Producer().specs(2))
     for _ in range(2):
@@ -109,7 +111,9 @@ async def test_a_place_that_was_noted_for_a_former_run_is_not_believed(bench: Re
 
 
 @pytest.mark.parametrize("is_run_again", [False, True])
-async def test_a_page_costs_no_more_because_many_were_cancelled(bench: RedisBench, store: RedisQueueStore, is_run_again: bool) -> None:
+async def test_a_page_costs_no_more_because_many_were_cancelled(
+    bench: RedisBench, store: RedisQueueStore, is_run_again: bool
+) -> None:
     """Fails on a look through the whole list for each of them."""
     ids = [job_id for _ in range(2) for job_id in await add(store, *Producer().specs(1000))]
     gone = ids[:600]
@@ -124,7 +128,9 @@ async def test_a_page_costs_no_more_because_many_were_cancelled(bench: RedisBenc
     assert asked(bench, "evalsha") < 10
 
 
-async def test_entries_of_cancelled_jobs_count_as_looked_at(store: RedisQueueStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_entries_of_cancelled_jobs_count_as_looked_at(
+    store: RedisQueueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(looking, "SCAN_MAX", 100)
     *gone, last = await add(store, *Producer().specs(251))
     await store.cancel(gone)

@@ -152,7 +152,7 @@ class OutboxItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutboxPage(msgspec.Struct, frozen=True):
-    """Items, newest first. `places`: of each of them, how many are older; `older`: how many are older than all `scanned`, which may be fewer
+    """Newest first. `places`: of each item, how many are older; `older`: how many are older than all `scanned`, which may be fewer
     than could be looked at while there are older ones."""
 
     items: Sequence[OutboxItem]

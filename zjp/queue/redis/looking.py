@@ -17,7 +17,17 @@ from ...job import JobFilter, JobState, Record, StoredJob
 from ...wire.messages import REPLY_BYTES_MAX
 from ..state import encode_job
 from ..store import SCAN_MAX, Live, LivePage, OutboxPage, QueueCount
-from .layout import Segment, add_losses, is_finished, later_state, node_of, outbox_items, read_claim, read_job, read_record
+from .layout import (
+    Segment,
+    add_losses,
+    is_finished,
+    later_state,
+    node_of,
+    outbox_items,
+    read_claim,
+    read_job,
+    read_record,
+)
 
 CHUNK_MIN, CHUNK = 16, 500
 """Jobs that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
