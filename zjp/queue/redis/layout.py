@@ -84,6 +84,14 @@ def outbox_items(values: Sequence[bytes], rare: Sequence[Any]) -> list[OutboxIte
     return items
 
 
+def removal_arguments(items: Sequence[OutboxItem]) -> list[Any]:
+    arguments: list[Any] = [0]
+    for item in items:
+        job = item.record.job
+        arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
+    return arguments
+
+
 def is_finished(value: bytes) -> bool:
     return value[0] == FINISHED
 

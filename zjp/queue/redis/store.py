@@ -22,7 +22,6 @@ from ...redis.lane import Command, Lane, Unanswered
 from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
-    TURN_S,
     Backlog,
     CancelKind,
     Claim,
@@ -52,8 +51,9 @@ from .held import Held
 from .hints import Hints
 from .inspection import Inspection
 from .intake import Intake, full
-from .layout import level_name, live_value, outbox_items, unique_key
+from .layout import level_name, live_value, outbox_items, removal_arguments, unique_key
 from .leading import Leading
+from .left import Left
 from .looking import Looker
 from .promoting import promote
 from .purging import Purges
@@ -149,6 +149,7 @@ class RedisQueueStore(Standing):
             heels=self._heels, hint=self._be_ready,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._left = Left(self._ask, self._life, self.outbox)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
@@ -457,16 +458,15 @@ class RedisQueueStore(Standing):
         return await self._looker.newest(older, limit)
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
-        if fresh := self._fresh.oldest(limit):
+        fresh = self._fresh.oldest(limit)
+        if fresh and not await self._left.is_due(self._backlog.count - len(self._fresh), fresh[0], self._now()):
             self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
         if self._records_max and not self._backlog.count:
             return ()
-        if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
-            return ()
-        items = await self.outbox(limit)
+        items = await self.outbox(limit) if await self._left.has_turn() else ()
         self._taken_from = self._lane("outbox").server
-        return items
+        return items or fresh
 
     async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
         return frozenset(name.decode() for name in await self._ask("publish", [self._life, *tasks], "renew"))
@@ -474,10 +474,7 @@ class RedisQueueStore(Standing):
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
             return
-        arguments: list[Any] = [0]
-        for item in items:
-            job = item.record.job
-            arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
+        arguments = removal_arguments(items)
         lane, script = self._lane("outbox"), self._scripts["outbox_remove"]
 
         def make(_: bool) -> Command:
