@@ -4,7 +4,7 @@ Each node moves what it finished itself, without reading it back. That alone wou
 purges, of what is beyond the bounds of fresh.py) where it is for as long as a node never gets through with its own: records that take
 their time and a steady load are enough. But most of what is not this node's own is another's who is just moving it, and to do so twice
 would cost the records their time. So every second share is taken from the oldest of all when the oldest is older than this node's own
-oldest by more than LEFT_MS; or, since the clocks of nodes differ, when it has been the oldest for LEFT_S.
+by more than LEFT_MS; or, since records bear the time of the clock of whoever made them, when it has been the oldest for LEFT_S.
 
 Nothing is asked while nothing is there but this node's own, and where nothing was left the next look is LOOK_S later.
 """
@@ -16,46 +16,53 @@ from typing import Any
 
 from ..store import TURN_S, OutboxItem
 
-LOOK_S = 1.0
-LEFT_MS, LEFT_S = 2_000, 5.0
+LOOK_S = 0.5
+LEFT_MS, LEFT_S = 1_000, 5.0
 """Nodes that keep up with the same load are not so far apart."""
 
 
 class Left:
-    """`outbox`: the oldest of all. `now`: of a clock that only rises."""
+    """`outbox`: the oldest of all. `now_s`: a clock that only rises. `server_ms`: the server's time."""
 
     def __init__(
         self,
         ask: Callable[[str, list[Any], str], Awaitable[Any]],
         life: bytes,
         outbox: Callable[[int], Awaitable[Sequence[OutboxItem]]],
+        now_s: Callable[[], float],
+        server_ms: Callable[[], int],
     ) -> None:
         self._ask, self._life, self._outbox = ask, life, outbox
-        self._look_at = 0.0
-        self._was_due = False
+        self._now, self._server_ms = now_s, server_ms
+        self._look_at = self._oldest_since = 0.0
+        self._own_since = now_s()
+        """When the last share of this node's own was taken that was all of it: what it has now is younger."""
         self._oldest: tuple[bytes, int] | None = None
-        self._oldest_since = 0.0
+        self._was_due = False
 
     async def has_turn(self) -> bool:
         """One node at a time moves what others left."""
         return bool(await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"))
 
-    async def is_due(self, others: int, own: OutboxItem, now: float) -> bool:
-        """Instead of this node's own, of which `own` is the oldest. `others`: how many there are that it does not have itself."""
-        if self._was_due or others <= 0 or now < self._look_at:
-            self._was_due = False
-            return False
-        self._look_at = now + LOOK_S
-        if await self.has_turn() and (oldest := await self._outbox(1)):
-            self._was_due = self._is_left(oldest[0], own, now)
+    async def is_due(self, others: int, *, is_all: bool) -> bool:
+        """Whether what others left is to be taken instead of this node's own share, which is all that it has. `others`: how many there are
+        that it does not have itself."""
+        now = self._now()
+        self._was_due = not self._was_due and others > 0 and now >= self._look_at and await self._look(now)
+        if is_all and not self._was_due:
+            self._own_since = now
         return self._was_due
 
-    def _is_left(self, oldest: OutboxItem, own: OutboxItem, now: float) -> bool:
-        key = (oldest.record.job.spec.id, oldest.record.job.run)
+    async def _look(self, now: float) -> bool:
+        self._look_at = now + LOOK_S
+        if not await self.has_turn() or not (found := await self._outbox(1)):
+            return False
+        record = found[0].record
+        key = (record.job.spec.id, record.job.run)
         is_another = key != self._oldest
         if is_another:
             self._oldest, self._oldest_since = key, now
-        is_left = oldest.record.finished_ms < own.record.finished_ms - LEFT_MS or now - self._oldest_since >= LEFT_S
-        if is_left and is_another:  # what came before it has been moved: there may be many
+        is_older = self._server_ms() - record.finished_ms > (now - self._own_since) * 1000 + LEFT_MS
+        if is_older and is_another:  # what stood before it has been moved: there may be many
             self._look_at = now
-        return is_left
+        return is_older or now - self._oldest_since >= LEFT_S

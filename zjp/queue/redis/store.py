@@ -149,7 +149,7 @@ class RedisQueueStore(Standing):
             heels=self._heels, hint=self._be_ready,
         )  # fmt: skip
         self._looker = Looker(self._ask)
-        self._left = Left(self._ask, self._life, self.outbox)
+        self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
@@ -459,7 +459,7 @@ class RedisQueueStore(Standing):
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         fresh = self._fresh.oldest(limit)
-        if fresh and not await self._left.is_due(self._backlog.count - len(self._fresh), fresh[0], self._now()):
+        if fresh and not await self._left.is_due(self._backlog.count - len(self._fresh), is_all=len(fresh) < limit):
             self._taken_from = self._lane("outbox").server or self._lane("finish").server
             return fresh
         if self._records_max and not self._backlog.count:
