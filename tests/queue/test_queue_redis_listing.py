@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.queue.making import ALL, Producer, RedisBench, add, ids_of
+from tests.queue.making import ALL, Producer, RedisBench, add, ids_of, released
 from zjp.job import JobFilter, JobState, Record
 from zjp.queue.redis import RedisQueueStore, looking
 
@@ -171,3 +171,13 @@ async def test_what_is_claimed_while_a_page_is_made_is_on_it(store: RedisQueueSt
     page = await store.list(JobFilter(), b"", 100)
     assert len(claims) == 1
     assert [live.job.spec.id for live in page.jobs] == ids
+
+
+async def test_what_was_handed_back_and_claimed_again_is_listed_once(store: RedisQueueStore) -> None:
+    """Fails on a look at claims that takes all that one of them once held for what it holds."""
+    ids = await add(store, *Producer().specs(3))
+    claim = await store.claim(3, ALL)
+    await store.finish([released(claim.fence, job) for job in claim.jobs[:2]])
+    assert ids_of(await store.claim(3, ALL)) == ids[:2]
+    page = await store.list(JobFilter(), b"", 100)
+    assert sorted(live.job.spec.id for live in page.jobs) == ids

@@ -27,7 +27,7 @@ local function is_true(id, index, stale)
         return nil
     end
     compared = compared + cost
-    return call('LPOS', key, id, 'RANK', is_near_head and stale + 1 or -1, 'MAXLEN', cost) == index
+    return call('LPOS', key, id, 'rank', is_near_head and stale + 1 or -1, 'maxlen', cost) == index
 end
 
 for at, id in ipairs(found) do

@@ -21,7 +21,7 @@ local function is_last(id, index)
         return nil
     end
     compared = compared + cost
-    return call('LPOS', P .. 'out', id, 'RANK', -1, 'MAXLEN', cost) == index
+    return call('LPOS', P .. 'out', id, 'rank', -1, 'maxlen', cost) == index
 end
 
 for at = #ids, 1, -1 do

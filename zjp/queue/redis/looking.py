@@ -146,23 +146,23 @@ class Listing:
     def _is_full(self) -> bool:
         return len(self.jobs) >= self._limit or self.scanned >= SCAN_MAX
 
-    async def _look_at(self, ids: Sequence[bytes], cursors: Sequence[Cursor], places: Callable[[str], bool]) -> bool:
+    async def _look_at(self, ids: Sequence[bytes], cursors: Sequence[Cursor], places: Callable[[str, Cursor], bool]) -> bool:
         """False: the page is full; what is behind stays for the next."""
         at, step = 0, CHUNK_MIN
         while at < len(ids):
             found = await self._find(ids[at : at + step])
             for one, cursor in zip(found, cursors[at : at + step], strict=True):
-                if self._is_full or not self._take(one, places):
+                if self._is_full or not self._take(one, is_here=places(one.place, cursor)):
                     return False
                 self.scanned += 1
                 self.cursor = cursor
             at, step = at + step, min(step * 4, CHUNK)
         return True
 
-    def _take(self, one: Found, places: Callable[[str], bool]) -> bool:
+    def _take(self, one: Found, *, is_here: bool) -> bool:
         """False: it belongs on the page, and there is no room for it."""
         live = one.live
-        if not isinstance(live, Live) or not places(one.place) or not self._wanted.accepts(live.job, live.state):
+        if not isinstance(live, Live) or not is_here or not self._wanted.accepts(live.job, live.state):
             return True
         self._left_bytes -= len(encode_job(live.job))
         if self._left_bytes < 0 and self.jobs:
@@ -186,7 +186,8 @@ class Listing:
                 if fence <= fence_max and (fence, index) > (start.at, start.row):
                     ids.append(job_id)
                     cursors.append(Cursor(CLAIMED, fence_max, fence, index))
-        return await self._look_at(ids, cursors, lambda place: place.isdigit() and int(place) <= fence_max)
+        # By that claim still: what was handed back and claimed again stands in the rows of both.
+        return await self._look_at(ids, cursors, lambda place, cursor: place == str(cursor.at))
 
     async def _ready(self) -> bool:
         levels = {bytes(part) for key in (b"ready", b"heads") for part in await self._ask("HKEYS", [key])}
@@ -260,15 +261,15 @@ class Listing:
             flat = await self._ask("later", [start.at, start.id, CHUNK])
             ids = flat[::2]
             cursors = [Cursor(LATER, start.fence, at=int(float(due)), id=job_id) for job_id, due in zip(ids, flat[1::2], strict=True)]
-            if not await self._look_at(ids, cursors, lambda place: place == "d"):
+            if not await self._look_at(ids, cursors, lambda place, _: place == "d"):
                 return False
             if len(ids) < CHUNK:
                 return True
 
 
-def _is_unlisted(fence: int) -> Callable[[str], bool]:
+def _is_unlisted(fence: int) -> Callable[[str, Cursor], bool]:
     """Ready, or claimed after the listing began."""
-    return lambda place: not place or (place.isdigit() and int(place) > fence)
+    return lambda place, _: not place or (place.isdigit() and int(place) > fence)
 
 
 def _order(level: bytes) -> tuple[int, bytes]:
