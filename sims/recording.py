@@ -30,6 +30,7 @@ from zjp.queue.store import (
     LivePage,
     LostClaims,
     OutboxItem,
+    OutboxPage,
     Outcome,
     OutcomeKind,
     QueueStore,
@@ -225,6 +226,9 @@ class RecordingStore:
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return await self._store.outbox(limit)
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        return await self._store.newest(older, limit)
 
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         await self._store.outbox_remove(items)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.making import ALL, Bench, Producer, SQLiteBench, add, completed, run_all
+from tests.queue.making import ALL, BENCHES, Bench, Producer, SQLiteBench, add, completed, run_all
 from tests.records.making import START_MS
 from zjp.errors import InvalidJob, StoreUnavailable
 from zjp.job import JobFilter, JobState, JobView
+from zjp.node import listing
 from zjp.node.jobs import Jobs
 from zjp.queue.store import QueueStore
 from zjp.records.sqlite import SQLiteRecordStore
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.covers("main-path:8")
 ANY = JobFilter()
 COMPLETED = JobFilter(state=JobState.COMPLETED)
 PAGE = 7
+SCAN = 20
 
 
 class Stage:
@@ -62,6 +64,20 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     bench = SQLiteBench(tmp_path)
+    records = SQLiteRecordStore(tmp_path / "records.db", ttl_s=0, wall_ms=lambda: START_MS)
+    await records.open()
+    yield Stage(bench, await bench.open(), records)
+    await records.close()
+    await bench.close()
+
+
+@pytest.fixture(params=sorted(BENCHES))
+async def either(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """The same on each kind of queue, where a page looks at few items."""
+    monkeypatch.setattr(listing, "SCAN_MAX", SCAN)
+    bench = BENCHES[request.param](tmp_path)
     records = SQLiteRecordStore(tmp_path / "records.db", ttl_s=0, wall_ms=lambda: START_MS)
     await records.open()
     yield Stage(bench, await bench.open(), records)
@@ -125,6 +141,46 @@ async def test_nothing_is_lost_when_the_outbox_is_emptied_under_way(stage: Stage
         seen += [view.id for view in page.jobs]
         cursor = page.cursor
     assert set(seen) == set(finished)
+
+
+@pytest.mark.parametrize("limit", [PAGE, 100])
+async def test_all_of_an_outbox_is_listed_that_is_larger_than_what_one_page_looks_at(either: Stage, limit: int) -> None:
+    """Fails on a look at the oldest: the newest were in no page."""
+    finished = await either.finish(3 * SCAN + 5)
+    assert await either.shown(COMPLETED, limit) == finished[::-1]
+    assert await either.shown(ANY, limit) == finished[::-1]
+    assert await either.shown(JobFilter(tag="none"), limit) == []
+
+
+async def test_no_page_leaves_out_what_stands_while_the_outbox_moves(either: Stage) -> None:
+    """Records arrive, jobs finish, and some run again and finish anew between the pages."""
+    finished = await either.finish(80)
+    stays = set(finished)
+    seen: list[bytes] = []
+    cursor, pages = b"", 0
+    while cursor or not pages:
+        page = await either.jobs.list(COMPLETED, cursor, PAGE)
+        seen += [view.id for view in page.jobs]
+        cursor, pages = page.cursor, pages + 1
+        assert pages < 60
+        if pages < 10:
+            await either.drain(3)
+            await add(either.queue, *either.producer.specs(2))
+            again = finished[5 * pages : 5 * pages + 2]
+            stays -= set(again)
+            await either.jobs.requeue(again)
+            if pages % 2:
+                await run_all(either.queue)
+    assert set(seen) >= stays
+
+
+async def test_a_job_that_finished_twice_before_the_records_had_it_is_listed_once(either: Stage) -> None:
+    finished = await either.finish(3 * SCAN)
+    again = [finished[1], finished[30]]
+    await either.jobs.requeue(again)
+    await run_all(either.queue, 2)
+    left = [one for one in finished if one not in again]
+    assert await either.shown(COMPLETED) == [*again[::-1], *left[::-1]]
 
 
 async def test_what_is_in_the_queue_is_listed_while_the_records_are_away(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.queue.making import ALL
-from tests.queue.script_cases import CASES, Deed, World, case
+from tests.queue.script_cases import CASES, Deed, World, case, finished
 from zjp.job import JobFilter
 from zjp.queue.store import Document, DocumentKind, Life
 
@@ -73,3 +73,37 @@ async def on_a_server_that_lost_everything(world: World) -> Deed:
 async def two_of_one_due_time(world: World) -> Deed:
     await world.add(3, delay_ms=1000)
     return lambda: world.store.list(JobFilter(), b"", 2)
+
+
+async def cancelled_and_run_again(world: World) -> list[bytes]:
+    ids = await world.add(4)
+    await world.store.cancel(ids[1:3])
+    await world.store.requeue(await world.records_of(ids[1:2]))
+    return ids
+
+
+@case("requeue")
+async def where_the_cancelled_run_still_stands(world: World) -> Deed:
+    ids = await world.add(3)
+    await world.store.cancel(ids[:2])
+    records = await world.records_of(ids[:2])
+    return lambda: world.store.requeue(records)
+
+
+@case("purge")
+async def what_was_cancelled_and_runs_again(world: World) -> Deed:
+    await cancelled_and_run_again(world)
+    return lambda: world.store.purge("default")
+
+
+@case("listed")
+async def a_list_with_stale_entries(world: World) -> Deed:
+    await cancelled_and_run_again(world)
+    return lambda: world.store.list(JobFilter(), b"", 2)
+
+
+@case("newest")
+async def the_outbox_with_one_that_runs_again(world: World) -> Deed:
+    done = await finished(world, 4)
+    await world.store.requeue(await world.records_of(done[1:2]))
+    return lambda: world.store.newest(4, 3)

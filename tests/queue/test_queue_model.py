@@ -28,6 +28,8 @@ from zjp.queue.store import CancelKind, Claim, Live, QueueStore, SubmitKind
 pytestmark = pytest.mark.covers("main-path:5")
 
 T = TypeVar("T")
+NEVER_S = 1e6
+"""Jobs do not age here: the model has no notion of it."""
 QUEUES = ("a", "b")
 READY, LATER, CLAIMED, FINAL = "ready", "later", "claimed", "final"
 UNIQUE, IDEMPOTENT = {"unique_key": "u"}, {"idempotency_key": "i"}
@@ -126,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
         self.bench: Bench = type(self).make_bench(Path(self.folder.name))
-        self.store: QueueStore = self.do(self.bench.open())
+        self.store: QueueStore = self.do(self.bench.open(starvation_s=NEVER_S))
         self.model = Model()
         self.producer = Producer()
         self.unstored: list[JobSpec] = []
@@ -274,12 +276,12 @@ class QueueMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         claimed = self.model.among(CLAIMED)
         started = data.draw(st.lists(st.sampled_from(claimed), unique=True)) if claimed else []
-        self.store = self.do(self.bench.crash(*started))
+        self.store = self.do(self.bench.crash(*started, starvation_s=NEVER_S))
         self.begin_life(set(started))
 
     @rule()
     def stop_and_start(self) -> None:
-        self.store = self.do(self.bench.open())
+        self.store = self.do(self.bench.open(starvation_s=NEVER_S))
         self.begin_life(set())
 
     def begin_life(self, started: set[bytes]) -> None:

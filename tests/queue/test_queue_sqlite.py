@@ -291,7 +291,7 @@ async def test_purge_waits_for_room_in_the_outbox(bench: SQLiteBench, producer: 
             await archive(bench, store)
             await asyncio.sleep(0)
     assert await purging == 4000
-    assert store.backlog().count <= 2500
+    assert store.backlog().count <= 750
 
 
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -268,7 +268,8 @@ async def test_jobs_handed_back_after_a_purge_run_again(store: QueueStore, produ
     assert ids_of(await store.claim(10, ALL)) == [*ids[:3], *new]
 
 
-async def test_purge_of_many_beside_submits_takes_only_what_was_there(store: QueueStore, producer: Producer) -> None:
+async def test_purge_of_many_beside_submits_takes_only_what_was_there(bench: Bench, producer: Producer) -> None:
+    store = await bench.open(outbox_count_max=20_000)
     before = await add(store, *producer.specs(5000))
     count, after = await asyncio.gather(store.purge("default"), add(store, *producer.specs(100)))
     claimed = ids_of(await store.claim(10_000, ALL))
@@ -305,6 +306,48 @@ async def test_purge_at_a_full_outbox_ends_nothing_and_all_when_there_is_room(be
             await asyncio.sleep(0)
     assert await purging == 2
     assert {count.queue: (count.pending, count.scheduled) for count in await store.counts()}["b"] == (0, 0)
+
+
+@pytest.mark.parametrize("count_max", [1, 2, 10, 100])
+async def test_purge_of_more_than_the_outbox_holds_leaves_the_other_queues_their_half_of_it(
+    bench: Bench, producer: Producer, count_max: int
+) -> None:
+    """Fails on a purge that goes on to the bound, at which no queue takes a job or gives one."""
+    store = await bench.open(outbox_count_max=count_max)
+    some = 5 + count_max
+    delayed = [producer.spec("b", delay_ms=5000) for _ in range(some)]
+    ids = await add(store, *producer.specs(some, "b"), *producer.specs(2, "b", 9), *delayed)
+    await add(store, *producer.specs(300, "a"))
+    await store.cancel(ids[5:6])
+    purging = asyncio.create_task(store.purge("b"))
+    were_full = 0
+    async with asyncio.timeout(60):
+        while not purging.done():
+            assert store.backlog().count <= max(1, count_max // 2)
+            if count_max > 1:
+                await add(store, producer.spec("a"))
+                assert len((await store.claim(1, {"a": 1})).jobs) == 1
+            were_full += store.backlog().count == max(1, count_max // 2)
+            await archive(bench, store)
+            await asyncio.sleep(0)
+    assert await purging == 2 * some + 1
+    assert were_full
+    assert {count.queue: (count.pending, count.scheduled) for count in await store.counts()}["b"] == (0, 0)
+
+
+async def test_purge_leaves_the_other_queues_half_of_the_outboxs_bytes(bench: Bench, producer: Producer) -> None:
+    """Fails on one that counts jobs only, and asks for the bytes before each thousand of them."""
+    store = await bench.open(outbox_bytes_max=100_000)
+    large = b"\xc5" + (9_997).to_bytes(2, "big") + bytes(9_997)
+    await add(store, *[producer.spec("b", payload=large, **options) for options in [{}, {"delay_ms": 5000}] for _ in range(12)])
+    purging = asyncio.create_task(store.purge("b"))
+    async with asyncio.timeout(60):
+        while not purging.done():
+            assert store.backlog().data_bytes < 50_000 + 11_000
+            await add(store, producer.spec("a"))
+            await archive(bench, store)
+            await asyncio.sleep(0)
+    assert await purging == 24
 
 
 async def test_purge_leaves_no_delayed_job_out_while_others_become_due(bench: Bench, producer: Producer) -> None:

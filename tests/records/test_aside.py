@@ -117,6 +117,29 @@ async def test_beyond_the_bound_the_outbox_is_stuck_and_says_why_until_the_recor
     assert {"outbox.stuck", "outbox.moves_again", "outbox.taken_after_all"} <= {line.message for line in caplog.records}
 
 
+async def test_a_share_of_which_all_is_refused_does_not_keep_the_next_one_waiting(store: SQLiteRecordStore) -> None:
+    """Fails on a drain that takes it for the end: what this node finished itself would wait for the next thing that happens."""
+    outbox = Refusing(store, ITEMS, {0, 1})
+    shares = 0
+
+    async def share(limit: int) -> Sequence[Item]:
+        nonlocal shares
+        shares += 1
+        return [item for item in outbox.items if (item in ITEMS[:2]) == (shares % 2 == 1)][:limit]
+
+    drain = OutboxDrain(
+        share,
+        outbox.remove,
+        outbox.append,
+        backlog=lambda: outbox,
+        aside=Aside(pauses=NEVER),
+        backoff=AT_ONCE,
+        batch_max=7,
+    )
+    assert await drain.stop(DEADLINE_S) == 2
+    assert await ids_in(store) == [id_of(item) for item in ITEMS[2:]]
+
+
 async def test_what_others_left_in_a_shared_outbox_is_moved_by_a_node_whose_own_share_is_refused(
     store: SQLiteRecordStore,
 ) -> None:

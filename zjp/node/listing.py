@@ -3,8 +3,8 @@
     live  ──►  outbox  ──►  records          the way of a job, so what moves on while a listing is under way is ahead of it
 
 A cursor is the phase and the place in it; a page goes on into the next phase while it has room. What is finished but not yet in the
-records stands in the outbox, which a listing reads from its newest end: the place is how many items are older than the last one
-listed. Items are appended at the new end and go at the old one, so a place may come to stand before what was listed already (a job is
+records stands in the outbox, which a listing reads from its newest end, some at a time: the place is how many items are older than the last
+one listed. Items are appended at the new end and go at the old one, so a place may come to stand before what was listed already (a job is
 then listed twice), never behind what was not.
 
 Which phase shows a job that is in several (run again while its record is there, or in the records and not yet taken out of the outbox) is
@@ -17,12 +17,14 @@ from collections.abc import Callable, Sequence
 
 from ..errors import InvalidJob, Unavailable
 from ..job import FINAL_STATES, JobFilter, JobView, Record, view_record
-from ..queue.store import SCAN_MAX, Live, QueueStore
+from ..queue.store import SCAN_MAX, Live, OutboxPage, QueueStore
 from ..records.store import RecordStore
 from ..wire.messages import Page
 from .room import Room
 
 LIVE, OUTBOX, RECORDS = b"L", b"O", b"R"
+STEP_MIN, STEP = 16, 500
+"""Items that are read from a shared outbox at first, and at most: a page that ends for its bytes has not read 500 large ones."""
 ALL_OF_IT = (1 << 31) - 1
 """More than any outbox holds (OUTBOX_MAX)."""
 _PLACE_BYTES = 8
@@ -68,22 +70,22 @@ class Listing:
         return Page(views, LIVE + found.cursor if found.cursor else after, found.scanned)
 
     async def _outbox(self, wanted: JobFilter, place: bytes, limit: int) -> Page:
-        most = SCAN_MAX if self._queue.is_shared else ALL_OF_IT  # a shared one is read from its server: not a million for a page
-        items = await self._queue.outbox(min(_read_place(place), most))
-        older = len(items)
-        matching: list[Record] = []
+        older, scanned = _read_place(place), 0
+        step = STEP_MIN if self._queue.is_shared else SCAN_MAX
+        matching: dict[bytes, Record] = {}
         room = Room()
-        while older and len(matching) < limit and len(items) - older < SCAN_MAX:
-            record = items[older - 1].record
-            if wanted.accepts(record.job, record.state):
-                if not room.takes(view_record(record)):
-                    break
-                matching.append(record)
-            older -= 1
-        found = await self._queue.get([record.job.spec.id for record in matching]) if matching else []
-        shown = [record for record, now in zip(matching, found, strict=True) if not isinstance(now, Live)]
+        while older and len(matching) < limit and scanned < SCAN_MAX:
+            asked = min(step, SCAN_MAX - scanned)
+            page = await self._queue.newest(older, asked)
+            older = _take(page, wanted, limit, room, matching)
+            scanned += page.scanned - (older - page.older)
+            if older > page.older or page.scanned < asked:
+                break
+            step = min(step * 4, STEP)
+        found = await self._queue.get(list(matching)) if matching else []
+        shown = [record for record, now in zip(matching.values(), found, strict=True) if not isinstance(now, Live)]
         after = OUTBOX + older.to_bytes(_PLACE_BYTES, "big") if older else RECORDS
-        return Page([view_record(record) for record in shown], after, len(items) - older)
+        return Page([view_record(record) for record in shown], after, scanned)
 
     async def _finished(self, wanted: JobFilter, place: bytes, limit: int) -> Page:
         found = await self._records.list(wanted, place, limit)
@@ -95,6 +97,19 @@ class Listing:
         ids = [record.job.spec.id for record in records]
         found = await self._queue.get(ids) if ids else []
         return [record for record, now in zip(records, found, strict=True) if now is None]
+
+
+def _take(page: OutboxPage, wanted: JobFilter, limit: int, room: Room, matching: dict[bytes, Record]) -> int:
+    """Into `matching` what belongs there and fits. Returns how many items are older than the last one that was looked at."""
+    for item, older in zip(page.items, page.places, strict=True):
+        record = item.record
+        if len(matching) >= limit:
+            return older + 1
+        if wanted.accepts(record.job, record.state) and record.job.spec.id not in matching:
+            if not room.takes(view_record(record)):
+                return older + 1
+            matching[record.job.spec.id] = record
+    return page.older
 
 
 def _read_place(place: bytes) -> int:

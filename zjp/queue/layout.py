@@ -1,4 +1,4 @@
-"""How a ready job's place in the order is written in its row number. Pure.
+"""How a ready job's place in the order is written in its row number, and bounds that all queues have. Pure.
 
     63 bits:   0 | queue (13) | priority (4) | sequence (46)
 
@@ -12,6 +12,11 @@ ROW_BITS = 46
 PRIORITY_BITS = 4
 QUEUES_MAX = 8_000
 """Below 2^13. A queue costs some hundred bytes for ever; more of them is a name made from data, which belongs into the payload."""
+
+
+def purge_limits(count_max: int, bytes_max: int) -> tuple[int, int]:
+    """How far a purge fills an outbox of these bounds: at either of them all queues would stand still, so it leaves half to the others."""
+    return max(1, count_max // 2), max(1, bytes_max // 2)
 
 
 def level_number(queue: int, priority: int) -> int:

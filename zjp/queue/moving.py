@@ -82,14 +82,30 @@ class CancelOperation(Operation):
         return {record.job.spec.id for record in self.records}
 
 
+class PurgeRoom(msgspec.Struct, frozen=True):
+    """What the outbox takes of a purge now."""
+
+    count: int
+    data_bytes: int
+
+    @property
+    def has_some(self) -> bool:
+        return self.count > 0 and self.data_bytes > 0
+
+    def beside(self, data: bytes) -> PurgeRoom:
+        return PurgeRoom(self.count - 1, self.data_bytes - len(data))
+
+
 class PurgeOperation(Operation):
     """One chunk of a purge. Value: (jobs ended, the row to go on above, or None when this was all)."""
 
     is_held: ClassVar[bool] = True
 
-    def __init__(self, state: State, level: Level, after: int, claimed: frozenset[int], *, until: int, now_ms: int) -> None:
+    def __init__(
+        self, state: State, level: Level, after: int, claimed: frozenset[int], *, until: int, room: PurgeRoom, now_ms: int
+    ) -> None:
         self.state, self.level, self.after, self.claimed = state, level, after, claimed
-        self.until, self.now_ms = until, now_ms
+        self.until, self.room, self.now_ms = until, room, now_ms
         self.size = PURGE_CHUNK
         self.outbox_row = state.outbox.reserve_row()
         self.records: list[Record] = []
@@ -100,7 +116,16 @@ class PurgeOperation(Operation):
         sql = "SELECT row, data FROM jobs WHERE row > ? AND row <= ? ORDER BY row LIMIT ?"
         found = fetch(db, sql, (self.after, self.until, PURGE_CHUNK), numbers=["row"], blobs=["data"])
         self.last = found[-1][0] if len(found) == PURGE_CHUNK else None
-        waiting = [(row, data) for row, data in found if row not in self.claimed]
+        waiting: list[tuple[int, bytes]] = []
+        looked_at, room = self.after, self.room
+        for row, data in found:
+            if row not in self.claimed:
+                if not room.has_some:
+                    self.last = looked_at
+                    break
+                waiting.append((row, data))
+                room = room.beside(data)
+            looked_at = row
         self.records = [cancelled_record(decode_job(data), self.now_ms) for _, data in waiting]
         delete_jobs(db, [row for row, _ in waiting])
         self.datas = write_ended(db, self.outbox_row, self.records)
@@ -117,17 +142,24 @@ class PurgeLaterOperation(Operation):
 
     is_held: ClassVar[bool] = True
 
-    def __init__(self, state: State, levels: Sequence[int], after: int, now_ms: int) -> None:
-        self.state, self.levels, self.after, self.now_ms = state, levels, after, now_ms
+    def __init__(self, state: State, levels: Sequence[int], after: int, room: PurgeRoom, now_ms: int) -> None:
+        self.state, self.levels, self.after, self.room, self.now_ms = state, levels, after, room, now_ms
         self.size = PURGE_CHUNK
         self.outbox_row = state.outbox.reserve_row()
         self.found: list[tuple[Any, ...]] = []
+        self.is_all = False
         self.records: list[Record] = []
         self.datas: list[bytes] = []
 
     def write(self, db: Database) -> None:
         which = "WHERE row > ?2 AND level IN (SELECT value FROM json_each(?1)) ORDER BY row LIMIT ?3"
-        self.found = fetch_later(db, which, (json_text(self.levels), self.after, PURGE_CHUNK))
+        self.found, room = [], self.room
+        found = fetch_later(db, which, (json_text(self.levels), self.after, PURGE_CHUNK))
+        for one in found:
+            if room.has_some:
+                self.found.append(one)
+                room = room.beside(one[-1])
+        self.is_all = len(self.found) == len(found) < PURGE_CHUNK
         self.records = [cancelled_record(decode_job(data), self.now_ms) for *_, data in self.found]
         delete_later(db, [row for row, *_ in self.found])
         self.datas = write_ended(db, self.outbox_row, self.records)
@@ -137,7 +169,8 @@ class PurgeLaterOperation(Operation):
             self.state.count_later(level, bool(is_retry), -1)
         if self.records:
             self.state.finish(self.outbox_row, self.records, self.datas)
-        return len(self.records), self.found[-1][0] if len(self.found) == PURGE_CHUNK else None
+        last: int = self.found[-1][0] if self.found else self.after
+        return len(self.records), None if self.is_all else last
 
 
 def has_waiting(db: Database, after: int, until: int, claimed: frozenset[int]) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from ..job import Record
 from .database import ROWS, Database, json_text
-from .store import Backlog, OutboxItem
+from .store import Backlog, OutboxItem, OutboxPage
 
 encode_record = msgspec.msgpack.Encoder().encode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -73,6 +73,20 @@ class Outbox:
 
     def oldest(self, limit: int) -> list[OutboxItem]:
         return list(islice(chain.from_iterable(self._batches.values()), limit))
+
+    def newest(self, older: int, limit: int) -> OutboxPage:
+        items: list[OutboxItem] = []
+        at = self._count
+        first = min(older, at)
+        for batch in reversed(self._batches.values()):
+            at -= len(batch)
+            if at < first:
+                items += batch[: first - len(items) - at][::-1]
+            if len(items) >= limit:
+                break
+        del items[limit:]
+        places = range(first - 1, first - 1 - len(items), -1)
+        return OutboxPage(items, places, first - len(items), len(items))
 
     def drop(self, ids: Iterable[bytes]) -> None:
         """These have a later run now."""

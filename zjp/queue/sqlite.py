@@ -49,6 +49,7 @@ from .store import (
     LivePage,
     LostClaims,
     OutboxItem,
+    OutboxPage,
     Outcome,
     QueueCount,
     Reaped,
@@ -122,7 +123,7 @@ class SQLiteQueueStore:
         )  # fmt: skip
         self._waiting = Waiting(
             self._state, self._journal, self._reader,
-            finished=self._finished, has_room=lambda: not self._is_outbox_full(), now_s=self._now, wall_ms=self._wall_ms,
+            finished=self._finished, outbox_limits=(self._outbox_count_max, self._outbox_bytes_max), now_s=self._now, wall_ms=self._wall_ms,
         )  # fmt: skip
         self._reader.feed()
         return lost
@@ -365,6 +366,9 @@ class SQLiteQueueStore:
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         return self._state.outbox.oldest(limit)
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        return self._state.outbox.newest(older, limit)
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         return await self.outbox(limit)

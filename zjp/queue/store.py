@@ -48,6 +48,7 @@ __all__ = [
     "LivePage",
     "LostClaims",
     "OutboxItem",
+    "OutboxPage",
     "Outcome",
     "OutcomeKind",
     "QueueCount",
@@ -148,6 +149,16 @@ class OutboxItem(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     data: bytes
+
+
+class OutboxPage(msgspec.Struct, frozen=True):
+    """Newest first. `places`: of each item, how many are older; `older`: how many are older than all `scanned`, which may be fewer
+    than could be looked at while there are older ones."""
+
+    items: Sequence[OutboxItem]
+    places: Sequence[int]
+    older: int
+    scanned: int
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -279,6 +290,11 @@ class QueueStore(Protocol):
 
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         """The oldest `limit` items, again until removed."""
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        """Of the `older` oldest items the newest; up to `limit` are looked at. A place stays valid while the outbox moves: new items are
+        younger than all others, and of those that stay none comes to stand behind what was older than it, so going on at a place
+        leaves out nothing; it may show again what it showed."""
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
         """What this life is to move to the records now: what it finished itself first; what others left there in its turn only. Only to

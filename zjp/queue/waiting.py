@@ -12,12 +12,13 @@ from .browsing import find_rows
 from .database import Database
 from .intake import level_for
 from .journal import Journal
-from .layout import QUEUES_MAX
+from .layout import QUEUES_MAX, purge_limits
 from .moving import (
     CancelOperation,
     PromoteOperation,
     PurgeLaterOperation,
     PurgeOperation,
+    PurgeRoom,
     RequeueOperation,
     Statements,
     Withdrawn,
@@ -35,12 +36,12 @@ CANCEL_TRIES = 5
 
 class Waiting:
     def __init__(
-        self, state: State, journal: Journal, reader: Reader, *, finished: FinishedLookup, has_room: Callable[[], bool],
+        self, state: State, journal: Journal, reader: Reader, *, finished: FinishedLookup, outbox_limits: tuple[int, int],
         now_s: Callable[[], float], wall_ms: Callable[[], int],
     ) -> None:  # fmt: skip
-        """`has_room`: whether the outbox takes more records; `drained` is set when it may."""
+        """`drained` is set when the outbox may take more records again."""
         self._state, self._journal, self._reader = state, journal, reader
-        self._finished, self._has_room = finished, has_room
+        self._finished, self._limits = finished, purge_limits(*outbox_limits)
         self._now, self._wall_ms = now_s, wall_ms
         self.drained = asyncio.Event()
         self._purges: set[asyncio.Task[int]] = set()
@@ -162,26 +163,31 @@ class Waiting:
         for level, until in bounds:
             after: int | None = level.first_row
             while after is not None:
-                await self._wait_for_room(lambda db, at=after, to=until: has_waiting(db, at, to, claimed))  # type: ignore[misc]
-                operation = PurgeOperation(state, level, after, claimed, until=until, now_ms=self._wall_ms())
+                room = await self._wait_for_room(lambda db, at=after, to=until: has_waiting(db, at, to, claimed))  # type: ignore[misc]
+                operation = PurgeOperation(state, level, after, claimed, until=until, room=room, now_ms=self._wall_ms())
                 ended, after = await self._journal.put(operation)
                 count += ended
         numbers = [level.number for level, _ in bounds]
         after = 0
         while after is not None:
-            await self._wait_for_room(lambda db, at=after: has_later(db, at, numbers))  # type: ignore[misc]
-            ended, after = await self._journal.put(PurgeLaterOperation(state, numbers, after, self._wall_ms()))
+            room = await self._wait_for_room(lambda db, at=after: has_later(db, at, numbers))  # type: ignore[misc]
+            ended, after = await self._journal.put(PurgeLaterOperation(state, numbers, after, room, self._wall_ms()))
             count += ended
         return count
 
-    async def _wait_for_room(self, is_needed: Callable[[Database], bool]) -> None:
-        """A purge makes a record of every job: as many as the outbox takes, then as fast as the records take them. Where there is none to
-        end, nobody waits."""
-        while not self._has_room() and await self._reader.run(is_needed):
-            if self._has_room():  # made while the reader looked
-                return
+    async def _wait_for_room(self, is_needed: Callable[[Database], bool]) -> PurgeRoom:
+        """A purge makes a record of every job: as many as the outbox takes of it, then as fast as the records take them. Where there is
+        none to end, nobody waits."""
+        while not self._room().has_some and await self._reader.run(is_needed):
+            if self._room().has_some:  # made while the reader looked
+                break
             self.drained.clear()
             await self.drained.wait()
+        return self._room()
+
+    def _room(self) -> PurgeRoom:
+        held = self._state.outbox.backlog()
+        return PurgeRoom(self._limits[0] - held.count, self._limits[1] - held.data_bytes)
 
     async def close(self) -> None:
         """End purges that are under way: what they have not reached waits again after the next start."""

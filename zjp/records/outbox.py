@@ -190,7 +190,11 @@ class OutboxDrain(Generic[Item]):
     async def _take_others(self, now: float) -> Sequence[Item]:
         """All but what is passed over."""
         limit = self._batch + len(self._aside)
-        items = self._aside.others(await self._take(limit), now)
+        taken = await self._take(limit)
+        items = self._aside.others(taken, now)
+        if taken and not items:
+            # A share of what others left, and all of it refused: the next one is of this node's own.
+            items = self._aside.others(await self._take(limit), now)
         if not items and len(self._aside) and self._look is not None and now >= min(self._look_at, self._aside.due_at):
             # Of its share a node may see what it finished itself only, until the last of that is gone; and what others left is not to wait.
             items = self._aside.others(await self._look(limit), now)

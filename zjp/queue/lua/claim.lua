@@ -153,18 +153,25 @@ local function keep(found)
     return kept - first
 end
 
--- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.
+-- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up. Returns what stood together: {offset, ids}*
 local function without_stale(found)
     local counts = call('HMGET', P .. 'stale', unpack(found))
     local kept, left = {}, {} -- an id may come twice: its stale entries first, then the one that counts
+    local is_behind_gap = true
     for at, id in ipairs(found) do
         left[id] = left[id] or tonumber(counts[at] or 0)
         if left[id] == 0 then
-            kept[#kept + 1] = id
+            if is_behind_gap then
+                kept[#kept + 1] = {at - 1, {}}
+                is_behind_gap = false
+            end
+            local together = kept[#kept][2]
+            together[#together + 1] = id
         else
-            left[id] = left[id] - 1
+            left[id], is_behind_gap = left[id] - 1, true
             if call('HINCRBY', P .. 'stale', id, -1) <= 0 then
                 call('HDEL', P .. 'stale', id)
+                call('HDEL', P .. 'seats', id)
             end
         end
     end
@@ -197,13 +204,10 @@ local function take(level, wanted)
             is_dry = true
         else
             local place = call('HINCRBY', P .. 'heads', key, #found) - #found
-            if has_stale then
-                found = without_stale(found)
-            end
-            if #found > 0 then
+            for _, together in ipairs(has_stale and without_stale(found) or {{0, found}}) do
                 first = #ids
-                got = got + keep(found)
-                note_segment('q', place, key, first)
+                got = got + keep(together[2])
+                note_segment('q', place + together[1], key, first)
             end
         end
     end

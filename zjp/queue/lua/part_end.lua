@@ -1,5 +1,5 @@
 -- End a live job as cancelled, in place: its record is built around the stored job, which nobody has to decode.
--- Losses noted beside it stay there until the record is removed, or the job runs again.
+-- Losses noted beside it stay there until the record is removed, or the job runs again. Returns the bytes of the record.
 local function end_cancelled(id, value, now)
     local high, low, key_high, key_low = byte(value, 7, 10)
     local from = 11 + high * 256 + low
@@ -17,4 +17,5 @@ local function end_cancelled(id, value, now)
     call('RPUSH', P .. 'out', id)
     call('HINCRBY', P .. 'n', 'o', 1)
     call('HINCRBY', P .. 'n', 'b', #record)
+    return #record
 end

@@ -39,7 +39,11 @@ for at = 4, #ARGV, 5 do
         call('SADD', P .. 'again', id)
         call('HDEL', P .. 'lost', id) -- they are in the attempts of the record that was given
         call('SADD', P .. 'queues', sub(level, 2))
-        call('RPUSH', P .. 'q:' .. level, id)
+        local length = call('RPUSH', P .. 'q:' .. level, id)
+        if call('HEXISTS', P .. 'stale', id) == 1 then -- cancelled where it stood, its old entry waits as well: this is the one that counts
+            local place = tonumber(call('HGET', P .. 'heads', level) or 0) + length - 1
+            call('HSET', P .. 'seats', id, sub(value, 2, 5) .. string.format('%.0f', place))
+        end
         ready_up(level, 1, now)
         woken[sub(level, 2)] = (woken[sub(level, 2)] or 0) + 1
         if unique ~= '' then

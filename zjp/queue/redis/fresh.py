@@ -27,6 +27,9 @@ class Fresh:
             self._items[job_id] = OutboxItem(record, data)
             self._data_bytes += len(data)
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def oldest(self, limit: int) -> list[OutboxItem]:
         return list(islice(self._items.values(), limit))
 

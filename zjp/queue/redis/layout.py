@@ -11,10 +11,12 @@ Scripts read the fixed header; nobody but the node that runs a job decodes the r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from ...job import Attempt, JobSpec, JobState, Record, StoredJob
+from ..store import OutboxItem
 
 encode = msgspec.msgpack.Encoder().encode
 _decode_job = msgspec.msgpack.Decoder(StoredJob).decode
@@ -70,6 +72,24 @@ def read_jobs(values: Sequence[bytes]) -> list[StoredJob]:
 
 def read_record(value: bytes) -> Record:
     return _decode_record(value[RECORD_AT:])
+
+
+def outbox_items(values: Sequence[bytes], rare: Sequence[Any]) -> list[OutboxItem]:
+    """`rare`: number, losses, of those that have some."""
+    items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
+    for number, lost in zip(rare[::2], rare[1::2], strict=True):
+        record = items[number - 1].record
+        add_losses(record.job, lost, b"")
+        items[number - 1] = OutboxItem(record, encode(record))
+    return items
+
+
+def removal_arguments(items: Sequence[OutboxItem]) -> list[Any]:
+    arguments: list[Any] = [0]
+    for item in items:
+        job = item.record.job
+        arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
+    return arguments
 
 
 def is_finished(value: bytes) -> bool:

@@ -16,11 +16,23 @@ from ...errors import InvalidJob
 from ...job import JobFilter, JobState, Record, StoredJob
 from ...wire.messages import REPLY_BYTES_MAX
 from ..state import encode_job
-from ..store import SCAN_MAX, Live, LivePage, QueueCount
-from .layout import add_losses, is_finished, later_state, node_of, read_claim, read_job, read_record
+from ..store import SCAN_MAX, Live, LivePage, OutboxPage, QueueCount
+from .layout import (
+    Segment,
+    add_losses,
+    is_finished,
+    later_state,
+    node_of,
+    outbox_items,
+    read_claim,
+    read_job,
+    read_record,
+)
 
 CHUNK_MIN, CHUNK = 16, 500
 """Jobs that a listing reads at first, and at most: a page that ends for its bytes has not read 500 large ones."""
+COMPARED_MAX = 1_000_000
+"""Entries of lists that one page compares to find out where a job stands that was cancelled and run again: some 40 ms of the server."""
 CLAIMED, READY, LATER = range(3)
 RETURNED, LISTED = range(2)
 ONLY_IN = {
@@ -87,6 +99,11 @@ class Looker:
             counted.append(QueueCount(name.decode(), pending, scheduled, retrying, running, bool(paused), max(0, oldest_ms) / 1000))
         return counted
 
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        most = min(limit, CHUNK)
+        left, scanned, values, places, rare = await self._ask("newest", [older, most, COMPARED_MAX * most // SCAN_MAX])
+        return OutboxPage(outbox_items(values, rare), places, left, scanned)
+
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def list(self, wanted: JobFilter, cursor_data: bytes, limit: int) -> LivePage:
@@ -109,6 +126,7 @@ class Listing:
         self.cursor = cursor
         self.jobs: list[Live] = []
         self.scanned = 0
+        self._compared = 0
         self._left_bytes = REPLY_BYTES_MAX
 
     async def run(self) -> LivePage:
@@ -128,23 +146,23 @@ class Listing:
     def _is_full(self) -> bool:
         return len(self.jobs) >= self._limit or self.scanned >= SCAN_MAX
 
-    async def _look_at(self, ids: Sequence[bytes], cursors: Sequence[Cursor], places: Callable[[str], bool]) -> bool:
+    async def _look_at(self, ids: Sequence[bytes], cursors: Sequence[Cursor], places: Callable[[str, Cursor], bool]) -> bool:
         """False: the page is full; what is behind stays for the next."""
         at, step = 0, CHUNK_MIN
         while at < len(ids):
             found = await self._find(ids[at : at + step])
             for one, cursor in zip(found, cursors[at : at + step], strict=True):
-                if self._is_full or not self._take(one, places):
+                if self._is_full or not self._take(one, is_here=places(one.place, cursor)):
                     return False
                 self.scanned += 1
                 self.cursor = cursor
             at, step = at + step, min(step * 4, CHUNK)
         return True
 
-    def _take(self, one: Found, places: Callable[[str], bool]) -> bool:
+    def _take(self, one: Found, *, is_here: bool) -> bool:
         """False: it belongs on the page, and there is no room for it."""
         live = one.live
-        if not isinstance(live, Live) or not places(one.place) or not self._wanted.accepts(live.job, live.state):
+        if not isinstance(live, Live) or not is_here or not self._wanted.accepts(live.job, live.state):
             return True
         self._left_bytes -= len(encode_job(live.job))
         if self._left_bytes < 0 and self.jobs:
@@ -168,7 +186,8 @@ class Listing:
                 if fence <= fence_max and (fence, index) > (start.at, start.row):
                     ids.append(job_id)
                     cursors.append(Cursor(CLAIMED, fence_max, fence, index))
-        return await self._look_at(ids, cursors, lambda place: place.isdigit() and int(place) <= fence_max)
+        # By that claim still: what was handed back and claimed again stands in the rows of both.
+        return await self._look_at(ids, cursors, lambda place, cursor: place == str(cursor.at))
 
     async def _ready(self) -> bool:
         levels = {bytes(part) for key in (b"ready", b"heads") for part in await self._ask("HKEYS", [key])}
@@ -183,14 +202,16 @@ class Listing:
         return True
 
     async def _look_at_level(self, level: bytes) -> bool:
-        fence = self.cursor.fence
-        since = [claim for number, claim in await self._claims() if number > fence]
-        segments = [segment for claim in since for segment in claim.segments if segment.level == level]
         if self.cursor.part == RETURNED:
+            segments = await self._claimed_since(level)
             if not await self._look_at_returned(level, [job_id for segment in segments if segment.place is None for job_id in segment.ids]):
                 return False
-            self.cursor = Cursor(READY, fence, level=level, part=LISTED)
-        return await self._look_at_list(level, segments)
+            self.cursor = Cursor(READY, self.cursor.fence, level=level, part=LISTED)
+        return await self._look_at_list(level)
+
+    async def _claimed_since(self, level: bytes) -> list[Segment]:
+        since = [claim for number, claim in await self._claims() if number > self.cursor.fence]
+        return [segment for claim in since for segment in claim.segments if segment.level == level]
 
     async def _look_at_returned(self, level: bytes, claimed: Sequence[bytes]) -> bool:
         ids = set(claimed) | set(await self._ask("ZRANGE", [b"back:" + level, 0, -1]))
@@ -198,38 +219,41 @@ class Listing:
         cursors = [Cursor(READY, self.cursor.fence, level=level, id=job_id) for job_id in after]
         return await self._look_at(after, cursors, _is_unlisted(self.cursor.fence))
 
-    async def _look_at_list(self, level: bytes, segments: Sequence[Any]) -> bool:
-        """First what was claimed from places not yet shown, then the list itself from there on."""
+    async def _look_at_list(self, level: bytes) -> bool:
+        """From a place on; what was claimed from there before it could be looked at comes first."""
+        fence, is_unlisted = self.cursor.fence, _is_unlisted(self.cursor.fence)
+        while True:
+            most = min(CHUNK, max(1, SCAN_MAX - self.scanned))
+            arguments = [level, self.cursor.row, most, COMPARED_MAX - self._compared]
+            place, looked, compared, *flat = await self._ask("listed", arguments)
+            self._compared += compared
+            if place > self.cursor.row and not await self._look_at_claimed(level, place):
+                return False
+            if not looked:
+                return True
+            ids = flat[1::2]
+            cursors = [Cursor(READY, fence, row=place + number, level=level, part=LISTED) for number in flat[::2]]
+            scanned = self.scanned
+            is_through = await self._look_at(ids, cursors, is_unlisted)
+            if is_through:
+                self.cursor = Cursor(READY, fence, row=place + looked, level=level, part=LISTED)
+            self.scanned = scanned + self.cursor.row - place  # with the stale ones
+            if not is_through or self.scanned >= SCAN_MAX or self._compared >= COMPARED_MAX:
+                return False
+
+    async def _look_at_claimed(self, level: bytes, until: int) -> bool:
+        """Up to that place the list's entries have been taken."""
         fence, from_place = self.cursor.fence, self.cursor.row
         since = sorted(
             (segment.place + index, job_id)
-            for segment in segments if segment.place is not None
-            for index, job_id in enumerate(segment.ids) if segment.place + index >= from_place
+            for segment in await self._claimed_since(level) if segment.place is not None
+            for index, job_id in enumerate(segment.ids) if from_place <= segment.place + index < until
         )  # fmt: skip
         cursors = [Cursor(READY, fence, row=place + 1, level=level, part=LISTED) for place, _ in since]
         if not await self._look_at([job_id for _, job_id in since], cursors, _is_unlisted(fence)):
             return False
-        while True:
-            head = int(await self._ask("HGET", [b"heads", level]) or 0)
-            place = max(self.cursor.row, head)
-            ids = await self._ask("LRANGE", [b"q:" + level, place - head, place - head + CHUNK - 1])
-            if not ids:
-                return True
-            real = await self._real(level, ids, place - head)
-            cursors = [Cursor(READY, fence, row=place + index + 1, level=level, part=LISTED) for index in real]
-            if not await self._look_at([ids[index] for index in real], cursors, _is_unlisted(fence)):
-                return False
-            self.cursor = Cursor(READY, fence, row=place + len(ids), level=level, part=LISTED)
-
-    async def _real(self, level: bytes, ids: Sequence[bytes], first: int) -> Sequence[int]:
-        """Without the entries that cancelled jobs left: of an id's entries in the list the first ones are stale, as many as are counted."""
-        counts = await self._ask("HMGET", [b"stale", *ids])
-        real = list(range(len(ids)))
-        for job_id, count in {job_id: int(count) for job_id, count in zip(ids, counts, strict=True) if count}.items():
-            places = await self._ask("LPOS", [b"q:" + level, job_id, b"COUNT", 0])
-            stale = {place - first for place in places[:count]}
-            real = [index for index in real if index not in stale]
-        return real
+        self.cursor = Cursor(READY, fence, row=until, level=level, part=LISTED)
+        return True
 
     async def _later(self) -> bool:
         while True:
@@ -237,15 +261,15 @@ class Listing:
             flat = await self._ask("later", [start.at, start.id, CHUNK])
             ids = flat[::2]
             cursors = [Cursor(LATER, start.fence, at=int(float(due)), id=job_id) for job_id, due in zip(ids, flat[1::2], strict=True)]
-            if not await self._look_at(ids, cursors, lambda place: place == "d"):
+            if not await self._look_at(ids, cursors, lambda place, _: place == "d"):
                 return False
             if len(ids) < CHUNK:
                 return True
 
 
-def _is_unlisted(fence: int) -> Callable[[str], bool]:
+def _is_unlisted(fence: int) -> Callable[[str, Cursor], bool]:
     """Ready, or claimed after the listing began."""
-    return lambda place: not place or (place.isdigit() and int(place) > fence)
+    return lambda place, _: not place or (place.isdigit() and int(place) > fence)
 
 
 def _order(level: bytes) -> tuple[int, bytes]:

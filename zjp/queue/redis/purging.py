@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from ..layout import purge_limits
+
 PURGE_CHUNK = 1_000
 PURGE_WAIT_S = 0.05
 Place = tuple[bytes, ...]
@@ -22,7 +24,7 @@ class Purges:
         outbox_limits: tuple[int, int],
         note: Callable[[Sequence[bytes], int, int], None],
     ) -> None:
-        self._ask, self._limits, self._note = ask, outbox_limits, note
+        self._ask, self._limits, self._note = ask, purge_limits(*outbox_limits), note
         self._under_way: set[asyncio.Task[int]] = set()
 
     async def purge(self, queue: str) -> int:
@@ -52,7 +54,7 @@ class Purges:
         return ended
 
     async def _step(self, queue: str, what: bytes, limit: int, place: Place) -> tuple[int, bool, Place]:
-        """As many as the outbox takes, then as fast as the records take them."""
+        """As many as the outbox takes of a purge, then as fast as the records take them."""
         # Any node may empty the outbox: there is no event to wait for.
         while len(reply := await self._ask("purge", [queue, what, limit, *self._limits, *place])) == 1:  # noqa: ASYNC110
             await asyncio.sleep(PURGE_WAIT_S)

@@ -21,7 +21,6 @@ from ...redis.lane import Command, Lane, Unanswered
 from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
-    TURN_S,
     Backlog,
     CancelKind,
     Claim,
@@ -35,6 +34,7 @@ from ..store import (
     LivePage,
     LostClaims,
     OutboxItem,
+    OutboxPage,
     Outcome,
     QueueCount,
     Reaped,
@@ -51,8 +51,9 @@ from .held import Held
 from .hints import Hints
 from .inspection import Inspection
 from .intake import Intake, full
-from .layout import RECORD_AT, add_losses, encode, level_name, live_value, read_record, unique_key
+from .layout import level_name, live_value, outbox_items, removal_arguments, unique_key
 from .leading import Leading
+from .left import Left
 from .looking import Looker
 from .opening import Listens, nobody, register
 from .promoting import promote
@@ -155,6 +156,7 @@ class RedisQueueStore(Standing):
             fresh=self._fresh, held=self._held,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
         self._hints.start()
@@ -411,24 +413,21 @@ class RedisQueueStore(Standing):
     async def outbox(self, limit: int) -> Sequence[OutboxItem]:
         count, data_bytes, values, rare = await self._ask("outbox", [limit], "outbox")
         self._note_backlog(count, data_bytes)
-        items = [OutboxItem(read_record(value), value[RECORD_AT:]) for value in values]
-        for place, lost in zip(rare[::2], rare[1::2], strict=True):
-            record = items[place - 1].record
-            add_losses(record.job, lost, b"")
-            items[place - 1] = OutboxItem(record, encode(record))
-        return items
+        return outbox_items(values, rare)
+
+    async def newest(self, older: int, limit: int) -> OutboxPage:
+        return await self._looker.newest(older, limit)
 
     async def outbox_share(self, limit: int) -> Sequence[OutboxItem]:
-        if fresh := self._fresh.oldest(limit):
+        fresh = self._fresh.oldest(limit)
+        if fresh and not await self._left.is_due(self._backlog.count - len(self._fresh), is_all=len(fresh) < limit):
             self._taken_from = self._lane("outbox").data or self._lane("finish").data
             return fresh
         if self._records_max and not self._backlog.count:
             return ()
-        if not await self._ask("turn", [self._life, int(TURN_S * 1000)], "outbox"):
-            return ()
-        items = await self.outbox(limit)
+        items = await self.outbox(limit) if await self._left.has_turn() else ()
         self._taken_from = self._lane("outbox").data
-        return items
+        return items or fresh
 
     async def publish(self, tasks: Sequence[str]) -> frozenset[str]:
         return frozenset(name.decode() for name in await self._ask("publish", [self._life, *tasks], "renew"))
@@ -436,10 +435,7 @@ class RedisQueueStore(Standing):
     async def outbox_remove(self, items: Sequence[OutboxItem]) -> None:
         if not items:
             return
-        arguments: list[Any] = [0]
-        for item in items:
-            job = item.record.job
-            arguments += (job.spec.id, job.run.to_bytes(4, "big"), len(item.data))
+        arguments = removal_arguments(items)
         lane, script = self._lane("outbox"), self._scripts["outbox_remove"]
 
         def make(_: bool) -> Command:
