@@ -61,6 +61,7 @@ docs: ## write the generated files again
 	$(RUN) zjp.config env > .env.example
 	$(RUN) zjp.config markdown > docs/settings.md
 	$(RUN) scripts.metrics_page > docs/metrics.md
+	$(RUN) zjp.cli.reference > docs/cli.md
 	$(RUN) scripts.grafana_dashboards
 	$(RUN) tests.wire.grammar
 	$(RUN) tests.traceability > docs/traceability.md

@@ -181,7 +181,7 @@ class Reach:
             self._is_asking = True
             self._tell_log(
                 leadership,
-                "leads_without_store",
+                "cluster.leads_without_store",
                 "the store does not confirm this leader: the others are asked for theirs",
             )
         self._number += 1
@@ -191,13 +191,13 @@ class Reach:
 
     def _give_up(self, leadership: Leadership, heir: str) -> None:
         reason = "the store answers others, and not this node: look at its way to the store"
-        self._tell_log(leadership, "hands_over_without_store", reason, to=heir)
+        self._tell_log(leadership, "cluster.hands_over_without_store", reason, to=heir)
         self._is_cut_off, self._is_asking, self._streak = True, False, 0
         self._able.clear()
 
     def _tell_log(self, leadership: Leadership, what: str, reason: str, **more: str) -> None:
         silent_s = round(leadership.silent_s, 1)
-        event(log, logging.WARNING, f"cluster.{what}", epoch=leadership.epoch, silent_s=silent_s, reason=reason, **more)
+        event(log, logging.WARNING, what, epoch=leadership.epoch, silent_s=silent_s, reason=reason, **more)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
