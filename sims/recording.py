@@ -64,6 +64,8 @@ class RecordingStore:
         self._lease_ms = lease_ms
         self._is_client = is_client
         self._life = Life("", 0)
+        self._unanswered: dict[tuple[bytes, int], int] = {}
+        """Since when an outcome is being told: a repeat is answered for the call that was carried out, which may be any before it."""
 
     @property
     def on_ready(self) -> Callable[[], None] | None:
@@ -107,11 +109,19 @@ class RecordingStore:
         except BaseException:
             # The protocol says nothing was stored; the judge does not take its word for it.
             self._recorder.append([self._outcome_line(outcome, "info", t0) for outcome in outcomes])
+            for outcome in outcomes:
+                self._unanswered.setdefault((outcome.job.spec.id, outcome.fence), t0)
             raise
-        lost = frozenset(refused)
+        lost, told = frozenset(refused), self._unanswered
         self._recorder.append(
-            [self._outcome_line(one, "fail" if one.job.spec.id in lost else "ok", t0) for one in outcomes]
-        )
+            [
+                self._outcome_line(one, "fail", t0) if one.job.spec.id in lost
+                else self._outcome_line(one, "ok", told.get((one.job.spec.id, one.fence), t0))
+                for one in outcomes
+            ]
+        )  # fmt: skip
+        for one in outcomes if told else ():
+            told.pop((one.job.spec.id, one.fence), None)
         return refused
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:

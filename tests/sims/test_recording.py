@@ -14,7 +14,7 @@ from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
 from sims.lines import AttemptSeen, Lease, Submit
 from sims.recording import RecordingStore, final_word
-from zjp.errors import JobConflict
+from zjp.errors import JobConflict, StoreUnavailable
 from zjp.job import Attempt, JobSpec, JobState, Options, Record, StoredJob, format_id, make_id
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import Claim, Life, Outcome, OutcomeKind
@@ -205,6 +205,34 @@ class Forgets(Fiddle):
     async def submit(self, specs: Sequence[JobSpec]) -> Any:
         answers = await self.inner.submit(specs[:1])
         return [type(answers[0])(spec.id, answers[0].kind) for spec in specs]
+
+
+class AnswersLate(Fiddle):
+    """Carries out the first report of all and does not answer; its repeat, which comes when another has the job, is told how it went."""
+
+    is_silent = True
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        if self.is_silent:
+            self.is_silent = False
+            await self.inner.finish(outcomes)
+            raise StoreUnavailable("no answer")
+        return await self.inner.finish(outcomes) if outcomes[0].kind is OutcomeKind.FINISH else []
+
+
+async def test_an_answer_to_a_repeat_may_be_of_any_call_before_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, AnswersLate)
+    await bench.start()
+    await bench.store.submit([bench.spec()])
+    claim = await bench.store.claim(1, {"*": 1})
+    handed_back = [bench.outcome(claim.jobs[0], claim.fence, "release")]
+    with pytest.raises(StoreUnavailable):
+        await bench.store.finish(handed_back)
+    again = await bench.store.claim(1, {"*": 1})
+    assert again.fence > claim.fence
+    assert await bench.store.finish(handed_back) == []
+    await bench.run(again, "done")
+    assert (await bench.judge()).is_valid
 
 
 async def test_a_store_that_forgets_is_caught(tmp_path: Path) -> None:
