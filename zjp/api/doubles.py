@@ -10,18 +10,14 @@ everybody else.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 
+from ..job_json import Double, once_each
 from .caller import Problem
 
 LOOKED_BYTES_MAX = 64 << 10
 _names_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class _Double(Exception):
-    """The name."""
 
 
 def check_doubles(body: bytes) -> None:
@@ -30,8 +26,8 @@ def check_doubles(body: bytes) -> None:
         return
     try:
         _read(body.decode())
-    except _Double as fault:
-        raise Problem(400, "Bad Request", f"{str(fault)[:100]!r} stands twice in one object of the body; leave one out") from None
+    except Double as fault:
+        raise Problem(400, "Bad Request", f"{fault.name[:100]!r} stands twice in one object of the body; leave one out") from None
     except (ValueError, RecursionError):
         pass  # a number or a text that this reader does not take and the decoder did
 
@@ -47,12 +43,4 @@ def _has_plainly_none(body: bytes) -> bool:
     return body.count(b":") == count
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen: set[str] = set()
-        raise _Double(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
-    return made
-
-
-_read = json.JSONDecoder(object_pairs_hook=_object).decode
+_read = json.JSONDecoder(object_pairs_hook=once_each).decode

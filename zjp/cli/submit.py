@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..job_json import job_json, plain
+from ..job_json import Double, job_json, once_each, plain
 from . import show
 from .options import Caller, caller, duration, is_http, reading, talking, view_of
 
@@ -24,8 +24,8 @@ PAYLOAD_BYTES_MAX = 16 << 20
 NAMES_SHOWN = 20
 
 
-class Ambiguous(ValueError):
-    """JSON that Python's reader would alter."""
+class TooLarge(ValueError):
+    """A number that Python's reader would make infinite."""
 
 
 def moment(text: str) -> float:
@@ -110,11 +110,10 @@ def read_payload(arguments: tuple[str, ...], text: str | None, file: IO[bytes] |
             text = raw.decode()
         except UnicodeDecodeError as fault:
             raise click.UsageError(f"--payload-file is not UTF-8 (byte {fault.start}); save it as UTF-8") from None
-    pairs = list(map(_pair_of, arguments))
-    given = dict(pairs)
-    for key, _ in pairs if len(given) != len(pairs) else ():
-        if sum(key == other for other, _ in pairs) > 1:
-            raise click.UsageError(f"{key}= is given twice; give a list as JSON, as in {key}=[1,2]")
+    try:
+        given = once_each(list(map(_pair_of, arguments)))
+    except Double as fault:
+        raise click.UsageError(f"{fault.name}= is given twice; give a list as JSON, as in {fault.name}=[1,2]") from None
     return {**(_object_of(text) if text is not None else {}), **given}
 
 
@@ -134,7 +133,7 @@ def _pair_of(argument: str) -> tuple[str, Any]:
         raise click.UsageError(f"{argument!r} is not KEY=VALUE")
     try:
         return key, _read_json(text)
-    except Ambiguous as fault:
+    except (Double, TooLarge) as fault:
         raise click.UsageError(f"the value of {key}= is JSON that would be altered: {fault}; as text it stands in \"\"") from None
     except ValueError:
         return key, text
@@ -143,7 +142,7 @@ def _pair_of(argument: str) -> tuple[str, Any]:
 def _read_json(text: str) -> Any:
     """Raises: ValueError, also where Python's own reader knows more than JSON, or cannot go so deep."""
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once_each)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=once_each)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -153,19 +152,10 @@ def _refuse(name: str) -> None:
 
 
 def _finite(text: str) -> float:
-    """Raises: Ambiguous; Python's own reader makes it infinite."""
+    """Raises: TooLarge."""
     if not math.isfinite(value := float(text)):
-        raise Ambiguous(f"{text} is larger than a number may be")
+        raise TooLarge(f"{text} is larger than a number may be")
     return value
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises: Ambiguous; Python's own reader takes the last one."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise Ambiguous(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
-    return found
 
 
 def _tell(asked: Caller, job: Job, *, waited: bool) -> None:
