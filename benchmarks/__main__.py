@@ -16,6 +16,7 @@ from typing import Any
 from scripts import redis_server
 
 from . import latency, machine, micro, waiting, whole_path
+from .floor import floor
 from .plot import bars
 from .running import running_node, running_on_redis
 
@@ -69,6 +70,7 @@ def run_all(*, quick: bool) -> dict[str, Any]:
         print("redis-server is not installed: the queue in Redis is left out", flush=True)
     else:
         _measure_redis(report, scale, rounds)
+    _put(report, "latency at 20/s: the bare hops", floor(jobs=400 // scale, per_s=20))
     with running_node(worker_processes="2", worker_count="2") as node:
         _put(report, "latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "latency at 1000/s", latency.start_latency(node, jobs=10_000 // scale, per_s=1000))
@@ -93,6 +95,8 @@ def _measure_redis(report: dict[str, Any], scale: int, rounds: int) -> None:
         _put(report, "Redis: drain of a full queue", whole_path.rounds(run, rounds))
         run = partial(whole_path.singles, node, jobs=100_000 // scale, coroutines=256)
         _put(report, "Redis: single submits, 256 coroutines", whole_path.rounds(run, rounds))
+    with redis_server.running(options=redis_server.DURABLE) as server:
+        _put(report, "Redis: latency at 20/s: the bare hops", floor(jobs=400 // scale, per_s=20, redis_path=str(server.socket)))
     with running_on_redis(worker_processes="2", worker_count="2") as node:
         _put(report, "Redis: latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "Redis: idle CPU", latency.idle_cpu(node, seconds=20 / scale))

@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import latency, lateness, machine, micro, waiting, whole_path
+from benchmarks import floor, latency, lateness, machine, micro, waiting, whole_path
 from benchmarks.plot import bars
 from benchmarks.running import running_node
+from tests.redis import shared_redis
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("main-path:13", "main-path:judged:3")]
 
@@ -22,6 +23,12 @@ def test_whole_path_tells_rates_and_the_cost_by_process() -> None:
         sum(figures[part]["median"] for part in ("node_us", "workers_us", "producer_us")), rel=0.5
     )
     assert min(figures["jobs_per_s"]["min"], drained["jobs_per_s"], single["submits_per_s"]) > 0
+
+
+@pytest.mark.parametrize("has_redis", [False, True])
+def test_latency_of_the_bare_hops_is_told(has_redis: bool) -> None:
+    waits = floor.floor(jobs=30, per_s=500, redis_path=str(shared_redis().socket) if has_redis else "")
+    assert 0 < waits["p50_ms"] <= waits["p99_ms"]
 
 
 def test_latency_and_idle_cost_are_told() -> None:
