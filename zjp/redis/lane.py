@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import random
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -75,24 +76,32 @@ class NotPermitted(StoreUnavailable):
 
 
 class _Call:
-    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back."""
+    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over."""
 
-    __slots__ = ("asks_data", "heal", "is_in_doubt", "is_repeat", "make", "then")
+    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_in_doubt", "is_late", "is_repeat", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
-        asks_data: bool,
+        asks_data: bool, answer: asyncio.Future[Any], deadline: float,
     ) -> None:  # fmt: skip
         self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
-        self.is_repeat = self.is_in_doubt = False
+        self.answer, self.deadline = answer, deadline
+        self.is_repeat = self.is_in_doubt = self.is_late = False
+
+    def refuse(self, fault: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(fault)
+            self.answer.exception()  # seen: its caller may give up before it looks
 
 
 class Lane:
     def __init__(self, address: Address, look: Callable[[Ask], Awaitable[None]] | None = None) -> None:
         self._address, self._look = address, look
         self._connection: AbstractConnection | None = None
-        self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._line: deque[_Call] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._current: _Call | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._answered_at = 0.0
         self.server = self.data = b""
@@ -108,40 +117,62 @@ class Lane:
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
-        task = asyncio.ensure_future(self._carry(_Call(make, heal, then, asks_data)))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        loop = asyncio.get_running_loop()
+        call = _Call(make, heal, then, asks_data, loop.create_future(), loop.time() + CALL_S)
+        self._line.append(call)
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._work())
+        return await call.answer
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: its caller may have given up
+    # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
+    # call's own cost as much again as the exchange itself.
+
+    async def _work(self) -> None:
+        while self._line:
+            self._current = call = self._line.popleft()
+            if self._timer is None:
+                self._set_timer(call)
+            try:
+                reply = await self._carry(call)
+            except Exception as fault:
+                call.refuse(fault)
+            except BaseException:
+                call.answer.cancel()
+                raise
+            else:
+                if not call.answer.done():
+                    call.answer.set_result(reply)
+        self._current = None
+
+    def _set_timer(self, call: _Call) -> None:
+        self._timer = asyncio.get_running_loop().call_at(call.deadline, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        call, worker = self._current, self._worker
+        if call is None or worker is None or worker.done():
+            return
+        if asyncio.get_running_loop().time() < call.deadline:
+            self._set_timer(call)
+        else:
+            call.is_late = True
+            worker.cancel()
 
     async def _carry(self, call: _Call) -> Any:
         fault: Exception | None = None
+        pause_s = BACKOFF_S[0]
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CALL_S
         try:
-            async with asyncio.timeout_at(deadline):
-                async with self._lock:
-                    pause_s = BACKOFF_S[0]
-                    while True:
-                        try:
-                            return await self._once(call)
-                        except (OSError, RedisError) as error:
-                            fault = error
-                            await self._drop()
-                            _judge(error)
-                        if loop.time() >= deadline:  # a driver may take the one cancel for its own; there is no second
-                            raise TimeoutError
-                        call.is_repeat = True
-                        await asyncio.sleep(pause_s * (0.5 + random.random()))
-                        pause_s = min(pause_s * 2, BACKOFF_S[1])
-        except TimeoutError:
-            await self._drop()
-            kind = Unanswered if call.is_in_doubt else StoreUnavailable
-            raise kind(silence(fault, CALL_S)) from fault
+            while loop.time() < call.deadline:  # asked each time: a driver may take the one cancel for its own; there is no second
+                try:
+                    return await self._once(call)
+                except (OSError, RedisError) as error:
+                    fault = error
+                    await self._drop()
+                    _judge(error)
+                call.is_repeat = True
+                await asyncio.sleep(pause_s * (0.5 + random.random()))
+                pause_s = min(pause_s * 2, BACKOFF_S[1])
         except (StoreFull, StoreUnavailable) as refusal:
             if call.is_in_doubt:
                 raise Unanswered(str(refusal)) from refusal
@@ -151,8 +182,14 @@ class Lane:
                 raise Unanswered(f"Redis broke off: {error}") from error
             raise
         except asyncio.CancelledError:
-            await self._drop()
-            raise
+            if not call.is_late:
+                await self._drop()
+                raise
+        if call.is_late and self._worker is not None:
+            self._worker.uncancel()
+        await self._drop()
+        kind = Unanswered if call.is_in_doubt else StoreUnavailable
+        raise kind(silence(fault, CALL_S)) from fault
 
     async def _once(self, call: _Call) -> Any:
         loop = asyncio.get_running_loop()
@@ -232,8 +269,9 @@ class Lane:
     async def close(self) -> None:
         """What is under way is carried through, or times out."""
         self._is_closed = True
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
+        self._stop_timer()
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect()
@@ -241,9 +279,17 @@ class Lane:
     async def abandon(self) -> None:
         """At once, whatever is under way."""
         self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
+        self._stop_timer()
+        if self._worker is not None:
+            self._worker.cancel()
+        for call in self._line:
+            call.answer.cancel()
+        self._line.clear()
         await self._drop()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 async def send(connection: AbstractConnection, *commands: Command) -> None:
