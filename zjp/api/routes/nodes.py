@@ -16,7 +16,8 @@ from ..table import Answer, Call, NoQuery, Route
 
 
 class NodeShape(msgspec.Struct):
-    """`status`: alive, suspect, dead or left, `since` when. Figures are null where the node could not be asked."""
+    """`status`: alive, suspect, dead or left, `since` when. Figures are null where the node could not be
+    asked, or its store is away."""
 
     id: str
     address: str | None
