@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.queue.making import ALL, Producer, RedisBench, add, ids_of, released
+from tests.queue.making import ALL, NODE, Producer, RedisBench, add, ids_of, released
 from zjp.job import JobFilter, JobState, Record
 from zjp.queue.redis import RedisQueueStore, looking
+from zjp.queue.store import Live
 
 pytestmark = pytest.mark.covers("redis:nodes")
 
@@ -173,3 +174,26 @@ async def test_what_was_handed_back_and_claimed_again_is_listed_once(store: Redi
     assert ids_of(await store.claim(3, ALL)) == ids[:2]
     page = await store.list(JobFilter(), b"", 100)
     assert sorted(live.job.spec.id for live in page.jobs) == ids
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+async def test_look_up_of_many_ids_asks_each_claim_once(redis_bench: RedisBench, store: RedisQueueStore, size: int) -> None:
+    """Fails on a look-up that asks each claim for each id. `size`: of a claim, far below the ids that are sought, or above."""
+    producer, claims = Producer(), 12
+    running = await add(store, *producer.specs(claims * size))
+    for _ in range(claims):
+        await store.claim(size, ALL)
+    other = await redis_bench.join("node-2")
+    waiting = await add(other, *producer.specs(21))
+    (theirs,) = ids_of(await other.claim(1, ALL))
+    waiting.remove(theirs)
+    delayed = await add(store, *(producer.spec(delay_ms=60_000) for _ in range(10)))
+    await store.cancel(running[-1:])
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
+    found = await store.get([*waiting, theirs, *running[-2:], *delayed, theirs, b"?" * 16])
+    told = [(one.state.value, one.node) for one in found if isinstance(one, Live)]
+    mine = [("running", NODE), ("cancelling", NODE)]
+    assert told == [("pending", "")] * 20 + [("running", "node-2"), *mine] + [("scheduled", "")] * 10 + [("running", "node-2")]
+    assert found[-1] is None
+    assert sum(asked(redis_bench, command) for command in ("sismember", "smismember", "smembers")) <= claims + 1 + 4
+    assert await store.get(running[:1]) == await other.get(running[:1])
