@@ -93,6 +93,27 @@ def test_usage_errors_exit_with_2(zjp: Run) -> None:
     assert zjp("--no-such-option").exit_code == 2
 
 
+@pytest.mark.covers("cli:exit-codes")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("jobs", "list", "--type"), "--type"), (("jobs", "list", "--tag"), "--tag"), (("jobs", "list", "--queue"), "--queue"),
+        (("jobs", "show"), "JOB_ID"), (("submit", "echo", "--unique-key"), "--unique-key"), (("submit", "echo"), "[KEY=VALUE]..."),
+        (("queues", "pause"), "QUEUE"), (("schedules", "run"), "NAME"), (("cluster", "drain"), "NODE"), (("bench", "--type"), "--type"),
+    ],
+)  # fmt: skip
+def test_text_that_is_not_utf_8_is_refused_by_the_name_of_its_option(zjp: Run, arguments: tuple[str, ...], name: str) -> None:
+    told = zjp(*arguments, os.fsdecode(b"a=b\xff\n"))
+    assert told.exit_code == 2
+    assert f"Invalid value for '{name}': 'a=b\\xff\\n' is not UTF-8; give it as UTF-8" in told.stderr
+
+
+def test_names_of_files_may_be_any_bytes(zjp: Run, tmp_path: Path) -> None:
+    settings = tmp_path / os.fsdecode(b"a\xff.toml")
+    settings.write_text("")
+    assert zjp("config", "--config", str(settings)).exit_code == 0
+
+
 @pytest.mark.covers("cli:exit-codes", "main-path:judged:6")
 def test_bad_settings_exit_with_78_and_one_message_that_lists_them_all(zjp: Run) -> None:
     told = zjp("stats", env={"ZJP_WORKER_COUNT": "many", "LEASE_DURATION": "1ms", "ZJP_DATADIR": "x"})

@@ -68,7 +68,7 @@ NODES = [
     ClusterNode("n1", 3, "tcp://127.0.0.1:1", "leader", "alive", 1_700_000_000_000, 5, True),
     ClusterNode("n2", 1, "", "follower", "dead", 1_700_000_000_500, 0, False),
 ]
-CLUSTER = ClusterReply("n1", NODES, "n1", 7, "bully", 2, ["n1", "n2"], True, True, False, True)
+CLUSTER = ClusterReply("n1", NODES, "n1", 7, "bully", 2, ["n1", "n2"], True, True, False, True, ["n1", "n2"], ["n3"])
 
 
 class Behind(MemoryNode):
@@ -201,6 +201,7 @@ def test_the_cluster_is_told(client: Client) -> None:
         ["n1", "n2"],
     )
     assert cluster.is_leader_idle
+    assert (cluster.kept_voters, cluster.other_voters) == (["n1", "n2"], ["n3"])
     assert [(node.node, node.health, node.since_ms, node.is_up) for node in cluster.nodes] == [
         ("n1", "alive", 1_700_000_000_000, True),
         ("n2", "dead", 1_700_000_000_500, False),

@@ -54,6 +54,7 @@ async def test_nodes_with_different_places_warn_of_one_another_while_both_live(b
         await one._tend_once()
     assert said(caplog) == ["records.elsewhere"] * 2
     assert [fields_of(record)["nodes"] for record in caplog.records] == [{"a": REDIS, "b": REDIS}, {"c": MONGODB}]
+    assert "write its hosts alike" in fields_of(caplog.records[0])["reason"]
     await stores[2].close()
     await a._tend_once()  # takes its registration away
     await a._tend_once()

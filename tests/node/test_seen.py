@@ -15,7 +15,7 @@ from zjp.cli.cluster import faults_of
 from zjp.config import Settings
 from zjp.election.core import MS, SECOND, Health, Member, Role, View
 from zjp.errors import NotFound, WrongState
-from zjp.node.cluster import Cluster
+from zjp.node.cluster import NOBODY, Cluster
 from zjp.node.hardstate import open_data_dir
 from zjp.node.seen import Seen
 from zjp.node.stats import NodeStats
@@ -32,6 +32,7 @@ class Joined:
     """A cluster that is told what it knows: a leads, b is dead, c is met and learns, d is a voter that nobody has seen."""
 
     algorithm, voters, quorum, is_in_office, is_leader_idle = "raft", frozenset("abd"), 2, True, False
+    dispute: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
 
     def __init__(self, role: Role = Role.LEADER) -> None:
         self.view = View(role, "a" if role is Role.LEADER else "b", 5, True, True, MEMBERS)
@@ -125,8 +126,17 @@ async def test_leader_that_the_store_does_not_confirm_is_a_fault_at_the_leader_a
     reply = await told(cluster)
     assert faults_of(reply) == [f"{cluster.view.leader} leads, but the store does not confirm it: schedules do not fire"]
     # A node of the version before tells no more than whether it is in office itself.
-    before = msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.msgpack.decode(msgspec.msgpack.encode(reply))[:-1]), type=ClusterReply)
+    before = msgspec.msgpack.decode(msgspec.msgpack.encode(msgspec.msgpack.decode(msgspec.msgpack.encode(reply))[:-3]), type=ClusterReply)
     assert len(faults_of(before)) == (role is Role.LEADER)
+
+
+async def test_two_lists_of_voters_are_the_fault_that_health_names() -> None:
+    cluster = Joined()
+    cluster.view, cluster.voters, cluster.dispute = NOBODY, frozenset(), (("a", "b", "c"), ("a", "b", "d"))
+    faults = faults_of(await told(cluster))
+    assert faults[0].startswith("two lists of voters: a kept a, b, c; the store names a, b, d. It has no part in elections")
+    assert "docs/cluster.md, 'Two lists of voters'" in faults[0]
+    assert not [fault for fault in faults if "forming" in fault or fault.startswith("nobody leads")]
 
 
 async def test_next_life_that_the_core_knows_before_the_mesh_does_is_alive() -> None:

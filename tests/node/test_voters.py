@@ -290,8 +290,10 @@ async def test_nodes_that_find_other_voters_while_they_run_lead_no_more_until_th
     clusters = [home.cluster for home in nodes.homes.values()]
     await until(lambda: not any(one.view.leader or one.is_in_office or one.voters for one in clusters))
     assert len(told(caplog, "cluster.other_voters")) == len(clusters)
+    assert {one.dispute for one in clusters} == {(ABC, ABD)}
     await lose(store)
     await until(nodes.has_leader)
+    assert {one.dispute for one in clusters} == {((), ())}
     assert nodes.voters() == {frozenset(ABC)}
     assert len(told(caplog, "cluster.voters_put_back")) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.making import BENCHES, Bench, Producer
+from tests.queue.making import BENCHES, Bench, Producer, RedisBench
 from zjp.queue.store import QueueStore
 from zjp.redis import lane
 
@@ -19,6 +19,14 @@ PATIENT_S = 15.0
 async def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr(lane, "CALL_S", PATIENT_S)
     made = BENCHES[request.param](tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def redis_bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
+    """For what is so in Redis alone: without a store that is open, and with a node's patience."""
+    made = RedisBench(tmp_path)
     yield made
     await made.close()
 

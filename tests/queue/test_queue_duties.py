@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -158,13 +156,6 @@ async def test_fired_jobs_are_hinted(store: QueueStore, producer: Producer) -> N
 # ── the dead, on a shared queue ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
-
-
 async def pair(redis: RedisBench) -> tuple[RedisQueueStore, RedisQueueStore]:
     """(the leader's store, that of a node which dies)"""
     leader = await redis.open()
@@ -181,13 +172,13 @@ async def reap(leader: RedisQueueStore) -> tuple[bool, int]:
     return answer.was_reaped, answer.jobs
 
 
-async def test_jobs_of_a_dead_node_go_back_when_it_was_silent_long_enough(redis: RedisBench, producer: Producer) -> None:
-    leader, other = await pair(redis)
+async def test_jobs_of_a_dead_node_go_back_when_it_was_silent_long_enough(redis_bench: RedisBench, producer: Producer) -> None:
+    leader, other = await pair(redis_bench)
     ids = await add(leader, *producer.specs(5))
     late = await other.claim(5, ALL)
-    await let_lapse(redis, leader, 2)
+    await let_lapse(redis_bench, leader, 2)
     assert await reap(leader) == (False, 0)
-    await let_lapse(redis, leader, 1)
+    await let_lapse(redis_bench, leader, 1)
     assert await reap(leader) == (True, 5)
     assert await reap(leader) == (False, 0)
     assert ids_of(await leader.claim(5, ALL)) == ids
@@ -195,12 +186,12 @@ async def test_jobs_of_a_dead_node_go_back_when_it_was_silent_long_enough(redis:
     assert late.fence
 
 
-async def test_node_that_renews_is_not_reaped_however_dead_the_others_hold_it(redis: RedisBench, producer: Producer) -> None:
-    leader, other = await pair(redis)
+async def test_node_that_renews_is_not_reaped_however_dead_the_others_hold_it(redis_bench: RedisBench, producer: Producer) -> None:
+    leader, other = await pair(redis_bench)
     await add(leader, *producer.specs(2))
     await other.claim(2, ALL)
     for _ in range(int(3 * LEASE_S)):
-        redis.pass_time(1.0)
+        redis_bench.pass_time(1.0)
         await leader.renew({})
         assert (await other.renew({})).alive
         await leader.renew_lead(*LEAD, 5.0)
@@ -208,24 +199,24 @@ async def test_node_that_renews_is_not_reaped_however_dead_the_others_hold_it(re
 
 
 @pytest.mark.parametrize("away_s", [1.6, 2.4, 2.9, 4.0, 60.0])
-async def test_nobody_is_reaped_for_an_outage_of_the_store(redis: RedisBench, producer: Producer, away_s: float) -> None:
+async def test_nobody_is_reaped_for_an_outage_of_the_store(redis_bench: RedisBench, producer: Producer, away_s: float) -> None:
     """Fails on a model that looks at the age of the last renewal alone: after an outage nobody has renewed."""
-    leader, other = await pair(redis)
+    leader, other = await pair(redis_bench)
     await add(leader, *producer.specs(2))
     await other.claim(2, ALL)
-    redis.pass_time(0.9)
+    redis_bench.pass_time(0.9)
     await leader.renew({})
-    redis.pass_time(away_s)
+    redis_bench.pass_time(away_s)
     await leader.renew_lead(*LEAD, 5.0)
     assert await reap(leader) == (False, 0)
-    await let_lapse(redis, leader, 2)
+    await let_lapse(redis_bench, leader, 2)
     assert await reap(leader) == (False, 0)
     assert (await other.renew({})).alive
 
 
-async def test_paused_node_that_was_reaped_registers_anew_by_itself(redis: RedisBench, producer: Producer) -> None:
-    leader, other = await pair(redis)
-    await let_lapse(redis, leader, 3)
+async def test_paused_node_that_was_reaped_registers_anew_by_itself(redis_bench: RedisBench, producer: Producer) -> None:
+    leader, other = await pair(redis_bench)
+    await let_lapse(redis_bench, leader, 3)
     assert await reap(leader) == (True, 0)
     assert not (await other.renew({})).alive
     assert (await other.renew({})).alive
@@ -233,20 +224,20 @@ async def test_paused_node_that_was_reaped_registers_anew_by_itself(redis: Redis
     assert len((await other.claim(1, ALL)).jobs) == 1
 
 
-async def test_dead_are_reaped_by_the_installed_leader_only(redis: RedisBench, producer: Producer) -> None:
-    leader, other = await pair(redis)
+async def test_dead_are_reaped_by_the_installed_leader_only(redis_bench: RedisBench, producer: Producer) -> None:
+    leader, other = await pair(redis_bench)
     await add(leader, *producer.specs(1))
     await other.claim(1, ALL)
-    await let_lapse(redis, leader, 3)
+    await let_lapse(redis_bench, leader, 3)
     await led(leader, "node-3:1", 4)
     answer = await leader.reap_dead(*LEAD, DEAD, 3.0, 1000)
     assert (answer.was_reaped, answer.refused_by) == (False, Lead(4, "node-3:1", 5.0))
     assert (await other.renew({})).alive
 
 
-async def test_former_or_later_life_of_a_dead_node_is_left_alone(redis: RedisBench) -> None:
-    leader, other = await pair(redis)
-    await let_lapse(redis, leader, 3)
+async def test_former_or_later_life_of_a_dead_node_is_left_alone(redis_bench: RedisBench) -> None:
+    leader, other = await pair(redis_bench)
+    await let_lapse(redis_bench, leader, 3)
     for boot in (6, 8):
         assert not (await leader.reap_dead(*LEAD, Life("node-2", boot), 3.0, 1000)).was_reaped
     assert (await other.renew({})).alive

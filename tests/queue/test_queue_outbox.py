@@ -51,7 +51,7 @@ async def test_full_outbox_stops_claims_and_submits_but_not_outcomes(bench: Benc
     claim = await store.claim(4, ALL)
     await run_all(store, 3)
     assert not (await store.claim(1, ALL)).jobs
-    with pytest.raises(StoreFull, match=r"3 finished jobs .* the limit is 3"):
+    with pytest.raises(StoreFull, match=r"3 finished jobs .* the limit is 3 .*outbox\.stuck, outbox\.refused.*zjp_records_refused"):
         await store.submit([producer.spec()])
     assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
     await archive(bench, store)

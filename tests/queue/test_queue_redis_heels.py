@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -130,10 +129,8 @@ def test_a_node_with_work_or_a_paused_queue_is_told_by_the_answer_only() -> None
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[RedisQueueStore]:
-    bench = RedisBench(tmp_path)
-    yield await bench.open()
-    await bench.close()
+async def store(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
 
 
 async def idle(store: RedisQueueStore) -> list[str]:

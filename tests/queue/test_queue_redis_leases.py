@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.queue.making import ALL, Producer, RedisBench, add, completed, ids_of
@@ -18,20 +15,13 @@ PERIOD_S = 0.6
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
+async def short(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.join("short", lease_s=SHORT_S)
 
 
 @pytest.fixture
-async def short(bench: RedisBench) -> RedisQueueStore:
-    return await bench.join("short", lease_s=SHORT_S)
-
-
-@pytest.fixture
-async def long(bench: RedisBench) -> RedisQueueStore:
-    return await bench.join("long", lease_s=LONG_S)
+async def long(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.join("long", lease_s=LONG_S)
 
 
 async def live_on(bench: RedisBench, seconds: float, *stores: RedisQueueStore, period_s: float = PERIOD_S) -> None:
@@ -52,62 +42,62 @@ async def holding(bench: RedisBench, holder: RedisQueueStore, other: RedisQueueS
 
 @pytest.mark.parametrize("away_s", [2.1, 2.5, 2.9, 10.0])
 async def test_outage_takes_a_short_lease_from_nobody_though_one_with_a_long_one_is_back_first(
-    bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore, away_s: float
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore, away_s: float
 ) -> None:
     """Fails on a pass that goes by the lease of whoever makes it."""
-    claim = await holding(bench, short, long)
-    bench.pass_time(away_s)
+    claim = await holding(redis_bench, short, long)
+    redis_bench.pass_time(away_s)
     assert (await long.renew({})).alive
     assert (await long.tend(100)).reaped == 0
-    bench.pass_time(0.3)
+    redis_bench.pass_time(0.3)
     await long.tend(100)
     assert (await short.renew({})).alive
     assert await short.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
 async def test_short_lease_of_a_dead_node_ends_in_time_under_the_passes_of_one_with_a_long_one(
-    bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
 ) -> None:
     """It renews every second, and its loops may be in step."""
-    claim = await holding(bench, short, long)
-    await live_on(bench, SHORT_S + 1, long, period_s=1.05)
+    claim = await holding(redis_bench, short, long)
+    await live_on(redis_bench, SHORT_S + 1, long, period_s=1.05)
     assert ids_of(await long.claim(1, ALL)) == ids_of(claim)
 
 
 async def test_short_lease_of_a_dead_node_ends_though_passes_are_rare(
-    bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
 ) -> None:
     """Fails on a pass that spares it again and again: each gap is long for a lease of that length."""
-    claim = await holding(bench, short, long)
-    await live_on(bench, SHORT_S + LONG_S + 4, long, period_s=2.0)
+    claim = await holding(redis_bench, short, long)
+    await live_on(redis_bench, SHORT_S + LONG_S + 4, long, period_s=2.0)
     assert ids_of(await long.claim(1, ALL)) == ids_of(claim)
 
 
-async def test_pass_with_a_short_lease_shortens_nobodys(bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore) -> None:
+async def test_pass_with_a_short_lease_shortens_nobodys(redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore) -> None:
     """After an outage of which one node returns later. Fails on a pass that sets every lease to its own."""
-    claim = await holding(bench, long, short)
-    bench.pass_time(3.5)
-    await live_on(bench, 2 * SHORT_S, short)
+    claim = await holding(redis_bench, long, short)
+    redis_bench.pass_time(3.5)
+    await live_on(redis_bench, 2 * SHORT_S, short)
     assert (await long.renew({})).alive
     assert await long.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
 async def test_node_that_gave_its_registration_up_is_not_waited_for(
-    bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
 ) -> None:
-    claim = await holding(bench, short, long)
+    claim = await holding(redis_bench, short, long)
     await short.close()
-    await live_on(bench, 1.0, long, period_s=1.0)
+    await live_on(redis_bench, 1.0, long, period_s=1.0)
     assert ids_of(await long.claim(1, ALL)) == ids_of(claim)
 
 
 async def test_clock_set_back_ends_no_lease_and_none_lasts_for_ever(
-    bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
 ) -> None:
     """Fails on a lease reckoned from a moment that is yet to come."""
-    claim = await holding(bench, short, long)
-    bench.passed_s -= 3600.0
-    await live_on(bench, 1.2, long, short)
+    claim = await holding(redis_bench, short, long)
+    redis_bench.passed_s -= 3600.0
+    await live_on(redis_bench, 1.2, long, short)
     assert (await short.renew({})).alive
-    await live_on(bench, LONG_S + 3, long, period_s=1.0)
+    await live_on(redis_bench, LONG_S + 3, long, period_s=1.0)
     assert ids_of(await long.claim(1, ALL)) == ids_of(claim)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -21,15 +20,8 @@ BATCH = 20
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def one(bench: RedisBench) -> RedisQueueStore:
-    return await bench.open()
+async def one(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
 
 
 class Load:
@@ -71,10 +63,10 @@ def scripts_asked(bench: RedisBench) -> int:
 
 
 async def test_what_was_purged_arrives_though_the_node_never_gets_through_with_its_own(
-    bench: RedisBench, one: RedisQueueStore
+    redis_bench: RedisBench, one: RedisQueueStore
 ) -> None:
     """Fails on a node that looks at the others' only when it has none of its own."""
-    load = Load(bench, one)
+    load = Load(redis_bench, one)
     await load.finish(2)
     purged = await purge(one, 30)
     moved = await load.rounds(20)
@@ -83,10 +75,10 @@ async def test_what_was_purged_arrives_though_the_node_never_gets_through_with_i
 
 @pytest.mark.parametrize("ahead_s", [0.0, 3600.0, -3600.0])
 async def test_what_a_dead_node_left_arrives_whatever_its_clock_said(
-    bench: RedisBench, one: RedisQueueStore, ahead_s: float
+    redis_bench: RedisBench, one: RedisQueueStore, ahead_s: float
 ) -> None:
     """Fails on a node that goes by the age of records alone."""
-    dead, load = Load(bench, await bench.join("node-2"), ahead_s=ahead_s), Load(bench, one)
+    dead, load = Load(redis_bench, await redis_bench.join("node-2"), ahead_s=ahead_s), Load(redis_bench, one)
     await dead.finish(30)
     left = {item.record.job.spec.id for item in await dead.store.outbox(100)}
     await load.finish(2)
@@ -94,8 +86,8 @@ async def test_what_a_dead_node_left_arrives_whatever_its_clock_said(
     assert left <= {job_id for batch in moved for job_id in batch}
 
 
-async def test_at_least_every_second_share_is_of_the_nodes_own(bench: RedisBench, one: RedisQueueStore) -> None:
-    load = Load(bench, one)
+async def test_at_least_every_second_share_is_of_the_nodes_own(redis_bench: RedisBench, one: RedisQueueStore) -> None:
+    load = Load(redis_bench, one)
     await load.finish(2)
     purged = await purge(one, 200)
     await load.rounds(12)
@@ -103,39 +95,39 @@ async def test_at_least_every_second_share_is_of_the_nodes_own(bench: RedisBench
     assert shares in ([True, False] * 5, [False, True] * 5)
 
 
-async def test_a_node_alone_that_keeps_up_asks_the_server_for_nothing(bench: RedisBench, one: RedisQueueStore) -> None:
-    load = Load(bench, one)
+async def test_a_node_alone_that_keeps_up_asks_the_server_for_nothing(redis_bench: RedisBench, one: RedisQueueStore) -> None:
+    load = Load(redis_bench, one)
     for _ in range(20):
         await load.finish(5)
-        bench.server.send(b"CONFIG", b"RESETSTAT")
+        redis_bench.server.send(b"CONFIG", b"RESETSTAT")
         items = await one.outbox_share(BATCH)
         assert len(items) == 5
-        assert scripts_asked(bench) == 0
+        assert scripts_asked(redis_bench) == 0
         await one.outbox_remove(items)
-        bench.pass_time(ROUND_S)
+        redis_bench.pass_time(ROUND_S)
 
 
-async def test_what_another_node_is_just_moving_is_left_to_it(bench: RedisBench, one: RedisQueueStore) -> None:
+async def test_what_another_node_is_just_moving_is_left_to_it(redis_bench: RedisBench, one: RedisQueueStore) -> None:
     """And the looks at it are LOOK_S apart."""
-    two = await bench.join("node-2")
-    loads = [Load(bench, one), Load(bench, two)]
+    two = await redis_bench.join("node-2")
+    loads = [Load(redis_bench, one), Load(redis_bench, two)]
     for load in loads:
         await load.finish(3)
-    bench.server.send(b"CONFIG", b"RESETSTAT")
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
     moved: list[Sequence[list[bytes]]] = [[await load.round() for load in loads] for _ in range(20)]
     mine, its = ({job_id for both in moved for job_id in both[at]} for at in (0, 1))
     assert mine
     assert its
     assert not mine & its
-    looks = scripts_asked(bench) - 20 * 2 * 4  # a submit, a claim, a finish and a removal in each round
+    looks = scripts_asked(redis_bench) - 20 * 2 * 4  # a submit, a claim, a finish and a removal in each round
     assert looks <= 2 * 2 * (20 * 2 * ROUND_S / LOOK_S + 1)
 
 
 async def test_what_is_beyond_the_bounds_of_memory_is_moved_as_well(
-    bench: RedisBench, one: RedisQueueStore, monkeypatch: pytest.MonkeyPatch
+    redis_bench: RedisBench, one: RedisQueueStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zjp.queue.redis.fresh.FRESH_MAX", 3)
-    load = Load(bench, one)
+    load = Load(redis_bench, one)
     ids = await add(one, *Producer().specs(20))
     assert await run_all(one) == ids
     moved = await load.rounds(40)

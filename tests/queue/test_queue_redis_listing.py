@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.queue.making import ALL, Producer, RedisBench, add, ids_of, released
+from tests.queue.making import ALL, NODE, Producer, RedisBench, add, ids_of, released
 from zjp.job import JobFilter, JobState, Record
 from zjp.queue.redis import RedisQueueStore, looking
+from zjp.queue.store import Live
 
 pytestmark = pytest.mark.covers("redis:nodes")
 
@@ -22,15 +22,8 @@ PAGE = 50
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def store(bench: RedisBench) -> RedisQueueStore:
-    return await bench.open()
+async def store(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
 
 
 async def shown(store: RedisQueueStore, limit: int) -> list[bytes]:
@@ -77,42 +70,42 @@ async def cancel_and_run_some_again(store: RedisQueueStore, seed: int) -> list[b
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_each_job_is_listed_once_where_it_will_run(bench: RedisBench, store: RedisQueueStore, seed: int) -> None:
+async def test_each_job_is_listed_once_where_it_will_run(redis_bench: RedisBench, store: RedisQueueStore, seed: int) -> None:
     waiting = await cancel_and_run_some_again(store, seed)
     for limit in (1, 7, 100):
         assert await shown(store, limit) == waiting
     assert ids_of(await store.claim(100, ALL)) == waiting
-    assert bench.server.send(b"EXISTS", b"{zjp:zjp}:stale", b"{zjp:zjp}:seats") == b":0\r\n"
+    assert redis_bench.server.send(b"EXISTS", b"{zjp:zjp}:stale", b"{zjp:zjp}:seats") == b":0\r\n"
 
 
 @pytest.mark.parametrize("compared_max", [1, 1_000])
 async def test_where_no_version_noted_its_place_a_job_is_searched_for_within_bounds(
-    bench: RedisBench, store: RedisQueueStore, monkeypatch: pytest.MonkeyPatch, compared_max: int
+    redis_bench: RedisBench, store: RedisQueueStore, monkeypatch: pytest.MonkeyPatch, compared_max: int
 ) -> None:
     monkeypatch.setattr(looking, "COMPARED_MAX", compared_max)
     waiting = await cancel_and_run_some_again(store, 5)
-    bench.server.send(b"DEL", b"{zjp:zjp}:seats")
+    redis_bench.server.send(b"DEL", b"{zjp:zjp}:seats")
     for limit in (1, 7, 100):
         assert await shown(store, limit) == waiting
-    assert asked(bench, "lpos") > 0
+    assert asked(redis_bench, "lpos") > 0
 
 
 async def test_a_place_that_was_noted_for_a_former_run_is_not_believed(
-    bench: RedisBench, store: RedisQueueStore
+    redis_bench: RedisBench, store: RedisQueueStore
 ) -> None:
     """A node of another version runs it again and notes nothing."""
     first, second = await add(store, *Producer().specs(2))
     for _ in range(2):
-        seats = bench.server.send(b"HGET", b"{zjp:zjp}:seats", first)
+        seats = redis_bench.server.send(b"HGET", b"{zjp:zjp}:seats", first)
         await store.cancel([first])
         await run_again(store, [first])
-    bench.server.send(b"HSET", b"{zjp:zjp}:seats", first, seats.split(b"\r\n", 1)[1][:-2])
+    redis_bench.server.send(b"HSET", b"{zjp:zjp}:seats", first, seats.split(b"\r\n", 1)[1][:-2])
     assert await shown(store, 1) == [second, first]
 
 
 @pytest.mark.parametrize("is_run_again", [False, True])
 async def test_a_page_costs_no_more_because_many_were_cancelled(
-    bench: RedisBench, store: RedisQueueStore, is_run_again: bool
+    redis_bench: RedisBench, store: RedisQueueStore, is_run_again: bool
 ) -> None:
     """Fails on a look through the whole list for each of them."""
     ids = [job_id for _ in range(2) for job_id in await add(store, *Producer().specs(1000))]
@@ -120,12 +113,12 @@ async def test_a_page_costs_no_more_because_many_were_cancelled(
     await store.cancel(gone)
     if is_run_again:
         await run_again(store, gone)
-    bench.server.send(b"CONFIG", b"RESETSTAT")
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
     page = await store.list(JobFilter(), b"", PAGE)
     assert [live.job.spec.id for live in page.jobs] == ids[600 : 600 + PAGE]
     assert page.scanned == 600 + PAGE
-    assert asked(bench, "lpos") == 0
-    assert asked(bench, "evalsha") < 10
+    assert asked(redis_bench, "lpos") == 0
+    assert asked(redis_bench, "evalsha") < 10
 
 
 async def test_entries_of_cancelled_jobs_count_as_looked_at(
@@ -181,3 +174,26 @@ async def test_what_was_handed_back_and_claimed_again_is_listed_once(store: Redi
     assert ids_of(await store.claim(3, ALL)) == ids[:2]
     page = await store.list(JobFilter(), b"", 100)
     assert sorted(live.job.spec.id for live in page.jobs) == ids
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+async def test_look_up_of_many_ids_asks_each_claim_once(redis_bench: RedisBench, store: RedisQueueStore, size: int) -> None:
+    """Fails on a look-up that asks each claim for each id. `size`: of a claim, far below the ids that are sought, or above."""
+    producer, claims = Producer(), 12
+    running = await add(store, *producer.specs(claims * size))
+    for _ in range(claims):
+        await store.claim(size, ALL)
+    other = await redis_bench.join("node-2")
+    waiting = await add(other, *producer.specs(21))
+    (theirs,) = ids_of(await other.claim(1, ALL))
+    waiting.remove(theirs)
+    delayed = await add(store, *(producer.spec(delay_ms=60_000) for _ in range(10)))
+    await store.cancel(running[-1:])
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
+    found = await store.get([*waiting, theirs, *running[-2:], *delayed, theirs, b"?" * 16])
+    told = [(one.state.value, one.node) for one in found if isinstance(one, Live)]
+    mine = [("running", NODE), ("cancelling", NODE)]
+    assert told == [("pending", "")] * 20 + [("running", "node-2"), *mine] + [("scheduled", "")] * 10 + [("running", "node-2")]
+    assert found[-1] is None
+    assert sum(asked(redis_bench, command) for command in ("sismember", "smismember", "smembers")) <= claims + 1 + 4
+    assert await store.get(running[:1]) == await other.get(running[:1])

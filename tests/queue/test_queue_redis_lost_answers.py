@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,31 +24,24 @@ KEYS = b"{zjp:zjp}:"
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def proxy(bench: RedisBench) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy("127.0.0.1", bench.server.port) as made:
+async def proxy(redis_bench: RedisBench) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy("127.0.0.1", redis_bench.server.port) as made:
         yield made
 
 
 @pytest.fixture
-async def one(bench: RedisBench, proxy: FaultProxy) -> AsyncIterator[RedisQueueStore]:
+async def one(redis_bench: RedisBench, proxy: FaultProxy) -> AsyncIterator[RedisQueueStore]:
     """Behind the proxy."""
-    bench.url = "redis://{}:{}".format(*proxy.address)
-    store = await bench.open()
-    bench.url = ""
+    redis_bench.url = "redis://{}:{}".format(*proxy.address)
+    store = await redis_bench.open()
+    redis_bench.url = ""
     yield store
     await store.disconnect()
 
 
 @pytest.fixture
-async def two(bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
-    return await bench.join("node-2")
+async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
+    return await redis_bench.join("node-2")
 
 
 def count_of(bench: RedisBench, command: bytes, key: bytes) -> int:
@@ -77,13 +69,13 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def test_claim_of_nothing_brings_what_a_lost_answer_held_and_no_more(
-    bench: RedisBench, proxy: FaultProxy, one: RedisQueueStore, patience: pytest.MonkeyPatch
+    redis_bench: RedisBench, proxy: FaultProxy, one: RedisQueueStore, patience: pytest.MonkeyPatch
 ) -> None:
     """Fails on a store that asks for it only with the next claim: a node that claims nothing more holds it as long as it lives."""
     ids = await add(one, *Producer().specs(5))
     assert ids_of(await one.claim(1, ALL)) == ids[:1]
     await lose(proxy, one.claim(2, ALL), patience)
-    wait_until(lambda: count_of(bench, b"HLEN", b"claims") == 2)
+    wait_until(lambda: count_of(redis_bench, b"HLEN", b"claims") == 2)
     found = await one.claim(0, ALL)
     assert sorted(ids_of(found)) == ids[1:3]
     assert not (await one.claim(0, ALL)).jobs
@@ -127,12 +119,12 @@ async def test_claim_that_comes_after_its_repeat_takes_nothing(
 
 
 async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(
-    bench: RedisBench, proxy: FaultProxy, one: RedisQueueStore, two: RedisQueueStore, patience: pytest.MonkeyPatch
+    redis_bench: RedisBench, proxy: FaultProxy, one: RedisQueueStore, two: RedisQueueStore, patience: pytest.MonkeyPatch
 ) -> None:
     ids = await add(two, *Producer().specs(2))
     await one.claim(1, ALL)
     await lose(proxy, one.claim(1, ALL), patience)
-    wait_until(lambda: count_of(bench, b"HLEN", b"claims") == 2)
+    wait_until(lambda: count_of(redis_bench, b"HLEN", b"claims") == 2)
     assert await two.cancel(ids[1:]) == [CancelKind.CANCELLING]
     found = await one.claim(0, ALL)
     assert await one.finish([released(found.fence, job) for job in found.jobs]) == []
@@ -146,11 +138,11 @@ async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(
 
 @pytest.mark.parametrize("records_max", [0, 1000])
 async def test_outcomes_whose_answer_was_lost_are_told_as_written_when_they_are_repeated(
-    bench: RedisBench, proxy: FaultProxy, patience: pytest.MonkeyPatch, records_max: int
+    redis_bench: RedisBench, proxy: FaultProxy, patience: pytest.MonkeyPatch, records_max: int
 ) -> None:
     """Fails on a store that gives each call a number of its own: the repeat finds nothing held any more, and all is refused."""
-    bench.url = "redis://{}:{}".format(*proxy.address)
-    one = await bench.open(records_max=records_max)
+    redis_bench.url = "redis://{}:{}".format(*proxy.address)
+    one = await redis_bench.open(records_max=records_max)
     told: list[bytes] = []
     one.on_finished = told.extend
     ids = await add(one, *Producer().specs(4))
@@ -160,7 +152,7 @@ async def test_outcomes_whose_answer_was_lost_are_told_as_written_when_they_are_
     outcomes = [kind(claim.fence, job) for kind, job in zip(make, claim.jobs, strict=True)]  # the first is refused: written before
     told.clear()
     await lose(proxy, one.finish(outcomes), patience)
-    wait_until(lambda: count_of(bench, b"EXISTS", b"c:%d" % claim.fence) == 0)
+    wait_until(lambda: count_of(redis_bench, b"EXISTS", b"c:%d" % claim.fence) == 0)
     assert await one.finish(outcomes) == ids[:1]
     assert told == ids[1:3]
     assert not one._held
@@ -261,28 +253,28 @@ async def test_other_outcomes_of_the_same_jobs_are_no_repeat(one: RedisQueueStor
     assert await pending(one) == 2
 
 
-async def test_repeat_on_a_server_that_never_had_the_batch_is_written(bench: RedisBench, one: RedisQueueStore) -> None:
+async def test_repeat_on_a_server_that_never_had_the_batch_is_written(redis_bench: RedisBench, one: RedisQueueStore) -> None:
     """As after a fail-over that lost the tail."""
     await add(one, *Producer().specs(2))
     claim = await one.claim(2, ALL)
     await one.finish([completed(claim.fence, claim.jobs[0])])
-    former = bench.server.send(b"HGET", KEYS + b"calls", one._life)
+    former = redis_bench.server.send(b"HGET", KEYS + b"calls", one._life)
     rest = [completed(claim.fence, claim.jobs[1])]
     Forgetful(one, 1)
     with pytest.raises(StoreUnavailable):
         await one.finish(rest)
     job_id = claim.jobs[1].spec.id  # back to what the other knew
-    bench.server.send(b"HSET", KEYS + b"calls", one._life, former.split(b"\r\n")[1])
-    bench.server.send(b"HSET", KEYS + b"j", job_id, b"l")
-    bench.server.send(b"SADD", KEYS + b"c:%d" % claim.fence, job_id)
+    redis_bench.server.send(b"HSET", KEYS + b"calls", one._life, former.split(b"\r\n")[1])
+    redis_bench.server.send(b"HSET", KEYS + b"j", job_id, b"l")
+    redis_bench.server.send(b"SADD", KEYS + b"c:%d" % claim.fence, job_id)
     assert await one.finish(rest) == []
 
 
-async def test_repeat_after_the_lease_was_lost_is_refused(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_repeat_after_the_lease_was_lost_is_refused(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     ids = await add(two, *Producer().specs(2))
     claim = await one.claim(2, ALL)
     for _ in range(17):
-        bench.pass_time(1.0)
+        redis_bench.pass_time(1.0)
         await two.renew({})
         await two.tend(100)
     again = await two.claim(2, ALL)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -34,18 +33,15 @@ class Ears:
         return address in self.addresses
 
 
-@pytest.fixture
-async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisBench]:
+@pytest.fixture(autouse=True)
+def look_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "LOOK_S", 0.0)
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
 
 
 @pytest.fixture
-async def lives(bench: RedisBench) -> RedisQueueStore:
+async def lives(redis_bench: RedisBench) -> RedisQueueStore:
     """The third life in its folder."""
-    return await bench.join("node-1", 3, home="folder", address=HERE)
+    return await redis_bench.join("node-1", 3, home="folder", address=HERE)
 
 
 def impatient() -> dict[str, Any]:
@@ -63,44 +59,44 @@ async def refused(bench: RedisBench, boot: int, home: str, address: str, *listen
 @pytest.mark.parametrize("boot", [1, 2, 3])
 @pytest.mark.parametrize("address", [HERE, THERE])
 async def test_copy_whose_number_is_not_a_later_one_is_refused_however_often_it_starts(
-    boot: int, address: str, bench: RedisBench, lives: RedisQueueStore
+    boot: int, address: str, redis_bench: RedisBench, lives: RedisQueueStore
 ) -> None:
     """Fails on a model that takes whoever has the mark of the folder for its next life: it throws out the one that lives."""
     for _ in range(2):
-        text = await refused(bench, boot, "folder", address)
+        text = await refused(redis_bench, boot, "folder", address)
         assert f"another node runs on a copy of this DATA_DIR and is alive at {HERE}" in text
     assert (await lives.renew({})).alive
 
 
 async def test_copy_with_a_later_number_is_refused_while_somebody_listens_where_the_former_life_did(
-    bench: RedisBench, lives: RedisQueueStore
+    redis_bench: RedisBench, lives: RedisQueueStore
 ) -> None:
     """Fails on a model that looks at the number alone: a folder that was copied at rest begins with the next one."""
-    text = await refused(bench, 4, "folder", THERE, HERE)
+    text = await refused(redis_bench, 4, "folder", THERE, HERE)
     assert f"another node runs on a copy of this DATA_DIR and is alive at {HERE}" in text
     assert (await lives.renew({})).alive
 
 
 @pytest.mark.parametrize(("address", "asked"), [(HERE, []), (THERE, [HERE])], ids=["same-address", "other-address"])
 async def test_killed_node_that_starts_again_takes_over_at_once(
-    address: str, asked: Sequence[str], bench: RedisBench, lives: RedisQueueStore
+    address: str, asked: Sequence[str], redis_bench: RedisBench, lives: RedisQueueStore
 ) -> None:
     """On the same address nobody is asked: by now something may listen there, this node itself above all."""
     ids = await add(lives, *Producer().specs(2))
     await lives.claim(2, {"*": 1})
     ears = Ears(THERE, *([HERE] if address == HERE else []))
-    again = bench.make(listens=ears)
-    bench.stores.append(again)
+    again = redis_bench.make(listens=ears)
+    redis_bench.stores.append(again)
     lost = await again.open(Life("node-1", 4, "folder", address), marked(ids))
     assert (lost.jobs, lost.suspects, lost.boot) == (2, 2, 0)
     assert ears.asked == asked
     assert (await lives.renew({})).taken_by == address
 
 
-async def test_address_is_asked_for_again_while_the_start_waits(bench: RedisBench, lives: RedisQueueStore) -> None:
+async def test_address_is_asked_for_again_while_the_start_waits(redis_bench: RedisBench, lives: RedisQueueStore) -> None:
     """The one that listened is killed meanwhile: there is no lease to wait for."""
     ears = Ears(HERE)
-    starting = asyncio.create_task(bench.join("node-1", 4, home="folder", address=THERE, listens=ears))
+    starting = asyncio.create_task(redis_bench.join("node-1", 4, home="folder", address=THERE, listens=ears))
     async with asyncio.timeout(WAIT_S):
         while len(ears.asked) < 3:  # noqa: ASYNC110 (what it waits for is the store's own round)
             await asyncio.sleep(0)
@@ -111,7 +107,7 @@ async def test_address_is_asked_for_again_while_the_start_waits(bench: RedisBenc
 
 @pytest.mark.parametrize("boot", [1, 4], ids=["copied", "elsewhere"])
 async def test_who_waited_for_a_lease_that_nobody_renews_takes_over(
-    boot: int, bench: RedisBench, lives: RedisQueueStore
+    boot: int, redis_bench: RedisBench, lives: RedisQueueStore
 ) -> None:
     looks: list[float] = []
 
@@ -119,20 +115,20 @@ async def test_who_waited_for_a_lease_that_nobody_renews_takes_over(
         looks.append(0.0)
         return looks[-1]
 
-    store = bench.make(listens=Ears(HERE), now_s=now_s)
-    bench.stores.append(store)
+    store = redis_bench.make(listens=Ears(HERE), now_s=now_s)
+    redis_bench.stores.append(store)
     starting = asyncio.create_task(store.open(Life("node-1", boot, "folder", THERE), {}))
     async with asyncio.timeout(WAIT_S):
         while len(looks) < ROUNDS:  # noqa: ASYNC110 (what it waits for is the store's own round)
             await asyncio.sleep(0.001)
         assert not starting.done()
-        bench.pass_time(LEASE_S + 1)
+        redis_bench.pass_time(LEASE_S + 1)
         lost = await starting
     assert lost.boot == (0 if boot == 4 else 4)
 
 
 async def test_start_whose_first_call_was_carried_out_unheard_is_no_copy_of_itself(
-    bench: RedisBench, lives: RedisQueueStore
+    redis_bench: RedisBench, lives: RedisQueueStore
 ) -> None:
     """Fails on a model that does not tell a repeat: it would wait for its own lease."""
     arguments = ["node-1", 4, int(LEASE_S * 1000), "folder", HERE, b"0", ""]
@@ -142,6 +138,6 @@ async def test_start_whose_first_call_was_carried_out_unheard_is_no_copy_of_itse
     assert (await lives._ask("open", arguments))[0] == 5
 
 
-async def test_stranger_of_the_same_name_is_refused_as_before(bench: RedisBench, lives: RedisQueueStore) -> None:
-    text = await refused(bench, 9, "another folder", THERE)
+async def test_stranger_of_the_same_name_is_refused_as_before(redis_bench: RedisBench, lives: RedisQueueStore) -> None:
+    text = await refused(redis_bench, 9, "another folder", THERE)
     assert f"a node of this name with another DATA_DIR is alive at {HERE}" in text

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -32,25 +31,13 @@ WAIT_S = 5.0
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
-    made = RedisBench(tmp_path)
-    yield made
-    await made.close()
+async def one(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
 
 
 @pytest.fixture
-async def one(bench: RedisBench) -> RedisQueueStore:
-    return await bench.open()
-
-
-@pytest.fixture
-async def two(bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
-    return await bench.join("node-2")
-
-
-@pytest.fixture
-def producer() -> Producer:
-    return Producer()
+async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
+    return await redis_bench.join("node-2")
 
 
 async def let_lapse(bench: RedisBench, alive: RedisQueueStore, seconds: float = LEASE_S + 1) -> None:
@@ -82,20 +69,20 @@ async def listening(*stores: RedisQueueStore) -> None:
 # ── leases and zombies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_jobs_of_a_silent_node_run_elsewhere(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_jobs_of_a_silent_node_run_elsewhere(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     ids = await add(one, *Producer().specs(10))
     await one.claim(5, ALL)
-    await let_lapse(bench, two)
+    await let_lapse(redis_bench, two)
     assert ids_of(await two.claim(10, ALL)) == ids
 
 
-async def test_every_late_outcome_of_a_zombie_is_refused(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_every_late_outcome_of_a_zombie_is_refused(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model that asks whether the job is unfinished instead of who holds it."""
     producer = Producer()
     for _ in range(20):
         await add(one, *producer.specs(5))
         late = await one.claim(5, ALL)
-        await let_lapse(bench, two)
+        await let_lapse(redis_bench, two)
         again = await two.claim(5, ALL)
         assert ids_of(again) == ids_of(late)
         assert await one.finish([completed(late.fence, job) for job in late.jobs[:3]]) == ids_of(late)[:3]
@@ -105,71 +92,77 @@ async def test_every_late_outcome_of_a_zombie_is_refused(bench: RedisBench, one:
     assert {item.record.state for item in await two.outbox(1000)} == {JobState.FAILED}
 
 
-async def test_zombie_claims_nothing_until_it_was_told(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_zombie_claims_nothing_until_it_was_told(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     producer = Producer()
     await add(one, *producer.specs(2))
-    await let_lapse(bench, two)
+    await let_lapse(redis_bench, two)
     assert not (await one.claim(1, ALL)).jobs
     assert not (await one.renew({})).alive
     assert len((await one.claim(1, ALL)).jobs) == 1
 
 
-async def test_node_that_renews_is_never_reaped(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+async def test_node_that_renews_is_never_reaped(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer
+) -> None:
     await add(one, *producer.specs(3))
     claim = await one.claim(3, ALL)
     for _ in range(int(3 * LEASE_S)):
-        bench.pass_time(1.0)
+        redis_bench.pass_time(1.0)
         assert (await one.renew({})).alive
         assert (await two.tend(100)).reaped == 0
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_nobody_is_reaped_for_an_outage(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+async def test_nobody_is_reaped_for_an_outage(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer
+) -> None:
     """Fails on a model that judges leases by time alone: after an outage all of them are over."""
     await add(one, *producer.specs(3))
     claim = await one.claim(3, ALL)
-    bench.pass_time(10 * LEASE_S)
+    redis_bench.pass_time(10 * LEASE_S)
     assert (await two.tend(100)).reaped == 0
-    bench.pass_time(1.0)
+    redis_bench.pass_time(1.0)
     assert (await two.tend(100)).reaped == 0
     assert (await one.renew({})).alive
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_short_lease_outlasts_an_outage_that_ate_most_of_it(bench: RedisBench, producer: Producer) -> None:
+async def test_short_lease_outlasts_an_outage_that_ate_most_of_it(redis_bench: RedisBench, producer: Producer) -> None:
     """Fails on a model that takes only silence of three seconds for an outage: a lease of three had a second left when the store went."""
-    one = await bench.open(lease_s=3.0)
-    two = await bench.join("node-2", lease_s=3.0)
+    one = await redis_bench.open(lease_s=3.0)
+    two = await redis_bench.join("node-2", lease_s=3.0)
     await add(one, *producer.specs(3))
     claim = await one.claim(3, ALL)
-    bench.pass_time(1.0)
+    redis_bench.pass_time(1.0)
     await two.renew({})
-    bench.pass_time(2.2)  # the store was away
+    redis_bench.pass_time(2.2)  # the store was away
     assert (await two.tend(1000)).reaped == 0
     assert (await one.renew({})).alive
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_jump_of_the_server_clock_reaps_nobody(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_jump_of_the_server_clock_reaps_nobody(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model that trusts TIME: it is a wall clock."""
     await add(one, *Producer().specs(3))
     claim = await one.claim(3, ALL)
     for _ in range(int(LEASE_S) - 2):
-        bench.pass_time(1.0)
+        redis_bench.pass_time(1.0)
         await two.tend(100)
-    monotonic_s = bench.passed_s
-    bench.pass_time(2.9)  # short of what is taken for an outage, and past the lease
-    bench.passed_s = monotonic_s
+    monotonic_s = redis_bench.passed_s
+    redis_bench.pass_time(2.9)  # short of what is taken for an outage, and past the lease
+    redis_bench.passed_s = monotonic_s
     assert (await two.tend(100)).reaped == 0
     assert (await one.renew({})).alive
     assert await one.finish([completed(claim.fence, job) for job in claim.jobs]) == []
 
 
-async def test_node_that_starts_again_owns_nothing_of_its_former_life(bench: RedisBench, one: RedisQueueStore, producer: Producer) -> None:
+async def test_node_that_starts_again_owns_nothing_of_its_former_life(
+    redis_bench: RedisBench, one: RedisQueueStore, producer: Producer
+) -> None:
     """Fails on a model with one lease per node name."""
     ids = await add(one, *producer.specs(4))
     former = await one.claim(2, ALL)
-    again = await bench.join("node-1", 2)
+    again = await redis_bench.join("node-1", 2)
     assert await one.finish([completed(former.fence, job) for job in former.jobs]) == ids_of(former)
     assert not (await one.renew({})).alive
     assert not (await one.renew({})).alive
@@ -177,73 +170,77 @@ async def test_node_that_starts_again_owns_nothing_of_its_former_life(bench: Red
     assert ids_of(await again.claim(10, ALL)) == ids
 
 
-async def test_node_without_its_boot_file_is_not_locked_out(bench: RedisBench, one: RedisQueueStore, producer: Producer) -> None:
+async def test_node_without_its_boot_file_is_not_locked_out(redis_bench: RedisBench, one: RedisQueueStore, producer: Producer) -> None:
     await add(one, *producer.specs(2))
-    again = await bench.join("node-1", 1)
+    again = await redis_bench.join("node-1", 1)
     assert len((await again.claim(2, ALL)).jobs) == 2
 
 
-async def test_node_that_leaves_gives_its_jobs_to_the_others_at_once(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_node_that_leaves_gives_its_jobs_to_the_others_at_once(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
     ids = await add(one, *Producer().specs(3))
     await one.claim(3, ALL)
     await one.close()
-    bench.pass_time(1.0)
+    redis_bench.pass_time(1.0)
     await two.renew({})
     await two.tend(100)
     assert ids_of(await two.claim(3, ALL)) == ids
 
 
-async def test_retried_job_is_not_reaped_with_its_old_claim(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_retried_job_is_not_reaped_with_its_old_claim(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model whose reaper puts back whatever a claim once held and is unfinished."""
     ids = await add(one, *Producer().specs(2))
     claim = await one.claim(2, ALL)
     await one.finish([released(claim.fence, claim.jobs[0])])
     mine = await two.claim(1, ALL)
     assert ids_of(mine) == ids[:1]
-    await let_lapse(bench, two)
+    await let_lapse(redis_bench, two)
     assert ids_of(await two.claim(10, ALL)) == ids[1:]
     assert await two.finish([completed(mine.fence, mine.jobs[0])]) == []
 
 
-async def test_two_reapers_give_each_job_back_once(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_two_reapers_give_each_job_back_once(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
     ids = await add(one, *Producer().specs(50))
     await one.claim(50, ALL)
-    three = await bench.join("node-3")
+    three = await redis_bench.join("node-3")
     for _ in range(int(LEASE_S)):
-        bench.pass_time(1.0)
+        redis_bench.pass_time(1.0)
         await two.renew({})
         await three.renew({})
-    bench.pass_time(1.0)
+    redis_bench.pass_time(1.0)
     reaped = await asyncio.gather(*(store.tend(20) for _ in range(3) for store in (two, three)))
     assert sum(tended.reaped for tended in reaped) == 50
     assert await pending(two) == 50
     assert sorted(ids_of(await two.claim(100, ALL))) == sorted(ids)
 
 
-async def test_life_whose_name_is_a_later_ones_is_told_so_and_its_end_leaves_the_name(bench: RedisBench, one: RedisQueueStore) -> None:
+async def test_life_whose_name_is_a_later_ones_is_told_so_and_its_end_leaves_the_name(
+    redis_bench: RedisBench, one: RedisQueueStore
+) -> None:
     """Fails on a model that takes a name off the list of homes whoever it is that leaves."""
-    bench.pass_time(LEASE_S + 1)
-    later = await bench.join("node-1", home="elsewhere", address="tcp://there:1")
+    redis_bench.pass_time(LEASE_S + 1)
+    later = await redis_bench.join("node-1", home="elsewhere", address="tcp://there:1")
     renewal = await one.renew({})
     assert (renewal.alive, renewal.taken_by) == (False, "tcp://there:1")
     await one.close()
-    assert b"elsewhere\ntcp://there:1" in bench.server.send(b"HGET", later._prefix + b"homes", b"node-1")
+    assert b"elsewhere\ntcp://there:1" in redis_bench.server.send(b"HGET", later._prefix + b"homes", b"node-1")
     assert (await later.renew({})).alive
 
 
-async def test_new_folder_under_an_old_name_is_told_its_number(bench: RedisBench, one: RedisQueueStore) -> None:
+async def test_new_folder_under_an_old_name_is_told_its_number(redis_bench: RedisBench, one: RedisQueueStore) -> None:
     """Fails on a model whose node goes by the number in its folder: its leader would declare dead a life that never was."""
-    assert bench.lost.boot == 0
-    bench.pass_time(LEASE_S + 1)
-    store = bench.make()
+    assert redis_bench.lost.boot == 0
+    redis_bench.pass_time(LEASE_S + 1)
+    store = redis_bench.make()
     assert (await store.open(Life("node-1", 1, "elsewhere", ""), {})).boot == 2
     await store.close()
 
 
-async def test_queue_that_a_flush_took_is_seen_and_purged_when_jobs_come_again(bench: RedisBench, one: RedisQueueStore) -> None:
+async def test_queue_that_a_flush_took_is_seen_and_purged_when_jobs_come_again(redis_bench: RedisBench, one: RedisQueueStore) -> None:
     producer = Producer()
     await add(one, *producer.specs(1))
-    bench.server.send(b"FLUSHALL")
+    redis_bench.server.send(b"FLUSHALL")
     await add(one, *producer.specs(2))
     assert await one.purge("default") == 2
     await one.renew({})
@@ -280,12 +277,14 @@ async def test_stale_and_true_entry_of_one_job_taken_together(one: RedisQueueSto
     assert await pending(one) == 0
 
 
-async def test_late_removal_of_a_former_run_leaves_the_live_job(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_late_removal_of_a_former_run_leaves_the_live_job(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
     """Two nodes drain the outbox; the job is run again between their removals. Fails on removal by id."""
     (job_id,) = await add(one, *Producer().specs(1))
     await run_all(one)
     items = await two.outbox(10)
-    await archive(bench, one)
+    await archive(redis_bench, one)
     assert await one.requeue([items[0].record]) == [True]
     await two.outbox_remove(items)
     assert ids_of(await two.claim(1, ALL)) == [job_id]
@@ -330,7 +329,9 @@ async def test_pause_on_one_node_is_seen_by_the_other(one: RedisQueueStore, two:
     assert not (await two.claim(1, ALL)).jobs
 
 
-async def test_same_ids_through_two_nodes_at_once_are_one_job_each(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_same_ids_through_two_nodes_at_once_are_one_job_each(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
     specs = Producer().specs(40)
     await add(one, Producer().spec())
     for start in range(0, 40, 8):
@@ -393,7 +394,7 @@ async def test_node_that_got_less_than_it_asked_for_is_woken_too(one: RedisQueue
 
 
 @pytest.mark.parametrize("deed", ["release", "resume", "lapse"])
-async def test_whatever_makes_jobs_ready_wakes(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, deed: str) -> None:
+async def test_whatever_makes_jobs_ready_wakes(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, deed: str) -> None:
     await listening(two)
     await add(one, *Producer().specs(1))
     if deed == "resume":
@@ -406,8 +407,8 @@ async def test_whatever_makes_jobs_ready_wakes(bench: RedisBench, one: RedisQueu
     elif deed == "resume":
         await one.resume("default")
     else:
-        three = await bench.join("node-3")
-        await let_lapse(bench, three)
+        three = await redis_bench.join("node-3")
+        await let_lapse(redis_bench, three)
         # node 2 is silent, too: it is idle, and hears of it all the same
     await heard(event)
 
@@ -468,22 +469,26 @@ async def test_each_node_moves_what_it_finished_itself(one: RedisQueueStore, two
         assert [item.record.job.spec.id for item in await store.outbox_share(10)] == ids_of(claim)
 
 
-async def test_what_a_dead_node_left_is_moved_by_one_of_the_others(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_what_a_dead_node_left_is_moved_by_one_of_the_others(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
     await add(two, *Producer().specs(3))
     done = await run_all(two)
-    three = await bench.join("node-3")
+    three = await redis_bench.join("node-3")
     assert [item.record.job.spec.id for item in await one.outbox_share(10)] == done
     assert not await three.outbox_share(10), "it is the first one's turn"
-    bench.pass_time(3)
+    redis_bench.pass_time(3)
     assert [item.record.job.spec.id for item in await three.outbox_share(10)] == done
 
 
 # ── what nodes serve ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_nodes_know_what_the_others_serve_while_these_live(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore) -> None:
+async def test_nodes_know_what_the_others_serve_while_these_live(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
     assert await one.publish(["email"]) == {"email"}
     assert await two.publish(["email", "resize"]) == {"email", "resize"}
     assert await one.publish(["email"]) == {"email", "resize"}
-    await let_lapse(bench, one)
+    await let_lapse(redis_bench, one)
     assert await one.publish(["email"]) == {"email"}

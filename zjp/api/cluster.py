@@ -1,7 +1,7 @@
 """What all nodes together tell: who is there, what each counts, and how fast jobs finish.
 
 The node behind the gate answers for itself; the others are asked through it, at the same time, each with a second to answer. A node that
-does not is shown with what the mesh knows of it.
+does not, or cannot since its store is away, is shown with what the mesh knows of it: who is there and who leads is in the nodes' memory.
 """
 
 from __future__ import annotations
@@ -46,12 +46,16 @@ class Cluster:
         self.tables: Glance[dict[str, Table]] = Glance(self._ask_all, CLUSTER_S)
 
     async def _ask_all(self) -> dict[str, Table]:
-        reply, own = await asyncio.gather(self.reply(), self._own())
-        others = [one.node for one in reply.nodes if one.node != own["node"] and one.is_up]
-        answers = await asyncio.gather(*(self._ask(node) for node in others))
-        found = {own["node"]: own}
-        found.update({table["node"]: table for table in answers if table is not None})
-        return found
+        reply, own = await asyncio.gather(self.reply(), self._ask_own())
+        others = [one.node for one in reply.nodes if one.node != reply.node and one.is_up]
+        answers = [own, *await asyncio.gather(*(self._ask(node) for node in others))]
+        return {table["node"]: table for table in answers if table is not None}
+
+    async def _ask_own(self) -> Table | None:
+        try:
+            return await asyncio.wait_for(self._own(), NODE_LIMIT_S)
+        except (ZjpError, TimeoutError):
+            return None
 
     async def _ask(self, node: str) -> Table | None:
         try:
@@ -71,6 +75,7 @@ class Cluster:
 
     async def stats_json(self) -> dict[str, Any]:
         own, reply, tables = await asyncio.gather(self._own(), self.reply(), self.tables())
+        tables = tables | {own["node"]: own}
         queues = [queue_of(count) for count in own["queues"]]
         workers = [worker for table in tables.values() for worker in table["workers"]]
         return {
@@ -104,7 +109,7 @@ class Cluster:
         return [node_json(one, reply, tables.get(one.node)) for one in reply.nodes]
 
     async def workers_json(self) -> list[dict[str, Any]]:
-        tables = await self.tables()
+        _, tables = await asyncio.gather(self._own(), self.tables())  # the first for its refusal: a list without its workers would mislead
         return [worker_json(node, worker) for node, table in sorted(tables.items()) for worker in table["workers"]]
 
 

@@ -23,7 +23,7 @@ import click
 from .. import __version__
 from ..config import inherited_environment
 from ..errors import ZjpError
-from .options import Caller, connecting, reading
+from .options import Caller, check_texts, connecting, reading
 
 EX_FAILED, EX_USAGE, EX_SOFTWARE, EX_INTERRUPTED = 1, 2, 70, 130
 UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -61,7 +61,7 @@ class Verbs(click.Group):
             return None
         module = import_module(f"{__name__}.{VERBS[cmd_name]}")
         command: click.Command = module.command
-        return command
+        return check_texts(command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):

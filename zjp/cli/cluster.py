@@ -247,7 +247,9 @@ def _change_row(change: Change) -> tuple[object, ...]:
 def faults_of(reply: ClusterReply) -> list[str]:
     """What an operator should look at, a sentence each. A node that left was stopped: no fault, until too few are there to elect."""
     faults = [f"{node.node} is {node.health}" for node in reply.nodes if node.health in ("suspect", "dead")]
-    if not reply.leader:
+    if reply.other_voters:
+        faults.insert(0, _dispute_of(reply))
+    elif not reply.leader:
         faults.insert(0, "nobody leads: schedules do not fire, jobs go on")
     elif not reply.has_quorum:
         faults.insert(0, f"{reply.node} hears of no majority ({reply.quorum} are needed)")
@@ -255,7 +257,7 @@ def faults_of(reply: ClusterReply) -> list[str]:
         faults.insert(0, f"{show.clean(reply.leader)} leads, but the store does not confirm it: schedules do not fire")
     if len(voting := _voting(reply)) < reply.quorum:
         faults.append(f"{len(voting)} of the nodes that elect are alive, {reply.quorum} are needed")
-    if reply.algorithm in NAMING and not reply.voters:
+    if reply.algorithm in NAMING and not reply.voters and not reply.other_voters:
         met = sum(node.is_up for node in reply.nodes)
         faults.append(
             f"the cluster is still forming: with {reply.node} there are {met} that have met, and CLUSTER_SIZE asks for more "
@@ -264,6 +266,14 @@ def faults_of(reply: ClusterReply) -> list[str]:
     if reply.is_draining:
         faults.append(f"{reply.node} is draining")
     return faults
+
+
+def _dispute_of(reply: ClusterReply) -> str:
+    kept, others = ", ".join(reply.kept_voters), ", ".join(reply.other_voters)
+    return (
+        f"two lists of voters: {reply.node} kept {kept}; the store names {others}. It has no part in elections, and nobody leads as far as "
+        "it knows, until you decide (docs/cluster.md, 'Two lists of voters'); jobs go on"
+    )
 
 
 def _voting(reply: ClusterReply) -> list[str]:

@@ -6,6 +6,7 @@ as the click context's object.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import click
 
 from ..config import TABLE, Loaded, Settings, load
 from ..units import parse_duration_s
+from . import show
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -27,6 +29,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 REQUEST_LIMIT_S = 5.0
 """For one answer of a node: far more than a healthy one needs, and soon enough for a person who forgot to start it."""
+NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""How Python holds the bytes of an argument that it could not decode."""
 
 
 @dataclass
@@ -83,6 +87,27 @@ def is_http(address: str) -> bool:
 def view_of(job: JobFacts) -> JobView:
     """The whole picture that the client last got of this job."""
     return job._known()  # the one door to all of it at once; the properties beside it give single values
+
+
+class Text(click.types.StringParamType):
+    """What goes to a node or into a file as text. Names of files are of other types, and may be any bytes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        if NOT_UTF8.search(text):
+            shown = show.clean(NOT_UTF8.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text))
+            self.fail(f"'{shown}' is not UTF-8; give it as UTF-8 (the terminal or script it came from has another encoding)", param, ctx)
+        return text
+
+
+def check_texts(command: click.Command) -> click.Command:
+    """The same command, whose texts are checked by name of option or argument: what the wire says of them names neither."""
+    for param in command.params:
+        if isinstance(param.type, click.types.StringParamType):
+            param.type = Text()
+    for verb in command.commands.values() if isinstance(command, click.Group) else ():
+        check_texts(verb)
+    return command
 
 
 def duration(text: str | float) -> float:

@@ -378,6 +378,8 @@ class _Cluster(msgspec.Struct):
     voters: list[str] = []
     has_quorum: bool = False
     is_leader_idle: bool = False
+    kept_voters: list[str] = []
+    other_voters: list[str] = []
 
 
 def _cluster(_: AskCluster) -> Talk[m.Reply]:
@@ -386,6 +388,7 @@ def _cluster(_: AskCluster) -> Talk[m.Reply]:
     return ClusterReply(
         one.node, [node.node() for node in one.nodes], one.leader or "", one.epoch, one.algorithm, one.quorum, one.voters,
         one.has_quorum, one.leader == one.node, is_draining, one.is_leader_idle,
+        one.kept_voters, one.other_voters,
     )  # fmt: skip
 
 

@@ -161,6 +161,11 @@ class Cluster:
         return leader != "" and (not self.is_in_office if leader == self._data.node_id else self._reach.is_idle(leader))
 
     @property
+    def dispute(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The voters that this node kept, and those that the store names instead; empty while there is none."""
+        return self._voter_list.dispute
+
+    @property
     def quorum(self) -> int:
         """So many must agree on a leader; 0: the store alone decides."""
         return (len(self.voters) or self._settings.cluster_size_effective) // 2 + 1 if self._settings.is_meshed else 0

@@ -73,7 +73,7 @@ class Seen:
         cluster, view = self._cluster, self._cluster.view
         return ClusterReply(
             self._me().node, self.nodes(), view.leader, view.epoch, cluster.algorithm, cluster.quorum, sorted(cluster.voters),
-            view.has_quorum, cluster.is_in_office, self._is_draining(), cluster.is_leader_idle,
+            view.has_quorum, cluster.is_in_office, self._is_draining(), cluster.is_leader_idle, *map(list, cluster.dispute),
         )  # fmt: skip
 
     async def history(self, request: AskHistory) -> m.Reply:

@@ -68,6 +68,8 @@ class VoterList:
         self.path = data.path / f"voters-{cluster}.json"
         self._mine: tuple[str, ...] = ()
         """As written down; empty: never."""
+        self.dispute: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        """As written down here, and as the store names them instead; empty while there is none."""
         self._same: tuple[object, float] = ((), 0.0)
         """Who was there at the last look, and since when nobody else."""
         self._told: dict[str, object] = {}
@@ -132,6 +134,8 @@ class VoterList:
         if settled and self._mine and settled != self._mine:
             self._dispute(settled)
             return ()
+        if settled:
+            self.dispute = (), ()
         if settled and self._told.pop("cluster.other_voters", None):
             event(log, logging.INFO, "cluster.voters_agree", voters=list(settled))
         return settled
@@ -184,6 +188,7 @@ class VoterList:
         return ()
 
     def _dispute(self, settled: tuple[str, ...]) -> None:
+        self.dispute = self._mine, settled
         self._tell(
             logging.ERROR, "cluster.other_voters", settled, kept=list(self._mine), settled=list(settled), path=str(self.path),
             reason="the store names other voters than this node kept, so it has no part in elections: two leaders could be elected else."

@@ -56,6 +56,7 @@ from .store import (
     Renewal,
     Submitted,
     Tended,
+    outbox_full,
 )
 from .submitting import write_sessions
 from .waiting import Waiting
@@ -193,10 +194,7 @@ class SQLiteQueueStore:
         self._journal.check()
         if self._is_outbox_full():
             backlog = self.backlog()
-            raise StoreFull(
-                f"{backlog.count} finished jobs ({backlog.data_bytes} bytes) wait for the records, the limit is {self._outbox_count_max} "
-                f"({self._outbox_bytes_max} bytes); see that the records' store answers"
-            )
+            raise outbox_full(backlog.count, backlog.data_bytes, (self._outbox_count_max, self._outbox_bytes_max))
         if self._disk is not None and self._disk.is_low(self._now()):
             raise StoreFull(
                 f"the disk of {self._path} has less than {self._disk_reserve_bytes} bytes free; make room, or lower DISK_RESERVE"

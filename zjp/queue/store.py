@@ -28,6 +28,7 @@ from typing import Protocol
 
 import msgspec
 
+from ..errors import StoreFull
 from ..job import JobFilter, JobSpec, JobState, Record, StoredJob
 from ..wire.messages import CancelKind, Durability, QueueCount, SubmitKind, Submitted
 
@@ -58,6 +59,7 @@ __all__ = [
     "SubmitKind",
     "Submitted",
     "Tended",
+    "outbox_full",
 ]
 
 
@@ -164,6 +166,14 @@ class OutboxPage(msgspec.Struct, frozen=True):
 class Backlog(msgspec.Struct, frozen=True):
     count: int
     data_bytes: int
+
+
+def outbox_full(count: int, data_bytes: int, limits: tuple[int, int]) -> StoreFull:
+    """`limits`: of count and bytes. Why they wait the queue does not know: the records are away, or refuse some for good."""
+    return StoreFull(
+        f"{count} finished jobs ({data_bytes} bytes) wait for the records, the limit is {limits[0]} ({limits[1]} bytes); see that the "
+        "records' store answers and refuses none: the nodes' logs say why (outbox.stuck, outbox.refused), zjp_records_refused counts"
+    )
 
 
 class LostClaims(msgspec.Struct, frozen=True):

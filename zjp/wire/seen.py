@@ -71,7 +71,8 @@ class ClusterReply(msgspec.Struct, array_like=True, frozen=True, tag=44):
     """`node`: who answers. `nodes`: by name. `leader`, `epoch`: as in LeaderReply. `voters`: by name; empty where votes are not named
     (gossip, a node without a mesh) or not yet. `quorum`: so many must agree on a leader; 0: the store alone decides. `is_draining`:
     the one that answers takes no jobs. `is_leader_idle`: the store does not confirm the leader, as far as the answering node knows,
-    so schedules wait."""
+    so schedules wait. `kept_voters`, `other_voters`: those that the answering node kept, and those that the store names instead, which is
+    why it has no part in elections; empty while the two are the same."""
 
     node: str
     nodes: Annotated[list[ClusterNode], msgspec.Meta(max_length=2 * MEMBERS_MAX)]
@@ -84,6 +85,8 @@ class ClusterReply(msgspec.Struct, array_like=True, frozen=True, tag=44):
     is_in_office: bool
     is_draining: bool
     is_leader_idle: bool = False
+    kept_voters: Annotated[list[str], msgspec.Meta(max_length=MEMBERS_MAX)] = []
+    other_voters: Annotated[list[str], msgspec.Meta(max_length=MEMBERS_MAX)] = []
 
 
 class History(msgspec.Struct, array_like=True, frozen=True, tag=45):

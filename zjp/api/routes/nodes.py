@@ -16,7 +16,8 @@ from ..table import Answer, Call, NoQuery, Route
 
 
 class NodeShape(msgspec.Struct):
-    """`status`: alive, suspect, dead or left, `since` when. Figures are null where the node could not be asked."""
+    """`status`: alive, suspect, dead or left, `since` when. Figures are null where the node could not be
+    asked, or its store is away."""
 
     id: str
     address: str | None
@@ -59,7 +60,8 @@ class WorkerPage(PageOf):
 
 class ClusterShape(msgspec.Struct):
     """As the answering `node` sees it. `quorum` 0: the store alone decides who leads. `is_leader_idle`: the store does not confirm the
-    leader, so schedules do not fire."""
+    leader, so schedules do not fire. `kept_voters`, `other_voters`: those that the node kept, and those that the store names instead, which
+    is why it has no part in elections; empty while the two are the same."""
 
     name: str
     node: str
@@ -71,6 +73,8 @@ class ClusterShape(msgspec.Struct):
     voters: list[str]
     nodes: list[NodeShape]
     is_leader_idle: bool
+    kept_voters: list[str]
+    other_voters: list[str]
 
 
 class DrainShape(msgspec.Struct):
@@ -103,6 +107,8 @@ async def cluster(call: Call[None, NoQuery]) -> Answer:
         "voters": reply.voters,
         "nodes": await seen.nodes_json(),
         "is_leader_idle": reply.is_leader_idle,
+        "kept_voters": reply.kept_voters,
+        "other_voters": reply.other_voters,
     }
     return Answer(told)
 

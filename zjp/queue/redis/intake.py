@@ -23,12 +23,12 @@ from operator import lt
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ...errors import InvalidJob, OutcomeUnknown, StoreFull, StoreUnavailable
+from ...errors import InvalidJob, OutcomeUnknown, StoreUnavailable
 from ...job import JobSpec, Options, check_repeat, key_conflict
 from ...redis.packing import ID_BYTES, pairs
 from ..finished import find_finished, is_noted
 from ..layout import QUEUES_MAX
-from ..store import FinishedLookup, SubmitKind, Submitted
+from ..store import FinishedLookup, SubmitKind, Submitted, outbox_full
 from .heels import Heels
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
 from .submits import Submits
@@ -227,7 +227,7 @@ class Intake:
             raise Suspected
         if kind == b"full":
             self._note(reply[1], reply[2], False)
-            raise full(reply[1], reply[2], self._limits)
+            raise outbox_full(reply[1], reply[2], self._limits)
         if kind == b"queues":
             raise excess_queue(reply[1])
         raise key_conflict(reply[1], reply[2])
@@ -308,13 +308,6 @@ class Intake:
             seen.add(spec.id)
             told.append(answer)
         return told
-
-
-def full(count: int, data_bytes: int, limits: tuple[int, int]) -> StoreFull:
-    return StoreFull(
-        f"{count} finished jobs ({data_bytes} bytes) wait for the records, the limit is {limits[0]} ({limits[1]} bytes); "
-        "see that the records' store answers"
-    )
 
 
 def excess_queue(name: bytes) -> InvalidJob:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...job import JobSpec
 from ..layout import QUEUES_MAX
-from ..store import Document, DocumentKind, Fired, Lead, Reaped, SubmitKind, Submitted
-from .intake import excess_queue, full, single_arguments
+from ..store import Document, DocumentKind, Fired, Lead, Reaped, SubmitKind, Submitted, outbox_full
+from .intake import excess_queue, single_arguments
 
 KINDS = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
 
@@ -37,7 +37,7 @@ class Leading:
             return Fired(0)
         if answer == b"full":
             self._note(rest[0], rest[1], False)
-            raise full(rest[0], rest[1], self._limits)
+            raise outbox_full(rest[0], rest[1], self._limits)
         if answer == b"queues":
             raise excess_queue(rest[0])
         version, count, data_bytes, *found = rest

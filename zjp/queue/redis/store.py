@@ -41,6 +41,7 @@ from ..store import (
     Renewal,
     Submitted,
     Tended,
+    outbox_full,
 )
 from .claiming import claimed_jobs
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
@@ -50,7 +51,7 @@ from .heels import Heels
 from .held import Held
 from .hints import Hints
 from .inspection import Inspection
-from .intake import Intake, full
+from .intake import Intake
 from .layout import level_name, live_value, outbox_items, removal_arguments, unique_key
 from .leading import Leading
 from .left import Left
@@ -360,7 +361,7 @@ class RedisQueueStore(Standing):
         kind, count, data_bytes, *answers = await self._deeds.carry_out("requeue", lane, arguments, requeue_wrote, repeat_at=2)
         self._note_backlog(count, data_bytes)
         if kind == b"full":
-            raise full(count, data_bytes, self._limits)
+            raise outbox_full(count, data_bytes, self._limits)
         for record in records:
             self._fresh.forget(record.job.spec.id)
         if any(answers):
