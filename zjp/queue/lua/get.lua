@@ -34,6 +34,11 @@ for _, fence in ipairs(left > 0 and call('HKEYS', P .. 'claims') or {}) do
                 find(id, fence)
             end
         end
+    elseif left == 1 then
+        local id = next(sought)
+        if call('SISMEMBER', key, id) == 1 then
+            find(id, fence)
+        end
     else
         ids = ids or keys_of(sought)
         local asked = ids
