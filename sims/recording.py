@@ -124,6 +124,12 @@ class RecordingStore:
             told.pop((one.job.spec.id, one.fence), None)
         return refused
 
+    async def rerun_mark(self) -> int:
+        return await self._store.rerun_mark()
+
+    async def confirm(self) -> None:
+        await self._store.confirm()
+
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         t0 = time.monotonic_ns()
         renewal = await self._store.renew(progress)
@@ -164,10 +170,10 @@ class RecordingStore:
         self._say_as_client("cancel", "ok", answers)
         return kinds
 
-    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
         asked = [{"job": format_id(record.job.spec.id)} for record in records]
         with self._client_call("requeue", asked):
-            taken = await self._store.requeue(records)
+            taken = await self._store.requeue(records, since)
         self._say_taken("requeue", asked, taken)
         return taken
 

@@ -122,6 +122,7 @@ class MemoryNode:
             m.Get: lambda request: m.Jobs([self.jobs.get(job_id) for job_id in request.ids[: self.views_max]]),
             m.Wait: self.wait,
             m.Cancel: lambda request: m.Verdicts([self.cancel(job_id) for job_id in request.ids]),
+            m.AskRuns: lambda request: m.Runs([self.jobs[one].run if one in self.jobs else -1 for one in request.ids]),
             m.Requeue: lambda request: m.Verdicts([self.requeue(job_id) for job_id in request.ids]),
             m.Promote: lambda request: m.Verdicts(
                 ["promoted" if one in self.jobs else "not-delayed" for one in request.ids]

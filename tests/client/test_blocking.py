@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import msgpack
 import pytest
 
-from tests.client.peer import MemoryNode, Peer
+from tests.client.peer import MemoryNode, Peer, later
+from tests.fakes import burn_ms
 from zjp import AsyncClient, Client, JobState
 from zjp.client.options import SUBMIT_S_MAX, JobRequest
 from zjp.config import Settings
@@ -19,6 +20,7 @@ from zjp.errors import (
     JobConflict,
     JobFailed,
     NotFound,
+    OutcomeUnknown,
     PayloadTooLarge,
     WireError,
     WrongState,
@@ -28,6 +30,7 @@ from zjp.wire import messages as m
 
 pytestmark = pytest.mark.covers("main-path:9")
 
+SLOW_MS = 20
 SOME_ID = "0197a3f0-0000-7000-8000-000000000000"
 
 
@@ -307,10 +310,56 @@ def test_retry_runs_a_finished_job_again(client: Client) -> None:
 
 @pytest.mark.covers("client:retry")
 def test_retry_says_that_another_job_holds_the_unique_key(client: Client, peer: Peer) -> None:
-    peer.answer = lambda request: m.Verdicts(["unique"] * len(request.ids))
+    peer.answer = lambda request: (
+        m.Runs([1] * len(request.ids)) if isinstance(request, m.AskRuns) else m.Verdicts(["unique"] * len(request.ids))
+    )
     with pytest.raises(WrongState, match=f"job {SOME_ID} cannot run again: another job that is not finished holds its unique key"):
         client.retry(SOME_ID)
     assert client.retry_many([SOME_ID]) == ["unique"]
+
+
+@pytest.mark.covers("client:retry")
+def test_retry_that_is_sent_again_names_the_run_that_it_saw(client: Client, node: MemoryNode, peer: Peer) -> None:
+    """Fails on a client that leaves it to the node: a second copy would be for whatever run the job is in by then."""
+    jobs = client.submit_many([("email", {})] * 2)
+    node.jobs[jobs[1].id_bytes].run = 7
+    refusals = [later("unavailable")]
+    peer.answer = lambda request: refusals.pop() if refusals and isinstance(request, m.Requeue) else node(request)
+    assert client.retry_many([*jobs, SOME_ID]) == ["requeued", "requeued", "unknown"]
+    assert [request.runs for request in peer.requests(m.Requeue)] == [[1, 7, -1]] * 2
+
+
+@pytest.mark.covers("client:retry")
+def test_retry_whose_answer_was_lost_says_how_to_find_out(peer: Peer) -> None:
+    """Fails on one that says a repeat does no harm: another call is another retry."""
+    peer.answer = lambda request: m.Runs([1]) if isinstance(request, m.AskRuns) else None
+    with Client(peer.address, cluster="zjp", timeout=0.3) as client, pytest.raises(OutcomeUnknown, match="look which run the job is in"):
+        client.retry(SOME_ID)
+
+
+class SlowDoor:
+    """`asked`: how long each call was given (s); the first one takes SLOW_MS."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def ask(self, request: m.Request, within_s: float) -> m.Reply:
+        self.asked.append(within_s)
+        if isinstance(request, m.AskRuns):
+            burn_ms(SLOW_MS)
+            return m.Runs([1])
+        return m.Verdicts(["requeued"])
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def test_both_questions_of_a_retry_are_within_its_one_deadline() -> None:
+    door = SlowDoor()
+    Client(timeout=5.0, _door=door).retry(SOME_ID)  # type: ignore[arg-type]
+    first_s, second_s = door.asked
+    assert first_s == 5.0
+    assert second_s <= 5.0 - SLOW_MS / 1000
 
 
 def test_promote_and_queues_and_stats(client: Client, node: MemoryNode) -> None:

@@ -118,6 +118,7 @@ DEEDS: dict[type, Callable[[AsyncClient], object]] = {
     d.AskFeed: lambda client: client.feed(),
     d.RemoveJobs: lambda client: client.remove_jobs([bytes(16)]),
     d.AskNode: lambda client: client.ask_node("n2", m.Ping()),
+    m.AskRuns: lambda client: client._ask(m.AskRuns([bytes(16)])),
 }
 MAY = {"node": None, "observer": m.Role.WORKER, "producer": m.Role.USER, "admin": m.Role.ADMIN, "gateway": m.Role.GATEWAY}
 

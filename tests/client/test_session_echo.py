@@ -16,7 +16,6 @@ ID = bytes(16)
 @pytest.mark.parametrize(
     ("request_", "reply", "told"),
     [
-        (m.Requeue([ID]), m.Verdicts(["live"]), "a job is live"),
         (m.Promote([ID, ID]), m.Verdicts(["promoted", "not-delayed"]), "a job is not-delayed"),
         (m.RemoveSchedule("nightly"), m.Failure("not-found", "no schedule nightly"), "no schedule nightly"),
     ],
@@ -37,10 +36,11 @@ def test_a_refusal_that_may_be_the_echo_of_a_lost_answer_is_an_unknown_outcome(r
     assert not isinstance(driven.outcomes["plain"], OutcomeUnknown)
 
 
-@pytest.mark.parametrize("verdict", ["requeued", "unique", "unknown"])
+@pytest.mark.parametrize("verdict", ["requeued", "live", "unique", "unknown"])
 def test_an_answer_that_no_earlier_sending_can_have_brought_about_stands(verdict: str) -> None:
+    """Of a retry that was carried out a repeat is told `requeued`, since it names the run: so `live` is no echo of it."""
     driven = Driven(A, B)
-    driven.ask(m.Requeue([ID]), "one")
+    driven.ask(m.Requeue([ID], [1]), "one")
     ((_, seq, _),) = driven.turn()
     driven.down(A)
     driven.refusing.add(A)

@@ -12,7 +12,7 @@ import pytest
 from tests.queue.making import SQLiteBench
 from tests.records.making import START_MS
 from zjp import AsyncClient
-from zjp.errors import PayloadTooLarge
+from zjp.errors import PayloadTooLarge, WireError
 from zjp.job import Limits
 from zjp.node.intake import Intake
 from zjp.node.jobs import Jobs
@@ -21,7 +21,7 @@ from zjp.node.stats import NodeStats
 from zjp.queue.store import QueueStore
 from zjp.records.sqlite import SQLiteRecordStore
 from zjp.transport.door import Caller
-from zjp.wire.messages import MESSAGE_BYTES_MAX, LeaderReply
+from zjp.wire.messages import MESSAGE_BYTES_MAX, AskRuns, LeaderReply, Requeue, Runs, Verdicts
 
 pytestmark = pytest.mark.covers("main-path:8")
 
@@ -62,6 +62,18 @@ async def test_an_answer_that_no_message_carries_is_refused_with_its_size(tmp_pa
         with pytest.raises(PayloadTooLarge, match=r"the answer \(Stats\) is 2097\d+ bytes, one message carries 20971520"):
             await client.stats()
         assert (await client.ping()).node == "n1"
+
+
+async def test_retry_without_a_run_for_each_job_is_refused(tmp_path: Path) -> None:
+    async def ask_stats() -> bytes:
+        return b""
+
+    async with door(tmp_path, ask_stats, NodeStats("n1", 1)) as client:
+        for runs in ([1], [1, 1, 1]):
+            with pytest.raises(WireError, match=f"there are {len(runs)} runs for 2 ids; give one for each"):
+                await client._ask(Requeue([bytes(16), b"?" * 16], runs))
+        assert await client._ask(Requeue([bytes(16), b"?" * 16], [1, -1])) == Verdicts(["unknown"] * 2)
+        assert await client._ask(AskRuns([bytes(16)])) == Runs([-1])
 
 
 async def test_who_claims_hears_of_a_job_before_its_submit_is_answered(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ async def test_a_job_whose_unique_key_another_one_holds_is_told_apart_from_a_liv
     (first,) = await add(queue, producer.spec(unique_key="k"))
     await run_all(queue, 1)
     (holder,) = await add(queue, producer.spec(unique_key="k"))
-    assert await jobs.requeue([first, holder, b"?" * 16]) == ["unique", "live", "unknown"]
+    assert await jobs.requeue([first, holder, b"?" * 16], [1, 1, -1]) == ["unique", "live", "unknown"]
     await run_all(queue, 1)
-    assert await jobs.requeue([first]) == ["requeued"]
-    assert await jobs.requeue([first]) == ["live"]
+    assert await jobs.requeue([first], [1]) == ["requeued"]
+    assert await jobs.requeue([first], [2]) == ["live"]

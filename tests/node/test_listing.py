@@ -114,7 +114,7 @@ async def test_a_filter_finds_what_is_rare_in_the_outbox(stage: Stage) -> None:
 async def test_a_job_that_runs_again_is_listed_once_as_what_it_is_now(stage: Stage) -> None:
     in_records, in_outbox, other = await stage.finish(3)
     await stage.drain(1)
-    await stage.jobs.requeue([in_records, in_outbox])
+    await stage.jobs.requeue([in_records, in_outbox], [1, 1])
     assert await stage.shown() == [in_records, in_outbox, other]
     assert await stage.shown(COMPLETED) == [other]
     await run_all(stage.queue, 2)
@@ -168,7 +168,7 @@ async def test_no_page_leaves_out_what_stands_while_the_outbox_moves(either: Sta
             await add(either.queue, *either.producer.specs(2))
             again = finished[5 * pages : 5 * pages + 2]
             stays -= set(again)
-            await either.jobs.requeue(again)
+            await either.jobs.requeue(again, [1] * len(again))
             if pages % 2:
                 await run_all(either.queue)
     assert set(seen) >= stays
@@ -177,7 +177,7 @@ async def test_no_page_leaves_out_what_stands_while_the_outbox_moves(either: Sta
 async def test_a_job_that_finished_twice_before_the_records_had_it_is_listed_once(either: Stage) -> None:
     finished = await either.finish(3 * SCAN)
     again = [finished[1], finished[30]]
-    await either.jobs.requeue(again)
+    await either.jobs.requeue(again, [1] * len(again))
     await run_all(either.queue, 2)
     left = [one for one in finished if one not in again]
     assert await either.shown(COMPLETED) == [*again[::-1], *left[::-1]]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from tests.queue.making import ALL
+from typing import Any
+
+import pytest
+
+from tests.queue.making import ALL, run_all
 from tests.queue.script_cases import CASES, Deed, World, case, finished
 from zjp.job import JobFilter
+from zjp.queue.redis import store as redis_store
 from zjp.queue.store import Document, DocumentKind, Life
 
 __all__ = ["CASES"]
@@ -88,6 +93,20 @@ async def where_the_cancelled_run_still_stands(world: World) -> Deed:
     await world.store.cancel(ids[:2])
     records = await world.records_of(ids[:2])
     return lambda: world.store.requeue(records)
+
+
+@case("requeue")
+async def more_than_are_remembered(world: World) -> Deed:
+    await world.add(3)
+    records = await world.records_of(await run_all(world.store))
+    await world.store.requeue(records[:1])
+
+    async def deed() -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redis_store, "RERUNS_KEPT", 1)
+            return await world.store.requeue(records[1:], await world.store.rerun_mark())
+
+    return deed
 
 
 @case("purge")

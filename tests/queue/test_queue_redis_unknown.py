@@ -11,12 +11,13 @@ import pytest
 from scripts.redis_sentinels import replication, wait_until
 from scripts.redis_server import RedisServer
 from sims.proxy import FaultProxy
-from tests.queue.making import ALL, Producer, add, completed
+from tests.queue.making import ALL, Producer, add, completed, run_all
 from tests.redis import start_redis
 from zjp.errors import OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind, Durability, Life, Live, SubmitKind
+from zjp.redis import lane
 
 pytestmark = pytest.mark.covers("redis:unknown")
 
@@ -27,12 +28,12 @@ async def _nothing(ids: Sequence[bytes]) -> Mapping[bytes, Record]:
     return {}
 
 
-async def opened(url: str, **settings: Any) -> RedisQueueStore:
+async def opened(url: str, node: str = "node-1", **settings: Any) -> RedisQueueStore:
     store = RedisQueueStore(
         url, lease_s=15.0, starvation_s=60.0, dedup_s=600.0, outbox_count_max=100_000, outbox_bytes_max=1 << 28, finished=_nothing,
         **settings,
     )  # fmt: skip
-    await store.open(Life("node-1", 1), frozenset())
+    await store.open(Life(node, 1), frozenset())
     return store
 
 
@@ -150,6 +151,32 @@ async def test_deed_whose_answer_was_lost_is_found_done_by_its_repeat(proxy: Fau
         await store.finish([completed(claim.fence, job) for job in claim.jobs])
 
 
+async def test_requeue_whose_answer_was_lost_is_found_done_though_the_job_has_ended_again_and_left(
+    server: RedisServer, proxy: FaultProxy, store: RedisQueueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails on a script that goes by what the queue still knows of the job: the lane's own repeat ran it once more."""
+    monkeypatch.setattr(lane, "CALL_S", TRY_S)
+    other = await opened(server.url, "node-2")
+    (done,) = await add(store, Producer().spec())
+    await run_all(store)
+    (record,) = await other.get([done])
+    assert isinstance(record, Record)
+    await other.outbox_remove(await other.outbox(10))
+    since = await store.rerun_mark()
+    await store.requeue([])  # so that the server knows the script
+    proxy.down.is_blackhole = True
+    asked = asyncio.create_task(store.requeue([record], since))
+    async with asyncio.timeout(TRY_S):
+        while await other.get([done]) == [None]:  # noqa: ASYNC110 - it is the server that knows
+            await asyncio.sleep(0)
+    assert await run_all(other) == [done]
+    await other.outbox_remove(await other.outbox(10))
+    heal(proxy)
+    assert await asked == [True]
+    assert await other.get([done]) == [None]
+    await other.disconnect()
+
+
 # ── a replica has it, or not ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -186,6 +213,12 @@ async def test_cancel_and_requeue_are_not_acknowledged_before_a_replica_has_them
         replica.go_on()
         answers = [await until_confirmed(deed) for deed in deeds]
         assert answers == [[CancelKind.CANCELLING], [CancelKind.FINISHED], [False]]
+        replica.pause()
+        await store.rerun_mark()
+        with pytest.raises(OutcomeUnknown, match="no replica has confirmed it"):
+            await store.confirm()  # what another request did, and a look has found
+        replica.go_on()
+        await until_confirmed(store.confirm)
         assert await store.cancel([b"?" * 16]) == [CancelKind.UNKNOWN]
         assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
     finally:

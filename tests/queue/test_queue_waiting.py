@@ -23,7 +23,9 @@ from tests.queue.making import (
     snoozed,
 )
 from zjp.job import JobState, Record
-from zjp.queue.store import CancelKind, Live, QueueStore
+from zjp.queue.redis import store as redis_store
+from zjp.queue.reruns import Reruns
+from zjp.queue.store import CancelKind, Live, Overtaken, QueueStore
 
 pytestmark = pytest.mark.covers("main-path:5")
 
@@ -437,6 +439,40 @@ async def test_former_run_is_not_requeued_when_a_later_one_finished(store: Queue
     await store.requeue([record])
     await run_all(store)
     assert await store.requeue([record]) == [False]
+
+
+async def test_former_run_is_not_requeued_when_a_later_one_has_left_for_the_records_since(
+    bench: Bench, store: QueueStore, producer: Producer
+) -> None:
+    """Nothing but the mark tells the store of the later run. Who looks again after that finds it."""
+    record = await finished_record(store, producer)
+    await archive(bench, store)
+    since = await store.rerun_mark()
+    assert await store.requeue([record], since) == [True]
+    await run_all(store)
+    await archive(bench, store)
+    assert await store.get([record.job.spec.id]) == [None]
+    assert await store.requeue([record], since) == [False]
+    later = bench.finished[record.job.spec.id]
+    assert await store.requeue([later], await store.rerun_mark()) == [True]
+
+
+async def test_requeue_that_too_many_others_have_overtaken_is_not_carried_out(
+    bench: Bench, store: QueueStore, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "RERUNS_KEPT", 3)
+    if hasattr(store, "_state"):
+        store._state.reruns = Reruns(3)
+    records = [await finished_record(store, producer) for _ in range(5)]
+    await archive(bench, store)
+    begun, *marks = await store.rerun_mark(), *[(await store.requeue([one]), await store.rerun_mark())[1] for one in records[:4]]
+    assert marks == sorted({*marks, begun})[1:]
+    await run_all(store)
+    await archive(bench, store)
+    with pytest.raises(Overtaken):
+        await store.requeue(records[:1] + records[4:], begun)
+    assert await store.requeue(records[2:], marks[1]) == [False, False, True]
+    assert await pending(store) == 1
 
 
 async def test_requeue_respects_a_unique_key_and_takes_it(store: QueueStore, producer: Producer) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sims.checkers import CHECKS, judge_ops
 from sims.history import Recorder
-from sims.lines import Cancel, Effect, Fault, Line, Run, Submit
+from sims.lines import Ack, Cancel, Dead, Effect, Fault, Line, Requeue, Run, Submit
 from sims.mutants import MUTANTS, Mutant
 from sims.reference import SHAPES, Shape, from_outside, simulate
 
@@ -95,6 +95,22 @@ def test_a_planted_bug_is_caught_by_its_check(mutant: Mutant) -> None:
         assert not verdict.is_valid
         assert mutant.check in verdict.violated, (seed, verdict.violated)
         assert set(verdict.violated) <= {mutant.check} | mutant.also, seed
+
+
+def test_a_retry_that_was_carried_out_twice_is_two_ends_too_many() -> None:
+    """The client asked for one run, and a second copy of its request made another. Fails on a check that leaves jobs with a retry out."""
+    caught = 0
+    for seed in range(20):
+        ops = simulate(SHAPES["run again"], seed)
+        asked = Counter(op.job for op in ops if isinstance(op, Requeue) and op.type == "invoke")
+        ended = Counter(op.job for op in ops if isinstance(op, Ack | Dead) and op.type == "ok")
+        for job in [job for job, times in asked.items() if times > 1 and ended[job] > times]:
+            first = next(op for op in ops if isinstance(op, Requeue) and op.job == job)
+            once = [op for op in ops if not (isinstance(op, Requeue) and op.job == job and op.t > first.t + 1 and op.type == "invoke")]
+            verdict = judge_ops(once)
+            assert "C8" in verdict.violated, (seed, job)
+            caught += 1
+    assert caught > 0
 
 
 def test_every_check_has_a_planted_bug() -> None:

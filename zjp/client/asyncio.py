@@ -284,14 +284,27 @@ class AsyncClient(AsyncDesk):
         return [m.CancelKind(verdict) for verdict in await self._verdicts(m.Cancel, refs)]
 
     async def retry(self, ref: Ref, /) -> None:
-        """Run a finished job again: same id, next run. Raises: NotFound, WrongState."""
+        """Run a finished job again: same id, next run. One call makes one run at most, also when it is sent again to another node; a run
+        that somebody else made meanwhile counts as this one. After OutcomeUnknown look at its `run` before you ask again.
+
+        Raises: NotFound, WrongState, Unavailable, OutcomeUnknown."""
         job_id = deeds.ref_bytes(ref)
-        (verdict,) = deeds.read_verdicts(await self._ask(m.Requeue([job_id])), 1)
+        (verdict,) = await self._requeue([job_id])
         deeds.check_requeue(job_id, verdict)
 
     async def retry_many(self, refs: Iterable[Ref], /) -> list[str]:
         """In order: requeued, live, unique (an unfinished job holds its unique key), unknown."""
-        return await self._verdicts(m.Requeue, refs)
+        verdicts: list[str] = []
+        for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
+            verdicts += await self._requeue(list(ids))
+        return verdicts
+
+    async def _requeue(self, ids: list[bytes]) -> list[str]:
+        """Which runs they are in, then the next ones: both within the time of one call."""
+        give_up_at = time.monotonic() + self._timeout_s
+        runs = deeds.read_runs(await self._ask(m.AskRuns(ids)), len(ids))
+        left_s = max(0.0, give_up_at - time.monotonic())
+        return deeds.read_verdicts(await self._door.ask(m.Requeue(ids, runs), left_s), len(ids))
 
     async def promote(self, ref: Ref, /) -> None:
         """Run a delayed job now. Raises: WrongState."""
@@ -303,9 +316,7 @@ class AsyncClient(AsyncDesk):
         """In order: promoted, not-delayed."""
         return await self._verdicts(m.Promote, refs)
 
-    async def _verdicts(
-        self, kind: type[m.Cancel] | type[m.Requeue] | type[m.Promote], refs: Iterable[Ref]
-    ) -> list[str]:
+    async def _verdicts(self, kind: type[m.Cancel] | type[m.Promote], refs: Iterable[Ref]) -> list[str]:
         verdicts: list[str] = []
         for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
             verdicts += deeds.read_verdicts(await self._ask(kind(list(ids))), len(ids))

@@ -289,14 +289,27 @@ class Client(Desk):
         return [m.CancelKind(verdict) for verdict in self._verdicts(m.Cancel, refs)]
 
     def retry(self, ref: Ref, /) -> None:
-        """Run a finished job again: same id, next run. Raises: NotFound, WrongState."""
+        """Run a finished job again: same id, next run. One call makes one run at most, also when it is sent again to another node; a run
+        that somebody else made meanwhile counts as this one. After OutcomeUnknown look at its `run` before you ask again.
+
+        Raises: NotFound, WrongState, Unavailable, OutcomeUnknown."""
         job_id = deeds.ref_bytes(ref)
-        (verdict,) = deeds.read_verdicts(self._ask(m.Requeue([job_id])), 1)
+        (verdict,) = self._requeue([job_id])
         deeds.check_requeue(job_id, verdict)
 
     def retry_many(self, refs: Iterable[Ref], /) -> list[str]:
         """In order: requeued, live, unique (an unfinished job holds its unique key), unknown."""
-        return self._verdicts(m.Requeue, refs)
+        verdicts: list[str] = []
+        for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
+            verdicts += self._requeue(list(ids))
+        return verdicts
+
+    def _requeue(self, ids: list[bytes]) -> list[str]:
+        """Which runs they are in, then the next ones: both within the time of one call."""
+        give_up_at = time.monotonic() + self._timeout_s
+        runs = deeds.read_runs(self._ask(m.AskRuns(ids)), len(ids))
+        left_s = max(0.0, give_up_at - time.monotonic())
+        return deeds.read_verdicts(self._door.ask(m.Requeue(ids, runs), left_s), len(ids))
 
     def promote(self, ref: Ref, /) -> None:
         """Run a delayed job now. Raises: WrongState."""
@@ -308,7 +321,7 @@ class Client(Desk):
         """In order: promoted, not-delayed."""
         return self._verdicts(m.Promote, refs)
 
-    def _verdicts(self, kind: type[m.Cancel] | type[m.Requeue] | type[m.Promote], refs: Iterable[Ref]) -> list[str]:
+    def _verdicts(self, kind: type[m.Cancel] | type[m.Promote], refs: Iterable[Ref]) -> list[str]:
         verdicts: list[str] = []
         for ids in deeds.in_parts([deeds.ref_bytes(ref) for ref in refs]):
             verdicts += deeds.read_verdicts(self._ask(kind(list(ids))), len(ids))

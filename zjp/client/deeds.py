@@ -14,6 +14,7 @@ from ..wire.messages import (
     LIST_LIMIT_MAX,
     CancelKind,
     Jobs,
+    Runs,
     SubmitKind,
     SubmitReply,
     Submitted,
@@ -271,6 +272,13 @@ def read_verdicts(outcome: Outcome, count: int) -> list[str]:
     if len(verdicts) != count:
         raise WireError(f"the node answered {len(verdicts)} verdicts for {count} jobs; upgrade the older side")
     return verdicts
+
+
+def read_runs(outcome: Outcome, count: int) -> list[int]:
+    runs = expect(Runs, outcome).runs
+    if len(runs) != count:
+        raise WireError(f"the node answered {len(runs)} runs for {count} jobs; upgrade the older side")
+    return runs
 
 
 def read_cancel(job_id: bytes, verdict: str) -> CancelKind:

@@ -44,8 +44,10 @@ DEEDS = (
 """Requests that change something: what became of them matters after the deadline."""
 ONCE = (AddSchedule, RemoveSchedule, RunSchedule, PutUser, RemoveUser)
 """Of them such as are refused when they come a second time."""
-ECHOES = frozenset({"live", "not-delayed"})
-"""Verdicts on a job that was made to run a moment before."""
+ECHO = "not-delayed"
+"""Promote's verdict on a job that was made to run a moment before. Requeue has none: it names the run that is to be followed, so a repeat
+of what was done is told as done."""
+AGAIN_IS_ANOTHER = "look which run the job is in before you ask again, since that would be another retry"
 IDS_NAMED_MAX = 3
 
 
@@ -83,9 +85,8 @@ def perhaps_echo(call: Call[W], outcome: Reply | ZjpError) -> OutcomeUnknown | N
 
 def _refusal(request: Request, outcome: Reply | ZjpError) -> str:
     """Of what has been done already; empty: it is none, or of another kind."""
-    if isinstance(outcome, Verdicts) and isinstance(request, Requeue | Promote):
-        said = sorted(ECHOES.intersection(outcome.verdicts))
-        return f"a job is {', '.join(said)}" if said else ""
+    if isinstance(outcome, Verdicts) and isinstance(request, Promote):
+        return f"a job is {ECHO}" if ECHO in outcome.verdicts else ""
     return str(outcome) if isinstance(request, ONCE) and isinstance(outcome, JobConflict | NotFound | WrongState) else ""
 
 
@@ -95,9 +96,10 @@ def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
     was_sent = call.in_doubt or call.link is not None
     if was_sent and isinstance(call.request, DEEDS):
         told = f"; the last answer was: {call.failure}" if call.failure is not None else ""
+        advice = AGAIN_IS_ANOTHER if isinstance(call.request, Requeue) else "ask with the same id again, a repeat does no harm"
         return OutcomeUnknown(
             f"{_what(call.request)} was sent and not answered within {took} ({places}{told}); it may or may not have been "
-            "carried out: ask with the same id again, a repeat does no harm"
+            f"carried out: {advice}"
         )
     if call.failure is not None:
         return type(call.failure)(f"{call.failure} (asked again for {took}, {call.failures} times)")

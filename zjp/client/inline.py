@@ -93,6 +93,9 @@ class InlineNode:
         if isinstance(request, m.Get | m.Wait):
             found = [self.records.get(job_id) for job_id in request.ids]
             return m.Jobs([None if record is None else view_record(record) for record in found])
+        if isinstance(request, m.AskRuns):
+            found = [self.records.get(job_id) for job_id in request.ids]
+            return m.Runs([-1 if record is None else record.job.run for record in found])
         if isinstance(request, m.Cancel):
             return m.Verdicts(["finished" if job_id in self.records else "unknown" for job_id in request.ids])
         if isinstance(request, m.Promote):
@@ -133,12 +136,12 @@ class InlineNode:
 
     def _requeue(self, request: m.Requeue) -> Steps[m.Reply]:
         verdicts = []
-        for job_id in request.ids:
+        for job_id, run in zip(request.ids, request.runs, strict=True):
             record = self.records.get(job_id)
-            if record is not None:
+            if record is not None and record.job.run <= run:
                 again = StoredJob(record.job.spec, record.job.created_ms, run=record.job.run + 1)
                 self.records[job_id] = yield from self._run(again)
-            verdicts.append("unknown" if record is None else "requeued")
+            verdicts.append("unknown" if record is None or run < 0 else "requeued")
         return m.Verdicts(verdicts)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

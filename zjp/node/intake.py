@@ -135,6 +135,7 @@ class Intake:
             m.Get: self._get,
             m.Wait: self._wait,
             m.Cancel: self._cancel,
+            m.AskRuns: self._runs,
             m.Requeue: self._requeue,
             m.Promote: self._promote,
             m.List: self._list,
@@ -338,8 +339,13 @@ class Intake:
         if lost := len(ids) - len(records):
             self._counts.purged(UNKNOWN, lost)
 
+    async def _runs(self, request: m.AskRuns) -> m.Reply:
+        return m.Runs(await self._jobs.runs(request.ids))
+
     async def _requeue(self, request: m.Requeue) -> m.Reply:
-        return m.Verdicts(await self._jobs.requeue(request.ids))
+        if len(request.runs) != len(request.ids):
+            raise WireError(f"there are {len(request.runs)} runs for {len(request.ids)} ids; give one for each, as AskRuns told them")
+        return m.Verdicts(await self._jobs.requeue(request.ids, request.runs))
 
     async def _promote(self, request: m.Promote) -> m.Reply:
         return m.Verdicts(await self._jobs.promote(request.ids))

@@ -21,6 +21,7 @@ from ..records.store import RecordStore
 from ..wire.messages import CancelKind, Page
 from ..worker.pool import Pool
 from .listing import Listing
+from .retries import Retries
 from .room import Room
 
 WAIT_MS_MAX = 60_000
@@ -56,6 +57,8 @@ class Jobs:
         self.pool: Pool | None = None
         self._queue, self._records = queue, records
         self._listing = Listing(queue, records, self._view_live)
+        self._retries = Retries(queue, records)
+        self.runs, self.requeue = self._retries.runs, self._retries.requeue
         self._waiters: dict[bytes, set[Waiter]] = {}
 
     async def get(self, ids: Sequence[bytes]) -> list[JobView | None]:
@@ -171,29 +174,6 @@ class Jobs:
             (CancelKind.FINISHED if kind is CancelKind.UNKNOWN and job_id in finished else kind).value
             for job_id, kind in zip(ids, kinds, strict=True)
         ]
-
-    async def requeue(self, ids: Sequence[bytes]) -> list[str]:
-        records = await self.records_of(ids)
-        asked = list(records.values())
-        done = (
-            dict(zip((record.job.spec.id for record in asked), await self._queue.requeue(asked), strict=True))
-            if asked
-            else {}
-        )
-        found = await self._queue.get([job_id for job_id in ids if not done.get(job_id)])
-        live = {entry.job.spec.id for entry in found if isinstance(entry, Live)}
-        return [
-            "requeued" if done.get(job_id) else "live" if job_id in live else self._why_not(records.get(job_id))
-            for job_id in ids
-        ]
-
-    @staticmethod
-    def _why_not(record: Record | None) -> str:
-        """For a job that is neither live nor requeued. What has no unique key was live when it was asked for, and has finished since."""
-        if record is None:
-            return "unknown"
-        options = record.job.spec.options
-        return "unique" if options is not None and options.unique_key else "live"
 
     async def promote(self, ids: Sequence[bytes]) -> list[str]:
         return ["promoted" if done else "not-delayed" for done in await self._queue.promote(ids)]

@@ -278,6 +278,7 @@ class RequeueOperation(Operation):
             level.queue.is_stored = True
             level.add(entries, data_bytes, self.now)
             requeued.update(job.spec.id for _, job in entries)
+            state.reruns.add((job.spec.id, job.run) for _, job in entries)
         state.requeued.update(job_id for job_id in requeued if state.outbox.get(job_id) is not None)
         state.became_ready = True
         return requeued

@@ -333,9 +333,15 @@ class SQLiteQueueStore:
     async def promote(self, ids: Sequence[bytes]) -> list[bool]:
         return await self._waiting.promote(ids)
 
-    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
         self._check_room()
-        return await self._waiting.requeue(records)
+        return await self._waiting.requeue(records, since)
+
+    async def rerun_mark(self) -> int:
+        return self._state.reruns.mark
+
+    async def confirm(self) -> None:
+        """What can be found is on disk."""
 
     async def pause(self, queue: str) -> None:
         await self._waiting.set_paused(queue, True)

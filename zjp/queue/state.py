@@ -12,6 +12,7 @@ import msgspec
 from ..job import Record, StoredJob
 from .layout import PRIORITY_BITS, QUEUES_MAX, ROW_BITS, level_number, queue_number
 from .outbox import Outbox
+from .reruns import Reruns
 from .window import Entry, Level, Queue, Window
 
 encode_job = msgspec.msgpack.Encoder().encode
@@ -53,6 +54,7 @@ class State:
         self.progress: dict[bytes, bytes] = {}
         self.requeued: set[bytes] = set()
         """Ids that live again while the outbox still has an older run of them."""
+        self.reruns = Reruns()
         self.next_due_ms: int | None = None
         self.strict_to: dict[int, int] = {}
         """Level -> row up to which claims are written before they are handed out."""

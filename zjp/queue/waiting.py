@@ -97,14 +97,17 @@ class Waiting:
         promoted: set[bytes] = await self._journal.put(operation)
         return [_take(promoted, job_id) for job_id in ids]
 
-    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: int | None) -> list[bool]:
         await self._journal.flush()  # a later run whose outcome is being written must be seen
+        if since is None:
+            since = self._state.reruns.mark
+        self._state.reruns.check(since)
         jobs: dict[Level, list[StoredJob]] = {}
         seen: set[bytes] = set()
         now_ms = self._wall_ms()
         for record in records:
             spec = record.job.spec
-            if spec.id not in seen and self._may_run_again(record):
+            if spec.id not in seen and self._may_run_again(record, since):
                 seen.add(spec.id)
                 job = StoredJob(spec, record.job.created_ms, now_ms, run=record.job.run + 1, attempts=record.job.attempts)
                 jobs.setdefault(level_for(self._state, spec.queue, spec.priority), []).append(job)
@@ -113,10 +116,13 @@ class Waiting:
         requeued: set[bytes] = await self._journal.put(RequeueOperation(self._state, jobs, self._now()))
         return [_take(requeued, record.job.spec.id) for record in records]
 
-    def _may_run_again(self, record: Record) -> bool:
-        job_id = record.job.spec.id
+    def _may_run_again(self, record: Record, since: int) -> bool:
+        """One that is put and not yet written does no harm: its run is live when this one is written."""
+        job_id, run = record.job.spec.id, record.job.run
+        if self._state.reruns.was_made(job_id, run + 1, since):
+            return False
         item = self._state.outbox.get(job_id)
-        return (item is None or item.record.job.run <= record.job.run) and self._state.find_claim(job_id) is None
+        return (item is None or item.record.job.run <= run) and self._state.find_claim(job_id) is None
 
     # ── pause, purge ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -119,15 +119,13 @@ class Submit(msgspec.Struct, array_like=True, frozen=True, tag=1, gc=False):
 
 
 class Get(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """Answered by Jobs, one view (or None) per id, in order. Where not all fit into one reply it has the first of them, at least one:
-    ask again for the others."""
+    """Answered by Jobs: a view (or None) per id, in order; where not all fit into one reply, the first of them, at least one."""
 
     ids: JobIds
 
 
 class Wait(msgspec.Struct, array_like=True, frozen=True, tag=3):
-    """Answered by Jobs with those of the ids that are final, as soon as there is one; with none after `timeout_ms`. Unknown ids are
-    answered at once, as None."""
+    """Answered by Jobs with those that are final, as soon as there is one, none after `timeout_ms`; at once with None for unknown ones."""
 
     ids: JobIds
     timeout_ms: int
@@ -140,9 +138,11 @@ class Cancel(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 
 class Requeue(msgspec.Struct, array_like=True, frozen=True, tag=5):
-    """Run finished jobs again. Answered by Verdicts: requeued, live, unique (an unfinished job holds its unique key), unknown."""
+    """Run finished jobs again. `runs`: of each id what AskRuns told; the run after that is made once, however often this comes. Answered by
+    Verdicts: requeued (also by another before), live, unique (an unfinished job holds its unique key), unknown (also for run -1)."""
 
     ids: JobIds
+    runs: Annotated[list[int], msgspec.Meta(min_length=1, max_length=IDS_MAX)]
 
 
 class Promote(msgspec.Struct, array_like=True, frozen=True, tag=6):
@@ -224,6 +224,12 @@ class RunSchedule(msgspec.Struct, array_like=True, frozen=True, tag=18):
 
 class AskLeader(msgspec.Struct, array_like=True, frozen=True, tag=19):
     """Answered by LeaderReply."""
+
+
+class AskRuns(msgspec.Struct, array_like=True, frozen=True, tag=50):
+    """Which run each job is in, or has finished: to be given to Requeue. Answered by Runs."""
+
+    ids: JobIds
 
 
 # ── replies: node to producer ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -311,6 +317,12 @@ class LeaderReply(msgspec.Struct, array_like=True, frozen=True, tag=43):
     is_in_office: bool
     has_quorum: bool
     figures: bytes = b""
+
+
+class Runs(msgspec.Struct, array_like=True, frozen=True, tag=51):
+    """Answers AskRuns, in order; the first run of a job is 1. -1: unknown."""
+
+    runs: Annotated[list[int], msgspec.Meta(max_length=IDS_MAX)]
 
 
 # ── node to worker process ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -432,11 +444,11 @@ Request = (
     Submit | Get | Wait | Cancel | Requeue | Promote | List | Queues | Pause | Resume | Purge | AskStats | Ping
     | AddSchedule | ListSchedules | ChangeSchedule | RemoveSchedule | RunSchedule | AskLeader
     | AskCluster | AskHistory | Transfer | DrainNode
-    | AskUsers | PutUser | RemoveUser | AskEvents | Note | AskFailures | AskFeed | RemoveJobs | AskNode
+    | AskUsers | PutUser | RemoveUser | AskEvents | Note | AskFailures | AskFeed | RemoveJobs | AskNode | AskRuns
 )  # fmt: skip
 Reply = (
     SubmitReply | Jobs | Verdicts | Page | QueueCounts | Done | Stats | Pong | Failure | Schedules | LeaderReply | ClusterReply | History
-    | Users | Events | Failures | Feed
+    | Users | Events | Failures | Feed | Runs
 )  # fmt: skip
 ToWorker = Run | Recall | StopJobs | StopWorker | SetLog
 FromWorker = Ready | NotReady | Results | Returned | Progress
@@ -484,4 +496,5 @@ LEAST_ROLE: dict[type, Role] = {
     AskFeed: Role.WORKER,
     RemoveJobs: Role.ADMIN,
     AskNode: Role.WORKER,  # and what the request within needs
+    AskRuns: Role.WORKER,  # it tells less than Get
 }

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ...errors import InvalidJob, StoreUnavailable
+from ...errors import InvalidJob, OutcomeUnknown, StoreUnavailable
 from ...job import JobFilter, JobSpec, Record, StoredJob
 from ...redis.address import connections
 from ...redis.lane import Command, Lane, Unanswered
 from ...redis.script import Scripts
 from ..layout import QUEUES_MAX
 from ..store import (
+    RERUNS_KEPT,
     Backlog,
     CancelKind,
     Claim,
@@ -36,6 +37,7 @@ from ..store import (
     OutboxItem,
     OutboxPage,
     Outcome,
+    Overtaken,
     QueueCount,
     Reaped,
     Renewal,
@@ -119,7 +121,7 @@ class RedisQueueStore(Standing):
         self._fresh = Fresh()
         self._held = Held()
         self._heels = Heels(self._held)
-        self._data, self._keeps_left, self._taken_from = b"", 0, b""
+        self._data, self._keeps_left, self._taken_from, self._looked_on = b"", 0, b"", b""
         self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
 
@@ -349,10 +351,10 @@ class RedisQueueStore(Standing):
             self._hint()
         return answers
 
-    async def requeue(self, records: Sequence[Record]) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
         now_ms, lane = self._server_ms(), self._lane("submit")
         self._inspection.require()
-        arguments: list[Any] = [*self._limits, b"0"]
+        arguments: list[Any] = [*self._limits, b"0", b"" if since is None else since, RERUNS_KEPT]
         for record in records:
             spec, run = record.job.spec, record.job.run
             job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
@@ -362,11 +364,24 @@ class RedisQueueStore(Standing):
         self._note_backlog(count, data_bytes)
         if kind == b"full":
             raise outbox_full(count, data_bytes, self._limits)
+        if kind == b"overtaken":
+            raise Overtaken
         for record in records:
             self._fresh.forget(record.job.spec.id)
         if any(answers):
             self._hint()
         return [bool(answer) for answer in answers]
+
+    async def rerun_mark(self) -> int:
+        mark = int(await self._ask("GET", [b"reran"], "submit") or 0)
+        self._looked_on = self._lane("submit").data
+        return mark
+
+    async def confirm(self) -> None:
+        lane = self._lane("submit")
+        await self._deeds.confirm(lane)
+        if self._deeds.is_replicated and lane.data != self._looked_on:
+            raise OutcomeUnknown("the server that was looked at has been replaced, perhaps by one that knows less; look again")
 
     async def pause(self, queue: str) -> None:
         await self._set_paused(queue, b"1")
