@@ -36,6 +36,7 @@ from zjp.queue.store import (
     QueueStore,
     Reaped,
     Renewal,
+    RerunMark,
     Tended,
 )
 from zjp.wire.messages import CancelKind, QueueCount, SubmitKind, Submitted
@@ -124,11 +125,11 @@ class RecordingStore:
             told.pop((one.job.spec.id, one.fence), None)
         return refused
 
-    async def rerun_mark(self) -> int:
-        return await self._store.rerun_mark()
+    async def look(self, ids: Sequence[bytes]) -> tuple[RerunMark, list[Live | Record | None]]:
+        return await self._store.look(ids)
 
-    async def confirm(self) -> None:
-        await self._store.confirm()
+    async def confirm(self, since: RerunMark) -> None:
+        await self._store.confirm(since)
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         t0 = time.monotonic_ns()
@@ -170,7 +171,7 @@ class RecordingStore:
         self._say_as_client("cancel", "ok", answers)
         return kinds
 
-    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: RerunMark | None = None) -> list[bool]:
         asked = [{"job": format_id(record.job.spec.id)} for record in records]
         with self._client_call("requeue", asked):
             taken = await self._store.requeue(records, since)

@@ -121,7 +121,8 @@ class Draining(Unavailable):
 
 
 class OutcomeUnknown(ZjpError, TimeoutError):
-    """The deadline passed first, or the store gave the node no answer. Repeat with the same id: a repeat of a stored job is recognised."""
+    """The deadline passed first, or the store gave the node no answer. Repeat with the same id: a repeat of a stored job is recognised.
+    Only before another retry by hand look which run the job is in."""
 
     code = "outcome-unknown"
     retryable = True

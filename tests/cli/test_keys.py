@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def test_authorized_keys_are_listed_until_they_are_revoked(zjp: Run) -> None:
     assert web not in zjp("keys", "list").stdout
     assert zjp("keys", "revoke", watch, "--yes").exit_code == 0
     assert json.loads(zjp("keys", "list", "--json").stdout) == []
+
+
+def test_file_of_a_key_may_have_any_name(zjp: Run) -> None:
+    """Fails where the name is taken for a text, which must be UTF-8."""
+    public(zjp, "producer", "web")
+    file = Path(os.fsdecode(b"w\xebb.pub"))
+    Path("web.pub").rename(file)
+    assert zjp("keys", "authorize", str(file), "--role", "producer").exit_code == 0
 
 
 def test_a_name_may_have_two_keys_and_one_of_them_be_revoked(zjp: Run) -> None:

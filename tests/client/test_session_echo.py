@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.client.test_session import A, B, Driven
+from tests.client.test_session import A, B, Driven, later
 from zjp.errors import OutcomeUnknown
 from zjp.wire import messages as m
 
@@ -47,3 +47,16 @@ def test_an_answer_that_no_earlier_sending_can_have_brought_about_stands(verdict
     driven.turn()
     driven.reply(B, seq, m.Verdicts([verdict]))
     assert driven.outcomes == {"one": m.Verdicts([verdict])}
+
+
+def test_last_answer_to_a_retry_is_not_quoted_where_it_says_to_ask_again() -> None:
+    """It is said of this request, and a repeat of the call would be another retry. Fails on a session that quotes every last answer."""
+    driven = Driven()
+    driven.ask(m.Requeue([ID], [1]), "one", within_s=1.0)
+    while not driven.outcomes:
+        for address, number, _ in driven.run(0.05):
+            driven.reply(address, number, later(OutcomeUnknown))
+    error = driven.outcomes["one"]
+    assert isinstance(error, OutcomeUnknown)
+    assert "look which run the job is in" in str(error)
+    assert "the last answer was" not in str(error)

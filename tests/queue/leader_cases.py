@@ -104,7 +104,7 @@ async def more_than_are_remembered(world: World) -> Deed:
     async def deed() -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(redis_store, "RERUNS_KEPT", 1)
-            return await world.store.requeue(records[1:], await world.store.rerun_mark())
+            return await world.store.requeue(records[1:], (await world.store.look([]))[0])
 
     return deed
 

@@ -16,7 +16,7 @@ from tests.redis import start_redis
 from zjp.errors import OutcomeUnknown, StoreFull, StoreUnavailable
 from zjp.job import Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.store import CancelKind, Durability, Life, Live, SubmitKind
+from zjp.queue.store import CancelKind, Durability, Life, Live, RerunMark, SubmitKind
 from zjp.redis import lane
 
 pytestmark = pytest.mark.covers("redis:unknown")
@@ -162,7 +162,7 @@ async def test_requeue_whose_answer_was_lost_is_found_done_though_the_job_has_en
     (record,) = await other.get([done])
     assert isinstance(record, Record)
     await other.outbox_remove(await other.outbox(10))
-    since = await store.rerun_mark()
+    since = (await store.look([]))[0]
     await store.requeue([])  # so that the server knows the script
     proxy.down.is_blackhole = True
     asked = asyncio.create_task(store.requeue([record], since))
@@ -214,11 +214,13 @@ async def test_cancel_and_requeue_are_not_acknowledged_before_a_replica_has_them
         answers = [await until_confirmed(deed) for deed in deeds]
         assert answers == [[CancelKind.CANCELLING], [CancelKind.FINISHED], [False]]
         replica.pause()
-        await store.rerun_mark()
+        mark, _ = await store.look([])
         with pytest.raises(OutcomeUnknown, match="no replica has confirmed it"):
-            await store.confirm()  # what another request did, and a look has found
+            await store.confirm(mark)  # what another request did, and a look has found
         replica.go_on()
-        await until_confirmed(store.confirm)
+        await until_confirmed(lambda: store.confirm(mark))
+        with pytest.raises(OutcomeUnknown, match="has been replaced"):
+            await store.confirm(RerunMark(mark.place, b"another server"))
         assert await store.cancel([b"?" * 16]) == [CancelKind.UNKNOWN]
         assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
     finally:

@@ -447,14 +447,14 @@ async def test_former_run_is_not_requeued_when_a_later_one_has_left_for_the_reco
     """Nothing but the mark tells the store of the later run. Who looks again after that finds it."""
     record = await finished_record(store, producer)
     await archive(bench, store)
-    since = await store.rerun_mark()
+    since = (await store.look([]))[0]
     assert await store.requeue([record], since) == [True]
     await run_all(store)
     await archive(bench, store)
     assert await store.get([record.job.spec.id]) == [None]
     assert await store.requeue([record], since) == [False]
     later = bench.finished[record.job.spec.id]
-    assert await store.requeue([later], await store.rerun_mark()) == [True]
+    assert await store.requeue([later], (await store.look([]))[0]) == [True]
 
 
 async def test_requeue_that_too_many_others_have_overtaken_is_not_carried_out(
@@ -465,7 +465,7 @@ async def test_requeue_that_too_many_others_have_overtaken_is_not_carried_out(
         store._state.reruns = Reruns(3)
     records = [await finished_record(store, producer) for _ in range(5)]
     await archive(bench, store)
-    begun, *marks = await store.rerun_mark(), *[(await store.requeue([one]), await store.rerun_mark())[1] for one in records[:4]]
+    begun, *marks = (await store.look([]))[0], *[(await store.requeue([one]), (await store.look([]))[0])[1] for one in records[:4]]
     assert marks == sorted({*marks, begun})[1:]
     await run_all(store)
     await archive(bench, store)

@@ -109,7 +109,8 @@ class Cluster:
         return [node_json(one, reply, tables.get(one.node)) for one in reply.nodes]
 
     async def workers_json(self) -> list[dict[str, Any]]:
-        _, tables = await asyncio.gather(self._own(), self.tables())  # the first for its refusal: a list without its workers would mislead
+        own, tables = await asyncio.gather(self._own(), self.tables())
+        tables = tables | {own["node"]: own}
         return [worker_json(node, worker) for node, table in sorted(tables.items()) for worker in table["workers"]]
 
 

@@ -65,7 +65,7 @@ def producer(asked: Caller, name: str, out: Path | None) -> None:
 
 
 @command.command("authorize")
-@click.argument("key", metavar="FILE|PUBLIC_KEY")
+@click.argument("key", metavar="FILE|PUBLIC_KEY", type=click.UNPROCESSED)
 @click.option(
     "--role", type=click.Choice(ROLES), required=True,
     help="node: speaks to nodes; producer: submits, reads, cancels; observer: reads; admin: all, pausing and purging queues too; "

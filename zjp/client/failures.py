@@ -95,8 +95,10 @@ def error_at_deadline(call: Call[W], now: float, places: str) -> ZjpError:
     took = f"{now - call.started_at:.1f} s"
     was_sent = call.in_doubt or call.link is not None
     if was_sent and isinstance(call.request, DEEDS):
-        told = f"; the last answer was: {call.failure}" if call.failure is not None else ""
-        advice = AGAIN_IS_ANOTHER if isinstance(call.request, Requeue) else "ask with the same id again, a repeat does no harm"
+        is_requeue, failure = isinstance(call.request, Requeue), call.failure
+        is_of_use = failure is not None and not (is_requeue and isinstance(failure, OutcomeUnknown))  # which says to ask again
+        told = f"; the last answer was: {failure}" if is_of_use else ""
+        advice = AGAIN_IS_ANOTHER if is_requeue else "ask with the same id again, a repeat does no harm"
         return OutcomeUnknown(
             f"{_what(call.request)} was sent and not answered within {took} ({places}{told}); it may or may not have been "
             f"carried out: {advice}"

@@ -5,13 +5,15 @@
 
 A request may come twice, and its first copy may lie in a node that was stopped, and wake when the job has run again and finished again. So
 the run that the client saw travels with the request, and a copy that comes late finds a later one. What it finds may be old as well by the
-time that the store is asked: a node may be stopped there, too, and a job leaves the queue when the records have it. So a mark of the store
-is taken before the look, and goes to the store with what was found: it refuses whose next run was made since the mark (queue/store.py).
+time that the store is asked: a node may be stopped there, too, and a job leaves the queue when the records have it. So the store tells with
+each look how far requeues have come, and is told it again with what was found: it refuses whose next run was made since (queue/store.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+from msgspec import structs
 
 from ..errors import OutcomeUnknown, StoreUnavailable, Unavailable
 from ..job import Record
@@ -31,12 +33,13 @@ class Retries:
         self._queue, self._records = queue, records
 
     async def runs(self, ids: Sequence[bytes]) -> list[int]:
-        latest = await self._latest(ids)
+        latest = await self._latest(ids, await self._queue.get(ids))
         return [latest[job_id].job.run if job_id in latest else UNKNOWN_RUN for job_id in ids]
 
     async def requeue(self, ids: Sequence[bytes], runs: Sequence[int]) -> list[str]:
         """In order: requeued (by this request or another, before), live, unique, unknown. An id that stands twice is run again once, and
-        told alike. A run above the latest, which only lost data can bring about, is taken for the latest.
+        told alike. A run above the latest, which only lost data can bring about, is followed by the next one, so that a copy of the
+        request finds that made.
 
         Raises: StoreFull, StoreUnavailable (nothing was done), OutcomeUnknown."""
         asked = list(zip(ids, runs, strict=True))
@@ -44,10 +47,9 @@ class Retries:
         refused: set[bytes] = set()
         try:
             for _ in range(ROUNDS_MAX):
-                left = [one for one in asked if one not in told]
-                if not left:
+                await self._round([one for one in asked if one not in told], told, refused)
+                if all(one in told for one in asked):
                     return [told[one] for one in asked]
-                await self._round(left, told, refused)
             raise StoreUnavailable("too many other jobs are being run again; ask again a little later")
         except Unavailable as fault:
             if "requeued" not in told.values():
@@ -56,13 +58,17 @@ class Retries:
 
     async def _round(self, left: Sequence[Asked], told: dict[Asked, str], refused: set[bytes]) -> None:
         """Who can be told now joins `told`; whom the store refuses, `refused`: the next round sees why."""
-        since = await self._queue.rerun_mark()
-        latest = await self._latest([job_id for job_id, _ in left])
+        ids = list(dict.fromkeys([job_id for job_id, _ in left]))
+        since, found = await self._queue.look(ids)
+        latest = await self._latest(ids, found)
         seen = {(job_id, run): _told(latest.get(job_id), run, was_refused=job_id in refused) for job_id, run in left}
         if "requeued" in seen.values():
-            await self._queue.confirm()
+            await self._queue.confirm(since)
         told |= {one: verdict for one, verdict in seen.items() if verdict}
-        ready = {job_id: entry for job_id, run in left if not seen[job_id, run] and isinstance(entry := latest[job_id], Record)}
+        ready: dict[bytes, Record] = {}
+        for job_id, run in left:
+            if not seen[job_id, run] and isinstance(entry := latest[job_id], Record):
+                ready[job_id] = _following(ready.get(job_id, entry), run)
         try:
             done = await self._queue.requeue(list(ready.values()), since) if ready else []
         except Overtaken:
@@ -71,12 +77,16 @@ class Retries:
         refused |= ready.keys() - taken
         told |= {(job_id, run): "requeued" for job_id, run in left if job_id in taken and not seen[job_id, run]}
 
-    async def _latest(self, ids: Iterable[bytes]) -> dict[bytes, Live | Record]:
+    async def _latest(self, ids: Sequence[bytes], in_queue: Sequence[Live | Record | None]) -> dict[bytes, Live | Record]:
         """Those that are known, each as what it is now."""
-        asked = list(dict.fromkeys(ids))
-        found = {job_id: entry for job_id, entry in zip(asked, await self._queue.get(asked), strict=True) if entry is not None}
-        missing = [job_id for job_id in asked if job_id not in found]
+        found = {job_id: entry for job_id, entry in zip(ids, in_queue, strict=True) if entry is not None}
+        missing = [job_id for job_id in dict.fromkeys(ids) if job_id not in found]
         return found | dict(await self._records.get(missing)) if missing else found
+
+
+def _following(record: Record, run: int) -> Record:
+    """As the store takes it, for the run after this one."""
+    return record if record.job.run >= run else structs.replace(record, job=structs.replace(record.job, run=run))
 
 
 def _told(entry: Live | Record | None, run: int, *, was_refused: bool) -> str:

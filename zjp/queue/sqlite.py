@@ -54,6 +54,7 @@ from .store import (
     QueueCount,
     Reaped,
     Renewal,
+    RerunMark,
     Submitted,
     Tended,
     outbox_full,
@@ -333,14 +334,14 @@ class SQLiteQueueStore:
     async def promote(self, ids: Sequence[bytes]) -> list[bool]:
         return await self._waiting.promote(ids)
 
-    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: RerunMark | None = None) -> list[bool]:
         self._check_room()
-        return await self._waiting.requeue(records, since)
+        return await self._waiting.requeue(records, None if since is None else since.place)
 
-    async def rerun_mark(self) -> int:
-        return self._state.reruns.mark
+    async def look(self, ids: Sequence[bytes]) -> tuple[RerunMark, list[Live | Record | None]]:
+        return RerunMark(self._state.reruns.mark), await self.get(ids)
 
-    async def confirm(self) -> None:
+    async def confirm(self, since: RerunMark) -> None:
         """What can be found is on disk."""
 
     async def pause(self, queue: str) -> None:

@@ -57,6 +57,7 @@ __all__ = [
     "QueueStore",
     "Reaped",
     "Renewal",
+    "RerunMark",
     "SubmitKind",
     "Submitted",
     "Tended",
@@ -243,6 +244,13 @@ RERUNS_KEPT = 20_000
 """Requeues of single jobs that a store remembers: some MB. More than are made while a request for 1,000 of them is under way."""
 
 
+class RerunMark(msgspec.Struct, frozen=True, order=True):
+    """How far requeues had come when somebody looked: every one that is carried out later has a higher place. `server`: where he looked."""
+
+    place: int
+    server: bytes = b""
+
+
 class Overtaken(Exception):
     """Of so many requeues since then the store does not know whether they were of these jobs. Nothing was done: look at the jobs again."""
 
@@ -269,19 +277,19 @@ class QueueStore(Protocol):
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
         """One request, all or nothing, 1 to BATCH_MAX specs (checked by the caller). Raises: JobConflict, StoreFull, StoreUnavailable."""
 
-    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: RerunMark | None = None) -> list[bool]:
         """Run finished jobs again: same id, run + 1, ready at once, counts at zero, attempts kept. False: it is live already,
         another job holds its unique key, or a later run finished meanwhile.
-        `since`: the `rerun_mark` taken before the records were looked up. Then a later run is recognised also when it has finished and has
-        left for the records since, however long ago that was. None: the caller knows that none has.
+        `since`: what `look` told before or with the records. Then a later run is recognised also when it has finished and has left for
+        the records since, however long ago that was. None: the caller knows that none has.
 
         Raises: Overtaken, StoreFull, StoreUnavailable, OutcomeUnknown."""
 
-    async def rerun_mark(self) -> int:
-        """How far requeues have come. Every one that is carried out later is told from those before by it."""
+    async def look(self, ids: Sequence[bytes]) -> tuple[RerunMark, list[Live | Record | None]]:
+        """For `requeue`: how far requeues have come, and then what `get` tells, of the same server. Raises: StoreUnavailable."""
 
-    async def confirm(self) -> None:
-        """Until what was found after the last `rerun_mark` is as durable as `level` says. Raises: OutcomeUnknown, StoreUnavailable."""
+    async def confirm(self, since: RerunMark) -> None:
+        """Until what that look found is as durable as `level` says. Raises: OutcomeUnknown, StoreUnavailable."""
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
         """Up to `count` ready jobs of the queues in `weights` (name -> weight; `*` stands for every queue not named).

@@ -45,6 +45,7 @@ from .sentinels import SILENT_S, SLOW_S
 
 CALL_S = 1.8
 """Below the 2 s in which an operation must have told that the store is away."""
+LATE_AGAIN_S = 0.2
 BACKOFF_S = (0.01, 0.3)
 HEALS_MAX = 3
 """Somebody may flush the scripts between loading one and calling it."""
@@ -122,6 +123,7 @@ class Lane:
         self._line.append(call)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
+            self._worker.add_done_callback(self._ended)
         return await call.answer
 
     # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
@@ -142,7 +144,18 @@ class Lane:
             else:
                 if not call.answer.done():
                     call.answer.set_result(reply)
-        self._current = None
+            finally:
+                self._current = None
+                if call.is_late and self._worker is not None:
+                    while self._worker.cancelling():
+                        self._worker.uncancel()
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""
+        if worker is self._worker:
+            for call in self._line:
+                call.answer.cancel()
+            self._line.clear()
 
     def _set_timer(self, call: _Call) -> None:
         self._timer = asyncio.get_running_loop().call_at(call.deadline, self._look_at_time)
@@ -156,14 +169,15 @@ class Lane:
             self._set_timer(call)
         else:
             call.is_late = True
-            worker.cancel()
+            worker.cancel()  # and again, if the driver takes it for its own: those in line wait for this one's end
+            self._timer = asyncio.get_running_loop().call_later(LATE_AGAIN_S, self._look_at_time)
 
     async def _carry(self, call: _Call) -> Any:
         fault: Exception | None = None
         pause_s = BACKOFF_S[0]
         loop = asyncio.get_running_loop()
         try:
-            while loop.time() < call.deadline:  # asked each time: a driver may take the one cancel for its own; there is no second
+            while loop.time() < call.deadline:  # asked each time: a driver may take a cancel for its own
                 try:
                     return await self._once(call)
                 except (OSError, RedisError) as error:
@@ -185,8 +199,6 @@ class Lane:
             if not call.is_late:
                 await self._drop()
                 raise
-        if call.is_late and self._worker is not None:
-            self._worker.uncancel()
         await self._drop()
         kind = Unanswered if call.is_in_doubt else StoreUnavailable
         raise kind(silence(fault, CALL_S)) from fault

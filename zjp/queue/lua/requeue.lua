@@ -32,12 +32,9 @@ local function latest(id, known, value)
     if known then
         return byte(known) == FINISHED, run_of(known, 2)
     end
-    local record = call('HGET', P .. 'records:r', id) -- where records are kept here
-    if record then
-        return true, run_of(record, MARK + 1)
-    end
+    local record = call('HGET', P .. 'records:r', id) -- where records are kept here, or were
     local made_at = since and call('ZSCORE', P .. 'reruns', id .. sub(value, 2, 5))
-    return true, made_at and tonumber(made_at) > since and run_of(value, 2) or -1
+    return true, math.max(record and run_of(record, MARK + 1) or -1, made_at and tonumber(made_at) > since and run_of(value, 2) or -1)
 end
 
 for at = 6, #ARGV, 5 do

@@ -41,6 +41,7 @@ from ..store import (
     QueueCount,
     Reaped,
     Renewal,
+    RerunMark,
     Submitted,
     Tended,
     outbox_full,
@@ -121,7 +122,7 @@ class RedisQueueStore(Standing):
         self._fresh = Fresh()
         self._held = Held()
         self._heels = Heels(self._held)
-        self._data, self._keeps_left, self._taken_from, self._looked_on = b"", 0, b"", b""
+        self._data, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
 
@@ -158,7 +159,7 @@ class RedisQueueStore(Standing):
             records_max=self._records_max, dedup_s=self._dedup_s, server_ms=self._server_ms, note=self._note_submit, tell=self._tell,
             fresh=self._fresh, held=self._held,
         )  # fmt: skip
-        self._looker = Looker(self._ask)
+        self._looker, self._submits_looker = Looker(self._ask), Looker(partial(self._ask, lane="submit"))
         self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
@@ -351,10 +352,10 @@ class RedisQueueStore(Standing):
             self._hint()
         return answers
 
-    async def requeue(self, records: Sequence[Record], since: int | None = None) -> list[bool]:
+    async def requeue(self, records: Sequence[Record], since: RerunMark | None = None) -> list[bool]:
         now_ms, lane = self._server_ms(), self._lane("submit")
         self._inspection.require()
-        arguments: list[Any] = [*self._limits, b"0", b"" if since is None else since, RERUNS_KEPT]
+        arguments: list[Any] = [*self._limits, b"0", b"" if since is None else since.place, RERUNS_KEPT]
         for record in records:
             spec, run = record.job.spec, record.job.run
             job = StoredJob(spec, record.job.created_ms, now_ms, run=run + 1, attempts=record.job.attempts)
@@ -372,15 +373,15 @@ class RedisQueueStore(Standing):
             self._hint()
         return [bool(answer) for answer in answers]
 
-    async def rerun_mark(self) -> int:
-        mark = int(await self._ask("GET", [b"reran"], "submit") or 0)
-        self._looked_on = self._lane("submit").data
-        return mark
+    async def look(self, ids: Sequence[bytes]) -> tuple[RerunMark, list[Live | Record | None]]:
+        place = int(await self._ask("GET", [b"reran"], "submit") or 0)
+        mark = RerunMark(place, self._lane("submit").data)
+        return mark, await self._submits_looker.get(ids)
 
-    async def confirm(self) -> None:
-        lane = self._lane("submit")
+    async def confirm(self, since: RerunMark) -> None:
+        lane = self._lane("submit")  # the one that the look went over: another may still lead to a server that was replaced
         await self._deeds.confirm(lane)
-        if self._deeds.is_replicated and lane.data != self._looked_on:
+        if self._deeds.is_replicated and lane.data != since.server:
             raise OutcomeUnknown("the server that was looked at has been replaced, perhaps by one that knows less; look again")
 
     async def pause(self, queue: str) -> None:
