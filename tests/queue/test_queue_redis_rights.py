@@ -287,7 +287,7 @@ async def test_outcome_that_was_broken_off_is_written_when_the_right_is_back(use
         (ResponseError(f"Error running script (call to f_{SHA}): @user_script:7: @user_script: 7: -READONLY You can't write"), True, False),
         (OutOfMemoryError(f"command not allowed when used memory > 'maxmemory'. script: {SHA}, on @user_script:9."), False, False),
         (ResponseError(f"WRONGTYPE Operation against a key script: {SHA}, on @user_script:1."), False, True),
-        (ResponseError("ACL failure in script: User a has no permissions to run the 'del' command script: on @user_script:9."), False, True),
+        (ResponseError("ACL failure in script: User x has no permissions to run 'del' script: on @user_script:9."), False, True),
         (ResponseError(f"Error running script (call to f_{SHA}): @user_script:7: The user executing the script can't run"), False, True),
         (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), False, False),
         (ResponseError("unknown command 'LPOSITION'"), False, False),
