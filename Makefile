@@ -3,15 +3,24 @@
 PYTHON ?= python
 RUN := $(PYTHON) -m
 
+TESTS_OF_REDIS := tests/queue tests/records tests/system tests/cluster tests/chaos/test_nth_call.py tests/chaos/test_chaos_redis.py tests/chaos/steady \
+	tests/api/test_two_nodes.py tests/cli/test_doctor_shared.py tests/node/test_lost_answers.py tests/operations/test_away.py \
+	tests/operations/test_scraping.py tests/deploy/test_scripts.py tests/test_docs_cluster.py
+
 .DEFAULT_GOAL := help
 
-.PHONY: help test lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims curves
+.PHONY: help test valkey lint bench peers chaos power cluster containers fuzz api-fuzz demo docs sims curves
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: ## all tests but the long forms
 	$(RUN) pytest -q -n 2 --dist worksteal
+
+valkey: ## the tests that need a redis-server, on VALKEY_SERVER=/path/to/valkey-server instead
+	@test -x "$(VALKEY_SERVER)" || { echo 'give VALKEY_SERVER=/path/to/valkey-server'; exit 2; }
+	folder=$$(mktemp -d) && trap "rm -r $$folder" EXIT && ln -s "$(abspath $(VALKEY_SERVER))" $$folder/redis-server && \
+		PATH="$$folder:$$PATH" $(RUN) pytest -q -n 2 --dist worksteal -k 'not sqlite' $(TESTS_OF_REDIS)
 
 lint: ## style, types and import contracts
 	$(RUN) ruff check .

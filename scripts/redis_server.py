@@ -92,8 +92,18 @@ class RedisServer:
         return self._process.pid
 
     def set_clock(self, unix_ms: int) -> None:
+        """Of a server that runs. Returns once it tells this time: Valkey 9 counts on from the time it read last, for up to 1 ms.
+        Raises: OSError, TimeoutError."""
         assert self._clock is not None, "made without has_clock"
         self._clock[:8] = (unix_ms * 1000).to_bytes(8, "little")
+        deadline = time.monotonic() + START_S
+        while self._told_ms() != unix_ms:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the server does not tell the time {unix_ms} ms that was set")
+
+    def _told_ms(self) -> int:
+        _, _, seconds, _, microseconds, _ = self.send(b"TIME").split(b"\r\n")
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def start(self) -> None:
         """Returns once it answers. Raises: NotInstalled, TimeoutError."""

@@ -24,7 +24,7 @@ from zjp.queue.store import DocumentKind, Durability, Life, SubmitKind
 from zjp.records.redis import RedisRecordStore
 from zjp.redis.address import connections
 from zjp.redis.lane import Command, Lane, _is_broken_off, _passes
-from zjp.redis.rights import PROBES, needed
+from zjp.redis.rights import PROBES, _missing, needed
 from zjp.redis.script import Script
 
 pytestmark = pytest.mark.covers("redis:connections", "redis:unknown")
@@ -157,7 +157,7 @@ async def test_looking_leaves_no_key_behind(server: RedisServer, user: User, ope
         ("~* resetchannels +@all", r"it may not publish to channels that begin with \{zjp:zjp\}:\."),
         ("~* &* +@all -incrby -zadd", r"it may not run INCRBY, ZADD\."),
         ("~* resetchannels +@all -hset", r"it may not run HSET; nor publish to channels"),
-        ("~{zjp:other}:* &* +@all", "access one of the keys"),
+        ("~{zjp:other}:* &* +@all", "access (one of the keys|a key)"),
         ("~* &* +@all -publish", "run PUBLISH"),
         ("~* &* +@all -subscribe", "(?i)subscribe"),
         ("~* &* +@all -script", "script"),
@@ -287,6 +287,7 @@ async def test_outcome_that_was_broken_off_is_written_when_the_right_is_back(use
         (ResponseError(f"Error running script (call to f_{SHA}): @user_script:7: @user_script: 7: -READONLY You can't write"), True, False),
         (OutOfMemoryError(f"command not allowed when used memory > 'maxmemory'. script: {SHA}, on @user_script:9."), False, False),
         (ResponseError(f"WRONGTYPE Operation against a key script: {SHA}, on @user_script:1."), False, True),
+        (ResponseError("ACL failure in script: User x has no permissions to run 'del' script: on @user_script:9."), False, True),
         (ResponseError(f"Error running script (call to f_{SHA}): @user_script:7: The user executing the script can't run"), False, True),
         (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), False, False),
         (ResponseError("unknown command 'LPOSITION'"), False, False),
@@ -294,6 +295,28 @@ async def test_outcome_that_was_broken_off_is_written_when_the_right_is_back(use
 )
 def test_error_is_told_by_its_class_and_by_where_it_came_from(error: Exception, passes: bool, is_broken_off: bool) -> None:
     assert (_passes(error), _is_broken_off(error)) == (passes, is_broken_off)
+
+
+@pytest.mark.parametrize(
+    ("run", "access", "publish"),
+    [
+        (
+            "The user executing the script can't run this command or subcommand",
+            "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+            "The user executing the script can't publish to the channel mentioned in the command",
+        ),
+        (
+            "ACL failure in script: User app has no permissions to run the 'hset' command",
+            "ACL failure in script: No permissions to access a key",
+            "ACL failure in script: No permissions to access a channel",
+        ),
+    ],
+    ids=["Redis 7.0", "Valkey, Redis from 7.2 on"],
+)
+def test_lacking_right_is_told_by_what_a_script_was_answered(run: str, access: str, publish: str) -> None:
+    probes = [[b"HSET", b"k", b"f", b"x"], [b"GET", b"k"], [b"PUBLISH", b"c", b"x"], [b"DEL", b"k"]]
+    answers = [*(f"ERR {text}".encode() for text in (run, access, publish)), b"WRONGTYPE Operation against a key"]
+    assert _missing(probes, answers, "p:") == "run HSET; nor use keys that begin with p:; nor publish to channels that begin with p:"
 
 
 async def test_replica_without_its_master_is_unavailable(server: RedisServer, user: User, opened: Callable[..., Any]) -> None:

@@ -60,8 +60,8 @@ PASSING = (BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, TryA
 PASSING_WORDS = re.compile(r"(?:^|: -)(?:LOADING|MASTERDOWN|READONLY|TRYAGAIN|BUSY|UNBLOCKED|MISCONF|NOREPLICAS)\b")
 """Refusals of that moment, before anything was written. The driver strips some of these words, and then has a class for them; Redis 6.2
 has them in the middle when a script met them."""
-IN_SCRIPT = re.compile(r"\bscript: [0-9a-f]{40}\b|\(call to f_[0-9a-f]{40}\)")
-"""What Redis adds to an error that ended a script half-way: 7, 6.2."""
+IN_SCRIPT = re.compile(r"\bscript: (?:[0-9a-f]{40}\b|on @user_script:)|\(call to f_[0-9a-f]{40}\)")
+"""What Redis adds to an error that ended a script half-way: 7 and Valkey 8, Valkey 9 (which leaves the hash out), Redis 6.2."""
 
 
 class Unanswered(StoreUnavailable):

@@ -69,8 +69,8 @@ DEL K
 """
 """K: a string, for as long as the script runs. N, M: keys that never exist. C: a channel that nobody listens to. A test compares these with
 the scripts."""
-REFUSED = re.compile(r"(?:can't|no permissions to) (run|access|publish)\b")
-"""How Redis says in a script that the user lacks a right, in all versions."""
+REFUSED = re.compile(r"(?:can't|no permissions to) (run|access|publish)\b", re.IGNORECASE)
+"""How Redis says in a script that the user lacks a right, in all versions; from 7.2 on, and in Valkey, a sentence may begin with it."""
 UNKNOWN = re.compile(r"unknown (?:redis )?command(?: ['`](\w+))?", re.IGNORECASE)
 """How Redis says that it has no command of that name: called as it is (and which one), or by a script; in all versions."""
 RULES = (

@@ -38,11 +38,11 @@ local function take_back(id, fence, life, claimed_ms, now, ended, woken)
     local level = level_of(value)
     local queue = sub(level, 2)
     call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
+    note_loss(id, fence, life, claimed_ms, now, 0)
     if call('SISMEMBER', P .. 'cancelling', id) == 1 then
         end_cancelled(id, value, now)
         ended[#ended + 1] = id
     else
-        note_loss(id, fence, life, claimed_ms, now, 0)
         give_back(id, level, now)
         woken[queue] = (woken[queue] or 0) + 1
     end
