@@ -5,7 +5,7 @@ Everything else that runs twice is a bug, whatever a queue may promise ("at leas
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from itertools import pairwise
 
 from ..lines import ClaimEnd, Expire, Fault, Lease, Nack, Open, Run
@@ -37,9 +37,10 @@ class Excuses:
         for opened in book.opens:
             self._opens.setdefault(opened.node, []).append(opened)
         self._lease_ms = max((opened.lease_ms for opened in book.opens), default=0)
-        # A lease counts from the moment the store was asked, at the earliest; one that was lost was so when the answer came, at the latest.
+        # (since when the new lease counts, until when the former one was kept): a lease counts from the moment the store was asked, at the
+        # earliest; one that was lost was so when the answer came, at the latest.
         self._renewed_at = {
-            life: sorted(began(renewal) if renewal.type == "ok" else renewal.t for renewal in renewals)
+            life: sorted((began(renewal), began(renewal) if renewal.type == "ok" else renewal.t) for renewal in renewals)
             for life, renewals in book.renewals.items()
         }
 
@@ -81,7 +82,8 @@ class Excuses:
         )
 
     def claim_was_hit(self, lease: Lease, until: int) -> bool:
-        return _touches([*self._by_node.get(lease.node, ()), *self._everywhere], lease.t, until)
+        """Since it was asked for: who was stopped before the answer came holds it all the same."""
+        return _touches([*self._by_node.get(lease.node, ()), *self._everywhere], began(lease), until)
 
     def is_claim_lost(self, lease: Lease, until: int) -> bool:
         """Whether the store may have taken the claim from its holder by then: hit, reborn, or silent for a whole lease."""
@@ -98,15 +100,16 @@ class Excuses:
                 return True
             return any(reap.t >= lease.t and began(reap) <= until and reap.count for reap in self._book.reaps)
         signs = self._signs_of_life(lease, until)
-        return any(b - a >= self._lease_ms * 1_000_000 for a, b in pairwise(signs))
+        return any(kept - since >= self._lease_ms * 1_000_000 for (since, _), (_, kept) in pairwise(signs))
 
-    def _signs_of_life(self, lease: Lease, until: int) -> list[int]:
+    def _signs_of_life(self, lease: Lease, until: int) -> list[tuple[int, int]]:
         """When the holder's lease began to count anew: its last renewal before the claim, those after it; then the moment looked at."""
         renewed_at = self._renewed_at.get((lease.node, lease.boot), [])
         born_at = [began(o) for o in self._opens.get(lease.node, ()) if o.boot == lease.boot] or [lease.t]
-        first = bisect_right(renewed_at, began(lease)) - 1  # it may have been granted as soon as it was asked for
-        before = renewed_at[first] if first >= 0 else born_at[0]
-        return [before, *renewed_at[first + 1 : bisect_right(renewed_at, until)], until]
+        first = bisect_left(renewed_at, (began(lease) + 1,)) - 1  # it may have been granted as soon as it was asked for
+        before = renewed_at[first] if first >= 0 else (born_at[0], born_at[0])
+        after = renewed_at[first + 1 : bisect_left(renewed_at, (until + 1,))]
+        return [before, *((since, min(kept, until)) for since, kept in after), (until, until)]
 
 
 def _gives_up(end: ClaimEnd, fence: int, until: int) -> bool:

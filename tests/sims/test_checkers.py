@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sims.checkers import CHECKS, judge_ops
 from sims.history import Recorder
-from sims.lines import Ack, Cancel, Dead, Effect, Fault, Line, Requeue, Run, Submit
+from sims.lines import Ack, Cancel, Dead, Effect, Fault, Lease, Line, Open, Renew, Requeue, Run, Submit
 from sims.mutants import MUTANTS, Mutant
 from sims.reference import SHAPES, Shape, from_outside, simulate
 
@@ -152,6 +152,42 @@ def test_a_late_run_of_a_woken_worker_is_excused_only_by_its_pause() -> None:
     assert judge_ops(ops).violated == ["C7"]
     assert judge_ops([*ops, pause]).is_valid
     assert judge_ops([*ops, Fault(t=100, t1=600, p="nemesis", type="ok", kind="stop", pids=[8])]).violated == ["C7"]
+
+
+MS = 1_000_000
+
+
+def granted_twice(*more: Line, lease_ms: int = 3000, second_ms: int) -> list[Line]:
+    """Node n1 asks for a job at 1,000 ms and hears of it at 5,000; n2 has it at `second_ms`."""
+    return [
+        Submit(t=1, p="cli", type="invoke", job="j"),
+        Submit(t=2, p="cli", type="ok", job="j"),
+        Open(t=4, p="n1", type="ok", node="n1", boot=1, t0=3, lease_ms=lease_ms),
+        Open(t=4, p="n2", type="ok", node="n2", boot=1, t0=3, lease_ms=lease_ms),
+        *more,
+        Lease(t=second_ms * MS, p="n2", type="ok", job="j", fence=2, node="n2", boot=1, t0=(second_ms - 1) * MS),
+        Ack(t=(second_ms + 1) * MS, p="n2", type="invoke", job="j", fence=2),
+        Ack(t=(second_ms + 2) * MS, p="n2", type="ok", job="j", fence=2),
+        Lease(t=5000 * MS, p="n1", type="ok", job="j", fence=1, node="n1", boot=1, t0=1000 * MS),
+    ]
+
+
+def renewed(from_ms: int, to_ms: int, type: str) -> Renew:
+    return Renew(t=to_ms * MS, p="n1", type=type, node="n1", boot=1, t0=from_ms * MS)
+
+
+@pytest.mark.parametrize(("second_ms", "violated"), [(3850, ["C6"]), (3905, [])])
+def test_a_lease_that_was_lost_counts_anew_from_the_question_and_was_lost_by_the_answer(second_ms: int, violated: list[str]) -> None:
+    """Fails on a checker that lets the new lease begin with the answer: it held for 100 ms less."""
+    ops = granted_twice(renewed(500, 501, "ok"), renewed(900, 999, "fail"), second_ms=second_ms)
+    assert judge_ops(ops).violated == violated
+
+
+@pytest.mark.parametrize(("until_ms", "violated"), [(4999, []), (999, ["C6"])])
+def test_a_holder_who_was_stopped_before_it_heard_of_its_claim_was_hit(until_ms: int, violated: list[str]) -> None:
+    """Fails on a checker for which a claim begins when its holder hears of it."""
+    stop = Fault(t=900 * MS, t1=until_ms * MS, p="nemesis", type="ok", kind="stop", node="n1")
+    assert judge_ops(granted_twice(renewed(500, 501, "ok"), stop, second_ms=2000)).violated == violated
 
 
 def test_a_kill_counts_only_with_a_started_job_in_the_victim() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sims.checkers import Verdict, judge
 from sims.history import Recorder, load
-from sims.lines import AttemptSeen, Lease, Submit
+from sims.lines import Ack, AttemptSeen, Lease, Submit
 from sims.recording import RecordingStore, final_word
 from zjp.errors import JobConflict, StoreUnavailable
 from zjp.job import Attempt, JobSpec, JobState, Options, Record, StoredJob, format_id, make_id
@@ -218,6 +218,22 @@ class AnswersLate(Fiddle):
             await self.inner.finish(outcomes)
             raise StoreUnavailable("no answer")
         return await self.inner.finish(outcomes) if outcomes[0].kind is OutcomeKind.FINISH else []
+
+
+async def test_of_two_claims_of_one_job_the_older_ones_report_is_told_as_refused(tmp_path: Path) -> None:
+    """The store names ids only. Fails on a recording that takes both for refused, and on one that takes the first of the call."""
+    bench = Bench(tmp_path)
+    await bench.start()
+    await bench.store.submit([bench.spec()])
+    old = await bench.store.claim(1, {"*": 1})
+    await bench.store.finish([bench.outcome(old.jobs[0], old.fence, "release")])
+    new = await bench.store.claim(1, {"*": 1})
+    bench.say_run(new.jobs[0], new.fence, is_well=True)
+    both = [bench.outcome(new.jobs[0], new.fence, "done"), bench.outcome(old.jobs[0], old.fence, "done")]
+    assert await bench.store.finish(both) == [new.jobs[0].spec.id]
+    acks = [op for op in load([tmp_path]).ops if isinstance(op, Ack) and op.type != "invoke"]
+    assert {op.fence: op.type for op in acks} == {old.fence: "fail", new.fence: "ok"}
+    assert (await bench.judge()).is_valid
 
 
 async def test_an_answer_to_a_repeat_may_be_of_any_call_before_it(tmp_path: Path) -> None:
