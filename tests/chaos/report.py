@@ -171,7 +171,8 @@ SHARED_HEAD = """\
 Real nodes on one Redis under load; workers, nodes and Redis itself killed, Redis stopped, connections reset, nodes paused past their lease
 and woken, MongoDB taken away where records are there; then one history of all of them is judged. How: `tests/chaos/`. The checks:
 `sims/checkers/`; a fault of Redis or MongoDB excuses nothing there. Redis writes and syncs its file before it answers: with
-`everysec` a kill -9 of it takes what a slow disk kept waiting. What a power cut takes is in power-cuts.md. This page is written by the run:"""
+`everysec` a kill -9 of it takes what a slow disk kept waiting. What a power cut takes is in power-cuts.md. This page is written
+by the run:"""
 MOMENTS_TEXT = """\
 A kill counts when the history shows a started job in the victim. One kill can hit several moments: claim (granted, not started), run,
 result (ended, not yet on its way to the store), ack (its report under way to the store)."""

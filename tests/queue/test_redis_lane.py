@@ -117,6 +117,28 @@ async def test_call_that_hangs_is_over_at_its_deadline_and_those_behind_it_at_th
         await lane.close()
 
 
+class TellsOtherwise(Connection):
+    """Makes a failure of its own of each cancel, as a driver with time limits does."""
+
+    async def read_response(self, disable_decoding: bool = False) -> bytes:
+        try:
+            return await super().read_response(disable_decoding)
+        except asyncio.CancelledError:
+            raise ConnectionResetError("cancelled") from None
+
+
+async def test_call_whose_cancel_the_driver_makes_a_failure_of_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails on a lane that pauses before it looks at the time: the next cancel ends the pause, LATE_AGAIN_S later."""
+    monkeypatch.setattr(lanes, "CALL_S", 0.1)
+    monkeypatch.setattr(lanes, "LATE_AGAIN_S", 2 * SOON_S)
+    monkeypatch.setattr(lanes, "BACKOFF_S", (4 * SOON_S, 4 * SOON_S))
+    lane = over(TellsOtherwise())
+    async with asyncio.timeout(SOON_S):
+        with pytest.raises(Unanswered):
+            await ask(lane, b"one")
+        await lane.abandon()
+
+
 @pytest.mark.parametrize("turns_before", range(8))
 async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> None:
     lane = over(Connection())

@@ -177,13 +177,15 @@ class Lane:
         pause_s = BACKOFF_S[0]
         loop = asyncio.get_running_loop()
         try:
-            while loop.time() < call.deadline:  # asked each time: a driver may take a cancel for its own
+            while loop.time() < call.deadline:
                 try:
                     return await self._once(call)
                 except (OSError, RedisError) as error:
                     fault = error
                     await self._drop()
                     _judge(error)
+                if loop.time() >= call.deadline:  # a driver may have taken the cancel for its own
+                    break
                 call.is_repeat = True
                 await asyncio.sleep(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
