@@ -117,6 +117,17 @@ async def test_call_that_hangs_is_over_at_its_deadline_and_those_behind_it_at_th
         await lane.close()
 
 
+async def test_those_behind_a_call_that_hangs_end_with_it_when_their_time_is_over_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails on a lane that looks at the one behind when it would have looked at the first again."""
+    monkeypatch.setattr(lanes, "CALL_S", 0.1)
+    monkeypatch.setattr(lanes, "LATE_AGAIN_S", 2 * SOON_S)
+    lane = over(Connection())
+    async with asyncio.timeout(SOON_S):
+        told = await asyncio.gather(*[ask(lane, word) for word in (b"one", b"two", b"three")], return_exceptions=True)
+    assert all(isinstance(fault, StoreUnavailable) for fault in told)
+    await lane.abandon()
+
+
 class TellsOtherwise(Connection):
     """Makes a failure of its own of each cancel, as a driver with time limits does."""
 
@@ -148,4 +159,4 @@ async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> No
         await lane.abandon()
         told = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(fault) for fault in told} <= {asyncio.CancelledError, StoreUnavailable}
-    assert lane._timer is None or lane._timer.cancelled()
+    assert lane._timer is None

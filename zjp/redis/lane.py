@@ -147,6 +147,7 @@ class Lane:
             finally:
                 self._current = None
                 if call.is_late and self._worker is not None:
+                    self._stop_timer()  # the next one in line has a deadline of its own
                     while self._worker.cancelling():
                         self._worker.uncancel()
 
@@ -304,6 +305,7 @@ class Lane:
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
 
 async def send(connection: AbstractConnection, *commands: Command) -> None:
