@@ -21,7 +21,7 @@ from ..records.store import RecordStore
 from ..wire.messages import CancelKind, Page
 from ..worker.pool import Pool
 from .listing import Listing
-from .retries import Retries
+from .retries import Retries, latest_of
 from .room import Room
 
 WAIT_MS_MAX = 60_000
@@ -74,20 +74,13 @@ class Jobs:
         return views
 
     async def _look_up(self, ids: Sequence[bytes]) -> list[JobView | None]:
-        found = await self._queue.get(ids)
-        missing = [job_id for job_id, entry in zip(ids, found, strict=True) if entry is None]
-        records = await self._records.get(missing) if missing else {}
-        return [
-            self._view(entry if entry is not None else records.get(job_id))
-            for job_id, entry in zip(ids, found, strict=True)
-        ]
+        found = await latest_of(ids, await self._queue.get(ids), self._records)
+        return [self._view(found.get(job_id)) for job_id in ids]
 
     async def records_of(self, ids: Sequence[bytes]) -> dict[bytes, Record]:
         """Those of `ids` that are finished."""
-        found = await self._queue.get(ids)
-        here = {entry.job.spec.id: entry for entry in found if isinstance(entry, Record)}
-        missing = [job_id for job_id, entry in zip(ids, found, strict=True) if entry is None]
-        return {**(await self._records.get(missing) if missing else {}), **here}
+        found = await latest_of(ids, await self._queue.get(ids), self._records)
+        return {job_id: entry for job_id, entry in found.items() if isinstance(entry, Record)}
 
     def _view(self, entry: Live | Record | None) -> JobView | None:
         if entry is None:

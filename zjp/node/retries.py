@@ -33,7 +33,7 @@ class Retries:
         self._queue, self._records = queue, records
 
     async def runs(self, ids: Sequence[bytes]) -> list[int]:
-        latest = await self._latest(ids, await self._queue.get(ids))
+        latest = await latest_of(ids, await self._queue.get(ids), self._records)
         return [latest[job_id].job.run if job_id in latest else UNKNOWN_RUN for job_id in ids]
 
     async def requeue(self, ids: Sequence[bytes], runs: Sequence[int]) -> list[str]:
@@ -60,7 +60,7 @@ class Retries:
         """Who can be told now joins `told`; whom the store refuses, `refused`: the next round sees why."""
         ids = list(dict.fromkeys([job_id for job_id, _ in left]))
         since, found = await self._queue.look(ids)
-        latest = await self._latest(ids, found)
+        latest = await latest_of(ids, found, self._records)
         seen = {(job_id, run): _told(latest.get(job_id), run, was_refused=job_id in refused) for job_id, run in left}
         if "requeued" in seen.values():
             await self._queue.confirm(since)
@@ -77,11 +77,12 @@ class Retries:
         refused |= ready.keys() - taken
         told |= {(job_id, run): "requeued" for job_id, run in left if job_id in taken and not seen[job_id, run]}
 
-    async def _latest(self, ids: Sequence[bytes], in_queue: Sequence[Live | Record | None]) -> dict[bytes, Live | Record]:
-        """Those that are known, each as what it is now."""
-        found = {job_id: entry for job_id, entry in zip(ids, in_queue, strict=True) if entry is not None}
-        missing = [job_id for job_id in dict.fromkeys(ids) if job_id not in found]
-        return found | dict(await self._records.get(missing)) if missing else found
+
+async def latest_of(ids: Sequence[bytes], in_queue: Sequence[Live | Record | None], records: RecordStore) -> dict[bytes, Live | Record]:
+    """Those that are known, each as what it is now. `in_queue`: what the queue told of them, which must have been asked first."""
+    found = {job_id: entry for job_id, entry in zip(ids, in_queue, strict=True) if entry is not None}
+    missing = [job_id for job_id in dict.fromkeys(ids) if job_id not in found]
+    return found | dict(await records.get(missing)) if missing else found
 
 
 def _following(record: Record, run: int) -> Record:
