@@ -62,7 +62,7 @@ PEERS = (
         "celery", "Celery", "celery_side",
         (("{bin}/celery", "-A", "celery_side", "worker", "-c", "2", "-l", "ERROR",
           "--without-gossip", "--without-mingle", "--without-heartbeat"),),
-        Jobs(1_000, 1_000, 1_000, 2_000), ("celery==5.7.0", "redis==8.1.0", "hiredis==3.5.0"),
+        Jobs(1_000, 1_000, 1_000, 2_000), ("celery==5.7.0", "redis==8.1.0", "hiredis==3.5.0", "packaging==25.0"),
     ),
     Peer(
         "dramatiq", "Dramatiq", "dramatiq_side",
