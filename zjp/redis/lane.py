@@ -21,6 +21,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice, takewhile
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -49,6 +50,7 @@ LATE_AGAIN_S = 0.2
 BACKOFF_S = (0.01, 0.3)
 HEALS_MAX = 3
 """Somebody may flush the scripts between loading one and calling it."""
+TOGETHER_MAX = 16
 Command = Sequence[Any]
 NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 """In the server's words, as they answer SELECT."""
@@ -95,6 +97,10 @@ class _Call:
             self.answer.exception()  # seen: its caller may give up before it looks
 
 
+def _is_plain(call: _Call) -> bool:
+    return call.then is None and not call.asks_data and not call.is_repeat
+
+
 class Lane:
     def __init__(self, address: Address, look: Callable[[Ask], Awaitable[None]] | None = None) -> None:
         self._address, self._look = address, look
@@ -131,6 +137,10 @@ class Lane:
 
     async def _work(self) -> None:
         while self._line:
+            if len(self._line) > 1:
+                await self._ask_together()
+                if not self._line:
+                    break
             self._current = call = self._line.popleft()
             if self._timer is None:
                 self._set_timer(call)
@@ -150,6 +160,44 @@ class Lane:
                     self._stop_timer()  # the next one in line has a deadline of its own
                     while self._worker.cancelling():
                         self._worker.uncancel()
+
+    async def _ask_together(self) -> None:
+        """What stands in front and needs only an answer leaves in one packet. Who is refused, or gets none, stays there, to be carried alone."""
+        connection, calls = self._connection, list(takewhile(_is_plain, islice(self._line, TOGETHER_MAX)))
+        if len(calls) < 2 or connection is None or self._address.serves is not None:
+            return
+        try:
+            commands = [call.make(False) for call in calls]
+        except Exception:  # its caller is told when it is alone
+            return
+        refused: list[_Call] = []
+        for call in calls:
+            call.is_in_doubt = call.is_repeat = True
+        try:
+            await send(connection, *commands)
+            for call in calls:
+                self._current = call
+                if self._timer is None:
+                    self._set_timer(call)
+                try:
+                    reply = await connection.read_response(disable_decoding=True)
+                except ResponseError as error:
+                    call.is_in_doubt = _is_broken_off(error)
+                    refused.append(self._line.popleft())
+                else:
+                    self._line.popleft()
+                    if not call.answer.done():
+                        call.answer.set_result(reply)
+            self._answered_at = asyncio.get_running_loop().time()
+        except (OSError, RedisError):
+            await self._drop()
+        except asyncio.CancelledError:
+            await self._drop()
+            if not call.is_late:
+                raise
+        finally:
+            self._current = None
+            self._line.extendleft(reversed(refused))
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""

@@ -212,7 +212,7 @@ class Intake:
         self._add_jobs(arguments, specs)
         early = self._heels.sent(specs[0].id) if idle_life and not suspects and not _is_single(specs[0]) else None
         if early is not None:
-            asyncio.get_running_loop().call_soon(self._hint)  # the claim that it causes is made while the server has this to do
+            self._hint()  # the claim that it causes leaves in one packet with it
         reply = await self._submits.store(arguments, bool(suspects))
         kind = reply[0]
         if kind == b"ok":

@@ -274,7 +274,7 @@ class RedisQueueStore(Standing):
             arguments += (queue, weight)
         early = self._heels.claims() if count > 0 else None
         try:
-            reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
+            reply = await self._scripts.retold("claim", self._lane("claim" if early is None else "submit"), arguments, 4)
         except BaseException:
             self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
             if self._heels.ended(early, ()):
