@@ -1,4 +1,4 @@
-"""One connection; calls go through it one after the other, in the order they came, each within a bounded time.
+"""One connection; calls go through it in the order they came, those that stand in line in one packet, each within a bounded time.
 
 A lane per kind of operation keeps their order (a repeat of a submit is behind the submit) and lets a long script hold up only its own
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
@@ -51,6 +51,7 @@ BACKOFF_S = (0.01, 0.3)
 HEALS_MAX = 3
 """Somebody may flush the scripts between loading one and calling it."""
 TOGETHER_MAX = 16
+"""Calls in one packet."""
 Command = Sequence[Any]
 NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 """In the server's words, as they answer SELECT."""
@@ -79,9 +80,10 @@ class NotPermitted(StoreUnavailable):
 
 
 class _Call:
-    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over."""
+    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it
+    was in a packet with others, and is not to be in one again."""
 
-    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_in_doubt", "is_late", "is_repeat", "make", "then")
+    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "is_repeat", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
@@ -89,7 +91,7 @@ class _Call:
     ) -> None:  # fmt: skip
         self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
         self.answer, self.deadline = answer, deadline
-        self.is_repeat = self.is_in_doubt = self.is_late = False
+        self.is_repeat = self.is_in_doubt = self.is_late = self.is_alone = False
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
@@ -97,8 +99,8 @@ class _Call:
             self.answer.exception()  # seen: its caller may give up before it looks
 
 
-def _is_plain(call: _Call) -> bool:
-    return call.then is None and not call.asks_data and not call.is_repeat
+def _needs_only_an_answer(call: _Call) -> bool:
+    return call.then is None and not call.asks_data and not call.is_alone
 
 
 class Lane:
@@ -137,10 +139,8 @@ class Lane:
 
     async def _work(self) -> None:
         while self._line:
-            if len(self._line) > 1:
-                await self._ask_together()
-                if not self._line:
-                    break
+            if len(self._line) > 1 and await self._ask_together():
+                continue
             self._current = call = self._line.popleft()
             if self._timer is None:
                 self._set_timer(call)
@@ -161,31 +161,35 @@ class Lane:
                     while self._worker.cancelling():
                         self._worker.uncancel()
 
-    async def _ask_together(self) -> None:
-        """What stands in front and needs only an answer leaves in one packet. Who is refused, or gets none, stays there, to be carried alone."""
-        connection, calls = self._connection, list(takewhile(_is_plain, islice(self._line, TOGETHER_MAX)))
+    async def _ask_together(self) -> bool:
+        """What stands in front and needs only an answer leaves in one packet. Who is refused, or gets none, stays in front, to be carried
+        alone. True: nobody does."""
+        connection, calls = self._connection, list(takewhile(_needs_only_an_answer, islice(self._line, TOGETHER_MAX)))
         if len(calls) < 2 or connection is None or self._address.serves is not None:
-            return
+            return False
         try:
             commands = [call.make(False) for call in calls]
-        except Exception:  # its caller is told when it is alone
-            return
-        refused: list[_Call] = []
+        except Exception:  # whoever's it is hears of it when it is alone
+            return False
         for call in calls:
-            call.is_in_doubt = call.is_repeat = True
+            self._line.popleft()
+            call.is_alone = call.is_in_doubt = call.is_repeat = True
+        left = deque(calls)
+        refused: list[_Call] = []
+        self._current = calls[0]
+        if self._timer is None:
+            self._set_timer(calls[0])
         try:
             await send(connection, *commands)
-            for call in calls:
-                self._current = call
-                if self._timer is None:
-                    self._set_timer(call)
+            while left:
+                self._current = call = left[0]
                 try:
                     reply = await connection.read_response(disable_decoding=True)
-                except ResponseError as error:
-                    call.is_in_doubt = _is_broken_off(error)
-                    refused.append(self._line.popleft())
+                except (ResponseError, BusyLoadingError) as error:  # an answer, too
+                    call.is_in_doubt = call.is_repeat = _is_broken_off(error)
+                    refused.append(left.popleft())
                 else:
-                    self._line.popleft()
+                    left.popleft()
                     if not call.answer.done():
                         call.answer.set_result(reply)
             self._answered_at = asyncio.get_running_loop().time()
@@ -193,11 +197,12 @@ class Lane:
             await self._drop()
         except asyncio.CancelledError:
             await self._drop()
-            if not call.is_late:
+            if not self._current.is_late:
                 raise
         finally:
             self._current = None
-            self._line.extendleft(reversed(refused))
+            self._line.extendleft(reversed([*refused, *left]))
+        return not refused and not left
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""

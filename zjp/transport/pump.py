@@ -113,7 +113,7 @@ class Pump:
             loop = self._loop
             if loop is None:
                 return False
-            # Most messages of an idle process come alone. To be told so by an exception takes it 150 us, to ask 50: nothing is in a cache then.
+            # Most messages of an idle process come alone. To be told so by an exception takes 150 us, to ask 50: nothing is cached then.
             if count == 1 and not zmq.zmq_poll(self._asked, 0):
                 return False
             try:
