@@ -203,5 +203,5 @@ async def test_an_early_claim_that_fails_leaves_the_job_to_the_answer(store: Red
     assert ids_of(await store.claim(5, ALL)) == ids
 
 
-async def refused(*_: Any) -> Any:
+async def refused(*_: Any, **__: Any) -> Any:
     raise StoreUnavailable("away")

@@ -224,8 +224,8 @@ async def connected() -> tuple[Server, Lane]:
 
 
 async def tell(lane: Lane, word: bytes) -> bytes:
-    """Says whether it is a repeat."""
-    return bytes(await lane.call(lambda is_repeat: (word, b"again") if is_repeat else (word,), lambda: ((b"LOAD",),)))
+    """Joins, and says whether it is a repeat."""
+    return bytes(await lane.call(lambda is_repeat: (word, b"again") if is_repeat else (word,), lambda: ((b"LOAD",),), joins=True))
 
 
 async def all_at_once(lane: Lane, *words: bytes) -> list[bytes | BaseException]:
@@ -240,11 +240,12 @@ async def test_calls_in_line_leave_in_one_packet_and_have_each_its_answer() -> N
     await lane.close()
 
 
-async def test_more_calls_than_one_packet_takes_leave_in_several() -> None:
+async def test_call_that_does_not_join_is_sent_when_the_one_before_it_was_answered() -> None:
+    """Until then its caller can be told that it was not."""
     server, lane = await connected()
-    words = [b"%d" % number for number in range(2 * lanes.TOGETHER_MAX + 3)]
-    assert await all_at_once(lane, *words) == words
-    assert [len(packet) for packet in server.packets] == [lanes.TOGETHER_MAX, lanes.TOGETHER_MAX, 3]
+    async with asyncio.timeout(SOON_S):
+        await asyncio.gather(ask(lane, b"one"), tell(lane, b"two"), ask(lane, b"three"), ask(lane, b"four"))
+    assert server.asked() == [[b"one", b"two"], [b"three"], [b"four"]]
     await lane.close()
 
 

@@ -1,10 +1,11 @@
-"""One connection; calls go through it in the order they came, those that stand in line in one packet, each within a bounded time.
+"""One connection; calls go through it one after the other, in the order they came, each within a bounded time.
 
 A lane per kind of operation keeps their order (a repeat of a submit is behind the submit) and lets a long script hold up only its own
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
 tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable, and of it Unanswered when a try
 went out and nothing came back, or a script was broken off: what it had written by then stays. `is_repeat` tells the call that its former
-try may have been carried out.
+try may have been carried out. What waits in line was not sent, and its caller is told so; only a call that `joins` leaves in one packet
+with the one before it.
 
 `server` names the process at the other end, by its run id; `data` also what it holds, by the id of its replication. Another process may
 know less than its predecessor did (a fail-over, a restart from a file that was not synced), and so may the same one after it was another's
@@ -50,8 +51,6 @@ LATE_AGAIN_S = 0.2
 BACKOFF_S = (0.01, 0.3)
 HEALS_MAX = 3
 """Somebody may flush the scripts between loading one and calling it."""
-TOGETHER_MAX = 16
-"""Calls in one packet."""
 Command = Sequence[Any]
 NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 """In the server's words, as they answer SELECT."""
@@ -83,13 +82,13 @@ class _Call:
     """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it
     was in a packet with others, and is not to be in one again."""
 
-    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "is_repeat", "make", "then")
+    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "is_repeat", "joins", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
-        asks_data: bool, answer: asyncio.Future[Any], deadline: float,
+        asks_data: bool, joins: bool, answer: asyncio.Future[Any], deadline: float,
     ) -> None:  # fmt: skip
-        self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
+        self.make, self.heal, self.then, self.asks_data, self.joins = make, heal, then, asks_data, joins
         self.answer, self.deadline = answer, deadline
         self.is_repeat = self.is_in_doubt = self.is_late = self.is_alone = False
 
@@ -117,17 +116,18 @@ class Lane:
 
     async def call(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
-        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False,
+        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False, joins: bool = False,
     ) -> Any:  # fmt: skip
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
-        `asks_data`: have `data` as it is now, not as it was when the connection was made.
+        `asks_data`: have `data` as it is now, not as it was when the connection was made. `joins`: see above; for what needs no certainty
+        of having not been sent.
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
         loop = asyncio.get_running_loop()
-        call = _Call(make, heal, then, asks_data, loop.create_future(), loop.time() + CALL_S)
+        call = _Call(make, heal, then, asks_data, joins, loop.create_future(), loop.time() + CALL_S)
         self._line.append(call)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
@@ -139,7 +139,7 @@ class Lane:
 
     async def _work(self) -> None:
         while self._line:
-            if len(self._line) > 1 and await self._ask_together():
+            if len(self._line) > 1 and self._line[1].joins and await self._ask_together():
                 continue
             self._current = call = self._line.popleft()
             if self._timer is None:
@@ -162,9 +162,10 @@ class Lane:
                         self._worker.uncancel()
 
     async def _ask_together(self) -> bool:
-        """What stands in front and needs only an answer leaves in one packet. Who is refused, or gets none, stays in front, to be carried
-        alone. True: nobody does."""
-        connection, calls = self._connection, list(takewhile(_needs_only_an_answer, islice(self._line, TOGETHER_MAX)))
+        """The first in line and those that join it, in one packet. Who is refused, or gets no answer, stays in front, to be carried alone.
+        True: nobody does."""
+        connection, joining = self._connection, takewhile(lambda call: call.joins, islice(self._line, 1, None))
+        calls = list(takewhile(_needs_only_an_answer, [self._line[0], *joining]))
         if len(calls) < 2 or connection is None or self._address.serves is not None:
             return False
         try:
