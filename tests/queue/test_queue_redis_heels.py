@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.queue.making import ALL, Producer, RedisBench, add, ids_of
+from tests.queue.making import ALL, Producer, RedisBench, add, ids_of, run_all
 from zjp.errors import StoreUnavailable
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.redis.heels import Early, Heels
 from zjp.queue.redis.held import Held
 from zjp.queue.store import Claim
+from zjp.redis import lane as lanes
 
 pytestmark = pytest.mark.covers("redis:nodes")
 
@@ -141,24 +143,37 @@ async def idle(store: RedisQueueStore) -> list[str]:
     return told
 
 
-def claim_when_stored(store: RedisQueueStore, claims: list[Claim]) -> None:
-    """Between the server's answer to a submit and the moment in which the node sees it."""
-    lane = store._lane("submit")
-    once = lane._once
+def claim_when_told(store: RedisQueueStore) -> tuple[list[str], list[asyncio.Task[Claim]]]:
+    """As a node does."""
+    told, claims = list[str](), list[asyncio.Task[Claim]]()
 
-    async def then_claim(call: Any) -> Any:
-        reply = await once(call)
-        claims.append(await store.claim(5, ALL))
-        return reply
+    def on_ready() -> None:
+        told.append("ready")
+        claims.append(asyncio.create_task(store.claim(5, ALL)))
 
-    lane._once = then_claim  # type: ignore[method-assign]
+    store.on_ready = on_ready
+    return told, claims
 
 
-async def test_a_job_for_an_idle_node_is_claimed_while_its_submit_is_under_way(store: RedisQueueStore, producer: Producer) -> None:
-    told, claims = await idle(store), list[Claim]()
-    claim_when_stored(store, claims)
+async def test_a_job_for_an_idle_node_is_claimed_in_one_packet_with_its_submit(
+    store: RedisQueueStore, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_all(store)
+    await add(store, *producer.specs(1))
+    await run_all(store)  # from here on both scripts are known, and the lanes connected
+    await idle(store)
+    told, claims = claim_when_told(store)
+    packets: list[int] = []
+    send = lanes.send
+
+    async def counted(connection: Any, *commands: Any) -> None:
+        packets.append(len(commands))
+        await send(connection, *commands)
+
+    monkeypatch.setattr(lanes, "send", counted)
     ids = await add(store, *producer.specs(2))
-    assert [ids_of(claim) for claim in claims] == [ids]
+    assert [ids_of(await claim) for claim in claims] == [ids]
+    assert packets == [2]
     assert told == ["ready"], "when it left, and not again"
 
 
@@ -177,22 +192,16 @@ async def test_a_node_that_is_not_idle_is_told_once(store: RedisQueueStore, prod
 
 
 async def test_an_early_claim_that_fails_leaves_the_job_to_the_answer(store: RedisQueueStore, producer: Producer) -> None:
-    told = await idle(store)
-    lane = store._lane("claim")
-    once, lane._once = lane._once, refused  # type: ignore[method-assign]
-
-    async def claim_in_vain(call: Any) -> Any:
-        with pytest.raises(StoreUnavailable):
-            await store.claim(5, ALL)
-        return await submit_once(call)
-
-    submit = store._lane("submit")
-    submit_once, submit._once = submit._once, claim_in_vain  # type: ignore[method-assign]
+    await idle(store)
+    told, claims = claim_when_told(store)
+    retold, store._scripts.retold = store._scripts.retold, refused  # type: ignore[method-assign]
     ids = await add(store, *producer.specs(1))
+    outcomes = await asyncio.gather(*claims, return_exceptions=True)
     assert told == ["ready", "ready"]
-    lane._once = once  # type: ignore[method-assign]
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
+    store._scripts.retold = retold  # type: ignore[method-assign]
     assert ids_of(await store.claim(5, ALL)) == ids
 
 
-async def refused(call: Any) -> Any:
+async def refused(*_: Any, **__: Any) -> Any:
     raise StoreUnavailable("away")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import hiredis
 import pytest
+from redis.exceptions import NoScriptError, ResponseError
 
 from zjp.errors import StoreUnavailable
 from zjp.redis import lane as lanes
@@ -154,6 +157,153 @@ async def test_call_whose_cancel_the_driver_makes_a_failure_of_is_not_begun_agai
 async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> None:
     lane = over(Connection())
     asked = [asyncio.create_task(ask(lane, word)) for word in (b"one", b"two", b"three")]
+    await turns(turns_before)
+    async with asyncio.timeout(SOON_S):
+        await lane.abandon()
+        told = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(fault) for fault in told} <= {asyncio.CancelledError, StoreUnavailable}
+    assert lane._timer is None
+
+
+# ── in one packet ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+REFUSED, UNKNOWN, BREAK, HANG = b"refused", b"unknown", b"break", b"hang"
+
+
+class Server:
+    """Answers each command of a packet with itself, in order; what it does not: the words above. `packets`: the commands of each."""
+
+    def __init__(self) -> None:
+        self.packets: list[list[list[bytes]]] = []
+        self.connects = 0
+        self.knows = self.is_well = False
+        self._unanswered: deque[list[bytes]] = deque()
+
+    async def connect(self) -> None:
+        self.connects += 1
+        self._unanswered.clear()
+
+    async def send_packed_command(self, data: bytes, check_health: bool = True) -> None:
+        reader = hiredis.Reader()
+        reader.feed(data)
+        packet = list(iter(reader.gets, False))
+        self.packets.append(packet)
+        self._unanswered += packet
+
+    async def read_response(self, disable_decoding: bool = False) -> bytes:
+        command = self._unanswered.popleft()
+        word = command[0]
+        if word == b"INFO":
+            return INFO
+        if word == b"LOAD":
+            self.knows = True
+        elif word == UNKNOWN and not self.knows:
+            raise NoScriptError("no such script")
+        elif word == REFUSED:
+            raise ResponseError("wrong")
+        elif word == BREAK and not self.is_well:
+            self.is_well = True
+            raise ConnectionResetError("gone")
+        elif word == HANG and not self.is_well:
+            await asyncio.Event().wait()
+        return b" ".join(command)
+
+    async def disconnect(self, nowait: bool = False) -> None: ...
+
+    def asked(self) -> list[list[bytes]]:
+        return [[b" ".join(command) for command in packet] for packet in self.packets]
+
+
+async def connected() -> tuple[Server, Lane]:
+    server = Server()
+    address: Any = SimpleNamespace(serves=None, make=lambda: server)
+    lane = Lane(address)
+    await ask(lane, b"hello")
+    server.packets.clear()
+    return server, lane
+
+
+async def tell(lane: Lane, word: bytes) -> bytes:
+    """Joins, and says whether it is a repeat."""
+    return bytes(await lane.call(lambda is_repeat: (word, b"again") if is_repeat else (word,), lambda: ((b"LOAD",),), joins=True))
+
+
+async def all_at_once(lane: Lane, *words: bytes) -> list[bytes | BaseException]:
+    async with asyncio.timeout(SOON_S):
+        return await asyncio.gather(*[tell(lane, word) for word in words], return_exceptions=True)
+
+
+async def test_calls_in_line_leave_in_one_packet_and_have_each_its_answer() -> None:
+    server, lane = await connected()
+    assert await all_at_once(lane, b"one", b"two", b"three") == [b"one", b"two", b"three"]
+    assert server.asked() == [[b"one", b"two", b"three"]]
+    await lane.close()
+
+
+async def test_call_that_does_not_join_is_sent_when_the_one_before_it_was_answered() -> None:
+    """Until then its caller can be told that it was not."""
+    server, lane = await connected()
+    async with asyncio.timeout(SOON_S):
+        await asyncio.gather(ask(lane, b"one"), tell(lane, b"two"), ask(lane, b"three"), ask(lane, b"four"))
+    assert server.asked() == [[b"one", b"two"], [b"three"], [b"four"]]
+    await lane.close()
+
+
+async def test_call_that_is_refused_among_others_costs_them_nothing() -> None:
+    server, lane = await connected()
+    first, second, third = await all_at_once(lane, b"one", REFUSED, b"three")
+    assert (first, third) == (b"one", b"three")
+    assert type(second) is ResponseError
+    assert server.asked() == [[b"one", REFUSED, b"three"], [REFUSED]], "alone, and not as a repeat: it did nothing"
+    assert server.connects == 1
+    await lane.close()
+
+
+async def test_script_that_the_server_does_not_know_is_loaded_and_called_again() -> None:
+    server, lane = await connected()
+    assert await all_at_once(lane, b"one", UNKNOWN) == [b"one", UNKNOWN]
+    assert server.asked() == [[b"one", UNKNOWN], [UNKNOWN], [b"LOAD", UNKNOWN]]
+    await lane.close()
+
+
+async def test_connection_that_breaks_under_a_packet_answers_who_was_answered_and_repeats_the_others() -> None:
+    server, lane = await connected()
+    assert await all_at_once(lane, b"one", BREAK, b"three") == [b"one", BREAK + b" again", b"three again"]
+    assert server.asked() == [[b"one", BREAK, b"three"], [b"INFO"], [BREAK + b" again"], [b"three again"]]
+    await lane.close()
+
+
+async def test_answer_that_never_comes_is_in_doubt_for_all_of_the_packet_that_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, lane = await connected()
+    monkeypatch.setattr(lanes, "CALL_S", 0.1)
+    told = await all_at_once(lane, b"one", HANG, b"three")
+    assert [told[0], type(told[1]), type(told[2])] == [b"one", Unanswered, Unanswered]
+    assert len(server.packets) == 1
+    assert await all_at_once(lane, b"four", b"five") == [b"four", b"five"]
+    assert lane._worker is not None
+    assert lane._worker.cancelling() == 0
+    await lane.close()
+
+
+async def test_call_with_something_to_follow_or_to_look_at_leaves_alone() -> None:
+    server, lane = await connected()
+
+    async def follow() -> Any:
+        return await lane.call(lambda _: (b"followed",), then=lambda reply: (b"behind", reply))
+
+    async def look() -> Any:
+        return await lane.call(lambda _: (b"looking",), asks_data=True)
+
+    async with asyncio.timeout(SOON_S):
+        await asyncio.gather(tell(lane, b"one"), follow(), look(), tell(lane, b"two"), tell(lane, b"three"))
+    assert server.asked() == [[b"one"], [b"followed"], [b"behind followed"], [b"INFO replication"], [b"looking"], [b"two", b"three"]]
+    await lane.close()
+
+
+@pytest.mark.parametrize("turns_before", range(8))
+async def test_abandoned_lane_answers_everybody_of_a_packet_at_once(turns_before: int) -> None:
+    _, lane = await connected()
+    asked = [asyncio.create_task(tell(lane, word)) for word in (HANG, b"two", b"three")]
     await turns(turns_before)
     async with asyncio.timeout(SOON_S):
         await lane.abandon()

@@ -146,8 +146,7 @@ class Exchange:
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def make_ids(self, count: int) -> list[bytes]:
-        with self._visit() as exchange, exchange._lock:
-            return exchange.session.make_ids(time.time_ns() // 1_000_000, count)
+        return self.session.make_ids(time.time_ns() // 1_000_000, count)
 
     def ask(self, request: Request, within_s: float) -> Outcome:
         """The reply. Raises: ZjpError when there is none, or it is a refusal."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from itertools import islice
+from itertools import count, islice
 from typing import Generic, NamedTuple
 
 from ..job import BATCH_MAX, JobSpec, id_prefix
@@ -15,19 +15,20 @@ BATCH_BYTES_MAX = 4 << 20
 
 
 class IdMaker:
-    """Ids of one session: never used before, rising in the order of the calls. `session` has 42 random bits."""
+    """Ids of one session: never used before, rising in the order of the calls. `session` has 42 random bits. Any number of threads and
+    signal handlers may call."""
 
     def __init__(self, session: int) -> None:
-        self._session, self._counter = session, 0
-        self._ms, self._prefix = -1, b""
+        self._session = session
+        self._next = count()
+        self._stamp = -1, b""
 
-    def __call__(self, now_ms: int, count: int) -> list[bytes]:
+    def __call__(self, now_ms: int, wanted: int) -> list[bytes]:
         """`now_ms`: Unix ms."""
-        if now_ms != self._ms:
-            self._ms, self._prefix = now_ms, id_prefix(now_ms, self._session)
-        prefix, first = self._prefix, self._counter
-        self._counter = first + count
-        return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
+        stamp = self._stamp
+        if now_ms != stamp[0]:
+            stamp = self._stamp = now_ms, id_prefix(now_ms, self._session)
+        return [stamp[1] + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in islice(self._next, wanted)]
 
 
 class _Submit(NamedTuple, Generic[W]):

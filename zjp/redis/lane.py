@@ -4,7 +4,8 @@ A lane per kind of operation keeps their order (a repeat of a submit is behind t
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
 tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable, and of it Unanswered when a try
 went out and nothing came back, or a script was broken off: what it had written by then stays. `is_repeat` tells the call that its former
-try may have been carried out.
+try may have been carried out. What waits in line was not sent, and its caller is told so; only a call that `joins` leaves in one packet
+with the one before it.
 
 `server` names the process at the other end, by its run id; `data` also what it holds, by the id of its replication. Another process may
 know less than its predecessor did (a fail-over, a restart from a file that was not synced), and so may the same one after it was another's
@@ -21,6 +22,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice, takewhile
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -77,22 +79,27 @@ class NotPermitted(StoreUnavailable):
 
 
 class _Call:
-    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over."""
+    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it
+    was in a packet with others, and is not to be in one again."""
 
-    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_in_doubt", "is_late", "is_repeat", "make", "then")
+    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "is_repeat", "joins", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
-        asks_data: bool, answer: asyncio.Future[Any], deadline: float,
+        asks_data: bool, joins: bool, answer: asyncio.Future[Any], deadline: float,
     ) -> None:  # fmt: skip
-        self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
+        self.make, self.heal, self.then, self.asks_data, self.joins = make, heal, then, asks_data, joins
         self.answer, self.deadline = answer, deadline
-        self.is_repeat = self.is_in_doubt = self.is_late = False
+        self.is_repeat = self.is_in_doubt = self.is_late = self.is_alone = False
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(fault)
             self.answer.exception()  # seen: its caller may give up before it looks
+
+
+def _needs_only_an_answer(call: _Call) -> bool:
+    return call.then is None and not call.asks_data and not call.is_alone
 
 
 class Lane:
@@ -109,17 +116,18 @@ class Lane:
 
     async def call(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
-        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False,
+        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False, joins: bool = False,
     ) -> Any:  # fmt: skip
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
-        `asks_data`: have `data` as it is now, not as it was when the connection was made.
+        `asks_data`: have `data` as it is now, not as it was when the connection was made. `joins`: see above; for what needs no certainty
+        of having not been sent.
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
         loop = asyncio.get_running_loop()
-        call = _Call(make, heal, then, asks_data, loop.create_future(), loop.time() + CALL_S)
+        call = _Call(make, heal, then, asks_data, joins, loop.create_future(), loop.time() + CALL_S)
         self._line.append(call)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
@@ -131,6 +139,8 @@ class Lane:
 
     async def _work(self) -> None:
         while self._line:
+            if len(self._line) > 1 and self._line[1].joins and await self._ask_together():
+                continue
             self._current = call = self._line.popleft()
             if self._timer is None:
                 self._set_timer(call)
@@ -150,6 +160,50 @@ class Lane:
                     self._stop_timer()  # the next one in line has a deadline of its own
                     while self._worker.cancelling():
                         self._worker.uncancel()
+
+    async def _ask_together(self) -> bool:
+        """The first in line and those that join it, in one packet. Who is refused, or gets no answer, stays in front, to be carried alone.
+        True: nobody does."""
+        connection, joining = self._connection, takewhile(lambda call: call.joins, islice(self._line, 1, None))
+        calls = list(takewhile(_needs_only_an_answer, [self._line[0], *joining]))
+        if len(calls) < 2 or connection is None or self._address.serves is not None:
+            return False
+        try:
+            commands = [call.make(False) for call in calls]
+        except Exception:  # whoever's it is hears of it when it is alone
+            return False
+        for call in calls:
+            self._line.popleft()
+            call.is_alone = call.is_in_doubt = call.is_repeat = True
+        left = deque(calls)
+        refused: list[_Call] = []
+        self._current = calls[0]
+        if self._timer is None:
+            self._set_timer(calls[0])
+        try:
+            await send(connection, *commands)
+            while left:
+                self._current = call = left[0]
+                try:
+                    reply = await connection.read_response(disable_decoding=True)
+                except (ResponseError, BusyLoadingError) as error:  # an answer, too
+                    call.is_in_doubt = call.is_repeat = _is_broken_off(error)
+                    refused.append(left.popleft())
+                else:
+                    left.popleft()
+                    if not call.answer.done():
+                        call.answer.set_result(reply)
+            self._answered_at = asyncio.get_running_loop().time()
+        except (OSError, RedisError):
+            await self._drop()
+        except asyncio.CancelledError:
+            await self._drop()
+            if not self._current.is_late:
+                raise
+        finally:
+            self._current = None
+            self._line.extendleft(reversed([*refused, *left]))
+        return not refused and not left
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""

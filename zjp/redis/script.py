@@ -62,10 +62,10 @@ class Scripts:
         script = self[name]
         return await lane.call(lambda _: script.command(arguments), script.load)
 
-    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
-        """As a script is called that may have to know whether this is a repeat."""
+    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
+        """As a script is called that may have to know whether this is a repeat. `joins`: see `Lane.call`."""
         script = self[name]
-        return await lane.call(script.retelling(arguments, repeat_at), script.load)
+        return await lane.call(script.retelling(arguments, repeat_at), script.load, joins=joins)
 
 
 def names(package: str) -> list[str]:

@@ -3,8 +3,8 @@
 Jobs go into one deque. Whoever pops a job owns it: a runner, which then runs it, or this thread, which gives it back. There is no other
 lock around it, and no job can be both run and returned.
 
-The thread sleeps in `poll`. While results wait behind a running job it wakes every FLUSH_S to send them, and while tasks may report
-progress every PROGRESS_S; otherwise only when a message comes.
+The thread sleeps until a message comes. While results wait behind a running job it wakes every FLUSH_S to send them, and while tasks may
+report progress every PROGRESS_S.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Inbox(threading.Thread):
 
     def _listen(self) -> None:
         while True:
-            if self._socket.poll(self._pause_ms()):
+            pause_ms = self._pause_ms()
+            if pause_ms is None or self._socket.poll(pause_ms):
                 self._receive()
             else:
                 self._outbox.flush()

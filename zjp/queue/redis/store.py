@@ -273,8 +273,10 @@ class RedisQueueStore(Standing):
         for queue, weight in weights.items():
             arguments += (queue, weight)
         early = self._heels.claims() if count > 0 else None
+        # On the submit's own lane it leaves in one packet with it; but not behind its WAIT.
+        joins = early is not None and not self._deeds.is_replicated
         try:
-            reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
+            reply = await self._scripts.retold("claim", self._lane("submit" if joins else "claim"), arguments, 4, joins=joins)
         except BaseException:
             self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
             if self._heels.ended(early, ()):
