@@ -1,4 +1,4 @@
-"""Cancels in Redis of jobs in every place: what each costs the server beside many claims."""
+"""Cancels in Redis of jobs in every place: what each costs the server beside many claims, and what is kept of attempts that were lost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.queue.making import ALL, LEASE_S, Producer, RedisBench, add, completed, ids_of, pending, released
-from zjp.job import JobState
+from tests.queue.making import ALL, LEASE_S, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
+from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind
 
@@ -106,3 +106,30 @@ async def test_cancel_of_many_on_their_way_back_asks_each_lapsed_claim_once(
     assert sum(map(int, found)) <= 2 * CLAIMS + len(some) + 2, "a removal for each that ended, and one for each that was found there"
     await two.tend(10_000)
     assert ids_of(await two.claim(10_000, ALL)) == lost[1:-1]
+
+
+# ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_marked", [False, True], ids=["cancelled on its way back", "and before, while it ran"])
+async def test_record_of_a_job_that_is_cancelled_on_its_way_back_has_the_lost_attempt(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, is_marked: bool
+) -> None:
+    """Fails on a script that takes it from the lapsed claim and notes nothing."""
+    ids = await add(one, *Producer().specs(4))
+    claims = [await one.claim(2, ALL), await one.claim(2, ALL)]
+    if is_marked:
+        assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLING] * 2
+    await leave_on_the_way_back(redis_bench, two)
+    assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLED] * 2
+    expected = [(claim.fence, NODE, "lost") for claim in claims]
+    records = [found for found in await two.get(ids[1:3]) if isinstance(found, Record)]
+    moved = [item.record for item in await two.outbox(10)]
+    for ended in (records, moved):
+        told = [[(one.fence, one.node, one.outcome) for one in record.job.attempts] for record in ended]
+        assert told == [[one] for one in expected]
+        assert {record.state for record in ended} == {JobState.CANCELLED}
+    await two.tend(100)
+    again = await two.claim(10, ALL)
+    assert ids_of(again) == [ids[0], ids[3]]
+    assert [[one.fence for one in job.attempts] for job in again.jobs] == [[claim.fence] for claim in claims]

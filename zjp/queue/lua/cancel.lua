@@ -1,10 +1,11 @@
--- use: clock level wake end holders
+-- use: clock level wake end reap holders
 -- ARGV: ids. Reply: {verdicts: w waiting and ended now, c claimed and marked, f finished, u unknown; ended ids, count, bytes}
 local now = clock()
 local verdicts, ended = {}, {}
 -- Which claim holds each of them, and which lapsed one held it: looked for once, when it must be known of the first. Nothing here puts an id
 -- into a claim.
 local claimed, lapsed
+local claimants = {}
 
 local function holders(kind, fences)
     local sought = {}
@@ -30,6 +31,9 @@ local function withdraw(id, value)
     if fence then
         call('SREM', P .. 'l:' .. fence, id)
         call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
+        claimants[fence] = claimants[fence] or {claimant(fence)}
+        local life, claimed_ms = unpack(claimants[fence])
+        note_loss(id, fence, life, claimed_ms, now, 0)
         return 'w'
     end
     if call('ZREM', P .. 'back:' .. level, id) == 0 then
