@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zjp.api import cluster as clusters
 from zjp.api.caller import Problem
 from zjp.api.glance import Glance
 from zjp.api.proxies import Proxies
 from zjp.api.reading import DEPTH_MAX, brackets_of, check_depth, check_media_type
 from zjp.api.shapes import decode_cursor, encode_cursor
-from zjp.errors import InvalidJob
+from zjp.errors import InvalidJob, StoreUnavailable
+from zjp.wire import messages as m
 
 pytestmark = pytest.mark.covers("http:problems")
 
@@ -74,6 +78,54 @@ async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None
     first.cancel()
     go.set()
     assert await second == "there"
+
+
+class Nodes:
+    """Two, of which the client speaks to `a`. `away`: who is asked and refuses."""
+
+    def __init__(self) -> None:
+        self.away: set[str] = set()
+        self.asked = 0
+
+    async def cluster(self) -> Any:
+        nodes = [SimpleNamespace(node=name, is_up=True) for name in ("a", "b")]
+        return SimpleNamespace(node="a", nodes=nodes)
+
+    async def ask_node(self, node: str, _: m.AskStats) -> m.Stats:
+        self.asked += 1
+        if node in self.away:
+            raise StoreUnavailable("planted")
+        return m.Stats(msgspec.msgpack.encode(self.table(node)))
+
+    async def own(self) -> dict[str, Any]:
+        return self.table("a")
+
+    def table(self, node: str) -> dict[str, Any]:
+        worker = dict.fromkeys(("pid", "state", "slots", "busy", "current", "done", "failed", "rss_bytes", "started_at_ms"), 0)
+        return {"node": node, "workers": [{"name": f"{node}-1", **worker}]}
+
+
+async def test_workers_of_a_node_that_answers_again_are_shown_with_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails on an API that keeps what it heard of some of the nodes as long as what it heard of all."""
+    monkeypatch.setattr(clusters, "PARTIAL_S", 0.0)
+    nodes: Any = Nodes()
+    cluster = clusters.Cluster(nodes, nodes.own)
+    nodes.away = {"b"}
+    assert [row["node"] for row in await cluster.workers_json()] == ["a"]
+    nodes.away = set()
+    assert [row["node"] for row in await cluster.workers_json()] == ["a", "b"]
+    assert [row["node"] for row in await cluster.workers_json()] == ["a", "b"]
+    assert nodes.asked == 2
+
+
+async def test_node_that_refuses_is_not_asked_for_every_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "PARTIAL_S", 60.0)  # never longer than all of them are kept
+    monkeypatch.setattr(clusters, "CLUSTER_S", 60.0)
+    nodes: Any = Nodes()
+    cluster = clusters.Cluster(nodes, nodes.own)
+    nodes.away = {"b"}
+    assert [len(await cluster.workers_json()) for _ in range(20)] == [1] * 20
+    assert nodes.asked == 1
 
 
 def test_depth_is_counted_without_what_stands_in_texts() -> None:

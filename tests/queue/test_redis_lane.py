@@ -165,6 +165,38 @@ async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> No
     assert lane._timer is None
 
 
+class Broken(Connection):
+    """Takes a command, and is gone before it answers."""
+
+    async def read_response(self, disable_decoding: bool = False) -> bytes:
+        if b"INFO" in self.asked[-1]:
+            return await super().read_response()
+        raise ConnectionResetError("planted")
+
+
+class Next(Connection):
+    """To another server."""
+
+    async def read_response(self, disable_decoding: bool = False) -> bytes:
+        return (await super().read_response()).replace(b"r1", b"r2")
+
+
+async def test_answer_comes_with_the_server_that_gave_it() -> None:
+    """Fails on a lane that tells where the call went first. The caller who is answered before the change is told the former."""
+    first, last = Connection(), Next()
+    first.may_answer.set()
+    last.may_answer.set()
+    connections = [first, Broken(), last]
+    address: Any = SimpleNamespace(serves=None, make=lambda: connections.pop(0))
+    lane = Lane(address)
+    former, _ = await lane.told(lambda _: (b"A",))
+    await lane._drop()
+    server, reply = await lane.told(lambda _: (b"B",))
+    assert (former, server) == (b"r1 m1", b"r2 m1")
+    assert b"B" in reply
+    await lane.close()
+
+
 # ── in one packet ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 REFUSED, UNKNOWN, BREAK, HANG = b"refused", b"unknown", b"break", b"hang"

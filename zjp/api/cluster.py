@@ -23,6 +23,9 @@ from .asking import ask
 from .glance import Glance
 
 CLUSTER_S = 1.0
+PARTIAL_S = 0.1
+"""How long tables are kept that lack a node which should be there: it may answer in the next moment, as all do after an outage of the
+store. Above zero, so that one that always refuses is not asked for every caller."""
 NODE_LIMIT_S = 1.5
 STATS_LIMIT_S = 3.0
 FEED_GRACE_S = 5.0
@@ -49,6 +52,8 @@ class Cluster:
         reply, own = await asyncio.gather(self.reply(), self._ask_own())
         others = [one.node for one in reply.nodes if one.node != reply.node and one.is_up]
         answers = [own, *await asyncio.gather(*(self._ask(node) for node in others))]
+        if None in answers:
+            self.tables.hasten(PARTIAL_S)
         return {table["node"]: table for table in answers if table is not None}
 
     async def _ask_own(self) -> Table | None:

@@ -15,14 +15,19 @@ class Glance(Generic[T]):
 
     def __init__(self, ask: Callable[[], Awaitable[T]], fresh_s: float) -> None:
         self._ask, self._fresh_s = ask, fresh_s
-        self._asked_at = -1e9
+        self._fresh_until = -1e9
         self._answer: asyncio.Future[T] | None = None
 
     async def __call__(self) -> T:
         now = asyncio.get_running_loop().time()
         answer = self._answer
-        is_old = now - self._asked_at > self._fresh_s
+        is_old = now >= self._fresh_until
         if answer is None or (answer.done() and (is_old or answer.cancelled() or answer.exception() is not None)):
-            self._asked_at = now
+            self._fresh_until = now + self._fresh_s
             answer = self._answer = asyncio.ensure_future(self._ask())
         return await asyncio.shield(answer)
+
+    def hasten(self, fresh_s: float) -> None:
+        """From now on the answer, or the one that is being made, is fresh for so long at most. For who makes it and sees that it lacks
+        something."""
+        self._fresh_until = min(self._fresh_until, asyncio.get_running_loop().time() + fresh_s)

@@ -245,7 +245,8 @@ RERUNS_KEPT = 20_000
 
 
 class RerunMark(msgspec.Struct, frozen=True, order=True):
-    """How far requeues had come when somebody looked: every one that is carried out later has a higher place. `server`: where he looked."""
+    """How far requeues had come when somebody looked: every one that is carried out later has a higher place. `server`: where he looked;
+    empty: at several, of which none has told all."""
 
     place: int
     server: bytes = b""

@@ -10,7 +10,7 @@ with the one before it.
 `server` names the process at the other end, by its run id; `data` also what it holds, by the id of its replication. Another process may
 know less than its predecessor did (a fail-over, a restart from a file that was not synced), and so may the same one after it was another's
 replica for a while, which ends no connection. Who depends on what was told before looks at `data` in `make`, which is called with a
-connection at hand.
+connection at hand; who must know whose word an answer is has it from `told`, since `data` may be of the next connection by then.
 `look` sees each new connection before anything goes over it.
 """
 
@@ -133,6 +133,21 @@ class Lane:
             self._worker = loop.create_task(self._work())
             self._worker.add_done_callback(self._ended)
         return await call.answer
+
+    async def told(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
+        then: Callable[[Any], Command | None] | None = None,
+    ) -> tuple[bytes, Any]:  # fmt: skip
+        """What `call` answers, behind the `data` of the server whose answer it is. Raises: as `call`."""
+        data = b""
+
+        def noting(is_repeat: bool) -> Command:
+            nonlocal data
+            data = self.data
+            return make(is_repeat)
+
+        reply = await self.call(noting, heal, then)
+        return data, reply
 
     # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
     # call's own cost as much again as the exchange itself.

@@ -62,6 +62,11 @@ class Scripts:
         script = self[name]
         return await lane.call(lambda _: script.command(arguments), script.load)
 
+    async def told(self, name: str, lane: Lane, arguments: Sequence[Any]) -> tuple[bytes, Any]:
+        """With whose answer it is: see `Lane.told`."""
+        script = self[name]
+        return await lane.told(lambda _: script.command(arguments), script.load)
+
     async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
         """As a script is called that may have to know whether this is a repeat. `joins`: see `Lane.call`."""
         script = self[name]

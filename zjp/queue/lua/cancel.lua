@@ -1,26 +1,40 @@
--- use: clock level wake end
+-- use: clock level wake end reap holders
 -- ARGV: ids. Reply: {verdicts: w waiting and ended now, c claimed and marked, f finished, u unknown; ended ids, count, bytes}
 local now = clock()
 local verdicts, ended = {}, {}
-local fences = call('HKEYS', P .. 'claims')
+-- Which claim holds each of them, and which lapsed one held it: looked for once, when it must be known of the first. Nothing here puts an id
+-- into a claim.
+local claimed, lapsed
+local claimants = {}
+
+local function holders(kind, fences)
+    local sought = {}
+    for _, id in ipairs(ARGV) do
+        sought[id] = true
+    end
+    return find_holders(sought, kind, fences)
+end
 
 local function withdraw(id, value)
     local level = level_of(value)
     local queue = sub(level, 2)
-    for _, fence in ipairs(fences) do
-        if call('SISMEMBER', P .. 'c:' .. fence, id) == 1 then
-            return 'c'
-        end
+    claimed = claimed or holders('c:', call('HKEYS', P .. 'claims'))
+    if claimed[id] then
+        return 'c'
     end
     if call('ZREM', P .. 'd', id) == 1 then
         call('HINCRBY', P .. 'n', (byte(value) == RETRYING and 't:' or 's:') .. queue, -1)
         return 'w'
     end
-    for _, fence in ipairs(call('LRANGE', P .. 'lapsed', 0, -1)) do
-        if call('SREM', P .. 'l:' .. fence, id) == 1 then
-            call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
-            return 'w'
-        end
+    lapsed = lapsed or holders('l:', call('LRANGE', P .. 'lapsed', 0, -1))
+    local fence = lapsed[id]
+    if fence then
+        call('SREM', P .. 'l:' .. fence, id)
+        call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
+        claimants[fence] = claimants[fence] or {claimant(fence)}
+        local life, claimed_ms = unpack(claimants[fence])
+        note_loss(id, fence, life, claimed_ms, now, 0)
+        return 'w'
     end
     if call('ZREM', P .. 'back:' .. level, id) == 0 then
         call('HINCRBY', P .. 'stale', id, 1) -- its entry in the list is dropped when it comes up

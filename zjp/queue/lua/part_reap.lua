@@ -49,6 +49,11 @@ local function take_back(id, fence, life, claimed_ms, now, ended, woken)
     return true
 end
 
+-- Whose a claim is or was, and since when: life, ms.
+local function claimant(fence)
+    return string.match(call('HGET', P .. 'claims', fence) or 'unknown:0\n0\n', '^([^\n]*)\n(%d+)')
+end
+
 -- Give back up to `limit` jobs of lapsed claims. Returns how many, and the ids that ended because they were being cancelled.
 local function return_lapsed(now, limit, ended)
     local count, woken = 0, {}
@@ -58,7 +63,7 @@ local function return_lapsed(now, limit, ended)
             break
         end
         local ids = call('SPOP', P .. 'l:' .. fence, math.min(limit - count, 500))
-        local life, claimed_ms = string.match(call('HGET', P .. 'claims', fence) or 'unknown:0\n0\n', '^([^\n]*)\n(%d+)')
+        local life, claimed_ms = claimant(fence)
         for _, id in ipairs(ids) do
             take_back(id, fence, life, claimed_ms, now, ended, woken)
         end

@@ -35,31 +35,33 @@ class Deeds:
 
         Raises: OutcomeUnknown, StoreUnavailable."""
         script = self._scripts[name]
-        reply = await self.send(lane, script, script.retelling(arguments, repeat_at), lambda reply: bool(wrote(reply)))
-        if self.is_replicated and wrote(reply) is False:
-            data = lane.data
-            await self.confirm(lane)
-            if lane.data != data:
-                raise OutcomeUnknown(f"{name}: the server that did it was replaced at once, perhaps by one that does not know; ask again")
+        data, reply = await self.send(lane, script, script.retelling(arguments, repeat_at), lambda reply: bool(wrote(reply)))
+        if self.is_replicated and wrote(reply) is False and await self.confirm(lane) != data:
+            raise OutcomeUnknown(f"{name}: the server that did it was replaced at once, perhaps by one that does not know; ask again")
         return reply
 
-    async def confirm(self, lane: Lane) -> None:
-        """At level `replica`: until a replica has all that came before. Raises: OutcomeUnknown, StoreUnavailable."""
-        if self.is_replicated:
-            script = self._scripts["confirm"]
-            await self.send(lane, script, lambda _: script.command(()), lambda _: True)
+    async def confirm(self, lane: Lane) -> bytes:
+        """At level `replica`: until a replica has all that came before; below it nothing is asked. Returns the `data` of the server that
+        this holds for. Raises: OutcomeUnknown, StoreUnavailable."""
+        if not self.is_replicated:
+            return lane.data
+        script = self._scripts["confirm"]
+        data, _ = await self.send(lane, script, lambda _: script.command(()), lambda _: True)
+        return data
 
-    async def send(self, lane: Lane, script: Script, make: Callable[[bool], Command], has_written: Callable[[Any], bool]) -> Any:
-        """Raises: OutcomeUnknown, StoreUnavailable."""
+    async def send(
+        self, lane: Lane, script: Script, make: Callable[[bool], Command], has_written: Callable[[Any], bool]
+    ) -> tuple[bytes, Any]:
+        """The `data` of the server that answered, and its reply. Raises: OutcomeUnknown, StoreUnavailable."""
         try:
             if not self.is_replicated:
-                return await lane.call(make, script.load)
-            reply, confirmed = await lane.call(make, script.load, lambda reply: WAIT if has_written(reply) else None)
+                return await lane.told(make, script.load)
+            data, (reply, confirmed) = await lane.told(make, script.load, lambda reply: WAIT if has_written(reply) else None)
         except Unanswered as fault:
             raise unknown(fault) from fault
         if confirmed is not None and confirmed < 1:
             raise OutcomeUnknown("stored, but no replica has confirmed it within 1 s; repeat the request as it is")
-        return reply
+        return data, reply
 
 
 def unknown(fault: Unanswered) -> OutcomeUnknown:

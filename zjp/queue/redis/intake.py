@@ -192,13 +192,13 @@ class Intake:
         """Raises: Suspected, JobConflict, InvalidJob, StoreFull, OutcomeUnknown, StoreUnavailable."""
         ids = [spec.id for spec in specs]
         sessions = _sessions(specs, ids)
-        others = await self._call(specs, [(*session, MUST_BE_NEW) for session in sessions], ())
+        others = await self._call(specs, [(*session, MUST_BE_NEW) for session in sessions])
         if not others:
             return list(map(Submitted, ids, repeat(SubmitKind.CREATED)))
         return [others.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED) for spec in specs]
 
     async def _call(
-        self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes]
+        self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes] = (), sought_on: bytes | None = None
     ) -> dict[bytes, Submitted]:
         queues, idle_life = {spec.queue for spec in specs}, self._idle_life()
         arguments: list[Any] = [
@@ -213,7 +213,7 @@ class Intake:
         early = self._heels.sent(specs[0].id) if idle_life and not suspects and not _is_single(specs[0]) else None
         if early is not None:
             self._hint()  # the claim that it causes leaves in one packet with it
-        reply = await self._submits.store(arguments, bool(suspects))
+        reply = await self._submits.store(arguments, sought_on)
         kind = reply[0]
         if kind == b"ok":
             self._known_queues |= queues
@@ -272,7 +272,7 @@ class Intake:
         answers: dict[bytes, Submitted] = {}
         for _ in range(TRIES_MAX):
             names = sorted({_session_of(spec) for spec in first.values()})
-            generations, values = await self._submits.seek(names, list(first))
+            sought_on, generations, values = await self._submits.seek(names, list(first))
             known = {
                 job_id: (read_record(value).job if is_finished(value) else read_job(value)).spec
                 for job_id, value in zip(first, values, strict=True) if value
@@ -286,7 +286,7 @@ class Intake:
             answers = {job_id: check_same(spec, known[job_id]) for job_id, spec in first.items() if job_id in known}
             new = [spec for job_id, spec in first.items() if job_id not in known]
             if not new:
-                if await self._submits.confirm():
+                if await self._submits.confirm(sought_on):
                     break
                 continue
             expected = dict(zip(names, generations, strict=True))
@@ -294,7 +294,7 @@ class Intake:
                 (*session, expected[session[0]] if away is None or session[0] == CALLERS else MUST_BE_NEW) for session in _spans(new)
             ]
             try:
-                answers |= await self._call(new, sessions, [spec.id for spec in new])
+                answers |= await self._call(new, sessions, [spec.id for spec in new], sought_on)
                 break
             except Again:
                 continue

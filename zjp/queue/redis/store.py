@@ -159,7 +159,7 @@ class RedisQueueStore(Standing):
             records_max=self._records_max, dedup_s=self._dedup_s, server_ms=self._server_ms, note=self._note_submit, tell=self._tell,
             fresh=self._fresh, held=self._held,
         )  # fmt: skip
-        self._looker, self._submits_looker = Looker(self._ask), Looker(partial(self._ask, lane="submit"))
+        self._looker = Looker(self._ask)
         self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
@@ -196,10 +196,14 @@ class RedisQueueStore(Standing):
 
     async def _ask(self, name: str, arguments: list[Any], lane: str = "other") -> Any:
         """A script, or a command about one key when the name is in capitals."""
+        return (await self._told(name, arguments, lane))[1]
+
+    async def _told(self, name: str, arguments: list[Any], lane: str) -> tuple[bytes, Any]:
+        """Likewise, with whose answer it is: see `Lane.told`."""
         if name.isupper():
             command = (name.encode(), self._prefix + arguments[0], *arguments[1:])
-            return await self._lane(lane).call(lambda _: command)
-        return await self._scripts(name, self._lane(lane), arguments)
+            return await self._lane(lane).told(lambda _: command)
+        return await self._scripts.told(name, self._lane(lane), arguments)
 
     async def _deed(self, name: str, arguments: list[Any], repeat_at: int | None = None) -> Any:
         """A script, of which a caller must know whether it may have been carried out. Raises: OutcomeUnknown, StoreUnavailable."""
@@ -376,14 +380,20 @@ class RedisQueueStore(Standing):
         return [bool(answer) for answer in answers]
 
     async def look(self, ids: Sequence[bytes]) -> tuple[RerunMark, list[Live | Record | None]]:
-        place = int(await self._ask("GET", [b"reran"], "submit") or 0)
-        mark = RerunMark(place, self._lane("submit").data)
-        return mark, await self._submits_looker.get(ids)
+        servers: set[bytes] = set()
+
+        async def ask(name: str, arguments: list[Any]) -> Any:
+            server, reply = await self._told(name, arguments, "submit")
+            servers.add(server)
+            return reply
+
+        place = int(await ask("GET", [b"reran"]) or 0)
+        found = await Looker(ask).get(ids)
+        return RerunMark(place, servers.pop() if len(servers) == 1 else b""), found
 
     async def confirm(self, since: RerunMark) -> None:
-        lane = self._lane("submit")  # the one that the look went over: another may still lead to a server that was replaced
-        await self._deeds.confirm(lane)
-        if self._deeds.is_replicated and lane.data != since.server:
+        server = await self._deeds.confirm(self._lane("submit"))  # as the look: another may still lead to a server that was replaced
+        if self._deeds.is_replicated and server != since.server:
             raise OutcomeUnknown("the server that was looked at has been replaced, perhaps by one that knows less; look again")
 
     async def pause(self, queue: str) -> None:

@@ -1,6 +1,7 @@
 """What a submit says to the server, and what of its answers still counts.
 
-What was found out on one server must not be used on another, which may not have it: then all is asked again.
+What was found out on one server must not be used on another, which may not have it: then all is asked again. So whoever has sought says
+on which server: several requests seek at the same time, and a fail-over may come between any two of them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class Submits:
 
     def __init__(self, scripts: Scripts, deeds: Deeds, lane: Callable[[], Lane], require: Callable[[bytes], None]) -> None:
         self._scripts, self._deeds, self._lane, self._require = scripts, deeds, lane, require
-        self._stored_on = self._sought_on = b""
+        self._stored_on = b""
 
-    async def store(self, arguments: list[Any], is_after_seek: bool) -> list[Any]:
-        """The script's reply. Raises: OutcomeUnknown, StoreUnavailable."""
+    async def store(self, arguments: list[Any], sought_on: bytes | None) -> list[Any]:
+        """The script's reply. `sought_on`: by the request's own `seek`; None: it needs none. Raises: OutcomeUnknown, StoreUnavailable."""
         lane, script = self._lane(), self._scripts["submit"]
 
         def make(_: bool) -> Command:
@@ -34,20 +35,18 @@ class Submits:
                 arguments[QUEUES_KNOWN_AT] = b"0"
             return script.command(arguments)
 
-        if is_after_seek and lane.data != self._sought_on:
+        if sought_on not in (None, lane.data):
             return AGAIN
-        reply: list[Any] = await self._deeds.send(lane, script, make, lambda reply: reply[0] == b"ok")
-        self._stored_on = lane.data
-        return AGAIN if is_after_seek and reply[0] == b"ok" and lane.data != self._sought_on else reply
+        reply: list[Any]
+        stored_on, reply = await self._deeds.send(lane, script, make, lambda reply: reply[0] == b"ok")
+        self._stored_on = stored_on
+        return AGAIN if sought_on not in (None, stored_on) and reply[0] == b"ok" else reply
 
-    async def seek(self, sessions: Sequence[bytes], ids: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-        lane = self._lane()
-        generations, values = await self._scripts("seek", lane, [len(sessions), *sessions, *ids])
-        self._sought_on = lane.data
-        return generations, values
+    async def seek(self, sessions: Sequence[bytes], ids: Sequence[bytes]) -> tuple[bytes, list[bytes], list[bytes]]:
+        """On which server that was (`Lane.data`), and what the script tells. Raises: StoreUnavailable."""
+        sought_on, (generations, values) = await self._scripts.told("seek", self._lane(), [len(sessions), *sessions, *ids])
+        return sought_on, generations, values
 
-    async def confirm(self) -> bool:
+    async def confirm(self, sought_on: bytes) -> bool:
         """After a `seek` that found all. False: seek again. Raises: OutcomeUnknown, StoreUnavailable."""
-        lane = self._lane()
-        await self._deeds.confirm(lane)
-        return lane.data == self._sought_on
+        return await self._deeds.confirm(self._lane()) == sought_on

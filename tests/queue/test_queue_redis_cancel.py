@@ -1,0 +1,135 @@
+"""Cancels in Redis of jobs in every place: what each costs the server beside many claims, and what is kept of attempts that were lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from tests.queue.making import ALL, LEASE_S, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
+from zjp.job import JobState, Record
+from zjp.queue.redis import RedisQueueStore
+from zjp.queue.store import CancelKind
+
+pytestmark = pytest.mark.covers("redis:nodes")
+
+CLAIMS = 12
+STRANGER = b"?" * 16
+
+
+@pytest.fixture
+async def one(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
+
+
+@pytest.fixture
+async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
+    return await redis_bench.join("node-2")
+
+
+async def verdicts(bench: RedisBench, store: RedisQueueStore, ids: Sequence[bytes]) -> tuple[str, int]:
+    """Of the script, which takes an id twice as well: a letter for each, and how often it asked a set for ids."""
+    bench.server.send(b"CONFIG", b"RESETSTAT")
+    told, *_ = await store._ask("cancel", list(ids))
+    stats = bench.server.send(b"INFO", b"commandstats").decode()
+    asked = re.findall(r"cmdstat_(?:sismember|smismember|smembers|spop):calls=(\d+)", stats)
+    return b"".join(told).decode(), sum(map(int, asked))
+
+
+async def held_by_claims(store: RedisQueueStore, producer: Producer, size: int) -> list[bytes]:
+    ids = await add(store, *producer.specs(CLAIMS * size))
+    for _ in range(CLAIMS):
+        await store.claim(size, ALL)
+    return ids
+
+
+async def leave_on_the_way_back(bench: RedisBench, alive: RedisQueueStore) -> None:
+    """The jobs of who is silent: his lease is lost, and nobody has moved them yet."""
+    for _ in range(int(LEASE_S) + 1):
+        bench.pass_time(1.0)
+        await alive.renew({})
+        await alive.tend(0)
+
+
+# ── what it costs ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_cancel_of_many_asks_each_claim_once(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, size: int) -> None:
+    """Fails on a script that asks each claim for each id. `size`: of a claim, far below the ids that are sought, or above."""
+    producer = Producer()
+    running = await held_by_claims(one, producer, size)
+    done, back, theirs = await add(two, *producer.specs(3))
+    claim = await two.claim(3, ALL)
+    assert await two.finish([completed(claim.fence, claim.jobs[0]), released(claim.fence, claim.jobs[1])]) == []
+    waiting = await add(two, *producer.specs(20))
+    later = await add(two, *(producer.spec(delay_ms=60_000) for _ in range(10)))
+    some = [*waiting, STRANGER, theirs, *running[-2:], *later, done, back]
+    told, asked = await verdicts(redis_bench, two, [*some, *some])
+    first = "w" * 20 + "u" + "c" * 3 + "w" * 10 + "fw"
+    assert told == first + first.replace("w", "f")
+    assert asked <= CLAIMS + 1
+    states = [one.state for one in await two.get([theirs, *running[-2:]]) if one is not None]
+    assert states == [JobState.CANCELLING] * 3
+    assert await pending(two) == 0
+
+
+async def test_cancel_of_more_than_one_question_holds_finds_them_all(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
+    """Some claims hold more than is sought, so they are asked, 500 ids at a time."""
+    producer = Producer()
+    ids = await add(one, *producer.specs(6000))
+    for _ in range(3):
+        await one.claim(2000, ALL)
+    waiting = await add(two, *producer.specs(500))
+    sought = [*ids[:300], *waiting, *ids[4000:4200]]
+    told, asked = await verdicts(redis_bench, two, sought)
+    assert told == "c" * 300 + "w" * 500 + "c" * 200
+    assert asked <= 3 * 2
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_cancel_of_many_on_their_way_back_asks_each_lapsed_claim_once(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, size: int
+) -> None:
+    producer = Producer()
+    lost = await held_by_claims(one, producer, size)
+    await leave_on_the_way_back(redis_bench, two)
+    waiting = await add(two, *producer.specs(30))
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
+    some = [*waiting, lost[0], lost[-1]]
+    assert await two.cancel(some) == [CancelKind.CANCELLED] * 32
+    stats = redis_bench.server.send(b"INFO", b"commandstats").decode()
+    found = re.findall(r"cmdstat_(?:sismember|smismember|smembers|srem):calls=(\d+)", stats)
+    assert sum(map(int, found)) <= 2 * CLAIMS + len(some) + 2, "a removal for each that ended, and one for each that was found there"
+    await two.tend(10_000)
+    assert ids_of(await two.claim(10_000, ALL)) == lost[1:-1]
+
+
+# ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_marked", [False, True], ids=["cancelled on its way back", "and before, while it ran"])
+async def test_record_of_a_job_that_is_cancelled_on_its_way_back_has_the_lost_attempt(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, is_marked: bool
+) -> None:
+    """Fails on a script that takes it from the lapsed claim and notes nothing."""
+    ids = await add(one, *Producer().specs(4))
+    claims = [await one.claim(2, ALL), await one.claim(2, ALL)]
+    if is_marked:
+        assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLING] * 2
+    await leave_on_the_way_back(redis_bench, two)
+    assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLED] * 2
+    expected = [(claim.fence, NODE, "lost") for claim in claims]
+    records = [found for found in await two.get(ids[1:3]) if isinstance(found, Record)]
+    moved = [item.record for item in await two.outbox(10)]
+    for ended in (records, moved):
+        told = [[(one.fence, one.node, one.outcome) for one in record.job.attempts] for record in ended]
+        assert told == [[one] for one in expected]
+        assert {record.state for record in ended} == {JobState.CANCELLED}
+    await two.tend(100)
+    again = await two.claim(10, ALL)
+    assert ids_of(again) == [ids[0], ids[3]]
+    assert [[one.fence for one in job.attempts] for job in again.jobs] == [[claim.fence] for claim in claims]
