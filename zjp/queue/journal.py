@@ -189,7 +189,7 @@ class Journal:
             while operation is not None:
                 batch.append(operation)
                 size += operation.size
-                if size >= JOBS_PER_COMMIT:
+                if size >= JOBS_PER_COMMIT or self._inbox.empty():  # asked, not tried: see transport/pump.py
                     return batch, False
                 operation = self._inbox.get_nowait()
         except Empty:
