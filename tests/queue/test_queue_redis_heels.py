@@ -164,13 +164,13 @@ async def test_a_job_for_an_idle_node_is_claimed_in_one_packet_with_its_submit(
     await idle(store)
     told, claims = claim_when_told(store)
     packets: list[int] = []
-    send = lanes.send
+    send = lanes._send_packed
 
-    async def counted(connection: Any, *commands: Any) -> None:
-        packets.append(len(commands))
-        await send(connection, *commands)
+    async def counted(connection: Any, packet: bytes) -> None:
+        packets.append(packet.count(b"EVALSHA"))
+        await send(connection, packet)
 
-    monkeypatch.setattr(lanes, "send", counted)
+    monkeypatch.setattr(lanes, "_send_packed", counted)
     ids = await add(store, *producer.specs(2))
     assert [ids_of(await claim) for claim in claims] == [ids]
     assert packets == [2]

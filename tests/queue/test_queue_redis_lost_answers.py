@@ -105,9 +105,9 @@ async def test_claim_that_comes_after_its_repeat_takes_nothing(
     sent: list[list[Any]] = []
     retold = one._scripts.retold
 
-    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
+    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
         sent.append([*arguments])
-        return await retold(name, lane, arguments, repeat_at)
+        return await retold(name, lane, arguments, repeat_at, joins=joins)
 
     one._scripts.retold = noted  # type: ignore[method-assign]
     proxy.up.is_blackhole = True
@@ -116,6 +116,27 @@ async def test_claim_that_comes_after_its_repeat_takes_nothing(
     fence, *_, values, _, _, _ = await one._scripts("claim", one._lane("claim"), sent[0])
     assert (fence, values) == (b"0", [])
     assert ids_of(await one.claim(5, ALL)) == ids[count:]
+
+
+async def test_repeat_of_a_claim_that_comes_after_the_next_one_takes_nothing(redis_bench: RedisBench) -> None:
+    """Fails on a script that takes any repeat for the newest call: nobody would know of those jobs."""
+    store = await redis_bench.open()
+    ids = await add(store, *Producer().specs(4))
+    sent: list[list[Any]] = []
+    retold = store._scripts.retold
+
+    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
+        sent.append([*arguments])
+        return await retold(name, lane, arguments, repeat_at, joins=joins)
+
+    store._scripts.retold = noted  # type: ignore[method-assign]
+    assert ids_of(await store.claim(1, ALL)) == ids[:1]
+    assert ids_of(await store.claim(1, ALL)) == ids[1:2]
+    late = sent[0]
+    late[4] = b"1"
+    fence, *_, values, _, _, _ = await store._scripts("claim", store._lane("claim"), late)
+    assert (fence, values) == (b"0", [])
+    assert ids_of(await store.claim(5, ALL)) == ids[2:]
 
 
 async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(

@@ -9,7 +9,7 @@ from typing import Any
 
 import hiredis
 import pytest
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError
 
 from zjp.errors import StoreUnavailable
 from zjp.redis import lane as lanes
@@ -199,7 +199,7 @@ async def test_answer_comes_with_the_server_that_gave_it() -> None:
 
 # ── in one packet ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-REFUSED, UNKNOWN, BREAK, HANG = b"refused", b"unknown", b"break", b"hang"
+REFUSED, UNKNOWN, BREAK, HANG, LOADING = b"refused", b"unknown", b"break", b"hang", b"loading"
 
 
 class Server:
@@ -236,6 +236,9 @@ class Server:
         elif word == BREAK and not self.is_well:
             self.is_well = True
             raise ConnectionResetError("gone")
+        elif word == LOADING and not self.is_well:
+            self.is_well = True
+            raise BusyLoadingError("a moment")
         elif word == HANG and not self.is_well:
             await asyncio.Event().wait()
         return b" ".join(command)
@@ -342,3 +345,58 @@ async def test_abandoned_lane_answers_everybody_of_a_packet_at_once(turns_before
         told = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(fault) for fault in told} <= {asyncio.CancelledError, StoreUnavailable}
     assert lane._timer is None
+
+
+async def test_server_that_is_loading_has_done_nothing_of_a_packet_and_is_looked_at_anew() -> None:
+    """Fails on a lane that keeps the connection, which the driver lets go and would make again unseen."""
+    server, lane = await connected()
+    assert await all_at_once(lane, b"one", LOADING) == [b"one", LOADING]
+    assert server.asked() == [[b"one", LOADING], [b"INFO"], [LOADING]]
+    await lane.close()
+
+
+async def test_command_that_cannot_be_packed_is_its_callers_fault_alone() -> None:
+    """Fails on a lane whose task ends with it: everybody in line would be cancelled."""
+    _, lane = await connected()
+
+    async def wrong() -> Any:
+        return await lane.call(lambda _: (object(),), joins=True)
+
+    async with asyncio.timeout(SOON_S):
+        told = await asyncio.gather(tell(lane, b"one"), wrong(), tell(lane, b"three"), return_exceptions=True)
+    assert [told[0], told[2]] == [b"one", b"three"]
+    assert isinstance(told[1], TypeError)
+    await lane.close()
+
+
+async def test_calls_whose_time_was_over_before_they_left_are_told_that_they_were_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, lane = await connected()
+    monkeypatch.setattr(lanes, "CALL_S", -1.0)
+    told = await all_at_once(lane, b"one", b"two")
+    assert [type(fault) for fault in told] == [StoreUnavailable] * 2
+    assert server.packets == []
+    await lane.close()
+
+
+async def test_lane_takes_along_only_with_what_is_about_to_leave() -> None:
+    _, lane = await connected()
+    assert not lane.takes_along, "nothing is"
+    waiting = asyncio.create_task(ask(lane, HANG))
+    await turns(1)
+    assert lane.takes_along
+    await turns()
+    assert not lane.takes_along, "it has left"
+    behind = asyncio.create_task(ask(lane, b"two"))
+    await turns()
+    assert not lane.takes_along, "another is in front"
+    await lane.abandon()
+    await asyncio.gather(waiting, behind, return_exceptions=True)
+
+
+async def test_lane_takes_nothing_along_with_a_call_that_something_follows() -> None:
+    _, lane = await connected()
+    waiting = asyncio.create_task(lane.call(lambda _: (b"one",), then=lambda _: None))
+    await turns(1)
+    assert not lane.takes_along
+    await waiting
+    await lane.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from itertools import count, islice
+from itertools import islice
 from typing import Generic, NamedTuple
 
 from ..job import BATCH_MAX, JobSpec, id_prefix
@@ -19,16 +20,18 @@ class IdMaker:
     signal handlers may call."""
 
     def __init__(self, session: int) -> None:
-        self._session = session
-        self._next = count()
-        self._stamp = -1, b""
+        self._session, self._counter = session, 0
+        self._ms, self._prefix = -1, b""
+        self._lock = threading.RLock()  # a signal handler may come in between
 
-    def __call__(self, now_ms: int, wanted: int) -> list[bytes]:
+    def __call__(self, now_ms: int, count: int) -> list[bytes]:
         """`now_ms`: Unix ms."""
-        stamp = self._stamp
-        if now_ms != stamp[0]:
-            stamp = self._stamp = now_ms, id_prefix(now_ms, self._session)
-        return [stamp[1] + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in islice(self._next, wanted)]
+        with self._lock:
+            if now_ms != self._ms:
+                self._ms, self._prefix = now_ms, id_prefix(now_ms, self._session)
+            prefix, first = self._prefix, self._counter
+            self._counter = first + count
+        return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
 
 
 class _Submit(NamedTuple, Generic[W]):

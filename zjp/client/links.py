@@ -15,7 +15,7 @@ import zmq
 
 from ..config.kinds import Address, Addresses
 from ..errors import ConfigError
-from ..transport.pump import receive_now, send_now, set_limits, set_tcp_limits, speak_ip_of
+from ..transport.pump import send_now, set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
 from .keys import Keyring
 
@@ -99,9 +99,9 @@ class Wire:
 
     def messages(self) -> Iterator[list[bytes]]:
         """What has come, until there is no more."""
-        asked = [(self.dealer, _POLLIN)]
-        while zmq.zmq_poll(asked, 0):
-            yield receive_now(self.dealer)
+        dealer = self.dealer
+        while int(dealer.getsockopt(zmq.EVENTS)) & _POLLIN:
+            yield dealer.recv_multipart(zmq.NOBLOCK)
 
     def events(self) -> Iterator[str | None]:
         """What became of the connection: None when it stands, else what is wrong."""

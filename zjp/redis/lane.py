@@ -149,6 +149,12 @@ class Lane:
         reply = await self.call(noting, heal, then)
         return data, reply
 
+    @property
+    def takes_along(self) -> bool:
+        """Whether a call that `joins` would leave in one packet with the only one in line, which is about to leave."""
+        is_free = self._current is None and self._connection is not None and self._address.serves is None
+        return is_free and len(self._line) == 1 and _needs_only_an_answer(self._line[0])
+
     # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
     # call's own cost as much again as the exchange itself.
 
@@ -183,8 +189,10 @@ class Lane:
         calls = list(takewhile(_needs_only_an_answer, [self._line[0], *joining]))
         if len(calls) < 2 or connection is None or self._address.serves is not None:
             return False
+        if calls[0].deadline <= asyncio.get_running_loop().time():  # what is late is told alone that it was not sent
+            return False
         try:
-            commands = [call.make(False) for call in calls]
+            packet = b"".join([pack(call.make(False)) for call in calls])
         except Exception:  # whoever's it is hears of it when it is alone
             return False
         for call in calls:
@@ -196,12 +204,16 @@ class Lane:
         if self._timer is None:
             self._set_timer(calls[0])
         try:
-            await send(connection, *commands)
+            await _send_packed(connection, packet)
             while left:
                 self._current = call = left[0]
                 try:
                     reply = await connection.read_response(disable_decoding=True)
-                except (ResponseError, BusyLoadingError) as error:  # an answer, too
+                except BusyLoadingError:  # the driver has let go of the connection; nothing of the packet was done
+                    for one in left:
+                        one.is_in_doubt = one.is_repeat = False
+                    raise
+                except ResponseError as error:  # an answer, too
                     call.is_in_doubt = call.is_repeat = _is_broken_off(error)
                     refused.append(left.popleft())
                 else:
@@ -209,11 +221,11 @@ class Lane:
                     if not call.answer.done():
                         call.answer.set_result(reply)
             self._answered_at = asyncio.get_running_loop().time()
-        except (OSError, RedisError):
+        except Exception:  # whatever it is: each hears of its own when it is alone
             await self._drop()
         except asyncio.CancelledError:
             await self._drop()
-            if not self._current.is_late:
+            if self._is_closed or not self._current.is_late:
                 raise
         finally:
             self._current = None
@@ -379,8 +391,12 @@ class Lane:
 
 async def send(connection: AbstractConnection, *commands: Command) -> None:
     """Raises: OSError, RedisError."""
+    await _send_packed(connection, b"".join(map(pack, commands)))
+
+
+async def _send_packed(connection: AbstractConnection, packet: bytes) -> None:
     try:
-        await connection.send_packed_command(b"".join(map(pack, commands)), check_health=False)
+        await connection.send_packed_command(packet, check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
 

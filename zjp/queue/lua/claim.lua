@@ -38,7 +38,8 @@ local function rare_of(ids)
 end
 
 local last, last_fence = string.match(call('HGET', P .. 'open:' .. life, 'last') or '', '^(%d+):(%d+)$')
-if ARGV[5] == '1' then -- the answer to the call before may have been lost: then its jobs are handed out again, under the same fence
+local number, last_number = tonumber(ARGV[4]), tonumber(last or 0)
+if ARGV[5] == '1' and last_number <= number then -- the answer may have been lost: then its jobs are handed out again, under the same fence
     if last == ARGV[4] then
         local ids = call('SMEMBERS', P .. 'c:' .. last_fence)
         if #ids > 0 then
@@ -46,8 +47,8 @@ if ARGV[5] == '1' then -- the answer to the call before may have been lost: then
         end
     end
     call('HSET', P .. 'open:' .. life, 'last', ARGV[4] .. ':0')
-elseif tonumber(last or 0) >= tonumber(ARGV[4]) then
-    count = 0 -- the network had kept it back, and its repeat was here: nobody waits for this answer any more
+elseif last_number >= number then
+    count = 0 -- the network had kept it back, and its repeat or the next one was here: nobody waits for this answer any more
 end
 if count == 0 then
     return reply('0', '-1', {}, {}, {}, tonumber(ARGV[12]))

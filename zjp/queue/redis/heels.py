@@ -1,10 +1,11 @@
 """A claim on the heels of a submit: an idle node hears of ready jobs when its submit leaves, not again if that claim brought them. Pure.
 
-The claim goes over the submit's own lane, which sends both in one packet, so a round trip and a wake-up of the server are saved. Nothing
-relies on it. Every submit has an Early of its own, which one claim at most carries: the first that is begun after the submit left. Whoever
-of the two is answered last knows how it went, and tells the node (again) unless the claim has brought the submit's first job. So for each
-submit that stored something the node is told after the answer, or the job was already handed to it: no order of events, no failure
-of either call leaves it untold.
+The claim goes in one packet with the submit where that is about to leave, else over a connection of its own just behind it, so a round trip
+is saved, and in a packet a wake-up of the server. (A packet into a connection that has fallen silent costs the claim a call's time, too.)
+Nothing relies on it. Every submit has an Early of its own, which one claim at most carries: the first that is begun after the submit left.
+Whoever of the two is answered last knows how it went, and tells the node (again) unless the claim has brought the submit's first job. So
+for each submit that stored something the node is told after the answer, or the job was already handed to it: no order of events, no
+failure of either call leaves it untold.
 """
 
 from __future__ import annotations

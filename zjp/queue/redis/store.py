@@ -277,8 +277,8 @@ class RedisQueueStore(Standing):
         for queue, weight in weights.items():
             arguments += (queue, weight)
         early = self._heels.claims() if count > 0 else None
-        # On the submit's own lane it leaves in one packet with it; but not behind its WAIT.
-        joins = early is not None and not self._deeds.is_replicated
+        # Only when it really leaves with its submit: else it would wait for that to be answered.
+        joins = early is not None and self._lane("submit").takes_along
         try:
             reply = await self._scripts.retold("claim", self._lane("submit" if joins else "claim"), arguments, 4, joins=joins)
         except BaseException:
