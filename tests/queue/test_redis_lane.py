@@ -355,15 +355,18 @@ async def test_server_that_is_loading_has_done_nothing_of_a_packet_and_is_looked
     await lane.close()
 
 
-async def test_command_that_cannot_be_packed_is_its_callers_fault_alone() -> None:
+async def test_command_that_cannot_be_packed_is_its_callers_fault_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails on a lane whose task ends with it: everybody in line would be cancelled."""
     _, lane = await connected()
+    pack = lanes.pack
 
-    async def wrong() -> Any:
-        return await lane.call(lambda _: (object(),), joins=True)
+    def choosy(command: Command) -> bytes:
+        if command[0] == REFUSED:
+            raise TypeError("of no kind that can be sent")
+        return pack(command)
 
-    async with asyncio.timeout(SOON_S):
-        told = await asyncio.gather(tell(lane, b"one"), wrong(), tell(lane, b"three"), return_exceptions=True)
+    monkeypatch.setattr(lanes, "pack", choosy)
+    told = await all_at_once(lane, b"one", REFUSED, b"three")
     assert [told[0], told[2]] == [b"one", b"three"]
     assert isinstance(told[1], TypeError)
     await lane.close()
