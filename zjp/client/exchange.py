@@ -82,6 +82,8 @@ class Exchange:
     def _start(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._ids_lock = threading.RLock()
+        """Apart: who sends may hold the other one while many ids are made. A signal handler may take it again in the midst."""
         self.session: Session[Waiting] = Session(
             cluster=self._cluster, number=new_session_number(), addresses=self._addresses, uniform=random.random
         )
@@ -146,7 +148,8 @@ class Exchange:
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def make_ids(self, count: int) -> list[bytes]:
-        return self.session.make_ids(time.time_ns() // 1_000_000, count)
+        with self._ids_lock:
+            return self.session.make_ids(time.time_ns() // 1_000_000, count)
 
     def ask(self, request: Request, within_s: float) -> Outcome:
         """The reply. Raises: ZjpError when there is none, or it is a refusal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from itertools import islice
 from typing import Generic, NamedTuple
@@ -16,21 +15,18 @@ BATCH_BYTES_MAX = 4 << 20
 
 
 class IdMaker:
-    """Ids of one session: never used before, rising in the order of the calls. `session` has 42 random bits. Any number of threads and
-    signal handlers may call."""
+    """Ids of one session: never used before, rising in the order of the calls. `session` has 42 random bits."""
 
     def __init__(self, session: int) -> None:
         self._session, self._counter = session, 0
         self._ms, self._prefix = -1, b""
-        self._lock = threading.RLock()  # a signal handler may come in between
 
     def __call__(self, now_ms: int, count: int) -> list[bytes]:
         """`now_ms`: Unix ms."""
-        with self._lock:
-            if now_ms != self._ms:
-                self._ms, self._prefix = now_ms, id_prefix(now_ms, self._session)
-            prefix, first = self._prefix, self._counter
-            self._counter = first + count
+        if now_ms != self._ms:
+            self._ms, self._prefix = now_ms, id_prefix(now_ms, self._session)
+        prefix, first = self._prefix, self._counter
+        self._counter = first + count
         return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
 
 

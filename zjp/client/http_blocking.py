@@ -86,7 +86,8 @@ class HttpDoor:
 
     def make_ids(self, count: int) -> list[bytes]:
         self._see_fork()
-        return self._new_ids(time.time_ns() // 1_000_000, count)
+        with self._lock:
+            return self._new_ids(time.time_ns() // 1_000_000, count)
 
     def gather(self, spec: JobSpec, within_s: float) -> Outcome:
         return self.ask(m.Submit([spec]), within_s)
