@@ -6,8 +6,21 @@ import asyncio
 
 import pytest
 
-from tests.queue.making import ALL, LEASE_S, NODE, Bench, Producer, add, completed, ids_of, pending, released, run_all
-from zjp.job import JobState
+from tests.queue.making import (
+    ALL,
+    LEASE_S,
+    NODE,
+    START_MS,
+    Bench,
+    Producer,
+    add,
+    completed,
+    ids_of,
+    pending,
+    released,
+    run_all,
+)
+from zjp.job import Attempt, JobState, Record
 from zjp.queue.store import CancelKind, Live, LostClaims, QueueStore
 
 pytestmark = pytest.mark.covers("main-path:5", "settings:LEASE_DURATION")
@@ -110,6 +123,36 @@ async def test_cancel_beside_the_reaper_ends_each_job_once(bench: Bench, store: 
     assert await pending(store) == 10
     assert ids_of(await store.claim(100, ALL)) == ids[30:]
     assert store.backlog().count == 30
+    records = [item.record for item in await store.outbox(100)]
+    assert [[attempt.outcome for attempt in record.job.attempts] for record in records] == [["lost"]] * 30
+
+
+@pytest.mark.parametrize("is_marked", [False, True], ids=["cancelled on its way back", "and before, while it ran"])
+async def test_record_of_a_job_that_is_cancelled_on_its_way_back_has_the_lost_attempt(
+    bench: Bench, store: QueueStore, producer: Producer, is_marked: bool
+) -> None:
+    """Fails on a store that takes it from there and notes nothing."""
+    ids = await add(store, *producer.specs(4))
+    claims = [await store.claim(2, ALL), await store.claim(2, ALL)]
+    if is_marked:
+        assert await store.cancel(ids[1:3]) == [CancelKind.CANCELLING] * 2
+    for _ in range(int(LEASE_S / 2) + 1):
+        bench.pass_time(2.0)
+        await store.tend(0)
+    lost_ms = START_MS + round(bench.passed_s * 1000)
+    assert await store.cancel(ids[1:3]) == [CancelKind.CANCELLED] * 2
+    moved = [item.record for item in await store.outbox(10)]
+    for ended in (await store.get(ids[1:3]), moved):
+        records = [found for found in ended if isinstance(found, Record)]
+        assert [record.job.attempts for record in records] == [
+            (Attempt(claim.fence, NODE, "", START_MS, lost_ms, "lost"),) for claim in claims
+        ]
+        assert {record.state for record in records} == {JobState.CANCELLED}
+    assert not (await store.renew({})).alive
+    await store.tend(10)
+    again = await store.claim(10, ALL)
+    assert ids_of(again) == [ids[0], ids[3]]
+    assert [[one.fence for one in job.attempts] for job in again.jobs] == [[claim.fence] for claim in claims]
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

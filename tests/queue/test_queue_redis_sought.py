@@ -112,6 +112,46 @@ async def test_job_that_only_a_former_server_had_is_stored_again_though_another_
     assert [isinstance(one, Live) for one in found] == [True, not is_found]
 
 
+@pytest.mark.parametrize("level", [None, Durability.REPLICA])
+async def test_job_that_was_stored_on_another_server_than_it_was_sought_on_is_unknown_when_nobody_answers_then(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails on a store that tells what failed last, which was only a look: it says that nothing was stored."""
+    store, spec = stage.store, Producer().spec(caller_id=True)
+    await add(store, Producer().spec())
+    submits, sought = store._intake._submits, 0
+    seek = submits.seek
+
+    async def seek_and_turn(*arguments: Any) -> Any:
+        nonlocal sought
+        sought += 1
+        if sought == 2:
+            monkeypatch.setattr(lanes, "CALL_S", 0.5)
+            stage.proxy.is_refusing = True
+            stage.proxy.cut()
+        found = await seek(*arguments)
+        stage.lead_to(stage.new)
+        await store._lane("submit")._drop()  # so that no try goes out to nobody, which would be in doubt by itself
+        return found
+
+    submits.seek = seek_and_turn  # type: ignore[method-assign]
+    with pytest.raises(OutcomeUnknown, match="may or may not have been carried out"):
+        await store.submit([spec])
+    stage.proxy.heal()
+    assert isinstance((await store.get([spec.id]))[0], Live)
+
+
+@pytest.mark.parametrize("level", [None])
+async def test_queue_that_a_former_server_knew_is_made_known_to_the_next_one_behind_another(stage: Stage) -> None:
+    """Fails on a store that asks only with its first submit whether the next server knows its queues: the second one is in no list."""
+    store, producer = stage.store, Producer()
+    await add(store, *producer.specs(1, "one"))
+    stage.lead_to(stage.new)
+    await add(store, *producer.specs(1, "two"))
+    await add(store, *producer.specs(1, "one"))
+    assert {count.queue: count.pending for count in await store.counts()} == {"one": 1, "two": 1}
+
+
 @pytest.mark.parametrize("level", [Durability.REPLICA])
 async def test_look_that_two_servers_have_answered_is_confirmed_by_neither(stage: Stage) -> None:
     """Fails on a store that goes by who answered first: what the other one told may not be known here."""

@@ -110,6 +110,84 @@ async def test_refusal_that_was_answered_is_no_unknown_outcome(server: RedisServ
         await store.submit([Producer().spec()])
 
 
+# ── it may have gone out, and what came then tells nothing ───────────────────────────────────────────────────────────────────────────
+
+
+def away(proxy: FaultProxy) -> None:
+    proxy.is_refusing = True
+    proxy.cut()
+
+
+def before_seek(store: RedisQueueStore, *deeds: Callable[[], Any]) -> None:
+    """What happens before its first seek, its second one and so on."""
+    submits = store._intake._submits
+    seek, left = submits.seek, list(deeds)
+
+    async def seek_then(*arguments: Any) -> Any:
+        if left:
+            left.pop(0)()
+        return await seek(*arguments)
+
+    submits.seek = seek_then  # type: ignore[method-assign]
+
+
+def before_tries(store: RedisQueueStore, *deeds: Callable[[], Any]) -> None:
+    """The same of tries to store."""
+    submits = store._intake._submits
+    require, left = submits._require, list(deeds)
+
+    def require_then(run_id: bytes) -> None:
+        if left:
+            left.pop(0)()
+        require(run_id)
+
+    submits._require = require_then
+
+
+def nothing() -> None: ...
+
+
+@pytest.mark.parametrize("is_callers", [False, True], ids=["it is suspected", "it is to seek again"])
+async def test_submit_whose_answer_was_lost_is_unknown_though_its_repeat_was_answered(
+    proxy: FaultProxy, store: RedisQueueStore, is_callers: bool
+) -> None:
+    """The repeat finds ids that were stored before, perhaps by the first try; then nobody tells more. Fails on a store that goes by what
+    failed last, which was only a look: it says that nothing was stored."""
+    producer = Producer()
+    await add(store, producer.spec())
+    spec = producer.spec(caller_id=True) if is_callers else producer.spec()
+    before_tries(store, lambda: proxy.limit_data("down", 0))
+    before_seek(store, *[nothing] * is_callers, lambda: away(proxy))
+    with pytest.raises(OutcomeUnknown, match="may or may not have been carried out: ask again as it is"):
+        await store.submit([spec])
+    heal(proxy)
+    assert isinstance((await store.get([spec.id]))[0], Live)
+    assert [answer.kind for answer in await store.submit([spec])] == [SubmitKind.EXISTED]
+
+
+async def test_submit_whose_answer_was_lost_is_unknown_though_its_repeat_finds_the_outbox_full(
+    server: RedisServer, proxy: FaultProxy, store: RedisQueueStore
+) -> None:
+    producer = Producer()
+    await add(store, producer.spec())
+    spec = producer.spec()
+    before_tries(store, lambda: proxy.limit_data("down", 0), lambda: server.send(b"HSET", b"{zjp:zjp}:n", b"o", b"100000"))
+    with pytest.raises(OutcomeUnknown, match="may or may not have been carried out: ask again as it is"):
+        await store.submit([spec])
+    assert isinstance((await store.get([spec.id]))[0], Live)
+
+
+async def test_submit_that_was_answered_and_cannot_be_looked_for_is_unavailable(proxy: FaultProxy, store: RedisQueueStore) -> None:
+    spec = Producer().spec()
+    await add(store, spec)
+    before_seek(store, lambda: away(proxy))
+    with pytest.raises(StoreUnavailable):
+        await store.submit([spec])
+
+
+# ── of every deed ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 @pytest.mark.parametrize("deed", ["cancel", "requeue", "pause", "purge"])
 async def test_every_deed_of_a_caller_says_that_its_outcome_is_unknown(proxy: FaultProxy, store: RedisQueueStore, deed: str) -> None:
     producer = Producer()

@@ -207,13 +207,16 @@ class Server:
 
     def __init__(self) -> None:
         self.packets: list[list[list[bytes]]] = []
-        self.connects = 0
+        self.connects = self.refuses = 0
         self.knows = self.is_well = False
         self._unanswered: deque[list[bytes]] = deque()
 
     async def connect(self) -> None:
         self.connects += 1
         self._unanswered.clear()
+        if self.refuses:
+            self.refuses -= 1
+            raise ConnectionRefusedError("planted")
 
     async def send_packed_command(self, data: bytes, check_health: bool = True) -> None:
         reader = hiredis.Reader()
@@ -305,6 +308,16 @@ async def test_connection_that_breaks_under_a_packet_answers_who_was_answered_an
     server, lane = await connected()
     assert await all_at_once(lane, b"one", BREAK, b"three") == [b"one", BREAK + b" again", b"three again"]
     assert server.asked() == [[b"one", BREAK, b"three"], [b"INFO"], [BREAK + b" again"], [b"three again"]]
+    await lane.close()
+
+
+async def test_call_whose_first_tries_never_left_is_no_repeat() -> None:
+    """Who is told that it is may be told that it was carried out."""
+    server, lane = await connected()
+    await lane._drop()
+    server.refuses = 2
+    assert await all_at_once(lane, b"one") == [b"one"]
+    assert server.connects == 4
     await lane.close()
 
 

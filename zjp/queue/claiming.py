@@ -180,7 +180,7 @@ class ReapOperation(Operation):
         source = f"SELECT row, data FROM jobs WHERE row {ROWS} ORDER BY row"
         for row, data in fetch(db, source, (json_text(by_row),), numbers=["row"], blobs=["data"]):
             job, one = decode_job(data), by_row[row]
-            add_attempt(job, Attempt(one.fence, self.node, "", one.claimed_ms, self.now_ms, LOST))
+            note_loss(job, one, self.node, self.now_ms)
             if one.id in self.cancelling:
                 self.records.append(cancelled_record(job, self.now_ms))
                 ended.append(row)
@@ -219,6 +219,10 @@ class OutboxRemoval(Operation):
 
     def apply(self) -> None:
         pass
+
+
+def note_loss(job: StoredJob, lapsed: Lapsed, node: str, now_ms: int) -> None:
+    add_attempt(job, Attempt(lapsed.fence, node, "", lapsed.claimed_ms, now_ms, LOST))
 
 
 def cancelled_record(job: StoredJob, now_ms: int) -> Record:

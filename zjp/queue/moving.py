@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from ..job import Record, StoredJob
-from .claiming import cancelled_record, settle_keys
+from .claiming import cancelled_record, note_loss, settle_keys
 from .database import AMONG, ROWS, Database, among, delete_jobs, delete_later, fetch, insert_jobs, json_text
 from .journal import Operation
 from .outbox import encode_record, insert_outbox
-from .state import State, decode_job, encode_job
+from .state import Lapsed, State, decode_job, encode_job
 from .window import Entry, Level
 
 PURGE_CHUNK = 1_000
@@ -32,12 +32,14 @@ def fetch_later(db: Database, which: str, parameters: Sequence[Any]) -> list[tup
 
 
 class Withdrawn(msgspec.Struct, frozen=True):
-    """A ready job that was taken out of the window. `was_waiting` False: its lease was lost and it was on its way back."""
+    """A ready job that was taken out of the window. `was_waiting` False: its lease was lost and it was on its way back.
+    `loss`: of that lease, when what takes jobs back has not got to this one, and so has not noted it."""
 
     level: Level
     row: int
     id: bytes
     was_waiting: bool
+    loss: Lapsed | None
 
 
 class CancelOperation(Operation):
@@ -46,8 +48,11 @@ class CancelOperation(Operation):
 
     is_held: ClassVar[bool] = True
 
-    def __init__(self, state: State, withdrawn: Sequence[Withdrawn], ids: Sequence[bytes], marks: Sequence[bytes], now_ms: int) -> None:
-        self.state, self.withdrawn, self.ids, self.marks, self.now_ms = state, withdrawn, ids, marks, now_ms
+    def __init__(
+        self, state: State, withdrawn: Sequence[Withdrawn], ids: Sequence[bytes], marks: Sequence[bytes], *, node: str, now_ms: int
+    ) -> None:
+        self.state, self.withdrawn, self.ids, self.marks = state, withdrawn, ids, marks
+        self.node, self.now_ms = node, now_ms
         self.size = len(withdrawn) + len(ids) + len(marks)
         self.outbox_row = state.outbox.reserve_row()
         self.rows: set[int] = set()
@@ -61,13 +66,19 @@ class CancelOperation(Operation):
         later = fetch_later(db, f"WHERE id {AMONG}", among(self.ids))
         self.rows = {row for row, _ in found}
         self.later = [(level, bool(is_retry)) for _, level, is_retry, _, _ in later]
-        self.records = [cancelled_record(decode_job(data), self.now_ms) for _, data in found]
+        losses = {one.row: one.loss for one in self.withdrawn if one.loss is not None}
+        self.records = [cancelled_record(self._with_loss(decode_job(data), losses.get(row)), self.now_ms) for row, data in found]
         self.records += [cancelled_record(decode_job(data), self.now_ms) for *_, data in later]
         delete_jobs(db, list(self.rows))
         delete_later(db, [row for row, *_ in later])
         self.datas = write_ended(db, self.outbox_row, self.records)
         if self.marks:
             db.executemany("INSERT OR IGNORE INTO cancelling VALUES(?)", [(job_id,) for job_id in self.marks])
+
+    def _with_loss(self, job: StoredJob, loss: Lapsed | None) -> StoredJob:
+        if loss is not None:
+            note_loss(job, loss, self.node, self.now_ms)
+        return job
 
     def apply(self) -> set[bytes]:
         state = self.state

@@ -124,8 +124,8 @@ class SQLiteQueueStore:
             sessions=self._sessions, finished=self._finished, now_s=self._now, wall_ms=self._wall_ms,
         )  # fmt: skip
         self._waiting = Waiting(
-            self._state, self._journal, self._reader,
-            finished=self._finished, outbox_limits=(self._outbox_count_max, self._outbox_bytes_max), now_s=self._now, wall_ms=self._wall_ms,
+            self._state, self._journal, self._reader, node=life.node, finished=self._finished,
+            outbox_limits=(self._outbox_count_max, self._outbox_bytes_max), now_s=self._now, wall_ms=self._wall_ms,
         )  # fmt: skip
         self._reader.feed()
         return lost

@@ -26,7 +26,7 @@ from .moving import (
     has_waiting,
 )
 from .reader import Reader
-from .state import State
+from .state import Lapsed, State
 from .store import CancelKind, FinishedLookup
 from .window import Level
 
@@ -36,12 +36,12 @@ CANCEL_TRIES = 5
 
 class Waiting:
     def __init__(
-        self, state: State, journal: Journal, reader: Reader, *, finished: FinishedLookup, outbox_limits: tuple[int, int],
+        self, state: State, journal: Journal, reader: Reader, *, node: str, finished: FinishedLookup, outbox_limits: tuple[int, int],
         now_s: Callable[[], float], wall_ms: Callable[[], int],
     ) -> None:  # fmt: skip
         """`drained` is set when the outbox may take more records again."""
         self._state, self._journal, self._reader = state, journal, reader
-        self._finished, self._limits = finished, purge_limits(*outbox_limits)
+        self._node, self._finished, self._limits = node, finished, purge_limits(*outbox_limits)
         self._now, self._wall_ms = now_s, wall_ms
         self.drained = asyncio.Event()
         self._purges: set[asyncio.Task[int]] = set()
@@ -67,27 +67,28 @@ class Waiting:
         state = self._state
         marks: list[bytes] = []
         withdrawn: list[Withdrawn] = []
+        losses = {one.row: one for one in state.lapsed}
         for job_id in ids:
             claim = state.find_claim(job_id)
             if claim is None:
-                if (row := rows.get(job_id)) is not None and (one := self._withdraw(job_id, row)) is not None:
+                if (row := rows.get(job_id)) is not None and (one := self._withdraw(job_id, row, losses)) is not None:
                     withdrawn.append(one)
             elif claim.held[job_id] >= 0:
                 marks.append(job_id)
                 state.cancelling.add(job_id)
         later = [job_id for job_id in ids if job_id not in rows and job_id not in marks]
         if withdrawn or later or marks:
-            operation = CancelOperation(state, withdrawn, later, marks, self._wall_ms())
+            operation = CancelOperation(state, withdrawn, later, marks, node=self._node, now_ms=self._wall_ms())
             answers.update(dict.fromkeys(await self._journal.put(operation), CancelKind.CANCELLED))
             answers.update(dict.fromkeys(marks, CancelKind.CANCELLING))
         for job_id in ids - answers.keys():
             if job_id not in state.requeued and state.outbox.get(job_id) is not None:
                 answers[job_id] = CancelKind.FINISHED
 
-    def _withdraw(self, job_id: bytes, row: int) -> Withdrawn | None:
+    def _withdraw(self, job_id: bytes, row: int, losses: Mapping[int, Lapsed]) -> Withdrawn | None:
         """From the window, so that no claim takes it. None: another cancel has it."""
         level, is_waiting = self._state.window.level_of(row), row not in self._state.lapsing
-        return Withdrawn(level, row, job_id, is_waiting) if level.withdraw(row, is_waiting=is_waiting) else None
+        return Withdrawn(level, row, job_id, is_waiting, losses.get(row)) if level.withdraw(row, is_waiting=is_waiting) else None
 
     # ── promote, requeue ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

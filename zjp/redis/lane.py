@@ -79,10 +79,10 @@ class NotPermitted(StoreUnavailable):
 
 
 class _Call:
-    """`is_repeat`: tried before. `is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it
-    was in a packet with others, and is not to be in one again."""
+    """`is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it was in a packet with
+    others, and is not to be in one again."""
 
-    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "is_repeat", "joins", "make", "then")
+    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "joins", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
@@ -90,7 +90,7 @@ class _Call:
     ) -> None:  # fmt: skip
         self.make, self.heal, self.then, self.asks_data, self.joins = make, heal, then, asks_data, joins
         self.answer, self.deadline = answer, deadline
-        self.is_repeat = self.is_in_doubt = self.is_late = self.is_alone = False
+        self.is_in_doubt = self.is_late = self.is_alone = False
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
@@ -197,7 +197,7 @@ class Lane:
             return False
         for call in calls:
             self._line.popleft()
-            call.is_alone = call.is_in_doubt = call.is_repeat = True
+            call.is_alone = call.is_in_doubt = True
         left = deque(calls)
         refused: list[_Call] = []
         self._current = calls[0]
@@ -211,10 +211,10 @@ class Lane:
                     reply = await connection.read_response(disable_decoding=True)
                 except BusyLoadingError:  # the driver has let go of the connection; nothing of the packet was done
                     for one in left:
-                        one.is_in_doubt = one.is_repeat = False
+                        one.is_in_doubt = False
                     raise
                 except ResponseError as error:  # an answer, too
-                    call.is_in_doubt = call.is_repeat = _is_broken_off(error)
+                    call.is_in_doubt = _is_broken_off(error)
                     refused.append(left.popleft())
                 else:
                     left.popleft()
@@ -268,7 +268,6 @@ class Lane:
                     _judge(error)
                 if loop.time() >= call.deadline:  # a driver may have taken the cancel for its own
                     break
-                call.is_repeat = True
                 await asyncio.sleep(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
         except (StoreFull, StoreUnavailable) as refusal:
@@ -293,7 +292,7 @@ class Lane:
         connection = await self._connected()
         if call.asks_data:
             self._note_data(await self._exchange(connection, (b"INFO", b"replication")))
-        command = call.make(call.is_repeat)
+        command = call.make(call.is_in_doubt)
         was_in_doubt, call.is_in_doubt = call.is_in_doubt, True
         try:
             reply = await self._exchange_healed(connection, command, call.heal)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import OutcomeUnknown
+from ...errors import OutcomeUnknown, Unavailable
 from ...redis.lane import Command, Lane, Unanswered
 from ...redis.script import Script, Scripts
 
@@ -64,7 +64,7 @@ class Deeds:
         return data, reply
 
 
-def unknown(fault: Unanswered) -> OutcomeUnknown:
+def unknown(fault: Unavailable) -> OutcomeUnknown:
     return OutcomeUnknown(f"{fault}; what was asked may or may not have been carried out: ask again as it is, a repeat does no harm")
 
 

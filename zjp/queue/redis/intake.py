@@ -23,12 +23,13 @@ from operator import lt
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ...errors import InvalidJob, OutcomeUnknown, StoreUnavailable
+from ...errors import InvalidJob, OutcomeUnknown, StoreUnavailable, Unavailable
 from ...job import JobSpec, Options, check_repeat, key_conflict
 from ...redis.packing import ID_BYTES, pairs
 from ..finished import find_finished, is_noted
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted, outbox_full
+from .deeds import unknown
 from .heels import Heels
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
 from .submits import Submits
@@ -46,7 +47,10 @@ CALLERS = b"caller"
 
 
 class Suspected(Exception):
-    """Some ids may be repeats; nothing was stored."""
+    """Some ids may be repeats; nothing was stored, unless `is_in_doubt`."""
+
+    def __init__(self, *, is_in_doubt: bool = False) -> None:
+        self.is_in_doubt = is_in_doubt
 
 
 class Again(Suspected):
@@ -54,12 +58,13 @@ class Again(Suspected):
 
 
 class Waiting:
-    """A request that waits to be sent with others."""
+    """A request that waits to be sent with others. `is_in_doubt`: it may be stored, and no answer has told so."""
 
-    __slots__ = ("answer", "specs")
+    __slots__ = ("answer", "is_in_doubt", "specs")
 
     def __init__(self, specs: Sequence[JobSpec]) -> None:
         self.specs = specs
+        self.is_in_doubt = False
         self.answer: asyncio.Future[list[Submitted]] = asyncio.get_running_loop().create_future()
 
 
@@ -77,7 +82,6 @@ class Intake:
         self._server_ms = server_ms
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
-        self._known_queues: set[str] = set()
         self._headers: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._waiting: list[Waiting] = []
         self._sender: asyncio.Task[None] | None = None
@@ -140,8 +144,9 @@ class Intake:
     async def _answer(self, batch: Sequence[Waiting], specs: Sequence[JobSpec]) -> None:
         try:
             answers = await self._store(specs)
-        except Suspected:
+        except Suspected as found:
             for one in batch:
+                one.is_in_doubt = found.is_in_doubt
                 self._look_for(one)
             return
         except Exception as fault:
@@ -172,19 +177,15 @@ class Intake:
             async with AsyncExitStack() as turns:
                 for name in sorted({_session_of(spec) for spec in one.specs}):
                     await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
-                answers = await self._store_suspected(one.specs)
+                answers = await self._store_suspected(one)
         except asyncio.CancelledError:
             one.answer.cancel()
             raise
         except Exception as fault:
-            _refuse(one, fault)
+            _refuse(one, unknown(fault) if one.is_in_doubt and isinstance(fault, Unavailable) else fault)
         else:
             if not one.answer.done():
                 one.answer.set_result(answers)
-
-    def forget_queues(self) -> None:
-        """The server may not know them any more."""
-        self._known_queues.clear()
 
     # ── a request whose ids are new ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -202,8 +203,7 @@ class Intake:
     ) -> dict[bytes, Submitted]:
         queues, idle_life = {spec.queue for spec in specs}, self._idle_life()
         arguments: list[Any] = [
-            b"1" if queues <= self._known_queues else b"0", QUEUES_MAX, idle_life, *self._limits,
-            self._window_ms, CALLER_WINDOW_MS, len(sessions),
+            b"0", QUEUES_MAX, idle_life, *self._limits, self._window_ms, CALLER_WINDOW_MS, len(sessions),
         ]  # fmt: skip
         for session in sessions:
             arguments += session
@@ -213,21 +213,21 @@ class Intake:
         early = self._heels.sent(specs[0].id) if idle_life and not suspects and not _is_single(specs[0]) else None
         if early is not None:
             self._hint()  # the claim that it causes leaves in one packet with it
-        reply = await self._submits.store(arguments, sought_on)
+        reply, is_in_doubt = await self._submits.store(arguments, queues, sought_on)
         kind = reply[0]
         if kind == b"ok":
-            self._known_queues |= queues
             self._note(reply[1], reply[2], self._heels.answered(early))
             found = reply[4:]
             kinds = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
             return {found[at]: Submitted(found[at + 2], kinds[found[at + 1]]) for at in range(0, len(found), 3)}
         if kind == b"again":
-            raise Again
+            raise Again(is_in_doubt=is_in_doubt)
         if kind == b"suspect":
-            raise Suspected
+            raise Suspected(is_in_doubt=is_in_doubt)
         if kind == b"full":
             self._note(reply[1], reply[2], False)
-            raise outbox_full(reply[1], reply[2], self._limits)
+            fault = outbox_full(reply[1], reply[2], self._limits)
+            raise unknown(fault) if is_in_doubt else fault
         if kind == b"queues":
             raise excess_queue(reply[1])
         raise key_conflict(reply[1], reply[2])
@@ -265,9 +265,9 @@ class Intake:
 
     # ── a request with ids that may be known ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _store_suspected(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+    async def _store_suspected(self, one: Waiting) -> list[Submitted]:
         first: dict[bytes, JobSpec] = {}
-        for spec in specs:
+        for spec in one.specs:
             check_same(spec, first.setdefault(spec.id, spec))
         answers: dict[bytes, Submitted] = {}
         for _ in range(TRIES_MAX):
@@ -296,16 +296,17 @@ class Intake:
             try:
                 answers |= await self._call(new, sessions, [spec.id for spec in new], sought_on)
                 break
-            except Again:
-                continue
-            except Suspected:
+            except Suspected as refused:
+                one.is_in_doubt |= refused.is_in_doubt
+                if isinstance(refused, Again):
+                    continue
                 assert away is not None
                 raise away from None
         else:
             raise StoreUnavailable("the same ids are being submitted again and again; try again later")
         seen: set[bytes] = set()
         told = []
-        for spec in specs:
+        for spec in one.specs:
             answer = answers.get(spec.id) or Submitted(spec.id, SubmitKind.CREATED)
             if spec.id in seen and answer.kind is SubmitKind.CREATED:
                 answer = Submitted(answer.id, SubmitKind.EXISTED)

@@ -148,8 +148,9 @@ class RedisQueueStore(Standing):
         self._seen = (now_ms, self._now() * 1000)
         self._version = self._versioned(version)
         self._deeds = Deeds(self._scripts, is_replicated=self.level is Durability.REPLICA)
+        self._submits = Submits(self._scripts, self._deeds, lambda: self._lane("submit"), self._inspection.require_over)
         self._intake = Intake(
-            Submits(self._scripts, self._deeds, lambda: self._lane("submit"), self._inspection.require_over),
+            self._submits,
             finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
             idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
             heels=self._heels, hint=self._be_ready,
@@ -315,7 +316,7 @@ class RedisQueueStore(Standing):
         self._version = self._versioned(version)
         if not kept:  # perhaps since the server was emptied
             self._held.clear()
-            self._intake.forget_queues()
+            self._submits.forget_queues()
         await self._keep()
         await self._inspection.look_again(self._lane("renew"))
         return Renewal(bool(kept), self._version, cancelling)
@@ -326,7 +327,7 @@ class RedisQueueStore(Standing):
         data = self._lane("renew").data
         if data != self._data:
             self._data, self._keeps_left = data, KEEPS
-            self._intake.forget_queues()
+            self._submits.forget_queues()
         if self._keeps_left and await self._ask("keep", [self._life, *self._held.arguments()], "renew") is not None:
             self._keeps_left -= 1
 
