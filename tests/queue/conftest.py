@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.queue.making import BENCHES, Bench, Producer, RedisBench
+from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import QueueStore
 from zjp.redis import lane
 
@@ -29,6 +30,16 @@ async def redis_bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
     made = RedisBench(tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def one(redis_bench: RedisBench) -> RedisQueueStore:
+    return await redis_bench.open()
+
+
+@pytest.fixture
+async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
+    return await redis_bench.join("node-2")
 
 
 @pytest.fixture

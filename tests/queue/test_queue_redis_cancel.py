@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.queue.making import ALL, LEASE_S, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
+from tests.queue.making import ALL, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
+from tests.queue.test_queue_redis_nodes import let_lapse
 from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind
@@ -16,16 +17,6 @@ pytestmark = pytest.mark.covers("redis:nodes")
 
 CLAIMS = 12
 STRANGER = b"?" * 16
-
-
-@pytest.fixture
-async def one(redis_bench: RedisBench) -> RedisQueueStore:
-    return await redis_bench.open()
-
-
-@pytest.fixture
-async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
-    return await redis_bench.join("node-2")
 
 
 async def verdicts(bench: RedisBench, store: RedisQueueStore, ids: Sequence[bytes]) -> tuple[str, int]:
@@ -42,14 +33,6 @@ async def held_by_claims(store: RedisQueueStore, producer: Producer, size: int) 
     for _ in range(CLAIMS):
         await store.claim(size, ALL)
     return ids
-
-
-async def leave_on_the_way_back(bench: RedisBench, alive: RedisQueueStore) -> None:
-    """The jobs of who is silent: his lease is lost, and nobody has moved them yet."""
-    for _ in range(int(LEASE_S) + 1):
-        bench.pass_time(1.0)
-        await alive.renew({})
-        await alive.tend(0)
 
 
 # ── what it costs ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -96,7 +79,7 @@ async def test_cancel_of_many_on_their_way_back_asks_each_lapsed_claim_once(
 ) -> None:
     producer = Producer()
     lost = await held_by_claims(one, producer, size)
-    await leave_on_the_way_back(redis_bench, two)
+    await let_lapse(redis_bench, two, moves=0)
     waiting = await add(two, *producer.specs(30))
     redis_bench.server.send(b"CONFIG", b"RESETSTAT")
     some = [*waiting, lost[0], lost[-1]]
@@ -120,7 +103,7 @@ async def test_record_of_a_job_that_is_cancelled_on_its_way_back_has_the_lost_at
     claims = [await one.claim(2, ALL), await one.claim(2, ALL)]
     if is_marked:
         assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLING] * 2
-    await leave_on_the_way_back(redis_bench, two)
+    await let_lapse(redis_bench, two, moves=0)
     assert await two.cancel(ids[1:3]) == [CancelKind.CANCELLED] * 2
     expected = [(claim.fence, NODE, "lost") for claim in claims]
     records = [found for found in await two.get(ids[1:3]) if isinstance(found, Record)]

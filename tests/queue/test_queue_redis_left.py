@@ -19,11 +19,6 @@ ROUND_S = 0.3
 BATCH = 20
 
 
-@pytest.fixture
-async def one(redis_bench: RedisBench) -> RedisQueueStore:
-    return await redis_bench.open()
-
-
 class Load:
     """A node that in each round finishes something before all of the former is moved. `ahead_s`: of its clock."""
 

@@ -39,11 +39,6 @@ async def one(redis_bench: RedisBench, proxy: FaultProxy) -> AsyncIterator[Redis
     await store.disconnect()
 
 
-@pytest.fixture
-async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
-    return await redis_bench.join("node-2")
-
-
 def count_of(bench: RedisBench, command: bytes, key: bytes) -> int:
     return int(bench.server.send(command, KEYS + key)[1:])
 
@@ -57,6 +52,19 @@ async def lose(proxy: FaultProxy, call: Any, monkeypatch: pytest.MonkeyPatch) ->
             await call
     proxy.heal()
     proxy.cut()
+
+
+def arguments_of_calls(store: RedisQueueStore) -> list[list[Any]]:
+    """Of the scripts that it calls from now on, as they were when the call was made."""
+    sent: list[list[Any]] = []
+    retold = store._scripts.retold
+
+    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
+        sent.append([*arguments])
+        return await retold(name, lane, arguments, repeat_at, joins=joins)
+
+    store._scripts.retold = noted  # type: ignore[method-assign]
+    return sent
 
 
 @pytest.fixture
@@ -102,14 +110,7 @@ async def test_claim_that_comes_after_its_repeat_takes_nothing(
     would know of those jobs."""
     ids = await add(one, *Producer().specs(4))
     await one.claim(1, {"another": 1})
-    sent: list[list[Any]] = []
-    retold = one._scripts.retold
-
-    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
-        sent.append([*arguments])
-        return await retold(name, lane, arguments, repeat_at, joins=joins)
-
-    one._scripts.retold = noted  # type: ignore[method-assign]
+    sent = arguments_of_calls(one)
     proxy.up.is_blackhole = True
     await lose(proxy, one.claim(2, ALL), patience)
     assert ids_of(await one.claim(count, ALL)) == ids[:count]
@@ -122,14 +123,7 @@ async def test_repeat_of_a_claim_that_comes_after_the_next_one_takes_nothing(red
     """Fails on a script that takes any repeat for the newest call: nobody would know of those jobs."""
     store = await redis_bench.open()
     ids = await add(store, *Producer().specs(4))
-    sent: list[list[Any]] = []
-    retold = store._scripts.retold
-
-    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
-        sent.append([*arguments])
-        return await retold(name, lane, arguments, repeat_at, joins=joins)
-
-    store._scripts.retold = noted  # type: ignore[method-assign]
+    sent = arguments_of_calls(store)
     assert ids_of(await store.claim(1, ALL)) == ids[:1]
     assert ids_of(await store.claim(1, ALL)) == ids[1:2]
     late = sent[0]

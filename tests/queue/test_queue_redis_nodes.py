@@ -30,22 +30,12 @@ pytestmark = pytest.mark.covers("redis:nodes")
 WAIT_S = 5.0
 
 
-@pytest.fixture
-async def one(redis_bench: RedisBench) -> RedisQueueStore:
-    return await redis_bench.open()
-
-
-@pytest.fixture
-async def two(redis_bench: RedisBench, one: RedisQueueStore) -> RedisQueueStore:
-    return await redis_bench.join("node-2")
-
-
-async def let_lapse(bench: RedisBench, alive: RedisQueueStore, seconds: float = LEASE_S + 1) -> None:
-    """Time passes, and only `alive` renews and tends."""
+async def let_lapse(bench: RedisBench, alive: RedisQueueStore, seconds: float = LEASE_S + 1, moves: int = 1000) -> None:
+    """Time passes, and only `alive` renews and tends. `moves`: jobs that it moves each time; 0: those of lost leases stay on their way."""
     for _ in range(int(seconds)):
         bench.pass_time(1.0)
         await alive.renew({})
-        await alive.tend(1000)
+        await alive.tend(moves)
 
 
 async def heard(event: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -153,16 +154,21 @@ async def test_call_whose_cancel_the_driver_makes_a_failure_of_is_not_begun_agai
         await lane.abandon()
 
 
-@pytest.mark.parametrize("turns_before", range(8))
-async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> None:
-    lane = over(Connection())
-    asked = [asyncio.create_task(ask(lane, word)) for word in (b"one", b"two", b"three")]
-    await turns(turns_before)
+async def expect_abandoned(lane: Lane, asked: Sequence[asyncio.Task[bytes]]) -> None:
+    """Abandoned now, it answers everybody, and leaves no timer behind."""
     async with asyncio.timeout(SOON_S):
         await lane.abandon()
         told = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(fault) for fault in told} <= {asyncio.CancelledError, StoreUnavailable}
     assert lane._timer is None
+
+
+@pytest.mark.parametrize("turns_before", range(8))
+async def test_abandoned_lane_answers_everybody_at_once(turns_before: int) -> None:
+    lane = over(Connection())
+    asked = [asyncio.create_task(ask(lane, word)) for word in (b"one", b"two", b"three")]
+    await turns(turns_before)
+    await expect_abandoned(lane, asked)
 
 
 class Broken(Connection):
@@ -353,11 +359,7 @@ async def test_abandoned_lane_answers_everybody_of_a_packet_at_once(turns_before
     _, lane = await connected()
     asked = [asyncio.create_task(tell(lane, word)) for word in (HANG, b"two", b"three")]
     await turns(turns_before)
-    async with asyncio.timeout(SOON_S):
-        await lane.abandon()
-        told = await asyncio.gather(*asked, return_exceptions=True)
-    assert {type(fault) for fault in told} <= {asyncio.CancelledError, StoreUnavailable}
-    assert lane._timer is None
+    await expect_abandoned(lane, asked)
 
 
 async def test_server_that_is_loading_has_done_nothing_of_a_packet_and_is_looked_at_anew() -> None:

@@ -193,7 +193,7 @@ class Lane:
             return False
         try:
             packet = b"".join([pack(call.make(False)) for call in calls])
-        except Exception:  # whoever's it is hears of it when it is alone
+        except Exception:  # `make` raises what it likes, for its own caller to hear: alone
             return False
         for call in calls:
             self._line.popleft()
@@ -221,7 +221,7 @@ class Lane:
                     if not call.answer.done():
                         call.answer.set_result(reply)
             self._answered_at = asyncio.get_running_loop().time()
-        except Exception:  # whatever it is: each hears of its own when it is alone
+        except Exception:  # of any kind: it must not end the task of all in line; each hears of its own when it is alone
             await self._drop()
         except asyncio.CancelledError:
             await self._drop()
