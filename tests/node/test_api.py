@@ -39,7 +39,9 @@ class StandIn:
         self.path, self.stats = path, NodeStats("n1", 1)
 
     def said(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+        """Whole lines only: the last one may still be on its way into the file."""
+        whole, _, _ = self.path.read_text().rpartition("\n") if self.path.exists() else ("", "", "")
+        return [json.loads(line) for line in whole.splitlines()]
 
     async def has_said(self, count: int) -> list[dict[str, Any]]:
         async with asyncio.timeout(WITHIN_S):
