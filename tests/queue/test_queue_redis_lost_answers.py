@@ -43,8 +43,10 @@ def count_of(bench: RedisBench, command: bytes, key: bytes) -> int:
     return int(bench.server.send(command, KEYS + key)[1:])
 
 
-async def lose(proxy: FaultProxy, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def lose(proxy: FaultProxy, store: RedisQueueStore, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes out, and no answer comes within the time of a call."""
+    for each in store._lanes.values():
+        each._stop_timer()  # set for the former calls, whose time was longer
     proxy.down.is_blackhole = True
     with monkeypatch.context() as patch:
         patch.setattr(lane, "CALL_S", 0.2)
@@ -82,7 +84,7 @@ async def test_claim_of_nothing_brings_what_a_lost_answer_held_and_no_more(
     """Fails on a store that asks for it only with the next claim: a node that claims nothing more holds it as long as it lives."""
     ids = await add(one, *Producer().specs(5))
     assert ids_of(await one.claim(1, ALL)) == ids[:1]
-    await lose(proxy, one.claim(2, ALL), patience)
+    await lose(proxy, one, one.claim(2, ALL), patience)
     wait_until(lambda: count_of(redis_bench, b"HLEN", b"claims") == 2)
     found = await one.claim(0, ALL)
     assert sorted(ids_of(found)) == ids[1:3]
@@ -97,7 +99,7 @@ async def test_claim_of_nothing_takes_nothing(one: RedisQueueStore, proxy: Fault
     assert not (await one.claim(0, ALL)).jobs
     await one.claim(1, {"another": 1})
     proxy.up.is_blackhole = True
-    await lose(proxy, one.claim(2, ALL), patience)
+    await lose(proxy, one, one.claim(2, ALL), patience)
     assert not (await one.claim(0, ALL)).jobs
     assert ids_of(await one.claim(3, ALL)) == ids
 
@@ -112,7 +114,7 @@ async def test_claim_that_comes_after_its_repeat_takes_nothing(
     await one.claim(1, {"another": 1})
     sent = arguments_of_calls(one)
     proxy.up.is_blackhole = True
-    await lose(proxy, one.claim(2, ALL), patience)
+    await lose(proxy, one, one.claim(2, ALL), patience)
     assert ids_of(await one.claim(count, ALL)) == ids[:count]
     fence, *_, values, _, _, _ = await one._scripts("claim", one._lane("claim"), sent[0])
     assert (fence, values) == (b"0", [])
@@ -138,7 +140,7 @@ async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(
 ) -> None:
     ids = await add(two, *Producer().specs(2))
     await one.claim(1, ALL)
-    await lose(proxy, one.claim(1, ALL), patience)
+    await lose(proxy, one, one.claim(1, ALL), patience)
     wait_until(lambda: count_of(redis_bench, b"HLEN", b"claims") == 2)
     assert await two.cancel(ids[1:]) == [CancelKind.CANCELLING]
     found = await one.claim(0, ALL)
@@ -166,7 +168,7 @@ async def test_outcomes_whose_answer_was_lost_are_told_as_written_when_they_are_
     make = [completed, completed, failed, released]
     outcomes = [kind(claim.fence, job) for kind, job in zip(make, claim.jobs, strict=True)]  # the first is refused: written before
     told.clear()
-    await lose(proxy, one.finish(outcomes), patience)
+    await lose(proxy, one, one.finish(outcomes), patience)
     wait_until(lambda: count_of(redis_bench, b"EXISTS", b"c:%d" % claim.fence) == 0)
     assert await one.finish(outcomes) == ids[:1]
     assert told == ids[1:3]
@@ -184,7 +186,7 @@ async def test_outcomes_that_never_arrived_are_written_by_the_repeat(
     await one.finish([completed(claim.fence, claim.jobs[0])])
     outcomes = [completed(claim.fence, job) for job in claim.jobs[1:]]
     proxy.up.is_blackhole = True
-    await lose(proxy, one.finish(outcomes), patience)
+    await lose(proxy, one, one.finish(outcomes), patience)
     assert await one.finish(outcomes) == []
     assert [item.record.job.spec.id for item in await one.outbox(10)] == ids
 
