@@ -20,7 +20,7 @@ from sims.history import Recorder, load
 from sims.recording import final_word
 from tests.chaos.figures import Figures, measure
 from tests.chaos.mongo_scan import final_fields, ids_in_mongo, key_of, records_in_mongo
-from tests.chaos.nemesis import CALL_LIMIT_S, Nemesis, Toll
+from tests.chaos.nemesis import CALL_LIMIT_S, CALM_SHARE, Nemesis, Toll
 from tests.chaos.outages import MONGO, REDIS_KILL, REDIS_STOP, RESET, Outages
 from tests.chaos.pauses import Pauses
 from tests.chaos.servers import DATABASE, Servers
@@ -68,6 +68,8 @@ class Plan:
     stretch: float = 1.0
     """Factor on how long jobs take."""
     empty_limit_s: float = EMPTY_LIMIT_S
+    calm_share: float = CALM_SHARE
+    """Of the workers' kills. Each waits for the crew to be complete and idle: it measures recovery, and takes some seconds."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     servers = Servers(folder, has_mongo=plan.records == "mongo") if plan.queue == "redis" else None
     setting = {"seed": plan.seed, "store": plan.store, "busy": plan.busy, "stretch": plan.stretch}
     with Stage(folder, servers=servers, node_count=plan.nodes, **setting) as stage:  # type: ignore[arg-type]
-        with contextlib.closing(Nemesis(stage, draw)) as nemesis:
+        with contextlib.closing(Nemesis(stage, draw, plan.calm_share)) as nemesis:
             stage.start_load()
             nemesis.rest(WARM_UP_S)
             began = time.monotonic()

@@ -72,9 +72,9 @@ class Toll:
 class Nemesis:
     """One deed at a time. `crew`, `lives`: what the histories of workers and nodes say."""
 
-    def __init__(self, stage: Stage, draw: random.Random) -> None:
+    def __init__(self, stage: Stage, draw: random.Random, calm_share: float = CALM_SHARE) -> None:
         self.toll = Toll()
-        self.stage, self.draw = stage, draw
+        self.stage, self.draw, self._calm_share = stage, draw, calm_share
         self.crew = Crew(stage.histories)
         self.lives = Lives()
         self._recorder = Recorder(stage.histories / "nemesis.jsonl", "nemesis")
@@ -128,7 +128,7 @@ class Nemesis:
     def kill_worker(self) -> None:
         """SIGKILL for one worker process that has run something. Nothing happens when there is none. Most such kills are calm: done
         when the crew is complete and works no backlog off, and followed by nothing until the jobs hit have run again."""
-        is_calm = self.draw.random() < CALM_SHARE and self._until_complete()
+        is_calm = self.draw.random() < self._calm_share and self._until_complete()
         victim = self.choose_worker()
         if victim is None:
             return

@@ -37,7 +37,8 @@ def short_run(folder: Path, store: str, seed: int = 7) -> Outcome:
 @pytest.mark.timeout(500)
 @pytest.mark.covers("main-path:judged:4")
 def test_sixty_killed_workers_three_killed_nodes_and_a_drain_lose_nothing_and_double_nothing(folder: Path) -> None:
-    outcome = run(Plan(kills=60, node_kills=3, drains=1, others=3, seed=1, limit_s=360.0), folder)
+    plan = Plan(kills=60, node_kills=3, drains=1, others=3, seed=1, limit_s=360.0, calm_share=0.25)
+    outcome = run(plan, folder)
     print(report.text(outcome))
     assert report.faults_of(outcome) == []
     moments = {moment for kills in outcome.verdict.kills.values() for moment, count in kills.moments.items() if count}
