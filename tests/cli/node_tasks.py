@@ -21,7 +21,7 @@ def noop() -> None:
 
 @app.task("fail", max_retries=0)
 def fail(ctx: Context) -> None:
-    raise ValueError("it fails\x1b[2J on purpose")
+    raise ValueError("it fails\x1b[2J\x07 on purpose")
 
 
 @app.task("hold")

@@ -116,3 +116,40 @@ async def test_record_of_a_job_that_is_cancelled_on_its_way_back_has_the_lost_at
     again = await two.claim(10, ALL)
     assert ids_of(again) == [ids[0], ids[3]]
     assert [[one.fence for one in job.attempts] for job in again.jobs] == [[claim.fence] for claim in claims]
+
+
+# ── what they leave in the lists ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_claim_drops_some_thousand_entries_of_cancelled_jobs_and_asks_to_come_again(
+    redis_bench: RedisBench, one: RedisQueueStore
+) -> None:
+    """Fails on a claim that walks over all of them: the server heard nobody for seconds. And where they are dropped one by one."""
+    producer = Producer()
+    for _ in range(11):
+        await one.cancel(await add(one, *producer.specs(1_000)))
+        await one.outbox_remove(await one.outbox(1_000))
+    (last,) = await add(one, *producer.specs(1))
+    redis_bench.server.send(b"CONFIG", b"RESETSTAT")
+    claim = await one.claim(1, ALL)
+    assert (list(claim.jobs), claim.next_due_s) == ([], 0.0)
+    assert redis_bench.server.send(b"LLEN", b"{zjp:zjp}:q:\x05default") == b":1000\r\n"
+    stats = redis_bench.server.send(b"INFO", b"commandstats").decode()
+    assert sum(int(calls) for calls in re.findall(r"calls=(\d+)", stats)) < 1_000
+    assert await pending(one) == 1
+    assert ids_of(await one.claim(1, ALL)) == [last]
+    assert redis_bench.server.send(b"EXISTS", b"{zjp:zjp}:stale", b"{zjp:zjp}:seats") == b":0\r\n"
+
+
+async def test_a_job_run_again_has_its_turn_among_entries_that_are_dropped(one: RedisQueueStore) -> None:
+    """Its former entries stand within and beyond what one look takes."""
+    ids = await add(one, *Producer().specs(900))
+    for _ in range(3):
+        await one.cancel(ids)
+        records = [each for each in await one.get(ids) if isinstance(each, Record)]
+        assert await one.requeue(records) == [True] * 900
+    await one.cancel(ids[10:890])
+    assert ids_of(await one.claim(7, ALL)) == ids[:7]
+    assert ids_of(await one.claim(100, ALL)) == [*ids[7:10], *ids[890:]]
+    assert not (await one.claim(100, ALL)).jobs
+    assert await pending(one) == 0

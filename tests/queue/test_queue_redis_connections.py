@@ -104,6 +104,8 @@ async def test_log_in_or_database_that_the_server_refuses_is_a_wrong_setting_at_
             with pytest.raises(ConfigError, match="check REDIS_ADDR and REDIS_PASSWORD"):
                 await opened(host, password=password)
             with pytest.raises(ConfigError, match="check REDIS_ADDR and REDIS_PASSWORD"):
+                await opened(server.unix_url, password=password)
+            with pytest.raises(ConfigError, match="check REDIS_ADDR and REDIS_PASSWORD"):
                 await RedisRecordStore(host, password=password, ttl_s=0.0, count_max=10).open()
         for store in (make(f"redis://:s3cret@{host}/99"), make(host, password="s3cret", db=99)):
             with pytest.raises(ConfigError, match="check REDIS_DB and the database in REDIS_ADDR"):

@@ -109,7 +109,9 @@ class Verbs(click.Group):
 def _fail(ctx: click.Context, fault: Exception, code: int) -> int:
     if ctx.ensure_object(Caller).debug:
         traceback.print_exception(fault)
-    click.echo(f"zjp: {fault}", err=True)
+    from .show import clean_lines
+
+    click.echo(f"zjp: {clean_lines(str(fault))}", err=True)  # it may hold the text of a job's error
     return code
 
 

@@ -403,6 +403,8 @@ async def _send_packed(connection: AbstractConnection, packet: bytes) -> None:
 def silence(fault: Exception | None, within_s: float) -> str:
     """What is told of a server that does not answer."""
     reason = str(fault or "").rstrip(".") or f"no reply within {within_s:g} s"
+    if reason.startswith("MISCONF"):
+        return f"Redis takes no writes since it could not save its data: {reason}; its log says why (often: its disk is full)"
     return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
@@ -412,6 +414,8 @@ def _fact(told: bytes, name: bytes) -> bytes:
 
 def _judge(error: Exception) -> None:
     """Raises what another try cannot mend."""
+    if isinstance(error.__cause__, AuthenticationError | NoPermissionError):  # over a unix socket the driver wraps what the log-in met
+        error = error.__cause__
     if _is_full(error):
         raise StoreFull("Redis has reached maxmemory and takes no more jobs; give it more memory, or let the workers catch up") from error
     if isinstance(error, NoPermissionError):

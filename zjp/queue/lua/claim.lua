@@ -5,6 +5,7 @@
 --       move max, was idle, weights: (queue or '*', weight)*
 -- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
 local AGED_SLOT = 16
+local LOOK_MAX = 10000 -- entries of cancelled jobs that one call drops: a server that walks over all of them hears nobody meanwhile
 local life, count = ARGV[1], tonumber(ARGV[3])
 local now = clock()
 local facts = call('HMGET', P .. 'n', 'v', 'o', 'b', 'p')
@@ -154,29 +155,62 @@ local function keep(found)
     return kept - first
 end
 
--- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up. Returns what stood together: {offset, ids}*
-local function without_stale(found)
+-- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.
+local looked, ahead = 0, 0
+
+local function drop(stale, times)
+    local gone = {}
+    for _, id in ipairs(stale) do
+        if times[id].left == 0 then
+            gone[#gone + 1] = id
+        else
+            call('HINCRBY', P .. 'stale', id, -times[id].dropped)
+        end
+    end
+    if #gone > 0 then
+        call('HDEL', P .. 'stale', unpack(gone))
+        call('HDEL', P .. 'seats', unpack(gone))
+    end
+end
+
+-- Up to `wanted` from the head of a list. Returns what stood together: {offset, ids}*, and how many entries were taken off, 0: none is left
+local function pop_some(key, wanted)
+    if not has_stale then
+        local found = call('LPOP', key, wanted)
+        return {{0, found}}, found and #found or 0
+    end
+    local found = call('LRANGE', key, 0, math.max(wanted, ahead) - 1)
+    if #found == 0 then
+        return {}, 0
+    end
     local counts = call('HMGET', P .. 'stale', unpack(found))
-    local kept, left = {}, {} -- an id may come twice: its stale entries first, then the one that counts
-    local is_behind_gap = true
-    for at, id in ipairs(found) do
-        left[id] = left[id] or tonumber(counts[at] or 0)
-        if left[id] == 0 then
+    local kept, times, stale = {}, {}, {} -- an id may come twice: its stale entries first, then the one that counts
+    local is_behind_gap, taken, walked = true, 0, 0
+    while taken < wanted and walked < #found do
+        walked = walked + 1
+        local id = found[walked]
+        local time = times[id] or {left = tonumber(counts[walked] or 0), dropped = 0}
+        times[id] = time
+        if time.left == 0 then
             if is_behind_gap then
-                kept[#kept + 1] = {at - 1, {}}
+                kept[#kept + 1] = {walked - 1, {}}
                 is_behind_gap = false
             end
             local together = kept[#kept][2]
             together[#together + 1] = id
+            taken = taken + 1
         else
-            left[id], is_behind_gap = left[id] - 1, true
-            if call('HINCRBY', P .. 'stale', id, -1) <= 0 then
-                call('HDEL', P .. 'stale', id)
-                call('HDEL', P .. 'seats', id)
+            if time.dropped == 0 then
+                stale[#stale + 1] = id
             end
+            time.left, time.dropped, is_behind_gap = time.left - 1, time.dropped + 1, true
+            looked = looked + 1
         end
     end
-    return kept
+    call('LTRIM', key, walked, -1)
+    drop(stale, times)
+    ahead = #stale > 0 and 500 or 0 -- where one was, there are more
+    return kept, walked
 end
 
 local function note_segment(kind, place, level, first)
@@ -184,6 +218,9 @@ local function note_segment(kind, place, level, first)
 end
 
 local function take(level, wanted)
+    if looked >= LOOK_MAX then
+        return 0
+    end
     local key, got, first = level.key, 0, #ids
     if call('EXISTS', P .. 'back:' .. key) == 1 then
         local popped = call('ZPOPMIN', P .. 'back:' .. key, wanted)
@@ -199,20 +236,20 @@ local function take(level, wanted)
         end
     end
     local is_dry = false
-    while got < wanted and not is_dry do
-        local found = call('LPOP', P .. 'q:' .. key, math.min(wanted - got, 500))
-        if not found then
+    while got < wanted and not is_dry and looked < LOOK_MAX do
+        local found, popped = pop_some(P .. 'q:' .. key, math.min(wanted - got, 500))
+        if popped == 0 then
             is_dry = true
         else
-            local place = call('HINCRBY', P .. 'heads', key, #found) - #found
-            for _, together in ipairs(has_stale and without_stale(found) or {{0, found}}) do
+            local place = call('HINCRBY', P .. 'heads', key, popped) - popped
+            for _, together in ipairs(found) do
                 first = #ids
                 got = got + keep(together[2])
                 note_segment('q', place + together[1], key, first)
             end
         end
     end
-    if is_dry or call('HINCRBY', P .. 'ready', key, -got) <= 0 then
+    if is_dry or call('HINCRBY', P .. 'ready', key, 0 - got) <= 0 then -- -0 is no integer to Redis
         call('HDEL', P .. 'ready', key)
     end
     if got > 0 then
@@ -285,6 +322,10 @@ for _, queue in ipairs(queues) do
             call('HINCRBY', P .. 'n', 'r:' .. queue.name, #ids - before)
         end
     end
+end
+
+if looked >= LOOK_MAX then
+    due = string.format('%.0f', now) -- there may be more: come again at once
 end
 
 -- "Nothing more there" and "I would take more" are one step, so no hint falls between them.
