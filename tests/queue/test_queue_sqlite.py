@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from tests.queue.making import (
     released,
     run_all,
 )
-from zjp.errors import ConfigError, StoreFull, StoreUnavailable
+from zjp.errors import ConfigError, StoreUnavailable
 from zjp.job import JobFilter, JobSpec, Options, Record, make_id
 from zjp.queue import window
 from zjp.queue.sqlite import SQLiteQueueStore
@@ -357,89 +356,6 @@ async def test_claims_leave_nothing_behind_when_their_jobs_are_through(bench: SQ
     db.close()
     assert store._state.claims == {}
     assert store._state.lapsing == set()
-
-
-# ── a full disk ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """24 MiB of its own. Needs root."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-async def fill_up(store: SQLiteQueueStore, producer: Producer) -> list[bytes]:
-    stored: list[bytes] = []
-    payload = b"\x81\xa1n\xc5\xff\x00" + b"x" * 0xFF00
-    try:
-        while True:
-            stored += await add(store, *(producer.spec(payload=payload) for _ in range(10)))
-    except StoreFull:
-        return stored
-
-
-def remove_ballast_and_fill(folder: Path) -> Path:
-    """The file that takes all the room."""
-    next(folder.glob("*.ballast")).unlink()
-    taken = folder / "other"
-    subprocess.run(["dd", "if=/dev/zero", f"of={taken}", "bs=4k"], capture_output=True, check=False)
-    return taken
-
-
-async def test_submits_are_refused_below_the_reserve(small_disk: Path, producer: Producer) -> None:
-    bench = SQLiteBench(small_disk)
-    store = await bench.open(disk_reserve_bytes=30 << 20)
-    (small_disk / "other").write_bytes(b"x" * (15 << 20))
-    bench.pass_time(2.0)
-    with pytest.raises(StoreFull, match="less than 31457280 bytes free; make room, or lower DISK_RESERVE"):
-        await store.submit([producer.spec()])
-    (small_disk / "other").unlink()
-    bench.pass_time(2.0)
-    await add(store, producer.spec())
-    await bench.close()
-
-
-async def test_full_disk_refuses_submits_and_still_finishes_jobs(small_disk: Path, producer: Producer) -> None:
-    bench = SQLiteBench(small_disk)
-    store = await bench.open()
-    early = await add(store, *producer.specs(50))
-    claim = await store.claim(50, ALL)
-    stored = early + await fill_up(store, producer)
-    async with asyncio.timeout(20):
-        assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
-        await archive(bench, store)
-        while (claim := await store.claim(5, ALL)).jobs:
-            await store.cancel(ids_of(claim)[:1])
-            assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
-            await archive(bench, store)
-    assert bench.finished.keys() == set(stored)
-    await add(store, *producer.specs(50))  # the room of the finished ones is used again
-    store = await bench.open()
-    assert await pending(store) == 50
-    page = await store.list(JobFilter(), b"", 100)
-    assert len(page.jobs) == 50
-    await bench.close()
-
-
-async def test_room_that_was_set_aside_and_taken_away_by_somebody_stops_nothing(small_disk: Path, producer: Producer) -> None:
-    bench = SQLiteBench(small_disk)
-    store = await bench.open(disk_reserve_bytes=0)
-    await add(store, *producer.specs(3))
-    claim = await store.claim(3, ALL)
-    taken = remove_ballast_and_fill(small_disk)
-    finishing = asyncio.create_task(store.finish([completed(claim.fence, job) for job in claim.jobs]))
-    await fill_up(store, producer)
-    taken.unlink()
-    async with asyncio.timeout(20):
-        assert await finishing == []
-        await add(store, producer.spec())
-    await bench.close()
 
 
 async def test_folder_that_is_moved_away_costs_no_submit(bench: SQLiteBench, producer: Producer) -> None:

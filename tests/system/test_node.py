@@ -84,6 +84,9 @@ def test_running_job_that_is_cancelled_is_killed_after_the_grace_time(tmp_path: 
         await_file(tmp_path / "never.started")
         assert job.cancel() == "cancelling"
         assert job.wait(timeout=20).status is JobState.CANCELLED
+        (attempt,) = job.attempts
+        assert (attempt.outcome, attempt.error.type) == ("cancelled", "Cancelled")
+        assert job.started_at is not None
         assert client.submit("add", {"a": 1}).wait(timeout=20).result == 2
 
 

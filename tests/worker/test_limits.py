@@ -173,7 +173,7 @@ async def test_a_cancelled_task_that_does_not_listen_is_killed_after_the_grace_t
     await desk.until(lambda: bool(desk.reports))
     assert 0.3 <= time.monotonic() - told_at < allowed(1.3)
     (report,) = desk.reports
-    assert [job.spec.id for job, _ in report.innocent] == [job_id]
+    assert [job.spec.id for job, _, _ in report.cancelled] == [job_id]
     assert "was cancelled and did not stop within 300ms" in report.cause
     assert report.charged is None
 

@@ -17,7 +17,7 @@ def held(count: int) -> list[tuple[StoredJob, int, float]]:
 
 
 def report(lost: list[tuple[StoredJob, int, float]], marked: set[tuple[bytes, int]], **how: object) -> CrashReport:
-    details: dict[str, object] = {"seen": {}, "overran": {}, "was_killed": False, **how}
+    details: dict[str, object] = {"seen": {}, "overran": {}, "cancelling": (), "was_killed": False, **how}
     return judge(lost, marked, clock=NOW, process=PROCESS, **details)  # type: ignore[arg-type]
 
 
@@ -72,10 +72,20 @@ def test_after_a_hard_time_out_only_the_job_that_overran_pays() -> None:
 
 
 def test_after_a_kill_for_a_cancelled_job_nobody_pays() -> None:
-    lost = held(2)
-    found = report(lost, marks(lost, 0), was_killed=True)
+    lost = held(4)
+    told = {lost[0][0].spec.id, lost[3][0].spec.id}
+    found = report(lost, marks(lost, 0, 1), cancelling=told, was_killed=True)
     assert found.charged is None
-    assert len(found.innocent) == 2
+    assert not found.suspects
+    assert [(item[0].spec.id, item[2]) for item in found.cancelled] == [(lost[0][0].spec.id, 999_000)]
+    assert ids(found.innocent) == [each[0].spec.id for each in lost[1:]]
+
+
+def test_a_job_that_was_told_to_stop_and_crashed_before_it_was_killed_is_charged() -> None:
+    lost = held(1)
+    found = report(lost, marks(lost, 0), cancelling={lost[0][0].spec.id})
+    assert found.charged is not None
+    assert not found.cancelled
 
 
 def test_the_start_is_when_it_was_first_seen_running_else_when_it_was_handed_out() -> None:

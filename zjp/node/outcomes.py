@@ -96,6 +96,11 @@ class Judge:
         add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
+    def of_cancel(self, job: StoredJob, fence: int, worker: str, cause: str, *, started_ms: int, now_ms: int) -> Outcome:
+        """Told to stop, and killed since it did not. Back unspent: the store ends it as cancelled."""
+        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "cancelled", JobFault("Cancelled", cause)))
+        return Outcome(fence, job, OutcomeKind.RELEASE)
+
     def of_timeout(
         self,
         job: StoredJob,

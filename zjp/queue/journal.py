@@ -50,6 +50,8 @@ class Operation:
     size: int = 1
     """Jobs, for the bounds."""
     is_held: ClassVar[bool] = False
+    takes_ballast: ClassVar[bool] = False
+    """Not held, but worth the room that is set aside: nothing would leave a full disk if what is to run never came to it."""
     done: asyncio.Future[Any]
 
     def write(self, db: Database) -> None:
@@ -166,7 +168,8 @@ class Journal:
             is_last = is_last or ends
             self._began_at = began_at = time.monotonic()
             held = self._commit(batch)
-            if held and self._disk is not None and self._disk.drop_ballast():
+            is_worth_it = held or (self.trouble is not None and any(operation.takes_ballast for operation in batch))
+            if is_worth_it and self._disk is not None and self._disk.drop_ballast():
                 held = self._commit(held)
             self.busy_s += time.monotonic() - began_at
             self._began_at = 0.0

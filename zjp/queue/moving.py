@@ -199,6 +199,8 @@ def has_later(db: Database, after: int, levels: Sequence[int]) -> bool:
 class PromoteOperation(Operation):
     """Delayed jobs become ready: the first `limit` due at `now_ms`, or those of `ids`, due or not. Value: the ids promoted."""
 
+    takes_ballast: ClassVar[bool] = True
+
     def __init__(self, state: State, limit: int, *, now_ms: int, now: float, ids: Sequence[bytes] | None = None) -> None:
         self.state, self.limit, self.now_ms, self.now, self.ids = state, limit, now_ms, now, ids
         self.size = limit

@@ -401,6 +401,7 @@ class Pool:
             set(child.marks.read()),
             seen=child.running,
             overran=child.overran,
+            cancelling=self.cancelling,
             was_killed=bool(child.killed_for),
             clock=(time.monotonic(), time.time_ns() // 1_000_000),
             process=process,

@@ -16,8 +16,9 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process ended without being asked to, or was killed for one of its jobs.
 
     `charged`: the one job it was running. `suspects`: what it was running when there were several; they run again in quarantine.
-    `timed_out`: killed for these, and only they pay. `innocent`: everything else it held, back unspent; also a job that was cancelled and
-    had to be killed (the store knows that it is being cancelled). `started_ms` is Unix ms, when the pool first saw it running.
+    `timed_out`: killed for these, and only they pay. `cancelled`: killed for these, which were told to stop and did not; back unspent (the
+    store knows that they are being cancelled). `innocent`: everything else it held, back unspent. `started_ms` is Unix ms, when the pool
+    first saw it running.
     """
 
     worker: str
@@ -32,6 +33,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     innocent: Sequence[tuple[StoredJob, int]] = ()
     """(job, fence)"""
     timed_out: Sequence[tuple[StoredJob, int, int, JobFault]] = ()
+    cancelled: Sequence[tuple[StoredJob, int, int]] = ()
 
 
 CURRENT_MAX = 50
