@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgpack
 import pytest
@@ -389,9 +390,12 @@ def test_promote_and_queues_and_stats(client: Client, node: MemoryNode) -> None:
         ("tcp://::1:5570", "is not a ZeroMQ address"),
         ("ipc:///" + "x" * 120, "is not a ZeroMQ address"),
         (" , ", "0 addresses were given"),
+        (5570, "address 5570 is int, it must be a str such as tcp://"),
+        (["tcp://localhost:5570"], "is list, it must be a str"),
+        (None, "is NoneType, it must be a str"),
     ],
 )
-def test_a_wrong_address_is_told_with_what_is_right(address: str, text: str) -> None:
+def test_a_wrong_address_is_told_with_what_is_right(address: Any, text: str) -> None:
     for kind in (Client, AsyncClient):
         with pytest.raises(ConfigError, match=text):
             kind(address, cluster="zjp")

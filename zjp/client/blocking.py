@@ -180,7 +180,7 @@ class Client(Desk):
         """Submit (type, payload) pairs, dicts or JobRequests. `options` hold for all that do not say otherwise.
 
         Jobs travel in requests of up to 1,000 jobs or 8 MiB. Each request is all or nothing, and checked before it is sent; an error
-        tells how many jobs of earlier requests were submitted.
+        tells how many jobs of earlier requests were submitted. `deadline` and the time-out are for each request.
         """
         deadline = options.get("deadline")
         within_s = self._timeout_s if deadline is None else submit_s("deadline", deadline)

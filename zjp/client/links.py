@@ -32,6 +32,9 @@ _POLLIN = int(zmq.POLLIN)
 
 def split_addresses(addresses: Sequence[str]) -> list[str]:
     """Several arguments, comma lists, or both; in fail-over order. Raises: ConfigError."""
+    for address in addresses:
+        if not isinstance(address, str):
+            raise ConfigError(f"address {address!r:.100} is {type(address).__name__}, it must be a str such as tcp://127.0.0.1:5570")
     found = [part.strip() for address in addresses for part in address.split(",") if part.strip()]
     if not 1 <= len(found) <= ADDRESSES_MAX:
         raise ConfigError(
