@@ -15,7 +15,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: ## all tests but the long forms
-	$(RUN) pytest -q -n 3 --dist worksteal
+	$(RUN) pytest -q -n 2 --dist worksteal
 
 valkey: ## the tests that need a redis-server, on VALKEY_SERVER=/path/to/valkey-server instead
 	@test -x "$(VALKEY_SERVER)" || { echo 'give VALKEY_SERVER=/path/to/valkey-server'; exit 2; }

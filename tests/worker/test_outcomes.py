@@ -135,7 +135,7 @@ async def test_a_long_history_of_attempts_does_not_travel_to_the_worker(desk_of:
     history = tuple(Attempt(n, "n1", "w0.1", 0, 0, "retried", JobFault("E", "", "x" * 10_000)) for n in range(10))
     jobs = [structs.replace(desk.job("echo", {"value": n}), attempts=history) for n in range(300)]
     desk.pool.dispatch(77, jobs)
-    await desk.until(lambda: len(desk.results) + len(desk.returned) == 301)
+    await desk.until(lambda: len(desk.results) + len(desk.returned) >= 301)  # what was called back and handed out again counts twice
     assert len(desk.results) > 200
     assert all(held.job.attempts == history for held in desk.pool.held.values())
 
