@@ -98,6 +98,16 @@ async def test_job_of_a_claim_whose_answer_was_lost_goes_back_though_the_node_cl
     assert (claim.jobs[0].attempts, claim.jobs[0].suspicion) == ((), 0)
 
 
+async def test_node_without_credit_does_not_come_again_for_what_is_due(linked: Linked) -> None:
+    """Fails on a node that keeps the last claim's due time: overdue, it asked itself again without a pause until a worker was free."""
+    dispatch = linked.dispatch
+    dispatch.on_ready({"noop": TaskInfo("noop")})
+    dispatch.is_claiming = True
+    dispatch._next_due_s = 0.0
+    assert not await dispatch._claim_once()
+    assert dispatch._next_due_s is None
+
+
 async def test_answer_that_comes_when_the_node_is_drained_goes_back(linked: Linked) -> None:
     """It was claimed before that. Fails on a node that runs it all the same."""
     dispatch, store = linked.dispatch, linked.store

@@ -159,6 +159,7 @@ class Dispatch:
         """True: there may be more, and credit for it."""
         credit = self._credit()
         if credit <= 0:
+            self._next_due_s = None  # what is due, even overdue, waits for credit, which wakes
             await self._take_back_lost()
             return False
         began = time.perf_counter()
