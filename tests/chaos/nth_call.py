@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sims.history import Recorder
 from sims.proxy import FaultProxy
@@ -22,6 +22,8 @@ from tests.queue.making import ALL, NODE, Bench, Producer, archive, completed, f
 from zjp.errors import OutcomeUnknown, StoreUnavailable, Unavailable
 from zjp.job import JobSpec, StoredJob, format_id
 from zjp.queue.store import Claim, Durability, Life, LostClaims, Outcome, QueueStore
+
+T = TypeVar("T")
 
 OPERATIONS = ("submit", "claim", "finish", "cancel", "promote")
 CALL_FAULTS = ("fails", "answer lost", "given up")
@@ -187,31 +189,23 @@ class SmallLife:
         return done
 
     async def _claim(self, store: RecordingStore) -> Claim:
-        for _ in range(TRIES_MAX):
-            try:
-                return await store.claim(CLAIM_MAX, ALL)
-            except Unavailable:
-                continue
-        raise AssertionError("nothing could be claimed")
+        return await self._again("the claim", lambda: store.claim(CLAIM_MAX, ALL))
 
     async def _finish(self, store: RecordingStore, outcomes: list[Outcome]) -> None:
-        for _ in range(TRIES_MAX):
-            try:
-                await store.finish(outcomes)
-            except Unavailable:
-                continue
-            return
-        raise AssertionError("the outcomes were never taken")
+        await self._again("the finish", lambda: store.finish(outcomes))
 
     async def _archive(self, store: RecordingStore) -> None:
-        """As a node does it, who asks again when the store is away: a machine that stands still for two seconds is enough for that."""
+        """A machine that stands still for two seconds is enough for a store to be away."""
+        await self._again("the move of the records", lambda: archive(self._bench, store))
+
+    async def _again(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """As a node does it, which asks again while the store is away."""
         for _ in range(TRIES_MAX):
             try:
-                await archive(self._bench, store)
+                return await call()
             except Unavailable:
                 continue
-            return
-        raise AssertionError("the records were never taken over")
+        raise AssertionError(f"{what} was never carried out")
 
     def _run(self, fence: int, job: StoredJob) -> Outcome:
         """What a job does depends on its number; each kind of outcome comes."""

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.covers("main-path:5", "settings:DISK_RESERVE")
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """24 MiB of its own. Needs root."""
+    """40 MB of its own. Needs root."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], capture_output=True, check=False)

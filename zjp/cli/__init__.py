@@ -109,20 +109,25 @@ class Verbs(click.Group):
 def _fail(ctx: click.Context, fault: Exception, code: int) -> int:
     if ctx.ensure_object(Caller).debug:
         traceback.print_exception(fault)
+    _say(str(fault))
+    return code
+
+
+def _say(text: str) -> None:
+    """It may hold what a job or a node said: nothing of it is for the terminal to obey."""
     from .show import clean_lines
 
-    click.echo(f"zjp: {clean_lines(str(fault))}", err=True)  # it may hold the text of a job's error
-    return code
+    click.echo(f"zjp: {clean_lines(text)}", err=True)
 
 
 def _own_bug(ctx: click.Context, fault: Exception) -> int:
     text = " ".join(f"{type(fault).__name__}: {fault}".split())
     if ctx.ensure_object(Caller).debug:
         traceback.print_exception(fault)
-        click.echo(f"zjp: this is a bug of zjp: {text}", err=True)
+        _say(f"this is a bug of zjp: {text}")
     else:
         again = "run it again as `zjp --debug ...` for the traceback, and report that"
-        click.echo(f"zjp: this is a bug of zjp: {text}; {again}", err=True)
+        _say(f"this is a bug of zjp: {text}; {again}")
     return EX_SOFTWARE
 
 
