@@ -16,6 +16,7 @@ from typing import Any
 from scripts import redis_server
 
 from . import latency, machine, micro, waiting, whole_path
+from .bare_path import bare
 from .floor import floor
 from .plot import bars
 from .running import running_node, running_on_redis
@@ -46,12 +47,11 @@ def run_all(*, quick: bool) -> dict[str, Any]:
     for name, flags in (("2 slots", {"worker_count": "2"}), ("10 slots", {"worker_count": "10"})):
         with running_node(worker_processes="2", **flags) as node:
             whole_path.sustained(node, jobs=20_000 // scale, batch=100)
-            _put(
-                report,
-                f"whole path, batches of 100, {name}",
-                whole_path.rounds(partial(whole_path.sustained, node, jobs=200_000 // scale, batch=100), rounds),
-            )
-            if name == "2 slots":
+            run = partial(whole_path.sustained, node, jobs=200_000 // scale, batch=100)
+            if name != "2 slots":
+                _put(report, f"whole path, batches of 100, {name}", whole_path.rounds(run, rounds))
+            else:
+                _put_beside_bare(report, "", run, partial(bare, jobs=200_000 // scale, batch=100), rounds)
                 report["start_s"] = node.start_s
                 _put(
                     report,
@@ -90,7 +90,7 @@ def _measure_redis(report: dict[str, Any], scale: int, rounds: int) -> None:
         report["redis"] = redis_server.version()
         whole_path.sustained(node, jobs=20_000 // scale, batch=100)
         run = partial(whole_path.sustained, node, jobs=200_000 // scale, batch=100)
-        _put(report, "Redis: whole path, batches of 100", whole_path.rounds(run, rounds))
+        _put_beside_bare(report, "Redis: ", run, partial(_bare_on_redis, 200_000 // scale), rounds)
         run = partial(whole_path.drain, node, jobs=100_000 // scale, batch=500)
         _put(report, "Redis: drain of a full queue", whole_path.rounds(run, rounds))
         run = partial(whole_path.singles, node, jobs=100_000 // scale, coroutines=256)
@@ -100,6 +100,20 @@ def _measure_redis(report: dict[str, Any], scale: int, rounds: int) -> None:
     with running_on_redis(worker_processes="2", worker_count="2") as node:
         _put(report, "Redis: latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "Redis: idle CPU", latency.idle_cpu(node, seconds=20 / scale))
+
+
+def _bare_on_redis(jobs: int) -> dict[str, float]:
+    with redis_server.running(options=redis_server.DURABLE) as server:
+        return bare(jobs=jobs, batch=100, redis_path=str(server.socket), redis_pid=server.pid)
+
+
+def _put_beside_bare(report: dict[str, Any], store: str, run: Any, run_bare: Any, rounds: int) -> None:
+    """zjp and the bare hops by turns, and by how much zjp costs more, pair by pair."""
+    ours, theirs = whole_path.in_turn(run, run_bare, rounds)
+    _put(report, f"{store}whole path, batches of 100{'' if store else ', 2 slots'}", whole_path.spread(ours))
+    _put(report, f"{store}the bare hops at full load", whole_path.spread(theirs))
+    ratios = [{"total": one["total_us"] / other["total_us"]} for one, other in zip(ours, theirs, strict=True)]
+    _put(report, f"{store}CPU of a job, zjp over the bare hops", whole_path.spread(ratios))
 
 
 def _put(report: dict[str, Any], name: str, figures: dict[str, Any]) -> None:

@@ -122,7 +122,16 @@ def singles(node: Running, *, jobs: int, coroutines: int) -> dict[str, float]:
 
 def rounds(run: Any, count: int) -> dict[str, dict[str, float]]:
     """`run` so many times: per figure the median, the least and the most."""
-    results = [run() for _ in range(count)]
+    return spread([run() for _ in range(count)])
+
+
+def in_turn(run: Any, other: Any, count: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Both so many times, one after the other: what the machine does meanwhile, it does to both."""
+    pairs = [(run(), other()) for _ in range(count)]
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def spread(results: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     return {
         name: {
             "median": statistics.median(result[name] for result in results),

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import floor, latency, lateness, machine, micro, waiting, whole_path
+from benchmarks import bare_path, floor, latency, lateness, machine, micro, waiting, whole_path
 from benchmarks.plot import bars
 from benchmarks.running import running_node
 from tests.redis import shared_redis
@@ -29,6 +29,19 @@ def test_whole_path_tells_rates_and_the_cost_by_process() -> None:
 def test_latency_of_the_bare_hops_is_told(has_redis: bool) -> None:
     waits = floor.floor(jobs=30, per_s=500, redis_path=str(shared_redis().socket) if has_redis else "")
     assert 0 < waits["p50_ms"] <= waits["p99_ms"]
+
+
+@pytest.mark.parametrize("has_redis", [False, True])
+def test_bare_hops_at_full_load_carry_every_job_and_tell_the_cost_by_process(has_redis: bool) -> None:
+    server = shared_redis() if has_redis else None
+    where = {"redis_path": str(server.socket), "redis_pid": server.pid} if server is not None else {}
+    records = int(server.send(b"HLEN", b"r").strip(b":\r\n")) if server is not None else 0
+    ours, theirs = whole_path.in_turn(lambda: {"one": 1.0}, lambda: bare_path.bare(jobs=1_050, batch=100, **where), 1)
+    assert ours == [{"one": 1.0}]
+    parts = ("node_us", "workers_us", "producer_us", *(("redis_us",) if has_redis else ()))
+    assert all(theirs[0][part] > 0 for part in parts)
+    assert theirs[0]["total_us"] == pytest.approx(sum(theirs[0][part] for part in parts))
+    assert server is None or server.send(b"HLEN", b"r").strip() == b":%d" % (records + 1_050)
 
 
 def test_latency_and_idle_cost_are_told() -> None:
