@@ -27,6 +27,8 @@ class IdMaker:
             self._ms, self._prefix = now_ms, id_prefix(now_ms, self._session)
         prefix, first = self._prefix, self._counter
         self._counter = first + count
+        if count == 1:  # for single submits this is a tenth of what they cost
+            return [prefix + (first & 0xFFFFFFFF).to_bytes(4, "big")]
         return [prefix + (number & 0xFFFFFFFF).to_bytes(4, "big") for number in range(first, first + count)]
 
 
