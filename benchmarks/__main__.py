@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts import redis_server
 
-from . import latency, machine, micro, waiting, whole_path
+from . import latency, machine, memory, micro, waiting, whole_path
 from .bare_path import bare
 from .floor import floor
 from .plot import bars
@@ -100,6 +100,9 @@ def _measure_redis(report: dict[str, Any], scale: int, rounds: int) -> None:
     with running_on_redis(worker_processes="2", worker_count="2") as node:
         _put(report, "Redis: latency at 20/s", latency.start_latency(node, jobs=400 // scale, per_s=20))
         _put(report, "Redis: idle CPU", latency.idle_cpu(node, seconds=20 / scale))
+    report["memory"] = list(memory.above_payload([level // scale for level in (100_000, 300_000, 1_000_000)]))
+    for row in report["memory"]:
+        print("Redis: memory, payload of 200 bytes", _show(row), flush=True)
 
 
 def _bare_on_redis(jobs: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import bare_path, floor, latency, lateness, machine, micro, waiting, whole_path
+from benchmarks import bare_path, floor, latency, lateness, machine, memory, micro, waiting, whole_path
 from benchmarks.plot import bars
 from benchmarks.running import running_node
 from tests.redis import shared_redis
@@ -67,6 +67,13 @@ def test_cost_with_few_and_many_waiting_jobs_is_told() -> None:
     assert last["purged"] > 0
     assert [row["waiting"] for row in rows] == [100, 1_000]
     assert all(row["submit_us"] > 0 and row["run_us"] > 0 and row["node_rss_mib"] > 1 for row in rows)
+
+
+def test_memory_of_a_waiting_job_is_told() -> None:
+    shared_redis()  # skips where there is no server
+    few, more = memory.above_payload([1_000, 3_000])
+    assert (few["waiting"], more["waiting"]) == (1_000, 3_000)
+    assert all(row["bytes_per_job"] > 200 and 0 < row["above_payload"] < row["bytes_per_job"] - 200 for row in (few, more))
 
 
 def test_small_parts_are_timed() -> None:
