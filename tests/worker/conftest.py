@@ -154,12 +154,11 @@ class Desk:
         self.reports.append(report)
         back = [job for job, _ in report.innocent]
         for job, *_ in report.suspects:
-            job.suspicion += 2
+            job.suspicion += 1
             back.append(job)
         if report.charged is not None:
             job = report.charged[0]
             job.crashes += 1
-            job.suspicion = 0
             self.charges[job.spec.id] += 1
             if job.crashes < CRASH_LIMIT:
                 back.append(job)
