@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -137,6 +138,12 @@ def die_in_ms(ms: float) -> None:
 @task
 async def async_die_in_ms(ms: float) -> None:
     threading.Thread(target=_die_in_ms, args=(ms,), daemon=True).start()
+
+
+@task
+def segfault() -> None:
+    """Ends the process, as a broken extension does."""
+    ctypes.string_at(0)
 
 
 def _die_in_ms(ms: float) -> None:

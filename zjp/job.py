@@ -177,7 +177,7 @@ def add_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
 
 
 SUSPICION_LIMIT = 2
-"""A loss of its node, or a death of a process that had begun other jobs too, adds 1: one proves nothing."""
+"""A loss of its node, or a death of a process that was running others, or had run it already, adds 1: one proves nothing."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -86,6 +86,12 @@ def test_job_that_crashed_in_quarantine_runs_there_again() -> None:
     assert (outcome.job.crashes, outcome.job.suspicion) == (1, SUSPICION_LIMIT)
 
 
+def test_last_crash_that_the_limit_allows_is_one_in_quarantine() -> None:
+    judge, job = make_judge(), make_job()
+    suspicions = [judge.of_crash(job, 7, "w1", FAULT, started_ms=1, now_ms=2).job.suspicion for _ in range(2)]
+    assert suspicions == [0, SUSPICION_LIMIT]
+
+
 def test_job_that_was_cancelled_tells_why_it_ended_and_not_why_its_process_did() -> None:
     fault = JobFault("Cancelled", "the job was cancelled")
     outcome = make_judge().of_cancel(make_job(), 7, "w1", fault, started_ms=1, now_ms=2)

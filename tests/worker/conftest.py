@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from zjp.job import JobSpec, Options, StoredJob, make_id
+from zjp.job import SUSPICION_LIMIT, JobSpec, Options, StoredJob, make_id
 from zjp.wire.messages import Result, ResultKind, TaskInfo
 from zjp.worker.pool import CrashReport, Pool, PoolSettings
 
@@ -160,6 +160,8 @@ class Desk:
             job = report.charged[0]
             job.crashes += 1
             self.charges[job.spec.id] += 1
+            if job.crashes >= CRASH_LIMIT - 1:  # as the node does
+                job.suspicion = max(job.suspicion, SUSPICION_LIMIT)
             if job.crashes < CRASH_LIMIT:
                 back.append(job)
             else:

@@ -47,9 +47,18 @@ def test_the_one_job_that_was_running_is_charged() -> None:
     assert not found.suspects
 
 
-def test_the_one_job_that_was_running_is_a_suspect_only_when_others_had_run_there() -> None:
+def test_the_one_job_that_was_running_is_charged_and_what_had_returned_before_it_is_suspect() -> None:
+    lost = held(4)
+    found = report(lost, marks(lost, 2), has_finished=True)
+    assert found.charged is not None
+    assert found.charged[0] is lost[2][0]
+    assert ids(found.suspects) == [each[0].spec.id for each in lost[:2]]
+    assert ids(found.innocent) == [lost[3][0].spec.id]
+
+
+def test_the_one_job_that_had_returned_is_a_suspect_only_where_others_had_run_before_it() -> None:
     lost = held(2)
-    found = report(lost, marks(lost, 0), has_finished=True)
+    found = report(lost, set(), latest=marks(lost, 0), has_finished=True)
     assert found.charged is None
     assert ids(found.suspects) == [lost[0][0].spec.id]
 
@@ -64,7 +73,7 @@ def test_the_one_job_that_had_returned_and_whose_result_never_came_is_charged() 
 
 def test_what_was_handed_out_before_a_job_that_had_begun_had_begun_too() -> None:
     lost = held(5)
-    found = report(lost, marks(lost, 3), latest=marks(lost, 3, 1))
+    found = report(lost, set(), latest=marks(lost, 3, 1))
     assert found.charged is None
     assert ids(found.suspects) == [each[0].spec.id for each in lost[:4]]
     assert ids(found.innocent) == [lost[4][0].spec.id]

@@ -1,7 +1,7 @@
 """What a worker reported, or how it died, as outcomes for the queue store. Pure but for the wall clock that is passed in.
 
-Who pays for what: a failure of the function spends a retry; the death of a process is charged to the job that it had begun when that was
-the first and only one, else all that it had begun become suspects; whatever had not begun goes back unspent.
+Who pays for what: a failure of the function spends a retry; the death of a process is charged to the one job that it was running; several
+become suspects, and so does what had returned and was not reported; whatever had not begun goes back unspent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ..job import Attempt, JobFault, JobState, Record, StoredJob, add_attempt
+from ..job import SUSPICION_LIMIT, Attempt, JobFault, JobState, Record, StoredJob, add_attempt
 from ..queue.store import Outcome, OutcomeKind
 from ..retry import RetryPolicy
 from ..wire.messages import Result, ResultKind, TaskInfo
@@ -77,9 +77,11 @@ class Judge:
     def of_crash(
         self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
     ) -> Outcome:
-        """The one job that its process had begun. The suspicion stays: what came here out of quarantine goes back there, where it
-        takes no neighbours along."""
+        """The one job that was running, as far as is known. Before the crash that would be the last it goes into quarantine: there it is
+        the only one that can have done it, and takes no neighbours along. What came from there goes back there."""
         job.crashes += 1
+        if job.crashes >= self._costs.crash_limit - 1:
+            job.suspicion = max(job.suspicion, SUSPICION_LIMIT)
         add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
         if job.crashes >= self._costs.crash_limit:
             told = JobFault(

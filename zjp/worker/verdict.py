@@ -9,9 +9,14 @@ that makes them suspects, and no more.)
 A mark counts only for a job that is still held, so a job whose result came in time is never charged, and an old mark does no harm.
 
     killed by the pool for its jobs   those time out, or were cancelled while they ran; everything else is innocent
-    one job had begun, no other ever  it is charged: the process did nothing else in its life
-    any other that had begun          a suspect: it may have been another one, or something that one before them left behind
+    one job was running               it is charged
+    none was, and one had begun in    it is charged: there was nothing else that could have done it
+    the whole life of the process
+    any other that had begun          a suspect: it may have been another one, or what one before it left behind
     whatever had not begun            innocent, back unspent
+
+Whoever is charged may still be innocent, beside one that had returned. So the last crash that CRASH_LIMIT allows is one in quarantine,
+where a job is alone (`outcomes.Judge`).
 """
 
 from __future__ import annotations
@@ -58,7 +63,9 @@ def judge(
         if job.spec.id in overran
     ]
     begun = [] if was_killed else [(job, fence, started_ms(job, fence, since)) for job, fence, since in _begun(lost, latest)]
-    is_charged = len(begun) == 1 and not has_finished
+    running = [each for each in begun if (each[0].spec.id, each[1]) in marked]
+    charged = running if running or has_finished else begun
+    charged = charged if len(charged) == 1 else []
     cancelled = [
         (job, fence, started_ms(job, fence, since), overstayed.get(job.spec.id, KILLED_FOR_ANOTHER))
         for job, fence, since in lost
@@ -71,8 +78,8 @@ def judge(
         exit_code=process.exit_code,
         rss_bytes=process.rss_bytes,
         cause=process.cause,
-        charged=begun[0] if is_charged else None,
-        suspects=() if is_charged else begun,
+        charged=charged[0] if charged else None,
+        suspects=[each for each in begun if each not in charged],
         innocent=[(job, fence) for job, fence, _ in lost if job.spec.id not in told],
         timed_out=timed_out,
         cancelled=cancelled,
