@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
+import os
 import resource
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +23,8 @@ from zjp.task import Definition, Registry, Snooze, task_options
 app = Registry()
 plain = Registry()
 STEP_S = 0.0005
+DESCRIPTORS = 1024
+_kept: list[socket.socket] = []
 ROOM_BYTES = 40 << 20
 """Of addresses: enough for a few threads, whose stacks are 8 MiB each."""
 
@@ -101,6 +107,48 @@ def leave_few_threads() -> None:
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM_BYTES, resource.RLIM_INFINITY))
+
+
+@task
+def close_all() -> None:
+    """Nothing can leave the process any more, its own result neither."""
+    os.closerange(0, DESCRIPTORS)
+
+
+@task
+async def async_close_all() -> None:
+    os.closerange(0, DESCRIPTORS)
+
+
+@task
+def deafen_all() -> None:
+    """Nothing can leave the process any more, and it lives on."""
+    near, far = socket.socketpair()  # takes what is written to it, and never has anything to read
+    for descriptor in {int(name) for name in os.listdir("/proc/self/fd")} - {far.fileno()}:
+        os.dup2(near.fileno(), descriptor)
+    _kept.append(far)
+
+
+@task
+def die_in_ms(ms: float) -> None:
+    """Returns at once; the process ends later."""
+    threading.Thread(target=_die_in_ms, args=(ms,), daemon=True).start()
+
+
+@task
+async def async_die_in_ms(ms: float) -> None:
+    threading.Thread(target=_die_in_ms, args=(ms,), daemon=True).start()
+
+
+@task
+def segfault() -> None:
+    """Ends the process, as a broken extension does."""
+    ctypes.string_at(0)
+
+
+def _die_in_ms(ms: float) -> None:
+    time.sleep(ms / 1000)
+    os._exit(1)
 
 
 class SlowDict(dict[str, Any]):

@@ -153,7 +153,7 @@ class StoredJob(msgspec.Struct, array_like=True, gc=False):
     """A job that is not finished.
 
     `run` rises when a finished job is run again. `retries` counts failures of the function, `crashes` deaths of the process that
-    were charged to it, `suspicion` deaths that could not be charged: at SUSPICION_LIMIT it runs alone, in quarantine.
+    were charged to it, `suspicion` deaths that could not be charged: from SUSPICION_LIMIT on it runs alone, in quarantine.
     """
 
     spec: JobSpec
@@ -177,7 +177,7 @@ def add_attempt(job: StoredJob, attempt: Attempt) -> StoredJob:
 
 
 SUSPICION_LIMIT = 2
-"""A loss of its node, or a death of a process that ran several jobs, adds 1: one proves nothing."""
+"""A loss of its node, or a death of a process that was running others, or had run it already, adds 1: one proves nothing."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):

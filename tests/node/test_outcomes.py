@@ -79,6 +79,26 @@ def test_suspects_are_not_charged_and_run_in_quarantine_from_the_second_time_on(
     assert judge.of_suspicion(job, 8, "w2", FAULT, started_ms=3, now_ms=4).job.suspicion >= SUSPICION_LIMIT
 
 
+def test_job_that_crashed_in_quarantine_runs_there_again() -> None:
+    judge, job = make_judge(), make_job()
+    job.suspicion = SUSPICION_LIMIT
+    outcome = judge.of_crash(job, 7, "q0.1", FAULT, started_ms=1, now_ms=2)
+    assert (outcome.job.crashes, outcome.job.suspicion) == (1, SUSPICION_LIMIT)
+
+
+def test_last_crash_that_the_limit_allows_is_one_in_quarantine() -> None:
+    judge, job = make_judge(), make_job()
+    suspicions = [judge.of_crash(job, 7, "w1", FAULT, started_ms=1, now_ms=2).job.suspicion for _ in range(2)]
+    assert suspicions == [0, SUSPICION_LIMIT]
+
+
+def test_job_that_was_cancelled_tells_why_it_ended_and_not_why_its_process_did() -> None:
+    fault = JobFault("Cancelled", "the job was cancelled")
+    outcome = make_judge().of_cancel(make_job(), 7, "w1", fault, started_ms=1, now_ms=2)
+    (attempt,) = outcome.job.attempts
+    assert (outcome.kind, attempt.outcome, attempt.error) == (OutcomeKind.RELEASE, "cancelled", fault)
+
+
 def test_timeout_is_retried_with_the_policys_delay_then_fails() -> None:
     judge, job = make_judge(max_retries=1), make_job()
     first = judge.of_timeout(job, 1, "w1", FAULT, task=None, started_ms=1, now_ms=2)

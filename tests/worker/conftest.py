@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from zjp.job import JobSpec, Options, StoredJob, make_id
+from zjp.job import SUSPICION_LIMIT, JobSpec, Options, StoredJob, make_id
 from zjp.wire.messages import Result, ResultKind, TaskInfo
 from zjp.worker.pool import CrashReport, Pool, PoolSettings
 
@@ -154,13 +154,14 @@ class Desk:
         self.reports.append(report)
         back = [job for job, _ in report.innocent]
         for job, *_ in report.suspects:
-            job.suspicion += 2
+            job.suspicion += 1
             back.append(job)
         if report.charged is not None:
             job = report.charged[0]
             job.crashes += 1
-            job.suspicion = 0
             self.charges[job.spec.id] += 1
+            if job.crashes >= CRASH_LIMIT - 1:  # as the node does
+                job.suspicion = max(job.suspicion, SUSPICION_LIMIT)
             if job.crashes < CRASH_LIMIT:
                 back.append(job)
             else:

@@ -234,11 +234,13 @@ async def test_an_idle_process_above_the_limit_for_memory_is_left_alone(desk_of:
     assert [(state.name, state.state) for state in desk.pool.states()] == [("w0.1", "ready")]
 
 
-async def test_the_quarantine_process_is_kept_for_the_next_suspect(desk_of: Open) -> None:
+async def test_every_suspect_gets_a_quarantine_process_that_has_run_nothing(desk_of: Open) -> None:
     desk = await desk_of()
     ids = [desk.put(desk.job("echo", {"value": n}, suspicion=2)) for n in range(3)]
     await desk.until(lambda: all(job_id in desk.results for job_id in ids))
-    assert {desk.workers[job_id] for job_id in ids} == {"q0.1"}
+    assert [desk.workers[job_id] for job_id in ids] == ["q0.1", "q0.2", "q0.3"]
+    await desk.until(lambda: [state.name for state in desk.pool.states()] == ["w0.1"])
+    assert desk.reports == []
 
 
 async def test_states_show_every_process(desk_of: Open) -> None:

@@ -173,9 +173,30 @@ async def test_a_cancelled_task_that_does_not_listen_is_killed_after_the_grace_t
     await desk.until(lambda: bool(desk.reports))
     assert 0.3 <= time.monotonic() - told_at < allowed(1.3)
     (report,) = desk.reports
-    assert [job.spec.id for job, _, _ in report.cancelled] == [job_id]
+    ((job, _, _, fault),) = report.cancelled
+    assert (job.spec.id, fault.type) == (job_id, "Cancelled")
     assert "was cancelled and did not stop within 300ms" in report.cause
+    assert "was cancelled and did not stop within 300ms" in fault.message
     assert report.charged is None
+
+
+async def test_a_cancelled_job_that_is_killed_for_the_time_out_of_a_neighbour_says_it_was_cancelled(
+    desk_of: Open, tmp_path: Path
+) -> None:
+    desk = await desk_of(slots=2, cancel_grace_s=60.0)
+    cancelled = desk.submit("hang_in_c", {"path": str(tmp_path / "cancelled")})
+    await desk.until(lambda: started(str(tmp_path / "cancelled")).exists())
+    desk.pool.cancel([cancelled])
+    late = desk.submit("hang_in_c", {"path": str(tmp_path / "late")}, timeout_ms=200)
+    await desk.until(lambda: started(str(tmp_path / "late")).exists())
+    desk.is_handing_out = False
+    await desk.until(lambda: bool(desk.reports))
+    (report,) = desk.reports
+    assert [job.spec.id for job, *_ in report.timed_out] == [late]
+    ((job, _, _, fault),) = report.cancelled
+    assert (job.spec.id, fault.type) == (cancelled, "Cancelled")
+    assert "was cancelled" in fault.message
+    assert "limit" not in fault.message
 
 
 async def test_cancelling_again_does_not_prolong_the_grace_time(desk_of: Open, tmp_path: Path) -> None:

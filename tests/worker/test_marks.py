@@ -46,6 +46,7 @@ def test_what_one_side_marks_the_other_sees_until_it_is_cleared_or_replaced(path
     assert node.read() == [(C, 8)]
     worker.clear(2)
     assert node.read() == []
+    assert node.read_latest() == [(B, 7), (C, 8)], "what has ended can still be told"
     worker.mark(2, C, 8)
     assert node.read() == [(C, 8)]
     worker.close()

@@ -260,8 +260,8 @@ class Dispatch:
             outcomes.append(
                 judge.of_timeout(job, fence, worker, timed_out, task=task, started_ms=started_ms, now_ms=now_ms)
             )
-        for job, fence, started_ms in report.cancelled:
-            outcomes.append(judge.of_cancel(job, fence, worker, fault.message, started_ms=started_ms, now_ms=now_ms))
+        for job, fence, started_ms, stopped in report.cancelled:
+            outcomes.append(judge.of_cancel(job, fence, worker, stopped, started_ms=started_ms, now_ms=now_ms))
         self._stats.add("zjp_worker_crashes_total")
         self._add(outcomes)
 

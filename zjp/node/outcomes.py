@@ -1,7 +1,7 @@
 """What a worker reported, or how it died, as outcomes for the queue store. Pure but for the wall clock that is passed in.
 
-Who pays for what: a failure of the function spends a retry; the death of a process is charged to the one job that it was running, or
-makes all that it was running suspects when there were several; whatever had not started goes back unspent.
+Who pays for what: a failure of the function spends a retry; the death of a process is charged to the one job that it was running; several
+become suspects, and so does what had returned and was not reported; whatever had not begun goes back unspent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ..job import Attempt, JobFault, JobState, Record, StoredJob, add_attempt
+from ..job import SUSPICION_LIMIT, Attempt, JobFault, JobState, Record, StoredJob, add_attempt
 from ..queue.store import Outcome, OutcomeKind
 from ..retry import RetryPolicy
 from ..wire.messages import Result, ResultKind, TaskInfo
@@ -77,9 +77,11 @@ class Judge:
     def of_crash(
         self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
     ) -> Outcome:
-        """The one job that was running when its process died."""
+        """The one job that was running, as far as is known. Before the crash that would be the last it goes into quarantine: there it is
+        the only one that can have done it, and takes no neighbours along. What came from there goes back there."""
         job.crashes += 1
-        job.suspicion = 0
+        if job.crashes >= self._costs.crash_limit - 1:
+            job.suspicion = max(job.suspicion, SUSPICION_LIMIT)
         add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "crashed", fault))
         if job.crashes >= self._costs.crash_limit:
             told = JobFault(
@@ -91,14 +93,17 @@ class Judge:
     def of_suspicion(
         self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
     ) -> Outcome:
-        """One of several that ran when their process died: runs again at once; at the second time alone, so that it can be charged."""
+        """One of several that may have been the death of their process: runs again at once; at the second time alone, so that it can be
+        charged."""
         job.suspicion += 1
         add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "lost", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
-    def of_cancel(self, job: StoredJob, fence: int, worker: str, cause: str, *, started_ms: int, now_ms: int) -> Outcome:
-        """Told to stop, and killed since it did not. Back unspent: the store ends it as cancelled."""
-        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "cancelled", JobFault("Cancelled", cause)))
+    def of_cancel(
+        self, job: StoredJob, fence: int, worker: str, fault: JobFault, *, started_ms: int, now_ms: int
+    ) -> Outcome:
+        """Told to stop, and still running when its process was killed. Back unspent: the store ends it as cancelled."""
+        add_attempt(job, Attempt(fence, self._node, worker, started_ms, now_ms, "cancelled", fault))
         return Outcome(fence, job, OutcomeKind.RELEASE)
 
     def of_timeout(

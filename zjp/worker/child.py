@@ -61,6 +61,7 @@ class Child:
         "failed",
         "is_recalled",
         "is_silent",
+        "is_stuck",
         "jobs_max",
         "killed_for",
         "load_us",
@@ -69,6 +70,7 @@ class Child:
         "moved_at",
         "name",
         "overran",
+        "overstayed",
         "phase",
         "pid",
         "retired_at",
@@ -101,10 +103,14 @@ class Child:
         self.is_recalled = self.was_ready = False
         self.is_silent = False
         """Ended or killed on our own account: no crash to tell of."""
+        self.is_stuck = False
+        """Killed as it did nothing any more: what it had begun may be why."""
         self.killed_for = ""
         self.logs_as = settings.log_level, settings.log_format
         self.overran: dict[bytes, JobFault] = {}
         """Jobs that it was killed for."""
+        self.overstayed: dict[bytes, JobFault] = {}
+        """The same, of cancelled ones."""
         self.running: dict[tuple[bytes, int], float] = {}
         """(id, fence) of what its marks show -> monotonic time it was first seen there."""
         self.started_at = self.moved_at = time.monotonic()

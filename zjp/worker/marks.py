@@ -10,6 +10,8 @@ life reads the folder). It says nothing after a power cut, when nobody is to be 
 A mark is valid when both numbers are the same and not 0. They are written in this order, and the number is a new one for each mark:
 so a mark that was cut short, by a kill or by a look from the other side, has two numbers and counts as none. The fence cannot serve
 for that, since jobs of one claim share it.
+
+A job that has ended has only its first number set to 0: what a slot ran last can still be told.
 """
 
 from __future__ import annotations
@@ -68,6 +70,10 @@ class MarkFile:
         """What is marked now, by slot."""
         return _read(self._mapped[:])
 
+    def read_latest(self) -> list[Mark]:
+        """What each slot started last, whether it still runs or has ended."""
+        return _read(self._mapped[:], ended=True)
+
     def close(self) -> None:
         """Give up the mapping. The file stays."""
         self._mapped.close()
@@ -84,12 +90,13 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[bytes, int]:
     return dict(sorted(marks, key=lambda mark: mark[1]))
 
 
-def _read(content: bytes) -> list[Mark]:
+def _read(content: bytes, *, ended: bool = False) -> list[Mark]:
+    """`ended`: also what no longer runs."""
     if not content.startswith(_MAGIC):
         return []
     marks = []
     for at in range(_SLOT_BYTES, len(content) - _MARK.size + 1, _SLOT_BYTES):
         before, job_id, fence, after = _MARK.unpack_from(content, at)
-        if before == after != 0:
+        if before == after != 0 or (ended and before == 0 != after):
             marks.append((job_id, fence))
     return marks

@@ -154,7 +154,7 @@ class MixedRunner:
         while True:
             mark(slot, job.spec.id, fence)
             result = call(fence, job, limited)
-            clear(slot)  # at once: another slot's task may end the process before this result is sent
+            clear(slot)  # at once: while its result waits to be sent it no longer runs, so neither limit nor grace time may end it
             outbox.results.append(result)
             if len(outbox.results) >= RESULTS_MAX or time.monotonic() - outbox.flushed_at > FLUSH_S:
                 outbox.flush()

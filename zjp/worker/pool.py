@@ -174,10 +174,13 @@ class Pool:
         is_random, draw = self._settings.strategy == "random", 0.0
         for job in jobs:
             spec = job.spec
-            if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
-                self._set_aside(job, fence, now)
-                continue
-            cost_us = cost_of(spec.type, PREFETCH_US)
+            if job.suspicion or spec.id in held:
+                if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
+                    self._set_aside(job, fence, now)
+                    continue
+                cost_us = PREFETCH_US  # few suspects in one process: the next death there sends all that it had begun into quarantine
+            else:
+                cost_us = cost_of(spec.type, PREFETCH_US)
             if len(spec.payload) > LARGE_BYTES:
                 cost_us = cost_of_large(cost_us, len(spec.payload))
             total_us += cost_us
@@ -314,6 +317,9 @@ class Pool:
         if 0 < child.jobs_max <= child.done:
             self._recycle(child, f"it has run {child.done} jobs")
         if self._crew.seat_of(child).is_quarantine:
+            if child.done:
+                self._crew.retire(child)
+                self._ensure_tick()
             self._feed_quarantine()
 
     def _ready(self, child: Child, tasks: Sequence[TaskInfo]) -> None:
@@ -399,10 +405,13 @@ class Pool:
         report = judge(
             lost,
             set(child.marks.read()),
+            latest=set(child.marks.read_latest()),
+            has_finished=child.done > 0,
             seen=child.running,
             overran=child.overran,
+            overstayed=child.overstayed,
             cancelling=self.cancelling,
-            was_killed=bool(child.killed_for),
+            was_killed=bool(child.killed_for) and not child.is_stuck,
             clock=(time.monotonic(), time.time_ns() // 1_000_000),
             process=process,
         )
@@ -414,6 +423,6 @@ class Pool:
             pid=child.pid,
             cause=report.cause,
             held=len(lost),
-            suspects=len(report.suspects),  # they run again each in a quarantine process of its own
+            suspects=len(report.suspects),
         )
         self._tell.on_crashed(report)

@@ -1,7 +1,8 @@
 """Jobs that may be what kills processes: each runs alone, in a process that runs nothing else.
 
-A job comes here when its suspicion has reached SUSPICION_LIMIT: processes died while it was one of several that ran. Here a death can be
-charged. A process has one slot, is started when a job comes that finds none free, and ends when none has come for QUARANTINE_IDLE_S.
+A job comes here when its suspicion has reached SUSPICION_LIMIT: processes died that it had begun in as one of several. Here a death can be
+charged, as a process runs one job in its life: what an earlier one left behind (a thread, a timer) ends no process of the next. It is
+started when a job comes that finds none, and ends after its job, or when none has come for QUARANTINE_IDLE_S.
 There may be as many as one worker process has slots: so what one death made suspect need not wait for each other.
 """
 

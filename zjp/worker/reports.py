@@ -15,10 +15,10 @@ from ..wire.messages import Result, TaskInfo
 class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process ended without being asked to, or was killed for one of its jobs.
 
-    `charged`: the one job it was running. `suspects`: what it was running when there were several; they run again in quarantine.
-    `timed_out`: killed for these, and only they pay. `cancelled`: killed for these, which were told to stop and did not; back unspent (the
-    store knows that they are being cancelled). `innocent`: everything else it held, back unspent. `started_ms` is Unix ms, when the pool
-    first saw it running.
+    `charged`: the one job it was running. `suspects`: what it was running when there were several, and what had returned and was not
+    reported; they run again, from the second time on in quarantine. `timed_out`: killed for these, and only they pay. `cancelled`: told to
+    stop, and still running when it was killed for them or for others; back unspent (the store knows that they are being cancelled).
+    `innocent`: everything else it held, back unspent. `started_ms` is Unix ms, when the pool first saw it running.
     """
 
     worker: str
@@ -33,7 +33,7 @@ class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     innocent: Sequence[tuple[StoredJob, int]] = ()
     """(job, fence)"""
     timed_out: Sequence[tuple[StoredJob, int, int, JobFault]] = ()
-    cancelled: Sequence[tuple[StoredJob, int, int]] = ()
+    cancelled: Sequence[tuple[StoredJob, int, int, JobFault]] = ()
 
 
 CURRENT_MAX = 50

@@ -18,8 +18,8 @@ from .settings import PoolSettings
 
 TICK_S = 0.05
 STUCK_S = 10.0
-"""A process that has jobs, runs none and reports nothing for so long is broken: it is ended, and nobody is charged. Counted in ticks: a
-machine that slept is no reason."""
+"""A process that has jobs, runs none and reports nothing for so long is broken. It is ended, and judged as if it had died by itself.
+Counted in ticks: a machine that slept is no reason."""
 RECALL_AFTER_S = 0.1
 """One unforeseen long job must not hold up the hundreds behind it for longer."""
 
@@ -57,9 +57,9 @@ class Watch:
                 )
             elif self._cancelling.get(job_id, (None,))[0] == fence and now >= self._cancelling[job_id][1]:
                 grace = show_duration(self._settings.cancel_grace_s)
-                child.kill(
-                    f"job {format_id(job_id)} was cancelled and did not stop within {grace}: its process was killed"
-                )
+                why = f"was cancelled and did not stop within {grace}: its process was killed"
+                child.overstayed[job_id] = JobFault("Cancelled", f"the job {why}")
+                child.kill(f"job {format_id(job_id)} {why}")
         return child.count > child.slots and now - child.moved_at >= RECALL_AFTER_S
 
     def forget_gone(self) -> None:
@@ -89,7 +89,10 @@ class Watch:
             return
         child.stuck_ticks += 1
         if child.stuck_ticks * TICK_S >= STUCK_S:
-            child.kill(f"it started none of its {child.count} jobs within {STUCK_S:g} s: the process was killed")
+            child.is_stuck = True
+            child.kill(
+                f"it started none of its {child.count} jobs, and reported none, within {STUCK_S:g} s: the process was killed"
+            )
 
     def _see_running(self, child: Child, now: float) -> dict[tuple[bytes, int], float]:
         held, before = self._ledger.held, child.running
