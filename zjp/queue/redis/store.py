@@ -65,6 +65,7 @@ from .purging import Purges
 from .server import LAYOUT, check_layout, examine
 from .standing import Standing
 from .submits import Submits
+from .sweeping import Sweeping
 
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
@@ -161,6 +162,7 @@ class RedisQueueStore(Standing):
             fresh=self._fresh, held=self._held,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._sweeping = Sweeping(self._ask)
         self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
@@ -333,11 +335,13 @@ class RedisQueueStore(Standing):
 
     async def tend(self, limit: int) -> Tended:
         may_reap = await self._may_reap()
-        promoted, reaped, due_ms, now_ms, ended, count, data_bytes = await self._ask("tend", [limit, self._lease_ms, may_reap], "renew")
+        reply = await self._ask("tend", [limit, self._lease_ms, may_reap], "renew")
+        promoted, reaped, due_ms, now_ms, ended, count, data_bytes, has_remains = reply
         self._note_backlog(count, data_bytes)
         self._tell(ended)
         if promoted or reaped:
             self._hint()
+        await self._sweeping.sweep(is_noted=bool(has_remains))
         return Tended(promoted, reaped, _until_s(due_ms, now_ms))
 
     # ── jobs that wait ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
