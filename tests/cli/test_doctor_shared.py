@@ -50,10 +50,14 @@ def test_redis_without_its_append_only_file_is_noted_and_one_that_evicts_is_wron
         off = by_name(check_stores.shared_stores(Settings(redis_addr=server.url)))["redis"]
         server.send(b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-lru")
         evicts = by_name(check_stores.shared_stores(Settings(redis_addr=server.url)))["redis"]
+        server.send(b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction")
+        server.send(b"CONFIG", b"SET", b"proto-max-bulk-len", b"3mb")
+        narrow = by_name(check_stores.shared_stores(Settings(redis_addr=server.url)))["redis"]
     finally:
         server.stop()
     assert (off.state, "has appendonly no" in off.found, "appendonly yes" in off.advice) == (NOTE, True, True)
     assert (evicts.state, "noeviction" in evicts.found) == (WRONG, True)
+    assert (narrow.state, "proto-max-bulk-len" in narrow.found) == (WRONG, True)
 
 
 def test_redis_that_does_not_answer_is_wrong() -> None:

@@ -126,3 +126,66 @@ async def the_outbox_with_one_that_runs_again(world: World) -> Deed:
     done = await finished(world, 4)
     await world.store.requeue(await world.records_of(done[1:2]))
     return lambda: world.store.newest(4, 3)
+
+
+# ── what cancelled jobs left ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@case("sweep")
+async def at_the_head_and_behind_jobs_that_wait(world: World) -> Deed:
+    ids = await world.add(9)
+    await world.store.cancel([*ids[:2], *ids[4:6], ids[8]])
+    await world.store.requeue(await world.records_of(ids[:1]))
+    await world.store.cancel(ids[:1])
+    return lambda: world.store._ask("sweep", [100, 0], "renew")
+
+
+@case("sweep")
+async def a_pass_that_is_under_way(world: World) -> Deed:
+    ids = await world.add(9)
+    await world.store.cancel([*ids[1:3], *ids[5:7]])
+    await world.store._ask("sweep", [5, 0], "renew")
+    await world.store.cancel(await world.add(2, "other"))
+    return lambda: world.store._ask("sweep", [3, 0], "renew")
+
+
+@case("sweep")
+async def the_end_of_a_pass_and_a_list_that_is_gone(world: World) -> Deed:
+    ids = await world.add(9)
+    await world.store.cancel(ids[1:3])
+    await world.store._ask("sweep", [5, 0], "renew")
+    await world.store.cancel((await world.add(2, "other"))[:1])
+    await world.claim(1)
+    await run_all(world.store)
+    await world.store.cancel(await world.add(2))
+    return lambda: world.store._ask("sweep", [100, 0], "renew")
+
+
+@case("remains")
+async def what_a_former_version_left(world: World) -> Deed:
+    await world.store.cancel(await world.add(3))
+    world.bench.server.send(b"DEL", b"{zjp:zjp}:sweeps")
+    return lambda: world.store._ask("remains", ["default", "other"], "renew")
+
+
+@case("tend")
+async def with_something_to_sweep(world: World) -> Deed:
+    await world.store.cancel(await world.add(3))
+    return lambda: world.store.tend(100)
+
+
+@case("claim")
+async def over_holes_that_a_sweep_left(world: World) -> Deed:
+    ids = await world.add(9)
+    await world.store.cancel([*ids[1:3], *ids[5:7]])
+    await world.store.tend(100)
+    return lambda: world.claim(20)
+
+
+@case("claim")
+async def over_holes_and_stale_entries(world: World) -> Deed:
+    ids = await world.add(9)
+    await world.store.cancel([*ids[1:3], *ids[5:7]])
+    await world.store.tend(100)
+    await world.store.cancel(ids[4:5])
+    return lambda: world.claim(20)

@@ -48,10 +48,10 @@ def server() -> Iterator[RedisServer]:
 async def opened(server: RedisServer, clock: Clock) -> AsyncIterator[Callable[..., Any]]:
     stores: list[RedisQueueStore] = []
 
-    async def make(wanted: Durability | None = None) -> RedisQueueStore:
+    async def make(wanted: Durability | None = None, value_max: int = 0) -> RedisQueueStore:
         store = RedisQueueStore(
             server.url, lease_s=15.0, starvation_s=60.0, dedup_s=600.0, outbox_count_max=1000, outbox_bytes_max=1 << 20, finished=_nothing,
-            level_wanted=wanted, now_s=lambda: clock.now,
+            level_wanted=wanted, value_max=value_max, now_s=lambda: clock.now,
         )  # fmt: skip
         await store.open(Life("node-1", 1), {})
         stores.append(store)
@@ -269,6 +269,17 @@ async def test_evicting_policy_is_noticed_whatever_is_required(server: RedisServ
     with pytest.raises(StoreUnavailable, match="allkeys-lru, under which it would throw jobs away; set it to noeviction"):
         await store.submit([producer.spec()])
     setting(server, "maxmemory-policy", "noeviction")
+    await look_again(store, clock)
+    await add(store, producer.spec())
+
+
+async def test_limit_below_what_a_job_may_become_is_noticed(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+    store, producer = await opened(value_max=4 << 20), Producer()
+    setting(server, "proto-max-bulk-len", "2mb")
+    await look_again(store, clock)
+    with pytest.raises(StoreUnavailable, match=r"Redis takes values of up to 2MiB \(proto-max-bulk-len\)"):
+        await store.submit([producer.spec()])
+    setting(server, "proto-max-bulk-len", "512mb")
     await look_again(store, clock)
     await add(store, producer.spec())
 

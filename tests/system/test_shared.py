@@ -162,6 +162,7 @@ def test_submits_fail_soon_while_redis_is_away_and_all_goes_on_when_it_is_back(
     ("options", "settings", "told"),
     [
         ({"maxmemory-policy": "allkeys-lru", "maxmemory": "64mb"}, {}, "maxmemory-policy"),
+        ({"proto-max-bulk-len": "2mb"}, {}, "Redis takes values of up to 2MiB (proto-max-bulk-len)"),
         ({"appendonly": "yes"}, {"require_durability": "disk"}, "worth disk-1s, and REQUIRE_DURABILITY=disk"),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Settings
+from ..config.rules import record_bytes_max
 from ..errors import ConfigError, ZjpError
 from .checks import NOTE, OK, WRONG, Finding
 
@@ -64,7 +65,8 @@ async def _asked(settings: Settings, address: str) -> tuple[Server, float]:
     leads = connections(address, password=settings.redis_password, db=settings.redis_db, name="zjp-doctor")
     lane = Lane(leads)
     try:
-        server = await examine(leads, lane, f"{{zjp:{settings.cluster_name}}}:".encode())
+        value_max = record_bytes_max(settings)
+        server = await examine(leads, lane, f"{{zjp:{settings.cluster_name}}}:".encode(), value_max=value_max)
         seconds, micros = await lane.call(lambda _: (b"TIME",))
         return server, int(seconds) + int(micros) / 1e6
     finally:

@@ -17,6 +17,12 @@ JOB_BYTES_MAX = 17 * _MIB
 """Payload and result of one job. One message carries 20 MiB and must hold both, with up to 100 attempts and their tracebacks (2 MiB)."""
 MONGODB_JOB_BYTES_MAX = 13 * _MIB
 """The same in MongoDB, where one document holds 16 MiB and a record in it 15 MiB."""
+ATTEMPTS_BYTES = 2 * _MIB
+
+
+def record_bytes_max(settings: Settings) -> int:
+    """Of the largest record that this node may have to store: payload, result and attempts of one job."""
+    return settings.max_payload_bytes + settings.max_result_bytes + ATTEMPTS_BYTES
 
 
 def broken_rules(settings: Settings, origins: Mapping[str, str]) -> Iterable[str | None]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..config import Settings
+from ..config.rules import record_bytes_max
 from ..errors import ConfigError
 from ..queue.sqlite import SQLiteQueueStore
 from ..queue.store import Durability, FinishedLookup, QueueStore
@@ -83,6 +84,7 @@ def make_queue(
             outbox_bytes_max=settings.outbox_max_bytes,
             finished=finished,
             records_max=0 if settings.mongodb_uri is not None else settings.records_max,
+            value_max=record_bytes_max(settings),
             listens=listens,
             level_wanted=None if settings.require_durability == "none" else Durability(settings.require_durability),
         )

@@ -3,6 +3,9 @@
 A script's first line names the parts it uses (`-- use: clock level`). On Redis 7 every script but those that bring something new says that
 it may run out of memory; before 7 a removal of a key that never exists comes first, which has the same effect: a script is refused
 at `maxmemory` at its first growing write unless it wrote already.
+
+Those that only read have neither; on Redis 7 they say that they write nothing. A server that cannot save its data (mostly since its disk is
+full) takes no writes: from 7 on it refuses every other script that has flags, before 7 each script at its first write.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from .lane import Command, Lane
 GROWING = {"submit", "requeue", "append_events", "fire", "rights"}
 """Refused at `maxmemory`, whole: what brings more than there was. Records take the place of finished jobs, so they are not refused: with
 the outbox at its bound nothing would be claimed any more, and no memory become free. `rights` only tries, and must run as it stands."""
-FLAGS = "#!lua flags=allow-oom\n"
+READING = {"counts", "get", "later", "list", "listed", "newest", "seek"}
+"""What writes nothing, so it is answered whatever the server's memory and disk are like."""
+FLAGS, READING_FLAGS = "#!lua flags=allow-oom\n", "#!lua flags=no-writes\n"
 REMOVAL = "redis.call('UNLINK', KEYS[1] .. 'never')\n"
 
 
@@ -86,6 +91,8 @@ def _assemble(package: str, name: str, has_flags: bool) -> str:
     text = "".join(_read(package, f"part_{part}") for part in parts) + body
     if name in GROWING:
         return text
+    if name in READING:
+        return READING_FLAGS + text if has_flags else text
     return FLAGS + text if has_flags else REMOVAL + text
 
 

@@ -6,6 +6,7 @@ local verdicts, ended = {}, {}
 -- into a claim.
 local claimed, lapsed
 local claimants = {}
+local left = {} -- level -> entries that stay in its list
 
 local function holders(kind, fences)
     local sought = {}
@@ -37,7 +38,8 @@ local function withdraw(id, value)
         return 'w'
     end
     if call('ZREM', P .. 'back:' .. level, id) == 0 then
-        call('HINCRBY', P .. 'stale', id, 1) -- its entry in the list is dropped when it comes up
+        call('HINCRBY', P .. 'stale', id, 1) -- its entry in the list is dropped when it comes up, or a sweep comes to it
+        left[level] = (left[level] or 0) + 1
     end
     ready_down(level, 1)
     return 'w'
@@ -58,6 +60,9 @@ for at, id in ipairs(ARGV) do
             ended[#ended + 1] = id
         end
     end
+end
+for level, entries in pairs(left) do
+    call('HINCRBY', P .. 'sweeps', level, entries)
 end
 tell(ended)
 local held = call('HMGET', P .. 'n', 'o', 'b')

@@ -5,7 +5,7 @@
 --       move max, was idle, weights: (queue or '*', weight)*
 -- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
 local AGED_SLOT = 16
-local LOOK_MAX = 10000 -- entries of cancelled jobs that one call drops: a server that walks over all of them hears nobody meanwhile
+local LOOK_MAX = 10000 -- entries of cancelled jobs, and holes, that one call drops: a server that walks over all hears nobody meanwhile
 local life, count = ARGV[1], tonumber(ARGV[3])
 local now = clock()
 local facts = call('HMGET', P .. 'n', 'v', 'o', 'b', 'p')
@@ -140,22 +140,33 @@ end
 local ids, values, segments = {}, {}, {}
 local has_stale = call('EXISTS', P .. 'stale') == 1
 
-local function keep(found)
+local function note_segment(kind, place, level, first)
+    segments[#segments + 1] = kind .. place .. '\n' .. #level .. '\n' .. level .. (#ids - first) .. '\n' .. table.concat(ids, '', first + 1)
+end
+
+-- Those of them that are there to be claimed. `place`: of the first one in the level's list; none when they were returned.
+local function keep(found, level, place)
     local got = call('HMGET', P .. 'j', unpack(found))
     local first = #ids
-    local kept = first
+    local kept, noted = first, first
     for at = 1, #found do
         local value = got[at]
         if value and byte(value) ~= FINISHED then
             kept = kept + 1
             ids[kept] = found[at]
             values[kept] = value
+        elseif place and kept > noted then -- what stands together ends here
+            note_segment('q', place + at - 1 - (kept - noted), level, noted)
+            noted = kept
         end
+    end
+    if place and kept > noted then
+        note_segment('q', place + #found - (kept - noted), level, noted)
     end
     return kept - first
 end
 
--- Entries of cancelled jobs stay in the list and are counted by id; drop them as they come up.
+-- Entries of cancelled jobs stay in the list and are counted by id, or are holes where a sweep was; drop them as they come up.
 local looked, ahead = 0, 0
 
 local function drop(stale, times)
@@ -191,7 +202,9 @@ local function pop_some(key, wanted)
         local id = found[walked]
         local time = times[id] or {left = tonumber(counts[walked] or 0), dropped = 0}
         times[id] = time
-        if time.left == 0 then
+        if id == '' then
+            is_behind_gap = true
+        elseif time.left == 0 then
             if is_behind_gap then
                 kept[#kept + 1] = {walked - 1, {}}
                 is_behind_gap = false
@@ -204,17 +217,13 @@ local function pop_some(key, wanted)
                 stale[#stale + 1] = id
             end
             time.left, time.dropped, is_behind_gap = time.left - 1, time.dropped + 1, true
-            looked = looked + 1
         end
     end
+    looked = looked + walked - taken
     call('LTRIM', key, walked, -1)
     drop(stale, times)
-    ahead = #stale > 0 and 500 or 0 -- where one was, there are more
+    ahead = walked > taken and 500 or 0 -- where one was, there are more
     return kept, walked
-end
-
-local function note_segment(kind, place, level, first)
-    segments[#segments + 1] = kind .. place .. '\n' .. #level .. '\n' .. level .. (#ids - first) .. '\n' .. table.concat(ids, '', first + 1)
 end
 
 local function take(level, wanted)
@@ -243,9 +252,11 @@ local function take(level, wanted)
         else
             local place = call('HINCRBY', P .. 'heads', key, popped) - popped
             for _, together in ipairs(found) do
-                first = #ids
-                got = got + keep(together[2])
-                note_segment('q', place + together[1], key, first)
+                local kept = keep(together[2], key, place + together[1])
+                got, looked = got + kept, looked + #together[2] - kept
+                if not has_stale and kept < #together[2] then -- holes: where some are, there are more
+                    has_stale, ahead = true, 500
+                end
             end
         end
     end

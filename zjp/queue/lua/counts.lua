@@ -18,7 +18,7 @@ local function head(level)
     end
     local ids = call('LRANGE', P .. 'q:' .. level, 0, 99)
     for _, id in ipairs(ids) do
-        if not call('HGET', P .. 'stale', id) then
+        if id ~= '' and not call('HGET', P .. 'stale', id) then
             local value = call('HGET', P .. 'j', id)
             return value and byte(value) ~= FINISHED and value or ''
         end

@@ -31,7 +31,7 @@ local function is_true(id, index, stale)
 end
 
 for at, id in ipairs(found) do
-    local counts_here = true
+    local counts_here = id ~= '' -- a hole that a sweep left
     if counts[at] then
         counts_here = is_true(id, first + at - 1, tonumber(counts[at]))
     end

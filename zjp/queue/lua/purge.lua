@@ -1,4 +1,4 @@
--- use: clock level wake end later
+-- use: clock level wake end later remains
 -- One bounded step: end jobs of one queue that wait.
 -- ARGV: queue, 'begin' | 'ready' | 'later', limit, how far it fills the outbox: count, bytes; later: due time and id of the last one seen
 -- Reply: begin: {known, ready, version}; else {ended, is over, count, bytes, ids}, and of later what to go on behind: due time, id;
@@ -26,6 +26,7 @@ if ARGV[2] == 'begin' then
     if ready == 0 and call('SISMEMBER', P .. 'queues', queue) == 0 then
         return {0, 0, 0}
     end
+    note_remains(queue)
     if call('HEXISTS', P .. 'n', 'v') == 0 then
         call('HSET', P .. 'n', 'v', 1)
     end

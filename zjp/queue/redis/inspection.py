@@ -31,10 +31,13 @@ log = logging.getLogger(__name__)
 
 
 class Inspection:
-    """`wanted`: the level that is required. `tell`: of the level whenever it was looked at. `begin` first."""
+    """`wanted`: the level that is required. `tell`: of the level whenever it was looked at. `value_max`: bytes of the largest value that
+    the server must take. `begin` first."""
 
-    def __init__(self, wanted: Durability | None, tell: Callable[[Durability], None], now_s: Callable[[], float]) -> None:
-        self._wanted, self._tell, self._now = wanted, tell, now_s
+    def __init__(
+        self, wanted: Durability | None, tell: Callable[[Durability], None], now_s: Callable[[], float], value_max: int = 0
+    ) -> None:  # fmt: skip
+        self._wanted, self._tell, self._now, self.value_max = wanted, tell, now_s, value_max
         self._present: Server | None = None
         self._refusal = ""
         self._looked_at = 0.0
@@ -54,7 +57,7 @@ class Inspection:
 
     async def look(self, ask: Ask) -> None:
         """Raises: what `ask` raises."""
-        self._note(await look_at(ask, self._present))
+        self._note(await look_at(ask, self._present, value_max=self.value_max))
 
     async def look_again(self, lane: Lane) -> None:
         """When it is time to; while nothing is taken, at once. Whoever calls wants something else, so no answer is no fault here."""

@@ -1,7 +1,7 @@
 """What the server must be, and what an acknowledgement is worth on it, asked at the start, and again while it is used (inspection.py).
 
-Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, a user with too few rights, commands that
-are renamed, keys of another layout.
+Refused with reason and cure: a maxmemory-policy that evicts, a replica, a server older than 6.2, one that takes smaller values than a job
+may become (as far as its settings can be read), a user with too few rights, commands that are renamed, keys of another layout.
 
 `aof_enabled:1` of INFO does not say that anything is in the append-only file. Switched on while the server runs, or after a full
 synchronisation, it begins with a rewrite, and until that is through what is written lies in no file that a start would read. All that
@@ -22,10 +22,12 @@ from ...errors import ConfigError
 from ...redis.address import Address
 from ...redis.lane import Ask, Lane, LoginRefused, NotPermitted
 from ...redis.rights import check_rights, lacking, refuse_unknown
+from ...units import show_size
 from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
 FLAGS_SINCE = (7, 0)
+BULK = "proto-max-bulk-len"
 LAYOUT = b"2"
 """Of the keys (docs/decisions/0008-redis-layout.md). The first one, which did not say so, had records without marks."""
 UNWRITTEN = "its file is only being made, and a crash before the first rewrite is through takes everything (wait for the end of it)"
@@ -58,10 +60,11 @@ class Server(msgspec.Struct, frozen=True):
         return self.version >= FLAGS_SINCE
 
 
-async def examine(address: Address, lane: Lane, prefix: bytes, *, has_to_wait: bool = False) -> Server:
-    """All that is asked before a node starts. `has_to_wait`: for replicas. Raises: ConfigError, StoreUnavailable."""
+async def examine(address: Address, lane: Lane, prefix: bytes, *, has_to_wait: bool = False, value_max: int = 0) -> Server:
+    """All that is asked before a node starts. `has_to_wait`: for replicas. `value_max`: bytes of the largest value that it must take.
+    Raises: ConfigError, StoreUnavailable."""
     try:
-        server = await look_at(lambda command: lane.call(lambda _: command))
+        server = await look_at(lambda command: lane.call(lambda _: command), value_max=value_max)
         if server.fault:
             raise ConfigError(server.fault)
         await check_rights(address, lane, prefix)
@@ -77,8 +80,8 @@ async def examine(address: Address, lane: Lane, prefix: bytes, *, has_to_wait: b
     return server
 
 
-async def look_at(ask: Ask, former: Server | None = None) -> Server:
-    """`former`: as it was seen last. Raises: what `ask` raises."""
+async def look_at(ask: Ask, former: Server | None = None, *, value_max: int = 0) -> Server:
+    """`former`: as it was seen last. `value_max`: bytes of the largest value that it must take. Raises: what `ask` raises."""
     facts = _facts(await ask((b"INFO",)))
     settings = await _settings(ask)
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
@@ -86,7 +89,8 @@ async def look_at(ask: Ask, former: Server | None = None) -> Server:
     has_file = _has_file(facts, former if former is not None and former.run_id == run_id else None)
     level, said, lowered_by = _level(facts, settings, has_file)
     has_replica = facts.get("connected_slaves") != "0"
-    return Server(version, level, run_id, said, _fault(version, facts), has_replica, lowered_by, has_file)
+    fault = _fault(version, facts) or _too_small(settings, value_max)
+    return Server(version, level, run_id, said, fault, has_replica, lowered_by, has_file)
 
 
 def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
@@ -106,6 +110,17 @@ def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
     return ""
 
 
+def _too_small(settings: Mapping[str, str], value_max: int) -> str:
+    most = settings.get(BULK, "")
+    if not most.isdecimal() or int(most) >= value_max:
+        return ""
+    return (
+        f"Redis takes values of up to {show_size(int(most))} ({BULK}), and a job with its payload, its result and its attempts may have "
+        f"{show_size(value_max)}: its outcome could not be stored. Set it to 512mb, as it is by default (CONFIG SET {BULK} 512mb, and the "
+        "same in redis.conf), or lower MAX_PAYLOAD and MAX_RESULT"
+    )
+
+
 async def check_layout(lane: Lane, prefix: bytes) -> None:
     """And write it where no node was before. Several may start at once: whoever sees another's home sees its layout too, which was written
     first. Raises: ConfigError, StoreUnavailable."""
@@ -120,12 +135,15 @@ async def check_layout(lane: Lane, prefix: bytes) -> None:
 
 
 async def _settings(ask: Ask) -> Mapping[str, str]:
-    try:
-        found = await ask((b"CONFIG", b"GET", b"*append*"))  # before 7.0 one pattern only
-    except (ResponseError, NotPermitted):  # some hosts forbid CONFIG: then only what INFO says is promised
-        return {}
-    flat = [part.decode() for pair in found.items() for part in pair] if isinstance(found, dict) else [part.decode() for part in found]
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    settings: dict[str, str] = {}
+    for pattern in (b"*append*", BULK.encode()):  # before 7.0 one at a time
+        try:
+            found = await ask((b"CONFIG", b"GET", pattern))
+        except (ResponseError, NotPermitted):  # some hosts forbid CONFIG: then only what INFO says is promised
+            return {}
+        flat = [part.decode() for pair in found.items() for part in pair] if isinstance(found, dict) else [part.decode() for part in found]
+        settings.update(zip(flat[::2], flat[1::2], strict=True))
+    return settings
 
 
 def _has_file(facts: Mapping[str, str], former: Server | None) -> bool:

@@ -65,6 +65,7 @@ from .purging import Purges
 from .server import LAYOUT, check_layout, examine
 from .standing import Standing
 from .submits import Submits
+from .sweeping import Sweeping
 
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
@@ -95,12 +96,13 @@ class RedisQueueStore(Standing):
         finished: FinishedLookup,
         level_wanted: Durability | None = None,
         records_max: int = 0,
+        value_max: int = 0,
         listens: Listens = nobody,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`level_wanted`: while the server promises less nothing new is taken. REPLICA: submit, cancel and requeue wait for one.
         `records_max`: the records are a `RedisRecordStore` on the same server with this bound: what a claim finishes is put there in the
-        step that ends it. 0: elsewhere.
+        step that ends it. 0: elsewhere. `value_max`: bytes of the largest record; a server that is set to take less is refused.
         `listens`: whether somebody does at an address. `now_s`: the monotonic clock that guards against jumps."""
         self._prefix = f"{{zjp:{namespace}}}:".encode()
         self._address = connections(url, password=password, db=db, name=f"zjp-{namespace}")
@@ -109,7 +111,7 @@ class RedisQueueStore(Standing):
         self._dedup_s, self._finished, self._listens, self._now = dedup_s, finished, listens, now_s
         self._records_max = records_max
         self.level = Durability.PROCESS
-        self._inspection = Inspection(level_wanted, partial(setattr, self, "level"), now_s)
+        self._inspection = Inspection(level_wanted, partial(setattr, self, "level"), now_s, value_max)
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
         self._lanes: dict[str, Lane] = {}
@@ -131,7 +133,10 @@ class RedisQueueStore(Standing):
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         self._lanes = {name: Lane(self._address, self._inspection.look if name == "submit" else None) for name in LANES}
         try:
-            server = await examine(self._address, self._lanes["other"], self._prefix, has_to_wait=self._inspection.has_to_wait)
+            look = self._inspection
+            server = await examine(
+                self._address, self._lanes["other"], self._prefix, has_to_wait=look.has_to_wait, value_max=look.value_max
+            )  # fmt: skip
             await check_layout(self._lanes["other"], self._prefix)
             self._inspection.begin(server)
             self._scripts = Scripts(PACKAGE, self._prefix, has_flags=server.has_flags)
@@ -161,6 +166,7 @@ class RedisQueueStore(Standing):
             fresh=self._fresh, held=self._held,
         )  # fmt: skip
         self._looker = Looker(self._ask)
+        self._sweeping = Sweeping(self._ask)
         self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
         self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
@@ -333,11 +339,13 @@ class RedisQueueStore(Standing):
 
     async def tend(self, limit: int) -> Tended:
         may_reap = await self._may_reap()
-        promoted, reaped, due_ms, now_ms, ended, count, data_bytes = await self._ask("tend", [limit, self._lease_ms, may_reap], "renew")
+        reply = await self._ask("tend", [limit, self._lease_ms, may_reap], "renew")
+        promoted, reaped, due_ms, now_ms, ended, count, data_bytes, has_remains = reply
         self._note_backlog(count, data_bytes)
         self._tell(ended)
         if promoted or reaped:
             self._hint()
+        await self._sweeping.sweep(is_noted=bool(has_remains))
         return Tended(promoted, reaped, _until_s(due_ms, now_ms))
 
     # ── jobs that wait ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
