@@ -125,13 +125,20 @@ def test_a_wait_has_its_own_deadline(zjp: Zjp, held: tuple[str, Path]) -> None:
     assert held[0] in told.err
 
 
+@pytest.mark.covers("cli:submit")
+def test_a_wait_of_no_time_looks_once(zjp: Zjp) -> None:
+    told = zjp("submit", "echo", "--delay", "1h", "--timeout-wait", "0")
+    assert (told.code, "not finished after 0 s" in told.err) == (69, True), told
+
+
 @pytest.mark.covers("cli:jobs-show", "main-path:judged:6")
 def test_an_unknown_job_is_told_by_its_id(zjp: Zjp) -> None:
     job_id = str(uuid.uuid4())
     told = zjp("jobs", "show", job_id)
     assert told.code == 1
     assert job_id in told.err
-    assert zjp("jobs", "show", "not-an-id").err.startswith("zjp: job id 'not-an-id' is not a UUID")
+    wrong = zjp("jobs", "show", "not-an-id")
+    assert (wrong.code, "job id 'not-an-id' is not a UUID" in wrong.err) == (2, True)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -237,8 +237,8 @@ def test_a_submit_is_repeated_no_longer_than_a_node_recognises_repeats(client: C
 @pytest.mark.parametrize(
     ("within", "said"),
     [
-        (0, "is 0, the least is 0.001 s"), ("0s", "is '0s', the least is 0.001 s"), (1e-9, "is 1e-09, the least is 0.001 s"),
-        (timedelta(0), ".*, the least is 0.001 s"), (-1, "-1 is not between 0 and 100 years"), (math.nan, "nan is not between"),
+        (0, "is 0 s, the least is 0.001 s"), ("0s", "is 0 s, the least"), (1e-9, "is 1e-09 s, the least"),
+        (timedelta(0), "is 0 s, the least"), (-1, "-1 is not between 0 and 100 years"), (math.nan, "nan is not between"),
         (math.inf, "inf is not between"), (True, "True is not a duration"), ([], r"\[\] is not a duration"),
     ],
 )  # fmt: skip

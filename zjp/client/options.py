@@ -184,7 +184,7 @@ def call_s(what: str, value: Duration) -> float:
     within_s = duration_s(what, value)
     if within_s < CALL_S_MIN:
         raise InvalidJob(
-            f"{what} is {value!r:.200}, the least is {CALL_S_MIN:g} s (1ms), as nothing can be asked and answered in less; leave it out "
+            f"{what} is {within_s:g} s, the least is {CALL_S_MIN:g} s (1ms), as nothing can be asked and answered in less; leave it out "
             "for the default"
         )
     return within_s
