@@ -16,7 +16,7 @@ from ..errors import InvalidJob
 from ..job import BATCH_MAX
 from . import show
 from .demo_report import percentile
-from .options import Caller, caller, connecting, reading, usage
+from .options import GOES_ON, Caller, caller, connecting, reading, usage
 from .progress import bar
 from .submit import check_job, object_of
 
@@ -61,6 +61,7 @@ def command(asked: Caller, type: str, payload: str, jobs: int, batch: int) -> No
         check_job(type, content, {})
     with asked.client() as client:
         check_served(type, client.ping().tasks)
+        asked.goes_on = GOES_ON
         singles_ms = list(_singles(client, type, content))
         submits_ms, seconds = _flood(client, type, content, jobs=jobs, batch=batch)
     figures = Figures(

@@ -12,7 +12,7 @@ from ..errors import BY_CODE, JobRejected
 from ..job import QUEUE_CHARS_MAX, TAG_CHARS_MAX, TYPE_CHARS_MAX, JobState, JobView, format_id
 from ..job_json import fault_json, job_json, time_json
 from . import show
-from .options import JOB_ID, Caller, caller, connecting, duration, name_of, reading, talking, view_of
+from .options import GOES_ON, JOB_ID, Caller, caller, connecting, duration, name_of, reading, talking, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -181,6 +181,7 @@ def _each(ctx: click.Context, asked: Caller, ids: tuple[str, ...], act: Callable
 @click.pass_context
 def wait(ctx: click.Context, asked: Caller, ids: tuple[str, ...], timeout: float | None) -> None:
     """Wait until the jobs are finished. Exit code 1 when one of them failed or was cancelled."""
+    asked.goes_on = GOES_ON
     with asked.client() as client:
         jobs = client.wait_all(ids, timeout=timeout)
     views = [view_of(job) for job in jobs]

@@ -39,7 +39,7 @@ NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 @dataclass
 class Caller:
-    """Filled by the options' callbacks while the command line is read."""
+    """Filled by the options' callbacks while the command line is read, but for `goes_on`."""
 
     address: tuple[str, ...] | None = None
     cluster: str | None = None
@@ -48,6 +48,8 @@ class Caller:
     as_json: bool = False
     yes: bool = False
     debug: bool = False
+    goes_on: str = ""
+    """What an interrupt does not end: set where a verb has begun something that is the node's from then on."""
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -91,6 +93,9 @@ def is_http(address: str) -> bool:
 def view_of(job: JobFacts) -> JobView:
     """The whole picture that the client last got of this job."""
     return job._known()  # the one door to all of it at once; the properties beside it give single values
+
+
+GOES_ON = "what was submitted goes on"
 
 
 class Text(click.types.StringParamType):

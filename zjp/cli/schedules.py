@@ -24,7 +24,7 @@ from ..schedule import (
 from ..schedule_json import schedule_json
 from ..units import show_duration
 from . import show
-from .options import Caller, caller, connecting, duration, name_of, reading, usage, view_of
+from .options import GOES_ON, Caller, caller, connecting, duration, name_of, reading, usage, view_of
 from .submit import read_payload
 
 if TYPE_CHECKING:
@@ -281,7 +281,9 @@ def remove(ctx: click.Context, asked: Caller, name: str) -> None:
 def run(asked: Caller, name: str, wait: bool) -> None:
     """Submit a schedule's job now, beside its ticks, and print its id."""
     with asked.client() as client:
+        asked.goes_on = "the job may have been submitted"
         job = client.schedules.run(name)
+        asked.goes_on = GOES_ON
         if wait:
             job.wait()
             job.result  # noqa: B018 (raises when it did not end well)

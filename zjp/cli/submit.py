@@ -13,7 +13,7 @@ import click
 from ..job import ID_BYTES
 from ..job_json import Double, job_json, once_each, plain
 from . import show
-from .options import JOB_ID, Caller, caller, duration, is_http, reading, talking, usage, view_of
+from .options import GOES_ON, JOB_ID, Caller, caller, duration, is_http, reading, talking, usage, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Job
@@ -86,7 +86,9 @@ def command(
         check_job(type, content, given)
         _check_for_http(asked, given)
     with asked.client() as client:
+        asked.goes_on = "the job may have been submitted"
         job = client.submit(type, content, **given)
+        asked.goes_on = GOES_ON
         if not is_http(asked.addresses[0]):  # there it is not told what the node serves
             _warn_if_unserved(client.ping(), type)
         if is_waiting:
