@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from datetime import UTC
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -211,12 +212,16 @@ def _check_timing(schedule: Schedule) -> None:
         raise InvalidJob(
             f"zone {schedule.zone!r} is no time zone; give an IANA name such as Europe/Berlin, or UTC (is the package tzdata installed?)"
         ) from None
-    if not schedule.cron:
-        return
+    if schedule.cron:
+        check_cron(schedule.cron)
+
+
+def check_cron(expression: str) -> None:
+    """Raises: InvalidJob."""
     try:
-        next(cron_ticks(schedule.cron, ZoneInfo(schedule.zone), 0), None)
+        next(cron_ticks(expression, UTC, 0), None)
     except BadExpression as fault:
         raise InvalidJob(
-            f"cron {schedule.cron!r} is not understood ({fault}); give minute hour day month weekday, as in '30 2 * * *', six fields with "
+            f"cron {expression!r} is not understood ({fault}); give minute hour day month weekday, as in '30 2 * * *', six fields with "
             f"the second in front, or one of {', '.join(sorted(ALIASES))}"
         ) from None

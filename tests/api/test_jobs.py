@@ -83,6 +83,28 @@ def test_unique_key_gives_the_job_that_holds_it(http: httpx.Client) -> None:
     http.post(f"{JOBS}/{one['id']}/cancel").raise_for_status()
 
 
+def test_empty_key_is_refused_and_null_is_none(http: httpx.Client) -> None:
+    """A variable that nobody filled: all these jobs would run."""
+    wrong = {"type": "noop", "unique_key": ""}
+    plan = {"name": "empty-key", "type": "noop", "every": "1h"}
+    for method, path, body in (
+        ("POST", JOBS, wrong), ("POST", f"{JOBS}/batch", {"jobs": [wrong]}), ("POST", "/api/v1/schedules", plan | {"unique_key": ""}),
+        ("PATCH", "/api/v1/schedules/empty-key", {"unique_key": ""}),
+    ):  # fmt: skip
+        refused = http.request(method, path, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid"), (method, path)
+        assert "unique_key is empty, it must have 1 to 256 characters" in refused.json()["detail"]
+    assert http.post(JOBS, json={"type": "noop"}, headers={"Idempotency-Key": ""}).status_code == 422
+    assert http.post(JOBS, json={"type": "noop", "unique_key": None}).json()["unique_key"] is None
+
+
+def test_bulk_filter_with_an_empty_text_does_not_match_all(http: httpx.Client) -> None:
+    for name in ("type", "queue", "tag"):
+        refused = http.post(f"{JOBS}/bulk", json={"action": "cancel", "filter": {name: ""}, "dry_run": True})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid"), name
+        assert f"filter.{name}" in refused.text
+
+
 def test_batch_is_one_write_with_an_answer_per_item(http: httpx.Client) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     jobs = [{"type": "echo", "payload": {"n": number}} for number in range(1000)]

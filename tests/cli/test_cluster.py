@@ -83,6 +83,8 @@ def test_watch_prints_a_line_per_change_and_ends_with_130_on_ctrl_c(node: Runnin
         seen = [json.loads(watch.stdout.readline()) for _ in range(3)]
         watch.send_signal(signal.SIGINT)
         assert watch.wait(30) == 130
+        assert watch.stderr is not None
+        assert watch.stderr.read() == "\nzjp: interrupted\n"
     assert [(one["subject"], one["state"]) for one in seen] == [
         ("node", "one answers"), ("leader", "one in epoch 1"), ("node one", "leader, alive"),
     ]  # fmt: skip

@@ -106,6 +106,8 @@ def test_an_interrupted_demo_leaves_no_process_behind(running: subprocess.Popen[
     assert len(family) >= 3, "a node and its two workers"
     running.send_signal(number)
     assert running.wait(END_LIMIT_S) == 130
+    assert running.stderr is not None
+    assert "goes on" not in running.stderr.read(), "its node has ended with it"
     for pidfd in family:
         assert select.select([pidfd], [], [], END_LIMIT_S)[0], "a process outlived the demo"
         os.close(pidfd)

@@ -53,10 +53,11 @@ def test_schedule_is_added_shown_changed_paused_run_and_removed(zjp: Zjp) -> Non
 @pytest.mark.covers("cli:exit-codes", "cli:yes")
 def test_what_cannot_be_is_told_with_exit_code_1_or_2(zjp: Zjp) -> None:
     for arguments, code, text in (
-        (("add", "x", "echo"), 1, "a schedule has a cron expression or an interval (every), none of them is; give one of them"),
-        (("add", "x", "echo", "--cron", "61 * * * *"), 1, "cron '61 * * * *' is not understood (Bad minute)"),
+        (("add", "x", "echo"), 2, "a schedule has a cron expression or an interval (every), none of them is; give one of them"),
+        (("add", "x", "echo", "--cron", "61 * * * *"), 2, "cron '61 * * * *' is not understood (Bad minute)"),
         (("add", "x", "echo", "--every", "soon"), 2, "'soon' is not a duration"),
         (("add", "x", "echo", "--every", "1h", "--catch-up", "maybe"), 2, "'maybe' is not one of"),
+        (("add", "x", "echo", "--every", "1h", "--zone", "Mars/Phobos"), 1, "zone 'Mars/Phobos' is no time zone"),
         (("show", "missing"), 1, "no schedule 'missing'; `zjp schedules list` shows those there are"),
         (("run", "missing"), 1, "no schedule 'missing'"),
         (("change", "missing"), 2, "nothing to change"),

@@ -315,12 +315,12 @@ def test_a_node_that_goes_away_is_told_and_found_again(tmp_path: Path) -> None:
 def test_without_a_terminal_each_look_is_a_line(node: RunningNode) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "zjp", "--address", node.address, "top", "--every", "200ms"], cwd=ROOT, stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL, text=True, env=clean_environment(),
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=clean_environment(),
     )  # fmt: skip
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode == 130
+    _, talk = process.communicate()
+    assert (process.returncode, talk) == (130, "\nzjp: interrupted\n")
     assert all("leader" in line and "pending 0" in line for line in lines), lines
     assert "done 0/s" in lines[2]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from tests.cli.conftest import Run
+from zjp import Client
 from zjp.cli import VERBS, cli
 from zjp.cli.submit import moment, read_payload
 from zjp.config import TABLE
@@ -108,6 +111,80 @@ def test_text_that_is_not_utf_8_is_refused_by_the_name_of_its_option(zjp: Run, a
     assert f"Invalid value for '{name}': 'a=b\\xff\\n' is not UTF-8; give it as UTF-8" in told.stderr
 
 
+ID = "0197a3f0-0000-7000-8000-000000000000"
+KEY = "ab" * 32
+WRONG = [
+    ("submit e --id xyz", "'--id': job id 'xyz' is not a UUID"),
+    ("submit e --id ''", "'--id': job id '' is not a UUID"),
+    ("submit e --timeout 0", "timeout is 0 ms, it must be 1 to"),
+    ("submit e --soft-timeout 0", "soft_timeout is 0 ms, it must be 1 to"),
+    ("submit e --delay 9000d", "delay is 777600000000 ms, it must be 0 to"),
+    ("submit e --delay 1s --run-at 2030-01-01T00:00:00Z", "delay and run_at are both set"),
+    ("submit 'a b'", "type 'a b' holds spaces"),
+    ("submit e --queue ''", "queue has 0 characters, it must have 1 to 64"),
+    ("submit e --queue a,b", "queue 'a,b' cannot be named in QUEUES"),
+    ("submit e --unique-key ''", "unique_key is empty, it must have 1 to 256 characters"),
+    ("submit e --idempotency-key ''", "idempotency_key is empty, it must have 1 to 256 characters"),
+    ("submit e --tag ''", "tag has 0 characters, it must have 1 to 64"),
+    ("submit e n=99999999999999999999", "payload['n'] is an integer beyond 64 bits"),
+    ("submit e --address http://127.0.0.1:1 --idempotency-key ü", "travels as an HTTP header: printable ASCII only"),
+    ("jobs show x", "'JOB_ID': job id 'x' is not a UUID"),
+    ("jobs cancel x", "job id 'x' is not a UUID"),
+    ("jobs retry x", "job id 'x' is not a UUID"),
+    ("jobs promote x", "job id 'x' is not a UUID"),
+    (f"jobs cancel {ID} x", "job id 'x' is not a UUID"),
+    ("jobs wait x", "job id 'x' is not a UUID"),
+    ("jobs list --type ''", "'--type': type has 0 characters, it must have 1 to 128"),
+    ("jobs list --queue 'a b'", "'--queue': queue 'a b' holds spaces"),
+    ("jobs list --tag ''", "'--tag': tag has 0 characters, it must have 1 to 64"),
+    ("queues pause 'a b'", "'QUEUE': queue 'a b' holds spaces"),
+    ("queues resume ''", "'QUEUE': queue has 0 characters, it must have 1 to 64"),
+    (f"queues purge {'q' * 65} --yes", "'QUEUE': queue has 65 characters, it must have 1 to 64"),
+    ("schedules add 'a b' e --every 1h", "'NAME': name 'a b' holds spaces"),
+    ("schedules add a e", "a schedule has a cron expression or an interval (every), none of them is"),
+    ("schedules add a e --every 1h --cron '* * * * *'", "both are set; give one of them"),
+    ("schedules add a e --every 0", "'--every': 0s is not between 1s and 366d"),
+    ("schedules add a e --every 400d", "'--every': 400d is not between 1s and 366d"),
+    ("schedules add a e --cron '61 * * * *'", "cron '61 * * * *' is not understood (Bad minute)"),
+    ("schedules add a e --every 1h --timeout-job 0", "timeout is 0 ms, it must be 1 to"),
+    ("schedules add a e --every 1h --unique-key ''", "unique_key is empty"),
+    ("schedules change a --every 1h --cron '* * * * *'", "both are set; give one of them"),
+    ("schedules change a --cron x", "cron 'x' is not understood"),
+    ("schedules change a --type 'x y'", "type 'x y' holds spaces"),
+    ("schedules show 'a b'", "name 'a b' holds spaces"),
+    ("schedules pause ''", "name has 0 characters, it must have 1 to 48"),
+    ("schedules resume 'a b'", "name 'a b' holds spaces"),
+    ("schedules remove 'a b' --yes", "name 'a b' holds spaces"),
+    ("schedules run 'a b'", "name 'a b' holds spaces"),
+    ("stats --timeout 0", "'--timeout': it is 0 s, the least is 0.001 s (1ms)"),
+    ("--timeout 0 stats", "'--timeout': it is 0 s, the least is 0.001 s (1ms)"),
+    ("stats --timeout 20m", "'--timeout': it is 1200 s, the limit is 600 s"),
+    ("top --once --timeout 0", "'--timeout': it is 0 s, the least is 0.001 s (1ms)"),
+    ("keys producer 'a b'", "'NAME': 'a b' is no name of a key"),
+    ("keys producer a --out ''", "'--out': '' is no place for a secret key"),
+    ("keys producer a --out a.pub", "'--out': 'a.pub' is no place for a secret key"),
+    ("keys node --name 'a b'", "'--name': 'a b' is no name of a key"),
+    (f"keys authorize {KEY} --role producer --name 'a b'", "'--name': 'a b' is no name of a key"),
+    (f"keys authorize {'x' * 5000} --role producer", "there is no such file, and as a key it is no key: 5000 characters"),
+    ("users passwd 'a b' --password-file -", "'NAME': 'a b' is no name of a user"),
+    ("users remove 'a b' --yes", "'NAME': 'a b' is no name of a user"),
+    ("token --ttl 0 --name ann --password-file -", "--role and --ttl are for --local"),
+    ("bench --type 'a b'", "type 'a b' holds spaces"),
+    ("bench --payload [1]", "the payload is a list; give a JSON object"),
+    (f"bench --payload {'[' * 100_000}", "the payload is not JSON: it is nested too deeply"),
+]
+"""What is known to be wrong where it was typed."""
+
+
+@pytest.mark.covers("cli:exit-codes")
+@pytest.mark.parametrize(("line", "said"), WRONG, ids=[line[:60] for line, _ in WRONG])
+def test_value_that_is_known_here_to_be_wrong_is_wrong_usage_and_nothing_is_asked(zjp: Run, tmp_path: Path, line: str, said: str) -> None:
+    told = zjp(*shlex.split(line))
+    assert (told.exit_code, told.stdout) == (2, ""), told.stderr
+    assert said in " ".join(told.stderr.split())
+    assert [file.name for file in tmp_path.iterdir()] == []
+
+
 def test_names_of_files_may_be_any_bytes(zjp: Run, tmp_path: Path) -> None:
     settings = tmp_path / os.fsdecode(b"a\xff.toml")
     settings.write_text("")
@@ -173,8 +250,33 @@ def test_what_is_not_allowed_exits_with_77(zjp: Run, planted: Planted) -> None:
 def test_an_interrupt_exits_with_130_and_without_a_traceback(zjp: Run, planted: Planted) -> None:
     planted.raises(KeyboardInterrupt())
     told = zjp("stats")
-    assert told.exit_code == 130
-    assert "Traceback" not in told.stderr
+    assert (told.exit_code, told.stderr) == (130, "\nzjp: interrupted\n"), "nothing was submitted that could go on"
+
+
+@pytest.mark.covers("cli:exit-codes")
+@pytest.mark.parametrize(
+    ("line", "call", "said"),
+    [
+        ("submit e", "submit", "; the job may have been submitted"),
+        ("submit e", "ping", "; what was submitted goes on"),
+        (f"jobs wait {ID}", "wait_all", "; what was submitted goes on"),
+        ("schedules run a --wait", "_run_schedule", "; the job may have been submitted"),
+        ("jobs list", "jobs", ""),
+        ("cluster watch", "cluster", ""),
+        ("queues purge q --yes", "purge", ""),
+    ],
+)
+def test_an_interrupt_says_what_goes_on_where_something_does(
+    zjp: Run, monkeypatch: pytest.MonkeyPatch, line: str, call: str, said: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "queues", lambda self: [])
+    monkeypatch.setattr(Client, "submit", lambda self, *_, **__: None)
+    monkeypatch.setattr(Client, call, interrupted)
+    told = zjp(*line.split())
+    assert (told.exit_code, told.stderr) == (130, f"\nzjp: interrupted{said}\n")
 
 
 @pytest.mark.covers("cli:exit-codes")

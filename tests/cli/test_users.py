@@ -213,8 +213,8 @@ def serial_of(client: httpx.Client) -> str:
     [
         (("add", "ann", "--role", "user"), WORD, 2, "no terminal to ask for the password"),
         (("add", "ann", "--role", "user", "--password-file", "-"), "", 2, "its first line is empty"),
-        (("add", "ann", "--role", "user", "--password-file", "-"), "short", 1, "accepted are 8 to 1024"),
-        (("add", "ann", "--role", "user", "--password-file", "-"), "password123", 1, "everybody tries"),
+        (("add", "ann", "--role", "user", "--password-file", "-"), "short", 2, "accepted are 8 to 1024"),
+        (("add", "ann", "--role", "user", "--password-file", "-"), "password123", 2, "everybody tries"),
         (("add", "ann", "--role", "root", "--password-file", "-"), WORD, 2, "root"),
         (("add", "a b", "--role", "user", "--password-file", "-"), WORD, 2, "is no name of a user"),
         (("add", "local:x", "--role", "user", "--password-file", "-"), WORD, 2, "is no name of a user"),

@@ -125,13 +125,32 @@ def test_a_wait_has_its_own_deadline(zjp: Zjp, held: tuple[str, Path]) -> None:
     assert held[0] in told.err
 
 
+@pytest.mark.covers("cli:exit-codes", "cli:submit")
+def test_interrupted_wait_says_that_the_job_goes_on(zjp: Zjp, node: RunningNode) -> None:
+    command = [sys.executable, "-m", "zjp", "--address", node.address, "submit", "echo", "--delay", "1h", "--wait"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()) as waiting:
+        assert waiting.stderr is not None
+        job_id = waiting.stderr.readline().strip()
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(30) == 130
+        assert waiting.stderr.read() == "\nzjp: interrupted; what was submitted goes on\n"
+    assert zjp("jobs", "show", job_id, "--json").json()["status"] == "scheduled"
+
+
+@pytest.mark.covers("cli:submit")
+def test_a_wait_of_no_time_looks_once(zjp: Zjp) -> None:
+    told = zjp("submit", "echo", "--delay", "1h", "--timeout-wait", "0")
+    assert (told.code, "not finished after 0 s" in told.err) == (69, True), told
+
+
 @pytest.mark.covers("cli:jobs-show", "main-path:judged:6")
 def test_an_unknown_job_is_told_by_its_id(zjp: Zjp) -> None:
     job_id = str(uuid.uuid4())
     told = zjp("jobs", "show", job_id)
     assert told.code == 1
     assert job_id in told.err
-    assert zjp("jobs", "show", "not-an-id").err.startswith("zjp: job id 'not-an-id' is not a UUID")
+    wrong = zjp("jobs", "show", "not-an-id")
+    assert (wrong.code, "job id 'not-an-id' is not a UUID" in wrong.err) == (2, True)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

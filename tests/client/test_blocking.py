@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from tests.client.peer import MemoryNode, Peer, later
 from tests.fakes import burn_ms
 from zjp import AsyncClient, Client, JobState
+from zjp.client.deeds import TIMEOUT_S
 from zjp.client.options import SUBMIT_S_MAX, JobRequest
-from zjp.config import Settings
+from zjp.config import TABLE, Settings
+from zjp.config.kinds import Duration
 from zjp.errors import (
     ConfigError,
     InvalidJob,
@@ -147,6 +150,26 @@ def test_an_error_in_a_later_request_says_what_was_submitted_before(peer: Peer, 
     assert "the 1000 jobs before were submitted" in caught.value.__notes__[0]
 
 
+@pytest.mark.covers("client:submit")
+@pytest.mark.parametrize("name", ["unique_key", "idempotency_key"])
+def test_an_empty_key_is_refused_and_none_is_no_key(client: Client, node: MemoryNode, peer: Peer, name: str) -> None:
+    said = f"{name} is empty, it must have 1 to 256 characters; leave it out"
+    with pytest.raises(InvalidJob, match=said):
+        client.submit("email", **{name: ""})  # type: ignore[arg-type]
+    with pytest.raises(InvalidJob, match=said):
+        client.submit_many([{"type": "email", name: ""}])
+    assert peer.heard == []
+    job = client.submit("email", **{name: None})  # type: ignore[arg-type]
+    assert node.specs[job.id_bytes].options is None
+
+
+@pytest.mark.parametrize("option", [{"queue": ""}, {"tags": [""]}, {"tags": ""}, {"id": ""}, {"delay": ""}, {"run_at": ""}])
+def test_no_option_is_left_out_because_it_is_empty(client: Client, peer: Peer, option: Any) -> None:
+    with pytest.raises(InvalidJob, match=next(iter(option)).removesuffix("s")):
+        client.submit("email", **option)
+    assert peer.heard == []
+
+
 @pytest.mark.parametrize("name", ["id", "unique_key", "idempotency_key"])
 def test_what_would_make_a_batch_one_job_is_refused(client: Client, name: str) -> None:
     with pytest.raises(InvalidJob, match=f"{name} for all jobs of a batch would make them one"):
@@ -208,8 +231,41 @@ def test_a_submit_is_repeated_no_longer_than_a_node_recognises_repeats(client: C
     with pytest.raises(InvalidJob, match="timeout is 3600 s, the limit is 600 s"):
         Client(peer.address, cluster="zjp", timeout="1h")
     assert Settings().dedup_window_s == SUBMIT_S_MAX
+    least = TABLE["DEDUP_WINDOW"].kind
+    assert isinstance(least, Duration)
+    assert least.low_s >= 6 * TIMEOUT_S, "also the shortest window holds the usual client's last repeat, when it comes late"
     assert client.submit("email", deadline="10m").level is m.Durability.DISK
     assert len(peer.heard) == 1
+
+
+@pytest.mark.covers("client:deadlines")
+@pytest.mark.parametrize(
+    ("within", "said"),
+    [
+        (0, "is 0 s, the least is 0.001 s"), ("0s", "is 0 s, the least"), (1e-9, "is 1e-09 s, the least"),
+        (timedelta(0), "is 0 s, the least"), (-1, "-1 is not between 0 and 100 years"), (math.nan, "nan is not between"),
+        (math.inf, "inf is not between"), (True, "True is not a duration"), ([], r"\[\] is not a duration"),
+    ],
+)  # fmt: skip
+def test_a_time_in_which_nothing_can_be_asked_is_refused_and_not_told_as_a_node_away(
+    client: Client, peer: Peer, within: Any, said: str
+) -> None:
+    with pytest.raises(InvalidJob, match=f"deadline:? {said}"):
+        client.submit("email", deadline=within)
+    with pytest.raises(InvalidJob, match=f"deadline:? {said}"):
+        client.submit_many([("email", {})], deadline=within)
+    with pytest.raises(InvalidJob, match=f"timeout:? {said}"):
+        client.purge("default", timeout=within)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(InvalidJob, match=f"timeout:? {said}"):
+            kind(peer.address, cluster="zjp", timeout=within)
+    assert peer.heard == []
+
+
+@pytest.mark.covers("client:wait")
+def test_a_wait_with_no_time_looks_once(client: Client) -> None:
+    job = client.submit("email")
+    assert client.wait(job, timeout=0).status is JobState.COMPLETED
 
 
 def test_what_is_no_id_is_refused_with_an_example(client: Client) -> None:

@@ -58,7 +58,7 @@ UniqueKey = Annotated[
     str,
     msgspec.Meta(
         description="While a job with this key is not finished, another submit gives that job.",
-        extra_json_schema={"maxLength": UNIQUE_KEY_CHARS_MAX},
+        extra_json_schema={"minLength": 1, "maxLength": UNIQUE_KEY_CHARS_MAX},
     ),
 ]
 Tag = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_CHARS_MAX})]
@@ -80,7 +80,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         str | float | None,
         msgspec.Meta(description="RFC 3339 or Unix seconds; in the past: now.", examples=["2030-01-01T12:00:00Z"]),
     ] = None
-    unique_key: UniqueKey = ""
+    unique_key: UniqueKey | None = None
     tags: Tags = []
     id: Annotated[str | None, msgspec.Meta(description="A UUID made by the caller: makes it safe to repeat.")] = None
 
@@ -105,14 +105,14 @@ class BatchAnswer(msgspec.Struct):
     durability: str
 
 
-_OPTIONAL = ("max_retries", "timeout", "soft_timeout", "delay", "id")
+_OPTIONAL = ("max_retries", "timeout", "soft_timeout", "delay", "unique_key", "id")
 
 
 def options_of(job: NewJob, idempotency_key: str = "") -> dict[str, Any] | None:
     """For `client.submit`; None when there is nothing but type and payload."""
     if (
         job.queue == "default" and job.priority == 5 and job.max_retries is None and job.timeout is None and job.soft_timeout is None
-        and job.delay is None and job.scheduled_at is None and not job.unique_key and not job.tags and job.id is None
+        and job.delay is None and job.scheduled_at is None and job.unique_key is None and not job.tags and job.id is None
         and not idempotency_key
     ):  # fmt: skip
         return None
@@ -123,8 +123,6 @@ def options_of(job: NewJob, idempotency_key: str = "") -> dict[str, Any] | None:
             options[name] = value
     if job.scheduled_at is not None:
         options["run_at"] = job.scheduled_at
-    if job.unique_key:
-        options["unique_key"] = job.unique_key
     if job.tags:
         options["tags"] = job.tags
     if idempotency_key:

@@ -74,7 +74,7 @@ class Verbs(click.Group):
         try:
             code = super().main(*args, **extra)
         except click.Abort:
-            click.echo("zjp: interrupted; what was submitted goes on", err=True)
+            click.echo("zjp: interrupted", err=True)
             code = EX_INTERRUPTED
         except click.ClickException as fault:
             fault.show()
@@ -93,6 +93,10 @@ class Verbs(click.Group):
             return code
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            goes_on = ctx.ensure_object(Caller).goes_on
+            click.echo(f"\nzjp: interrupted{'; ' if goes_on else ''}{goes_on}", err=True)  # not behind the terminal's ^C
+            return EX_INTERRUPTED
         except BrokenPipeError:
             _forget_stdout()
             return 0

@@ -5,7 +5,6 @@ Two measurements: jobs one at a time on the node as it is (submit to finished), 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +16,9 @@ from ..errors import InvalidJob
 from ..job import BATCH_MAX
 from . import show
 from .demo_report import percentile
-from .options import Caller, caller, connecting, reading
+from .options import GOES_ON, Caller, caller, connecting, reading, usage
 from .progress import bar
+from .submit import check_job, object_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -56,12 +56,12 @@ def command(asked: Caller, type: str, payload: str, jobs: int, batch: int) -> No
 
     The jobs stay in the node's records for RECORDS_TTL.
     """
-    try:
-        content = json.loads(payload)
-    except ValueError as fault:
-        raise click.BadParameter(f"is not JSON: {fault}", param_hint="--payload") from None
+    content = object_of(payload)
+    with usage():
+        check_job(type, content, {})
     with asked.client() as client:
         check_served(type, client.ping().tasks)
+        asked.goes_on = GOES_ON
         singles_ms = list(_singles(client, type, content))
         submits_ms, seconds = _flood(client, type, content, jobs=jobs, batch=batch)
     figures = Figures(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BY_CODE, JobRejected
-from ..job import JobState, JobView, format_id
+from ..job import QUEUE_CHARS_MAX, TAG_CHARS_MAX, TYPE_CHARS_MAX, JobState, JobView, format_id
 from ..job_json import fault_json, job_json, time_json
 from . import show
-from .options import Caller, caller, connecting, duration, reading, talking, view_of
+from .options import GOES_ON, JOB_ID, Caller, caller, connecting, duration, name_of, reading, talking, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Client
@@ -27,14 +27,14 @@ def command() -> None:
     """Look at jobs and act on them. Finished jobs stay visible for RECORDS_TTL."""
 
 
-IDS = click.argument("ids", nargs=-1, required=True, metavar="JOB_ID...")
+IDS = click.argument("ids", nargs=-1, required=True, type=JOB_ID, metavar="JOB_ID...")
 
 
 @command.command("list")
 @click.option("--status", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
-@click.option("--type", metavar="TYPE", help="Only jobs of this type.")
-@click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
-@click.option("--tag", metavar="TAG", help="Only jobs with this tag.")
+@click.option("--type", type=name_of("type", TYPE_CHARS_MAX), metavar="TYPE", help="Only jobs of this type.")
+@click.option("--queue", type=name_of("queue", QUEUE_CHARS_MAX), metavar="NAME", help="Only jobs of this queue.")
+@click.option("--tag", type=name_of("tag", TAG_CHARS_MAX), metavar="TAG", help="Only jobs with this tag.")
 @click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, metavar="N", help=f"So many at most. [{LIST_LIMIT}]")
 @reading
 @connecting
@@ -61,7 +61,7 @@ def _row(job: JobView) -> Sequence[object]:
 
 
 @command.command("show")
-@click.argument("id", metavar="JOB_ID")
+@click.argument("id", type=JOB_ID, metavar="JOB_ID")
 @reading
 @connecting
 @caller
@@ -181,6 +181,7 @@ def _each(ctx: click.Context, asked: Caller, ids: tuple[str, ...], act: Callable
 @click.pass_context
 def wait(ctx: click.Context, asked: Caller, ids: tuple[str, ...], timeout: float | None) -> None:
     """Wait until the jobs are finished. Exit code 1 when one of them failed or was cancelled."""
+    asked.goes_on = GOES_ON
     with asked.client() as client:
         jobs = client.wait_all(ids, timeout=timeout)
     views = [view_of(job) for job in jobs]

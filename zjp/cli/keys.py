@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import Settings
 from ..errors import ConfigError, NotFound
 from . import show
-from .options import Caller, caller, local, reading
+from .options import Caller, Checked, caller, local, reading
 
 if TYPE_CHECKING:
     from ..transport.curve import Holder, KeyPair
@@ -27,11 +27,32 @@ def command() -> None:
     """
 
 
-OUT = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write the secret key.")
+def _check_name(name: str) -> None:
+    """Raises: ConfigError."""
+    from ..transport.curve import check_key_name
+
+    check_key_name(name)
+
+
+class KeyFile(click.Path):
+    """Where a secret key is to be written: beside it, with the ending .pub, comes the public one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path: Any = super().convert(value, param, ctx)
+        if not path.name or path.suffix == ".pub":
+            self.fail(f"{str(value)!r} is no place for a secret key: name a file, and one that does not end in .pub", param, ctx)
+        return path
+
+
+KEY_NAME = Checked(_check_name)
+OUT = click.option("--out", type=KeyFile(), metavar="FILE", help="Where to write the secret key.")
 
 
 @command.command("node")
-@click.option("--name", metavar="NODE_ID", help="The node's id. [NODE_ID, or the one kept in DATA_DIR]")
+@click.option("--name", type=KEY_NAME, metavar="NODE_ID", help="The node's id. [NODE_ID, or the one kept in DATA_DIR]")
 @OUT
 @reading
 @local
@@ -51,7 +72,7 @@ def node(asked: Caller, name: str | None, out: Path | None) -> None:
 
 
 @command.command("producer")
-@click.argument("name", metavar="NAME")
+@click.argument("name", type=KEY_NAME, metavar="NAME")
 @OUT
 @reading
 @local
@@ -71,7 +92,7 @@ def producer(asked: Caller, name: str, out: Path | None) -> None:
     help="node: speaks to nodes; producer: submits, reads, cancels; observer: reads; admin: all, pausing and purging queues too; "
     "gateway: an HTTP API that stands alone, which speaks for its users.",
 )  # fmt: skip
-@click.option("--name", metavar="NAME", help="Whose it is. [as the file says]")
+@click.option("--name", type=KEY_NAME, metavar="NAME", help="Whose it is. [as the file says]")
 @reading
 @local
 @caller
@@ -158,7 +179,11 @@ def _public(key: str) -> tuple[str, bytes]:
     """(name, empty when only the key was given; the key)."""
     from ..transport.curve import read_key_text, read_public
 
-    if Path(key).is_file():
+    try:
+        is_file = Path(key).is_file()
+    except OSError:  # longer than a name may be
+        is_file = False
+    if is_file:
         return read_public(Path(key))
     try:
         return "", read_key_text(key)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..config import TABLE, Loaded, Settings, load
+from ..errors import ConfigError, InvalidJob, PayloadTooLarge
+from ..job import check_name, parse_id
 from ..units import parse_duration_s
 from . import show
 
@@ -29,13 +32,14 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 REQUEST_LIMIT_S = 5.0
 """For one answer of a node: far more than a healthy one needs, and soon enough for a person who forgot to start it."""
+FAULT_CHARS_MAX = 1000
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """How Python holds the bytes of an argument that it could not decode."""
 
 
 @dataclass
 class Caller:
-    """Filled by the options' callbacks while the command line is read."""
+    """Filled by the options' callbacks while the command line is read, but for `goes_on`."""
 
     address: tuple[str, ...] | None = None
     cluster: str | None = None
@@ -44,6 +48,8 @@ class Caller:
     as_json: bool = False
     yes: bool = False
     debug: bool = False
+    goes_on: str = ""
+    """What an interrupt does not end: set where a verb has begun something that is the node's from then on."""
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -89,6 +95,9 @@ def view_of(job: JobFacts) -> JobView:
     return job._known()  # the one door to all of it at once; the properties beside it give single values
 
 
+GOES_ON = "what was submitted goes on"
+
+
 class Text(click.types.StringParamType):
     """What goes to a node or into a file as text. Names of files are of other types, and may be any bytes."""
 
@@ -100,10 +109,42 @@ class Text(click.types.StringParamType):
         return text
 
 
+class Checked(Text):
+    """Text that `check` takes; what it raises is told as wrong usage, by the name of the option or argument."""
+
+    def __init__(self, check: Callable[[str], object]) -> None:
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        try:
+            self._check(text)
+        except (InvalidJob, ConfigError, ValueError) as fault:
+            self.fail(show.clean(str(fault), FAULT_CHARS_MAX), param, ctx)
+        return text
+
+
+JOB_ID = Checked(parse_id)
+
+
+def name_of(what: str, chars_max: int) -> Checked:
+    """The name of a queue, a type, a tag ..., as a look-up takes it."""
+    return Checked(lambda text: check_name(what, text, chars_max))
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Around what is put together here, before a node is asked: what is wrong with it is wrong usage, and nothing was done."""
+    try:
+        yield
+    except (InvalidJob, PayloadTooLarge) as fault:
+        raise click.UsageError(show.clean(str(fault), FAULT_CHARS_MAX)) from None
+
+
 def check_texts(command: click.Command) -> click.Command:
     """The same command, whose texts are checked by name of option or argument: what the wire says of them names neither."""
     for param in command.params:
-        if isinstance(param.type, click.types.StringParamType):
+        if isinstance(param.type, click.types.StringParamType) and not isinstance(param.type, Text):
             param.type = Text()
     for verb in command.commands.values() if isinstance(command, click.Group) else ():
         check_texts(verb)
@@ -115,6 +156,17 @@ def duration(text: str | float) -> float:
     try:
         return parse_duration_s(text)
     except ValueError as fault:
+        raise click.BadParameter(str(fault)) from None
+
+
+def limit_of_call(text: str | float) -> float:
+    """As `duration`, within what a client takes as the time of a call."""
+    from ..client.options import submit_s  # only where it is needed: it loads msgpack
+
+    within_s = duration(text)
+    try:
+        return submit_s("it", within_s)
+    except InvalidJob as fault:
         raise click.BadParameter(str(fault)) from None
 
 
@@ -156,7 +208,7 @@ _cluster = _option(
     "cluster", "--cluster", type=like_setting("CLUSTER_NAME"), metavar="NAME", help="Name of its cluster. [CLUSTER_NAME]"
 )
 _timeout = _option(
-    "timeout_s", "--timeout", type=duration, metavar="DURATION", help=f"Longest wait for one answer. [{REQUEST_LIMIT_S:g}s]"
+    "timeout_s", "--timeout", type=limit_of_call, metavar="DURATION", help=f"Longest wait for one answer. [{REQUEST_LIMIT_S:g}s]"
 )
 _config = _option(
     "config", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",

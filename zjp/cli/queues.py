@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from ..job import QUEUE_CHARS_MAX, check_name
+from ..job import QUEUE_CHARS_MAX
 from . import show
-from .options import Caller, caller, connecting, reading
+from .options import Caller, caller, connecting, name_of, reading
 from .stats import queue_table
 
 
@@ -16,7 +16,7 @@ def command() -> None:
     """Look at queues and act on them."""
 
 
-QUEUE = click.argument("queue", metavar="QUEUE")
+QUEUE = click.argument("queue", type=name_of("queue", QUEUE_CHARS_MAX), metavar="QUEUE")
 
 
 @command.command("list")
@@ -39,7 +39,6 @@ def list_queues(asked: Caller) -> None:
 @caller
 def pause(asked: Caller, queue: str) -> None:
     """Stop starting jobs of a queue (within 1 s); they can still be submitted."""
-    check_name("queue", queue, QUEUE_CHARS_MAX)
     with asked.client() as client:
         client.pause(queue)
     show.talk(f"{queue} is paused: no new starts after 1 s; `zjp queues resume {queue}` goes on")
@@ -51,7 +50,6 @@ def pause(asked: Caller, queue: str) -> None:
 @caller
 def resume(asked: Caller, queue: str) -> None:
     """Start jobs of a paused queue again."""
-    check_name("queue", queue, QUEUE_CHARS_MAX)
     with asked.client() as client:
         client.resume(queue)
     show.talk(f"{queue} runs again")
@@ -65,7 +63,6 @@ def resume(asked: Caller, queue: str) -> None:
 @click.pass_context
 def purge(ctx: click.Context, asked: Caller, queue: str) -> None:
     """Cancel every job that waits in a queue, ready or delayed. What runs goes on. Asks first; --yes does not."""
-    check_name("queue", queue, QUEUE_CHARS_MAX)
     if not asked.confirm(f"Cancel every job that waits in {queue}?"):
         show.talk("nothing was done")
         ctx.exit(1)

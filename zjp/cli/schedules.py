@@ -9,19 +9,30 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..job import format_id
+from ..job import Limits, format_id
 from ..job_json import job_json, time_json
-from ..schedule import CatchUp, Schedule
+from ..schedule import (
+    EVERY_MS_MAX,
+    EVERY_MS_MIN,
+    NAME_CHARS_MAX,
+    PAYLOAD_BYTES_MAX,
+    CatchUp,
+    Schedule,
+    changed,
+    check_schedule,
+)
 from ..schedule_json import schedule_json
 from ..units import show_duration
 from . import show
-from .options import Caller, caller, connecting, duration, reading, view_of
+from .options import GOES_ON, Caller, caller, connecting, duration, name_of, reading, usage, view_of
 from .submit import read_payload
 
 if TYPE_CHECKING:
     from ..client.schedules import ScheduleFacts
 
 RUNS_SHOWN = 5
+EVERY_MS_ANY = 3_600_000
+"""Stands for the timing that a schedule has, where it is not to be changed."""
 
 
 @click.group("schedules", short_help="Add, list, change, pause, run or remove periodic jobs.")
@@ -32,7 +43,16 @@ def command() -> None:
     """
 
 
-NAME = click.argument("name", metavar="NAME")
+def interval(text: str | float) -> float:
+    """Seconds. Raises: click.BadParameter."""
+    every_s = duration(text)
+    if not EVERY_MS_MIN <= every_s * 1000 <= EVERY_MS_MAX:
+        least, most = show_duration(EVERY_MS_MIN / 1000), show_duration(EVERY_MS_MAX / 1000)
+        raise click.BadParameter(f"{show_duration(every_s)} is not between {least} and {most}")
+    return every_s
+
+
+NAME = click.argument("name", type=name_of("name", NAME_CHARS_MAX), metavar="NAME")
 
 
 def timing(function: Any) -> Any:
@@ -42,7 +62,7 @@ def timing(function: Any) -> Any:
             click.option(
                 "--cron", metavar="EXPRESSION", help="minute hour day month weekday; a second in front; or @daily ..."
             ),
-            click.option("--every", type=duration, metavar="DURATION", help="An interval instead, a second or more."),
+            click.option("--every", type=interval, metavar="DURATION", help="An interval instead, a second or more."),
             click.option("--zone", metavar="NAME", help="Time zone of the cron expression, as Europe/Berlin. [UTC]"),
             click.option(
                 "--catch-up",
@@ -108,9 +128,11 @@ def add(
 
     Adding the very same once more changes nothing.
     """  # fmt: skip
-    content = read_payload(arguments, payload, payload_file)
+    content, told = read_payload(arguments, payload, payload_file), _given(options)
+    with usage():
+        _check_add(name, type, content, told)
     with asked.client() as client:
-        _tell(asked, client.schedules.add(name, type, content, **_given(options)))
+        _tell(asked, client.schedules.add(name, type, content, **told))
 
 
 @command.command("change")
@@ -136,8 +158,38 @@ def change(
         told["payload"] = read_payload(arguments, payload, payload_file)
     if not told:
         raise click.UsageError("nothing to change; `zjp schedules change --help` shows what can be")
+    with usage():
+        _check_change(name, told)
     with asked.client() as client:
         _tell(asked, client.schedules.change(name, **told))
+
+
+def _check_add(name: str, type: str, payload: dict[str, Any], options: dict[str, Any]) -> None:
+    """All but the zone, which this machine need not know. Raises: InvalidJob, PayloadTooLarge."""
+    from ..client.schedules import adding
+
+    timing: dict[str, Any] = {"cron": None, "every": None, "zone": "UTC", "catch_up": CatchUp.ONCE.value, "paused": False}
+    timing |= {key: options[key] for key in timing.keys() & options.keys()}
+    rest: Any = {key: value for key, value in options.items() if key not in timing}
+    _check_plan(adding(name, type, payload, **timing, options=rest).schedule)
+
+
+def _check_change(name: str, options: dict[str, Any]) -> None:
+    """As far as it is wrong whatever the schedule is now. Raises: InvalidJob, PayloadTooLarge."""
+    from ..client.schedules import changing
+
+    wanted: dict[str, Any] = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused"))
+    wanted |= {key: options[key] for key in wanted.keys() & options.keys()}
+    rest: Any = {key: value for key, value in options.items() if key not in wanted}
+    _check_plan(changed(Schedule(name, "any", every_ms=EVERY_MS_ANY), changing(name, **wanted, options=rest).change))
+
+
+def _check_plan(plan: Schedule) -> None:
+    from ..ticks import check_cron
+
+    check_schedule(plan, Limits(PAYLOAD_BYTES_MAX))
+    if plan.cron:
+        check_cron(plan.cron)
 
 
 @command.command("list")
@@ -229,7 +281,9 @@ def remove(ctx: click.Context, asked: Caller, name: str) -> None:
 def run(asked: Caller, name: str, wait: bool) -> None:
     """Submit a schedule's job now, beside its ticks, and print its id."""
     with asked.client() as client:
+        asked.goes_on = "the job may have been submitted"
         job = client.schedules.run(name)
+        asked.goes_on = GOES_ON
         if wait:
             job.wait()
             job.result  # noqa: B018 (raises when it did not end well)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ..job import ID_BYTES
 from ..job_json import Double, job_json, once_each, plain
 from . import show
-from .options import Caller, caller, duration, is_http, reading, talking, view_of
+from .options import GOES_ON, JOB_ID, Caller, caller, duration, is_http, reading, talking, usage, view_of
 
 if TYPE_CHECKING:
     from ..client.blocking import Job
@@ -52,7 +54,7 @@ def moment(text: str) -> float:
 @click.option("--unique-key", metavar="KEY", help="At most one unfinished job holds it.")
 @click.option("--idempotency-key", metavar="KEY", help="A repeat within a day gives the same job.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be given several times.")
-@click.option("--id", metavar="UUID", help="An id of your own: makes the submit safe to repeat.")
+@click.option("--id", type=JOB_ID, metavar="UUID", help="An id of your own: makes the submit safe to repeat.")
 @click.option("--wait", is_flag=True, help="Wait until it is finished and print its result.")
 @click.option("--timeout-wait", type=duration, metavar="DURATION", help="Wait so long at most (exit code 69 after it).")
 @reading
@@ -79,14 +81,36 @@ def command(
     """
     content = read_payload(arguments, payload, payload_file)
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    is_waiting = wait or timeout_wait is not None
+    with usage():
+        check_job(type, content, given)
+        _check_for_http(asked, given)
     with asked.client() as client:
+        asked.goes_on = "the job may have been submitted"
         job = client.submit(type, content, **given)
+        asked.goes_on = GOES_ON
         if not is_http(asked.addresses[0]):  # there it is not told what the node serves
             _warn_if_unserved(client.ping(), type)
-        if wait or timeout_wait:
+        if is_waiting:
             show.talk(job.id)
             job.wait(timeout=timeout_wait)
-    _tell(asked, job, waited=bool(wait or timeout_wait))
+    _tell(asked, job, waited=is_waiting)
+
+
+def check_job(type: str, payload: Any, options: Mapping[str, Any]) -> None:
+    """As the client will before it sends it. Raises: InvalidJob, PayloadTooLarge."""
+    from ..client.options import make_spec
+    from ..client.packing import pack_payload
+
+    make_spec(bytes(ID_BYTES), type, pack_payload(payload), options)
+
+
+def _check_for_http(asked: Caller, options: Mapping[str, Any]) -> None:
+    """Raises: InvalidJob."""
+    if "idempotency_key" in options and is_http(asked.addresses[0]):
+        from ..client.http_wire import key_header
+
+        key_header(options["idempotency_key"])
 
 
 def _warn_if_unserved(node: Pong, type: str) -> None:
@@ -114,10 +138,11 @@ def read_payload(arguments: tuple[str, ...], text: str | None, file: IO[bytes] |
         given = once_each(list(map(_pair_of, arguments)))
     except Double as fault:
         raise click.UsageError(f"{fault.name}= is given twice; give a list as JSON, as in {fault.name}=[1,2]") from None
-    return {**(_object_of(text) if text is not None else {}), **given}
+    return {**(object_of(text) if text is not None else {}), **given}
 
 
-def _object_of(text: str) -> dict[str, Any]:
+def object_of(text: str) -> dict[str, Any]:
+    """Raises: click.UsageError."""
     try:
         value = _read_json(text)
     except ValueError as fault:

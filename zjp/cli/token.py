@@ -69,7 +69,7 @@ def command(
             raise click.UsageError("--local takes --name and --role, and asks no API and for no password")
         answer = _signed_here(asked.loaded.settings, name, role, ttl)
     else:
-        if role or ttl:
+        if role or ttl is not None:
             raise click.UsageError("--role and --ttl are for --local; who logs in has the role of the user")
         answer = _from_api(asked.loaded.settings, name, password_file, url, ca_file)
     if asked.as_json:

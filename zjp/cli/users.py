@@ -15,13 +15,13 @@ import msgspec
 
 from .. import passwords
 from ..config.load import DEFAULT
-from ..errors import InvalidJob, NotFound, WrongState
+from ..errors import NotFound, WrongState
 from ..job_json import time_json
 from ..tokens import check_user_name
 from ..transport.gate import gate_address
 from ..wire.desk import User
 from . import show
-from .options import REQUEST_LIMIT_S, Caller, caller, client_of, connecting, reading
+from .options import REQUEST_LIMIT_S, Caller, Checked, caller, client_of, connecting, reading
 from .secrets import password, password_file
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command() -> None:
     """
 
 
-NAME = click.argument("name", metavar="NAME")
+NAME = click.argument("name", type=Checked(check_user_name), metavar="NAME")
 
 
 @command.command("add")
@@ -55,7 +55,6 @@ NAME = click.argument("name", metavar="NAME")
 @caller
 def add(asked: Caller, name: str, role: str, password_file: Path | None) -> None:
     """Make a user. The password is asked for twice, or read from a file; 8 characters and more, and none that everybody tries."""
-    _check_name(name)
     kept = _hash_of(name, password_file)
     with _client(asked) as client:
         if _named(client, name) is not None:
@@ -136,19 +135,13 @@ def _named(client: Client, name: str) -> User | None:
     return next((user for user in client.users(name) if user.name == name), None)
 
 
-def _check_name(name: str) -> None:
-    try:
-        check_user_name(name)
-    except ValueError as fault:
-        raise click.UsageError(str(fault)) from None
-
-
 def _hash_of(name: str, file: Path | None) -> str:
+    """Raises: click.UsageError."""
     given = password(file, f"Password of {name}", is_new=True)
     try:
         passwords.check_strength(name, given)
     except ValueError as fault:
-        raise InvalidJob(str(fault)) from None
+        raise click.UsageError(str(fault)) from None
     return passwords.make(given)
 
 

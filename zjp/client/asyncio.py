@@ -28,7 +28,7 @@ from .defaults import Access, Target, refuse_access, target, way_in
 from .desk import AsyncDesk
 from .facts import JobFacts
 from .loop import LoopExchange
-from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
+from .options import Duration, Moment, SubmitOptions, Submittable, call_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 from .schedules import AsyncSchedules
 from .traced import AsyncSubmits, async_way_out
@@ -337,7 +337,7 @@ class AsyncClient(AsyncDesk):
     async def purge(self, queue: str, *, timeout: Duration = deeds.PURGE_TIMEOUT_S) -> int:
         """Cancel all that wait in the queue; how many it were. No job of it starts from the first moment on; the answer comes when every
         one has its record."""
-        return expect(m.Done, await self._door.ask(m.Purge(queue), duration_s("timeout", timeout))).count
+        return expect(m.Done, await self._door.ask(m.Purge(queue), call_s("timeout", timeout))).count
 
     async def stats(self) -> dict[str, Any]:
         """The node's state and metrics, as plain data."""

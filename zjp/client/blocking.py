@@ -28,7 +28,7 @@ from .defaults import Access, Target, refuse_access, target, way_in
 from .desk import Desk
 from .exchange import Exchange
 from .facts import JobFacts
-from .options import Duration, Moment, SubmitOptions, Submittable, duration_s, make_spec, submit_s
+from .options import Duration, Moment, SubmitOptions, Submittable, call_s, make_spec, submit_s
 from .packing import pack_payload, unpack
 from .schedules import Schedules
 from .traced import Submits, way_out
@@ -113,7 +113,7 @@ class Client(Desk):
     settings CLIENT_ADDRESS, CLUSTER_NAME, CLIENT_KEY_FILE and CLIENT_SERVER_KEY (an empty `key_file`: no keys).
     Or http:// and https:// addresses of the API: `token`, or `login` (name, password), says who it is, `ca_file` whom it trusts; else
     CLIENT_TOKEN and CLIENT_CA_FILE.
-    `timeout`: how long a call may take, with all its repeats; 10m at most (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
+    `timeout`: how long a call may take, with all its repeats; 1ms to 10m (see SUBMIT_S_MAX), which `wait` and `purge` need not keep to."""
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class Client(Desk):
     def purge(self, queue: str, *, timeout: Duration = deeds.PURGE_TIMEOUT_S) -> int:
         """Cancel all that wait in the queue; how many it were. No job of it starts from the first moment on; the answer comes when every
         one has its record."""
-        return expect(m.Done, self._door.ask(m.Purge(queue), duration_s("timeout", timeout))).count
+        return expect(m.Done, self._door.ask(m.Purge(queue), call_s("timeout", timeout))).count
 
     def stats(self) -> dict[str, Any]:
         """The node's state and metrics, as plain data."""

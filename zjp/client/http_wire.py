@@ -98,7 +98,7 @@ def _submit(request: m.Submit) -> Talk[m.Reply]:
     if len(specs) == 1:
         (spec,) = specs
         key = spec.options.idempotency_key if spec.options is not None else ""
-        headers = {"Idempotency-Key": _key_header(key)} if key else {}
+        headers = {"Idempotency-Key": key_header(key)} if key else {}
         answer = _done((yield from _post("/jobs", _submit_body(spec), headers=headers | _trace_headers(spec))))
         made = [read(answer.body, _Made)]
         level = made[0].durability
@@ -123,7 +123,8 @@ def _batch_body(spec: JobSpec) -> dict[str, Any]:
     return _submit_body(spec)
 
 
-def _key_header(key: str) -> str:
+def key_header(key: str) -> str:
+    """Raises: InvalidJob."""
     if not key.isascii() or not key.isprintable():
         raise InvalidJob(f"idempotency_key {key!r} travels as an HTTP header: printable ASCII only; hash it first")
     return key

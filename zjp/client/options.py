@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypedDict
 
 from ..errors import InvalidJob
-from ..job import JobSpec, Limits, Options, check_spec, parse_id
+from ..job import UNIQUE_KEY_CHARS_MAX, JobSpec, Limits, Options, check_spec, parse_id
 from ..task import refuse_unknown
 from ..units import parse_duration_s
 from .packing import PAYLOAD_BYTES_MAX
@@ -40,16 +40,18 @@ class SubmitOptions(TypedDict, total=False):
     timeout: Duration | None
     """Hard limit of one attempt."""
     soft_timeout: Duration | None
-    unique_key: str
-    """While a job with this key is not finished, another submit gives that job."""
+    unique_key: str | None
+    """While a job with this key is not finished, another submit gives that job. 1 to 256 characters."""
     tags: Iterable[str]
-    idempotency_key: str
+    idempotency_key: str | None
     """A repeat with the same key makes one job, also after it has finished (for a day)."""
     deadline: Duration | None
-    """How long the submit itself may take, SUBMIT_S_MAX at most; the client's `timeout` when not given."""
+    """How long the submit itself may take, CALL_S_MIN to SUBMIT_S_MAX; the client's `timeout` when not given."""
 
 
 OPTION_NAMES = tuple(SubmitOptions.__annotations__)
+CALL_S_MIN = 0.001
+"""With less time nothing can be asked, and the caller would be told that no node answers."""
 SUBMIT_S_MAX = 600.0
 """The nodes' DEDUP_WINDOW unless they set another: a submit is repeated until its deadline, and a repeat is recognised only for so long. A
 client cannot ask for the window first (the node that answers need not be the one that is asked then), so it keeps to the default."""
@@ -119,15 +121,24 @@ def _rare(given: Mapping[str, Any], *, caller_id: bool) -> Options | None:
         max_retries=typed("max_retries", given["max_retries"], int) if "max_retries" in given else None,
         timeout_ms=_optional_ms("timeout", given),
         soft_timeout_ms=_optional_ms("soft_timeout", given),
-        unique_key=typed("unique_key", given.get("unique_key", ""), str),
+        unique_key=_key("unique_key", given),
         tags=tags_of(given.get("tags", ())),
-        idempotency_key=typed("idempotency_key", given.get("idempotency_key", ""), str),
+        idempotency_key=_key("idempotency_key", given),
         caller_id=caller_id,
     )
     return None if options == _NOTHING else options
 
 
 _NOTHING = Options()
+
+
+def _key(name: str, given: Mapping[str, Any]) -> str:
+    """Empty when it was not given. Given and empty is a variable that nobody filled, whose jobs would all run: it is refused."""
+    if name not in given:
+        return ""
+    if not (key := typed(name, given[name], str)):
+        raise InvalidJob(f"{name} is empty, it must have 1 to {UNIQUE_KEY_CHARS_MAX} characters; leave it out (None) for none")
+    return str(key)
 
 
 def _one_of(given: Mapping[str, Any], name: str, alias: str) -> Any:
@@ -168,9 +179,20 @@ def duration_s(what: str, value: Duration) -> float:
         raise InvalidJob(f"{what}: {fault}") from None
 
 
+def call_s(what: str, value: Duration) -> float:
+    """How long a call may take. Raises: InvalidJob."""
+    within_s = duration_s(what, value)
+    if within_s < CALL_S_MIN:
+        raise InvalidJob(
+            f"{what} is {within_s:g} s, the least is {CALL_S_MIN:g} s (1ms), as nothing can be asked and answered in less; leave it out "
+            "for the default"
+        )
+    return within_s
+
+
 def submit_s(what: str, value: Duration) -> float:
     """How long a submit may take and be repeated. Raises: InvalidJob."""
-    within_s = duration_s(what, value)
+    within_s = call_s(what, value)
     if within_s > SUBMIT_S_MAX:
         raise InvalidJob(
             f"{what} is {within_s:g} s, the limit is {SUBMIT_S_MAX:g} s: for so long (DEDUP_WINDOW) a node recognises a repeated submit; "

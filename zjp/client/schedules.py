@@ -37,7 +37,7 @@ class ScheduleOptions(TypedDict, total=False):
     max_retries: int | None
     timeout: Duration | None
     soft_timeout: Duration | None
-    unique_key: str
+    unique_key: str | None
     """While a job with this key is not finished, a tick makes no further one."""
     tags: Iterable[str]
 

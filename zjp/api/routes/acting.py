@@ -29,13 +29,18 @@ LOOKED_MAX = 100_000
 """Jobs that are looked at for one filter by error, which the stores know nothing of."""
 
 
+Filled = Annotated[str, msgspec.Meta(min_length=1)]
+"""Empty it would be a filter that nobody filled, and match all."""
+
+
 class BulkFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As for the list of jobs. `error`: of failed ones, the type of error as /api/v1/failures groups them; empty: those without a type."""
+    """As for the list of jobs, but that no text is empty. `error`: of failed ones, the type of error as /api/v1/failures groups them;
+    empty: those without a type."""
 
     status: JobState | None = None
-    type: str = ""
-    queue: str = ""
-    tag: str = ""
+    type: Filled | None = None
+    queue: Filled | None = None
+    tag: Filled | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     error: str | None = None
@@ -159,8 +164,8 @@ def _error_of(view: JobView) -> str:
 
 def _filter(given: BulkFilter) -> JobFilter:
     """Raises: InvalidJob."""
-    fields = msgspec.structs.asdict(given)
-    if fields.pop("error") is not None:
+    fields = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not None}
+    if fields.pop("error", None) is not None:
         if given.status not in (None, JobState.FAILED):
             raise InvalidJob(f"filter has an error and the status {given.status.value}; only failed jobs have one")
         fields["status"] = JobState.FAILED

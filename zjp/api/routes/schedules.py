@@ -41,7 +41,7 @@ class NewSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     timeout: Seconds = None
     soft_timeout: Seconds = None
-    unique_key: UniqueKey = ""
+    unique_key: UniqueKey | None = None
     tags: Tags = []
 
 
