@@ -15,11 +15,13 @@ import pytest
 
 from scripts.mongo_server import MongoServer
 from scripts.redis_server import RedisServer
+from tests.fakes import started_pids
 from tests.records import wire_server
 from tests.redis import start_redis
 from tests.system.running import DidNotStart, RunningNode, await_that
 from zjp.errors import OutcomeUnknown, StoreUnavailable, Unavailable, ZjpError
 from zjp.job import JobState
+from zjp.worker.marks import read_folder
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("redis:nodes")]
 
@@ -64,6 +66,15 @@ def node_on(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
 def namesake(redis: RedisServer, folder: Path) -> RunningNode:
     """Not started: a node of the name `same` with a folder of its own."""
     return RunningNode(folder, app=APP, node_id="same", redis_addr=redis.url, lease_duration=f"{LEASE_S:g}s")
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def mark_count(node: RunningNode) -> int:
+    """Jobs that its worker processes are running."""
+    return len(read_folder(node.data_dir / "marks"))
 
 
 def nodes_of(jobs: Any) -> set[str]:
@@ -135,6 +146,42 @@ def test_zombie_node_is_refused_what_it_brings_late(redis: RedisServer, node_on:
         await_that(lambda: one.events("lease.lost"))
         found = client.get(job.id)
         assert (found.status, [attempt.node_id for attempt in found.attempts]) == (JobState.COMPLETED, ["one", "two"])
+
+
+@pytest.mark.parametrize("stops_workers", [True, False])
+def test_woken_node_starts_nothing_that_it_has_lost(
+    redis: RedisServer, node_on: Callable[..., RunningNode], tmp_path: Path, stops_workers: bool
+) -> None:
+    """Its workers hold some ms of work that has not begun. It is not begun after the lease, whether they were stopped as well (a container
+    that is paused) or only their node was."""
+    one = node_on(redis, "one", worker_count=1)
+    go, hold = tmp_path / "go", tmp_path / "hold"
+    (worker,) = children(one.pid)
+    go.touch()
+    with one.client() as client:
+        client.wait_all(client.submit_many([("hold_until", {"path": str(go)})] * 50), timeout=20)  # so that it is taken to be short
+        held = client.submit_many([("hold_until", {"path": str(path)}) for path in [hold, *[go] * 100]])
+        await_that((tmp_path / "hold.started").exists)
+    stopped = [worker, one.pid] if stops_workers else [one.pid]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    two = node_on(redis, "two", worker_count=2)
+    with two.client() as client:
+        done = client.wait_all(held[1:], timeout=30)
+        taken = [job for job in done if [attempt.node_id for attempt in job.attempts] == ["one", "two"]]
+        assert len(taken) >= 5, "they were with the worker of the node that was stopped"
+        before = started_pids(str(go)).count(worker)
+        hold.touch()
+        if stops_workers:
+            os.kill(worker, signal.SIGCONT)
+        await_that(lambda: mark_count(one) == 0)  # what it had begun has ended, and it has looked what comes next
+        os.kill(one.pid, signal.SIGCONT)
+        await_that(lambda: one.events("lease.lost"))
+        client.wait(held[0], timeout=20)
+    assert started_pids(str(go)).count(worker) == before
+    two.stop()
+    with one.client() as client:
+        assert client.submit("echo", {"value": 1}).wait(timeout=20).result == 1, "it takes part again"
 
 
 @pytest.mark.covers("redis:away")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -51,9 +52,10 @@ class Dispatch:
     """Joins one queue store and one pool of workers."""
 
     def __init__(
-        self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float,
+        self, store: QueueStore, judge: Judge, stats: NodeStats, *, weights: Mapping[str, int], renew_s: float, lease_s: float = math.inf,
         feed: FeedDesk | None = None, places: Places | None = None,
     ) -> None:  # fmt: skip
+        """`lease_s`: how long after a renewal others may take this node's jobs; infinite: nobody does."""
         self._places = places
         self._feed = feed or FeedDesk()
         self.pool: Pool | None = None  # made after this object: its callbacks are methods here
@@ -62,7 +64,7 @@ class Dispatch:
         """A worker has loaded the application."""
         self.tasks: dict[str, TaskInfo] = {}
         self._store, self._judge, self._stats = store, judge, stats
-        self._weights, self._renew_s = weights, renew_s
+        self._weights, self._renew_s, self._lease_s = weights, renew_s, lease_s
         self._wake = asyncio.Event()
         self._outcomes: list[Outcome] = []
         self._outcomes_wake = asyncio.Event()
@@ -357,6 +359,7 @@ class Dispatch:
 
     async def _renew_once(self) -> None:
         progress, self._progress = self._progress, {}
+        began = time.monotonic()  # before it is sent: the store counts from when it comes
         renewal = await self._store.renew(progress)
         assert self.pool is not None
         if renewal.taken_by is not None:
@@ -367,6 +370,8 @@ class Dispatch:
             )
             self.pool.recall()
             self.pool.cancel(list(self.pool.held))  # what runs has lost its fence
+        if renewal.taken_by is None:
+            self.pool.keep(began + self._lease_s)
         if renewal.cancelling:
             self.pool.cancel(renewal.cancelling)
         self._saw_version(renewal.version)

@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import random
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,10 +164,12 @@ class Node:
         """Refused, or given up while it waits for another node's lease: it has not begun, and the folder must not seem to be ahead of the
         one that lives. Raises: ConfigError, Unavailable."""
         try:
-            return await self.queue.open(life, started)
+            lost = await self.queue.open(life, started)
         except (ConfigError, asyncio.CancelledError):
             self._data.give_boot_back()
             raise
+        self._began_at = time.monotonic()
+        return lost
 
     def _on_finished(self, ids: Sequence[bytes]) -> None:
         self.jobs.finished(ids)
@@ -215,12 +219,14 @@ class Node:
 
     async def _start_workers(self) -> None:
         settings = self.settings
+        lease_s = settings.lease_duration_s if self.queue.is_shared else math.inf
         self.dispatch = Dispatch(
             self.queue,
             Judge(self._data.node_id, costs(settings), random.random),
             self.stats,
             weights=dict(settings.queues),
             renew_s=renew_s(settings),
+            lease_s=lease_s,
             feed=self.feed,
             places=Places(self._data.node_id, place_of_records(settings)),
         )
@@ -234,6 +240,7 @@ class Node:
             on_progress=self.dispatch.on_progress,
             on_credit=self.dispatch.on_credit,
         )
+        self.pool.keep(self._began_at + lease_s)
         self.dispatch.pool = self.jobs.pool = self.pool
         self.dispatch.on_taken = self._on_taken
         self.dispatch.start()

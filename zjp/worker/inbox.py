@@ -33,8 +33,19 @@ Inbound = deque[tuple[int, StoredJob]]
 """(fence, job), oldest first."""
 
 
+def take_all(inbound: Inbound) -> list[tuple[int, StoredJob]]:
+    """From any thread."""
+    taken = []
+    while True:
+        try:
+            taken.append(inbound.popleft())
+        except IndexError:
+            return taken
+
+
 class Runner(Protocol):
-    """Runs what is in the deque, in the main thread or in threads of its own."""
+    """Runs what is in the deque, in the main thread or in threads of its own. Once the lease has ended (`MarkFile.lease`) it starts
+    nothing: what it takes then goes back with all the rest."""
 
     def run(self) -> None:
         """In the main thread: until `finish` was called and everything that was started has ended."""
@@ -92,7 +103,7 @@ class Inbox(threading.Thread):
         """A runner that finds the deque empty flushes by itself; so this thread must look only at what waits behind a running job."""
         if self._inbound or self._outbox.results:
             return int(FLUSH_S * 1000)
-        if self._reports_progress and self._outbox.reported_count < self._accepted_count:
+        if self._reports_progress and self._outbox.settled_count < self._accepted_count:
             return int(PROGRESS_S * 1000)
         return None
 
@@ -134,13 +145,7 @@ class Inbox(threading.Thread):
             self._give_back(stopped)
 
     def _take_all(self) -> list[tuple[int, StoredJob]]:
-        taken = []
-        while True:
-            try:
-                taken.append(self._inbound.popleft())
-            except IndexError:
-                return taken
+        return take_all(self._inbound)
 
     def _give_back(self, items: list[tuple[int, StoredJob]]) -> None:
-        self._accepted_count -= len(items)
         self._outbox.give_back([job.spec.id for _, job in items])

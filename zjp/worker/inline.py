@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 
 from .call import Caller
-from .inbox import Inbound
+from .inbox import Inbound, take_all
 from .limits import AlarmLimit
-from .marks import MarkFile
+from .marks import UNTIL, MarkFile
 from .outbox import FLUSH_S, RESULTS_MAX, Outbox
 
 
@@ -25,7 +25,8 @@ class InlineRunner:
 
     def run(self) -> None:
         take, wake, outbox, mark = self._inbound.popleft, self._wake, self._outbox, self._marks.mark
-        call, limited, results = self._caller.call, self._alarm.call, self._outbox.results
+        call, limited, results, lease = self._caller.call, self._alarm.call, self._outbox.results, self._marks.lease
+        now = time.monotonic()
         while True:
             try:
                 fence, job = take()
@@ -35,11 +36,16 @@ class InlineRunner:
                 if self._is_finishing:
                     return
                 wake.get()
+                now = time.monotonic()
+                continue
+            if now > lease[UNTIL]:
+                outbox.give_back([job.spec.id, *[other.spec.id for _, other in take_all(self._inbound)]])
                 continue
             mark(0, job.spec.id, fence)
             results.append(call(fence, job, limited))
             # The mark stays until the next job's takes its place: a job that is reported is no longer held, so it is never charged.
-            if len(results) >= RESULTS_MAX or time.monotonic() - outbox.flushed_at > FLUSH_S:
+            now = time.monotonic()
+            if len(results) >= RESULTS_MAX or now - outbox.flushed_at > FLUSH_S:
                 outbox.flush()
 
     def feed(self) -> None:

@@ -1,10 +1,10 @@
-"""Which jobs a worker process has started: a small file, mapped by the process and by its node.
+"""Which jobs a worker process has started, and until when it may start more: a small file, mapped by the process and by its node.
 
 The process marks a slot before it calls the job's function, so what is marked when the process dies was started, and nothing else
 was. The file is shared memory with a name: it outlives `kill -9` of the process (the node reads it then) and of the node (its next
 life reads the folder). It says nothing after a power cut, when nobody is to be charged anyway.
 
-    header   64 bytes: magic
+    header   64 bytes: magic, until when the node's lease is known to last
     slot     64 bytes each: number, id, fence, number
 
 A mark is valid when both numbers are the same and not 0. They are written in this order, and the number is a new one for each mark:
@@ -12,11 +12,16 @@ so a mark that was cut short, by a kill or by a look from the other side, has tw
 for that, since jobs of one claim share it.
 
 A job that has ended has only its first number set to 0: what a slot ran last can still be told.
+
+The lease's end is the node's to write, after each renewal. So it ends also for the workers of a node that is stopped, and for a whole group
+that wakes up, before anybody could send them a word. It is time.monotonic(), which all processes of a machine share, and which goes on
+while they are stopped (though not while the machine itself sleeps).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import mmap
 import os
 import struct
@@ -27,6 +32,8 @@ _SLOT_BYTES = 64
 """A cache line: slots are written by different threads."""
 _MARK = struct.Struct("=Q16sQQ")
 _NUMBER = struct.Struct("=Q")
+UNTIL = 1
+"""Its place in `MarkFile.lease`: behind the magic."""
 
 Mark = tuple[bytes, int]
 """(id, fence)."""
@@ -38,6 +45,8 @@ class MarkFile:
     def __init__(self, path: Path, mapped: mmap.mmap) -> None:
         self.path = path
         self._mapped = mapped
+        self.lease: memoryview[float] = memoryview(mapped).cast("d")
+        """`lease[UNTIL]`: nothing is to be started after this (monotonic). Without a call around it, as it is looked at for every job."""
         self._numbers = itertools.count(1)
 
     @classmethod
@@ -49,7 +58,9 @@ class MarkFile:
         try:
             # Written, not only made long: in a file of holes the first mark on a full disk would end the process with SIGBUS.
             os.write(descriptor, _MAGIC.ljust(_SLOT_BYTES * (slots + 1), b"\0"))
-            return cls(where, mmap.mmap(descriptor, 0))
+            made = cls(where, mmap.mmap(descriptor, 0))
+            made.keep(math.inf)
+            return made
         finally:
             os.close(descriptor)
 
@@ -57,6 +68,10 @@ class MarkFile:
     def open(cls, path: str | os.PathLike[str]) -> MarkFile:
         with Path(path).open("r+b") as file:
             return cls(Path(path), mmap.mmap(file.fileno(), 0))
+
+    def keep(self, until: float) -> None:
+        """Nothing that is waiting in the process is started after this; it comes back. Infinite: no limit, as in a new file."""
+        self.lease[UNTIL] = until
 
     def mark(self, slot: int, job_id: bytes, fence: int) -> None:
         """The job is about to be called. Takes the place of the slot's former mark."""
@@ -76,6 +91,7 @@ class MarkFile:
 
     def close(self) -> None:
         """Give up the mapping. The file stays."""
+        self.lease.release()
         self._mapped.close()
 
 

@@ -35,9 +35,9 @@ from ..log import event
 from ..task import SoftTimeout
 from ..wire.messages import Result
 from .call import Caller, Start, end_us, unpack
-from .inbox import Inbound
+from .inbox import Inbound, take_all
 from .limits import ThreadLimits
-from .marks import MarkFile
+from .marks import UNTIL, MarkFile
 from .outbox import FLUSH_S, RESULTS_MAX, Outbox
 
 EX_OSERR = 71
@@ -150,13 +150,18 @@ class MixedRunner:
     def _run_jobs(self, slot: int, fence: int, job: StoredJob) -> None:
         """This job, and then on the same slot whatever is next while it is a `def` task."""
         outbox, mark, clear, take = self._outbox, self._marks.mark, self._marks.clear, self._inbound.popleft
-        call, limited = self._caller.call, self._limits.call
+        call, limited, lease = self._caller.call, self._limits.call, self._marks.lease
+        now = time.monotonic()
         while True:
+            if now > lease[UNTIL]:
+                self._give_back(slot, job)
+                return
             mark(slot, job.spec.id, fence)
             result = call(fence, job, limited)
             clear(slot)  # at once: while its result waits to be sent it no longer runs, so neither limit nor grace time may end it
             outbox.results.append(result)
-            if len(outbox.results) >= RESULTS_MAX or time.monotonic() - outbox.flushed_at > FLUSH_S:
+            now = time.monotonic()
+            if len(outbox.results) >= RESULTS_MAX or now - outbox.flushed_at > FLUSH_S:
                 outbox.flush()
             try:
                 fence, job = take()
@@ -168,6 +173,12 @@ class MixedRunner:
                 self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
                 return
 
+    def _give_back(self, slot: int, job: StoredJob) -> None:
+        """The lease has ended: this one, and all that waits, may be another node's by now."""
+        self._outbox.give_back([job.spec.id, *[other.spec.id for _, other in take_all(self._inbound)]])
+        self._outbox.flush()
+        self._release(slot)
+
     def _settle(self, job: StoredJob, awaitable: Awaitable[Any], start: Start) -> Result:
         settled: Future[Result] = Future()
         self._loop.call_soon_threadsafe(self._start_settling, job, awaitable, start, settled)
@@ -176,6 +187,9 @@ class MixedRunner:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_task(self, slot: int, fence: int, job: StoredJob) -> None:
+        if time.monotonic() > self._marks.lease[UNTIL]:
+            self._give_back(slot, job)
+            return
         task = self._tasks[job.spec.id] = self._loop.create_task(self._run_task(slot, fence, job))
         task.add_done_callback(partial(self._end_unbegun, slot, job))
 

@@ -29,7 +29,8 @@ class Outbox:
 
     def __init__(self, socket: zmq.Socket[bytes], worker: str) -> None:
         self.results: list[Result] = []
-        self.reported_count = 0
+        self.settled_count = 0
+        """Jobs whose result was sent, or that went back."""
         self.flushed_at = 0.0
         self._socket, self._worker = socket, worker
         self._lock = threading.Lock()
@@ -51,14 +52,16 @@ class Outbox:
             else:
                 for result in batch:
                     self._send(Results(self._worker, [result]))
-            self.reported_count += len(batch)
+            self.settled_count += len(batch)
 
     def send(self, message: FromWorker) -> None:
         with self._lock:
             self._send(message)
 
     def give_back(self, ids: list[bytes]) -> None:
-        self.send(Returned(self._worker, ids))
+        with self._lock:
+            self._send(Returned(self._worker, ids))
+            self.settled_count += len(ids)
 
     def progress(self, job_id: bytes, progress: dict[str, object]) -> None:
         """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`. Raises: TypeError, ValueError."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import shutil
 import time
@@ -93,6 +94,7 @@ class Pool:
         self._is_started = False
         self._timer: asyncio.TimerHandle | None = None
         self._cut_off: Items = []
+        self._lease_until = math.inf
         self._all_gone = asyncio.Event()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,13 +162,19 @@ class Pool:
 
     def credit(self) -> int:
         """How many jobs of the recent mix it would take now."""
+        if time.monotonic() > self._lease_until:
+            return 0
         return self._credit.jobs_for(
             sum(max(0, seat.child.room_us) for seat in self._crew.seats if seat.child is not None)
         )
 
     def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:
-        """Hand out jobs of one claim, in order. What turns out to need more room than there is comes back through `on_returned`."""
+        """Hand out jobs of one claim, in order. What turns out to need more room than there is comes back through `on_returned`; so does
+        all of it when the lease has ended."""
         seats, now = self._crew.seats, time.monotonic()
+        if now > self._lease_until:
+            self._give_back([(job, fence) for job in jobs])
+            return
         rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
         lots: list[list[StoredJob]] = [[] for _ in seats]
         children, refused, total_us = [seat.child for seat in seats], [], 0
@@ -217,6 +225,17 @@ class Pool:
             else:
                 self._tell_to_stop(job_id)
         self._give_back(back)
+
+    def keep(self, until: float) -> None:
+        """The claims behind all that is here are known to hold until then (monotonic): after it nothing is started, here and in the
+        processes. Not called: no limit. When the claims were lost call `recall` first: a process that has not answered that keeps the
+        former limit until it does, so it starts nothing of what was lost."""
+        had_ended, self._lease_until = time.monotonic() > self._lease_until, until
+        for child in self._crew.children.values():
+            if not child.is_recalled:
+                child.marks.keep(until)
+        if had_ended:
+            self._tell.on_credit()
 
     def log_as(self, level: str, format: str) -> None:
         """LOG_LEVEL and LOG_FORMAT of all processes, and of those to come."""
@@ -270,7 +289,8 @@ class Pool:
             entry[2].send(StopJobs([job_id]))
 
     def _feed_quarantine(self) -> None:
-        for child, job, fence in self._quarantine.next_jobs(time.monotonic()):
+        now = time.monotonic()
+        for child, job, fence in self._quarantine.next_jobs(now) if now <= self._lease_until else ():
             child.give(fence, [job], PREFETCH_US)
 
     # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,6 +326,7 @@ class Pool:
 
     def _returned(self, child: Child, ids: Sequence[bytes]) -> None:
         child.is_recalled = False
+        child.marks.keep(self._lease_until)
         self._give_back(self._ledger.take_back(child, ids, time.monotonic()))
         self._freed(child)
         self._tell.on_credit()
@@ -324,6 +345,7 @@ class Pool:
 
     def _ready(self, child: Child, tasks: Sequence[TaskInfo]) -> None:
         self._crew.became_ready(child)
+        child.marks.keep(self._lease_until)
         served = {task.name: task for task in tasks}
         if served != self.tasks:
             self.tasks = served
