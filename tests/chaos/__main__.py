@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.chaos import planted, planted_redis, report
 from tests.chaos.experiment import Outcome, Plan, run
+from tests.chaos.nemesis import CALM_SHARE
 
 SECONDS_PER_KILL, SECONDS_PER_NODE_KILL, SECONDS_PER_REDIS_KILL, SECONDS_PER_ZOMBIE = 1.5, 8.0, 6.0, 20.0
 """When no --limit is given: about three times what they take."""
@@ -29,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         _parser().error("several nodes, or records elsewhere, need --queue redis")
     if options.store not in (planted_redis if options.queue == "redis" else planted).STORES:
         _parser().error(f"--store {options.store} is no store of --queue {options.queue}")
-    fields = Plan.__dataclass_fields__.keys() - {"limit_s", "busy", "stretch", "empty_limit_s"}
-    plan = Plan(**{name: getattr(options, name) for name in fields}, limit_s=options.limit or _limit_s(options))
+    plan = plan_of(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
     folder = Path(tempfile.mkdtemp(prefix="zjp-chaos-"))
@@ -41,6 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"the run failed; what there is: {folder}\nagain: {report.command(plan)}", file=sys.stderr)
         return 2
     return _tell(outcome, folder, report_path=options.report, keeps=options.keep)
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the command line does not name is as the plan has it."""
+    named = {name: value for name, value in vars(options).items() if name in Plan.__dataclass_fields__}
+    return Plan(**named, limit_s=options.limit or _limit_s(options))
 
 
 def _limit_s(options: argparse.Namespace) -> float:
@@ -78,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--zombies", type=int, default=0, help="nodes stopped past their lease that must bring something late")
     parser.add_argument("--mongo-outages", type=int, default=0)
     parser.add_argument("--mongo-away-s", type=float, default=60.0, help="seconds of each")
+    parser.add_argument("--calm-share", type=float, default=CALM_SHARE, help="of the workers' kills, which measure recovery")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", choices=sorted({*planted.STORES, *planted_redis.STORES}), default="", help="a store with a planted bug")
     parser.add_argument("--limit", type=float, help="seconds of faults at most")

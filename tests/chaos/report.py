@@ -113,7 +113,7 @@ def command(plan: Plan) -> str:
         words += [f"--resets {plan.resets}", f"--zombies {plan.zombies}"]
     if plan.records:
         words += [f"--mongo-outages {plan.mongo_outages}", f"--mongo-away-s {plan.mongo_away_s:g}"]
-    words += [f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]
+    words += [f"--calm-share {plan.calm_share:g}", f"--seed {plan.seed}", f"--limit {plan.limit_s:g}"]
     return " ".join([*words, *([f"--store {plan.store}"] if plan.store else [])])
 
 

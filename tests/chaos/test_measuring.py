@@ -13,6 +13,9 @@ import pytest
 
 from sims.history import Recorder
 from sims.lines import End, Fault, Lease, Line, Open, Release, Renew, Run, Submit
+from tests.chaos import __main__ as chaos
+from tests.chaos import report
+from tests.chaos.experiment import Plan
 from tests.chaos.figures import CALM, measure
 from tests.chaos.processes import Grip, children_of, is_alive, number_of, pid_of, until_all_ended
 from tests.chaos.tails import NodeTail, WorkerTail
@@ -23,6 +26,18 @@ pytestmark = [
 ]
 
 MS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(kills=60, node_kills=3, drains=1, others=3, calm_share=0.25, limit_s=360.0),
+        Plan(kills=300, node_kills=300, queue="redis", nodes=3, records="mongo", redis_kills=100, redis_stops=2, resets=9, zombies=9, seed=7),
+    ],
+)
+def test_a_run_is_repeated_by_the_command_that_its_report_tells(plan: Plan) -> None:
+    words = report.command(plan).split()
+    assert chaos.plan_of(chaos._parser().parse_args(words[words.index("tests.chaos") + 1 :])) == plan
 
 
 def said(line_class: type[Line], t_ms: int, type: Any = "ok", /, **fields: Any) -> Line:
