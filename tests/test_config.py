@@ -292,13 +292,6 @@ def test_host_that_only_looks_like_loopback_is_not() -> None:
     assert not is_loopback("tcp://127.0.0.1.example.com:5570")
 
 
-@pytest.mark.covers("settings:DEDUP_WINDOW")
-def test_window_that_a_clients_own_repeats_would_outlast_is_refused() -> None:
-    assert "DEDUP_WINDOW=10s" in (said := refusal({"DEDUP_WINDOW": "10s"}))
-    assert "from 1m to 1d" in said
-    assert settings(DEDUP_WINDOW="1m").dedup_window_s == 60.0
-
-
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [

@@ -32,7 +32,7 @@ MS = 1_000_000
     "plan",
     [
         Plan(kills=60, node_kills=3, drains=1, others=3, calm_share=0.25, limit_s=360.0),
-        Plan(queue="redis", nodes=3, records="mongo", redis_kills=9, redis_stops=2, resets=8, zombies=7, mongo_outages=1, seed=7),
+        Plan(kills=5, node_kills=6, queue="redis", nodes=3, records="mongo", redis_kills=9, redis_stops=2, resets=8, zombies=7, seed=7),
     ],
 )
 def test_a_run_is_repeated_by_the_command_that_its_report_tells(plan: Plan) -> None:

@@ -41,9 +41,6 @@ from zjp.config.redis_address import RedisUrl
 
 _DAY_S = 86400.0
 _YEAR_S = 365 * _DAY_S
-_DEDUP_S_MIN = 60.0
-"""A client that is not told otherwise repeats a submit for 10 s, and the last repeat may lie in a stopped node or a full pipe. A node
-cannot know a client's deadline, so this keeps the usual one well within; who gives longer ones keeps the default window."""
 _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 
 _NAME = Text("letters, digits, _ . - (begins with a letter or digit, up to 64)", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -216,7 +213,7 @@ class Settings:
     )
     dedup_window_s: float = _jobs.row(
         "DEDUP_WINDOW",
-        Duration(_DEDUP_S_MIN, _DAY_S),
+        Duration(1, _DAY_S),
         "10m",
         "A repeated submit is recognised for so long, also after the job has finished (24h for ids and keys made by "
         "the caller). Clients repeat a submit for 10s, and for 10m at most where they are given longer deadlines: with a window below "
