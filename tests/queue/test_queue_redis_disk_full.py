@@ -18,7 +18,7 @@ from tests.redis import allowances, start_redis
 from zjp.errors import StoreUnavailable
 from zjp.job import JobFilter, JobState, Record
 from zjp.queue.redis import RedisQueueStore
-from zjp.queue.store import Life
+from zjp.queue.store import Life, Refused
 from zjp.records.redis import RedisRecordStore
 from zjp.redis import lane
 from zjp.redis.script import READING, names
@@ -89,6 +89,9 @@ async def test_jobs_can_be_read_on(
     monkeypatch.setattr(lane, "CALL_S", 0.2)
     with pytest.raises(StoreUnavailable, match="its disk is full"):
         await store.submit(Producer().specs(1))
+    with pytest.raises(StoreUnavailable) as told:
+        await store.finish([completed(claim.fence, by_id[running])])
+    assert not isinstance(told.value, Refused), "it is held until the server can save again"
 
 
 async def test_repeat_of_a_submit_is_looked_up_on(

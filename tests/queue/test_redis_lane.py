@@ -14,7 +14,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ResponseError
 
 from zjp.errors import StoreUnavailable
 from zjp.redis import lane as lanes
-from zjp.redis.lane import Command, Lane, Unanswered
+from zjp.redis.lane import CUTS_MIN, Command, CutOff, Lane, Unanswered
 
 INFO = b"# Server\r\nrun_id:r1\r\nmaster_replid:m1\r\n"
 SOON_S = 5.0
@@ -417,4 +417,74 @@ async def test_lane_takes_nothing_along_with_a_call_that_something_follows() -> 
     await turns(1)
     assert not lane.takes_along
     await waiting
+    await lane.close()
+
+
+# ── a server that ends the connection at one call ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Ending(Connection):
+    """Ends with each call but INFO, and can be made for so many times: `connects`."""
+
+    def __init__(self, connects: int, answer: Exception) -> None:
+        super().__init__()
+        self.connects, self.answer = connects, answer
+        self.calls, self.hangs_from = 0, 1000
+
+    async def connect(self) -> None:
+        self.connects -= 1
+        if self.connects < 0:
+            raise ConnectionRefusedError("nobody there")
+
+    async def read_response(self, disable_decoding: bool = False) -> bytes:
+        if b"INFO" in self.asked[-1]:
+            return INFO
+        self.calls += 1
+        if self.calls >= self.hangs_from:
+            await self.may_answer.wait()
+        raise self.answer
+
+
+@pytest.mark.parametrize(
+    ("connects", "answer", "kind"),
+    [
+        (1000, ConnectionResetError("gone"), CutOff),
+        (1000, ResponseError("Protocol error: invalid bulk length"), CutOff),
+        (5, ConnectionResetError("gone"), Unanswered),
+        (1000, BusyLoadingError("LOADING"), StoreUnavailable),
+        (1000, ResponseError("MISCONF it could not save"), StoreUnavailable),
+    ],
+    ids=["it ends each time", "and says why", "it goes away", "it loads its data", "it could not save"],
+)
+async def test_server_that_ends_the_connection_at_one_call_each_time_is_told_from_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, connects: int, answer: Exception, kind: type[Exception]
+) -> None:
+    """Fails on a lane that takes a server which dies at the call, or is on its way up, for one that refuses it."""
+    monkeypatch.setattr(lanes, "CALL_S", 0.5)
+    lane = over(Ending(connects, answer))
+    with pytest.raises(kind) as told:
+        await ask(lane, b"one")
+    assert type(told.value) is kind
+    assert ("proto-max-bulk-len" in str(told.value)) == (kind is CutOff)
+    await lane.close()
+
+
+async def test_call_that_hangs_after_connections_that_ended_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "CALL_S", 0.3)
+    connection = Ending(1000, ConnectionResetError("gone"))
+    connection.hangs_from = CUTS_MIN
+    lane = over(connection)
+    with pytest.raises(Unanswered) as told:
+        await ask(lane, b"one")
+    assert type(told.value) is Unanswered
+    await lane.close()
+
+
+async def test_connection_that_ended_once_within_a_call_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "BACKOFF_S", (60.0, 60.0))
+    monkeypatch.setattr(lanes, "CALL_S", 0.1)
+    lane = over(Ending(1000, ConnectionResetError("gone")))
+    with pytest.raises(Unanswered) as told:
+        await ask(lane, b"one")
+    assert type(told.value) is Unanswered
     await lane.close()

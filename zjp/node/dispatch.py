@@ -5,7 +5,7 @@ under load by themselves:
 
     claim loop    woken by: credit, a hint that jobs are ready, the next due time, and once a second in any case
     finish loop   woken by: results, returned jobs, deaths of workers. A store that is away is asked again; outcomes are held meanwhile,
-                  and claiming stops at OUTCOMES_HELD_MAX of them
+                  and claiming stops at OUTCOMES_HELD_MAX of them (writing.py)
 
 Two slow loops: one renews the lease and notices pauses and purges by the queue's version, one tends what is due or expired. They are
 apart, since what is due waits for a commit, and no slow disk may cost a node its lease.
@@ -32,6 +32,7 @@ from .outcomes import Judge, released
 from .places import Places
 from .stats import NodeStats
 from .unserved import Unserved
+from .writing import STORE_RETRY_S, Writing
 
 OUTCOMES_HELD_MAX = 20_000
 """Results that wait for a store that is away, before the node stops claiming."""
@@ -39,8 +40,9 @@ FINISH_MAX = 2_000
 CLAIM_MAX = 1_000
 BELT_S = 1.0
 """A hint may be lost: an idle node claims this often anyway."""
-STORE_RETRY_S = (0.05, 2.0)
 TEND_MAX = 1_000
+REFUSED_RETRY_S = 30.0
+"""When outcomes that the store refuses are tried again."""
 SETTLE_S, SETTLE_HURRY_S = 10.0, 1.0
 """How long a drain waits for a store that does not take outcomes; in a hurry, the shorter. What is not written is found lost at the next
 start, and runs again."""
@@ -69,6 +71,9 @@ class Dispatch:
         self._outcomes: list[Outcome] = []
         self._outcomes_wake = asyncio.Event()
         self._finishing = 0
+        self._refused: list[Outcome] = []
+        self._refused_due = 0.0
+        self._writing = Writing(self._finish, held=self._tell_held, broke=lambda: stats.add("zjp_internal_errors_total"))
         self._written: list[asyncio.Future[None]] = []
         self._hurry = asyncio.Event()
         self._next_due_s: float | None = None
@@ -109,7 +114,7 @@ class Dispatch:
             log,
             logging.ERROR,
             "outcomes.not_written",
-            count=self._finishing + len(self._outcomes),
+            count=self._held_count,
             reason="the queue's store does not take them; these jobs run again after the next start",
         )
         for task in (writing, hurrying):
@@ -117,7 +122,7 @@ class Dispatch:
         return False
 
     async def _until_written(self) -> None:
-        while self._outcomes or self._finishing:
+        while self._held_count:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._written.append(done)
             await done
@@ -176,7 +181,7 @@ class Dispatch:
         return len(claim.jobs) >= credit
 
     def _credit(self) -> int:
-        if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) >= OUTCOMES_HELD_MAX:
+        if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) + len(self._refused) >= OUTCOMES_HELD_MAX:
             return 0
         return min(self.pool.credit(), CLAIM_MAX)
 
@@ -276,17 +281,33 @@ class Dispatch:
 
     async def _finish_loop(self) -> None:
         while True:
-            await self._outcomes_wake.wait()
-            self._outcomes_wake.clear()
+            await self._outcomes_moment()
             while self._outcomes:
                 batch, self._outcomes = self._outcomes[:FINISH_MAX], self._outcomes[FINISH_MAX:]
                 self._finishing = len(batch)
-                await self._insist(batch)
+                self._note_refused(await self._writing.insist(batch))
                 self._finishing = 0
             written, self._written = self._written, []
             for done in written:
                 if not done.done():
                     done.set_result(None)
+
+    async def _outcomes_moment(self) -> None:
+        """There are outcomes to write, or those that were refused are due."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, self._refused_due - loop.time()), self._outcomes_wake.set) if self._refused else None
+        await self._outcomes_wake.wait()
+        self._outcomes_wake.clear()
+        if timer is not None:
+            timer.cancel()
+            if loop.time() >= self._refused_due:
+                self._outcomes += self._refused
+                self._refused = []
+
+    def _note_refused(self, outcomes: list[Outcome]) -> None:
+        if outcomes and not self._refused:
+            self._refused_due = asyncio.get_running_loop().time() + REFUSED_RETRY_S
+        self._refused += outcomes
 
     async def _finish(self, batch: list[Outcome]) -> None:
         began = time.perf_counter()
@@ -320,22 +341,12 @@ class Dispatch:
         self._stats.settled(accepted)
         self._feed.settled(accepted)
 
-    async def _insist(self, batch: list[Outcome]) -> None:
-        """Until it is done: what a worker has done must be written, or refused because the lease was lost meanwhile."""
-        pause_s = STORE_RETRY_S[0]
-        while True:
-            try:
-                await self._finish(batch)
-                return
-            except Unavailable as fault:
-                event(
-                    log, logging.WARNING, "outcome.held", count=self._finishing + len(self._outcomes), reason=str(fault)
-                )
-            except Exception:
-                log.exception("finish.failed")
-                self._stats.add("zjp_internal_errors_total")
-            pause_s = min(pause_s * 2, STORE_RETRY_S[1])
-            await asyncio.sleep(pause_s * (0.5 + random.random()))
+    @property
+    def _held_count(self) -> int:
+        return self._finishing + len(self._outcomes) + len(self._refused)
+
+    def _tell_held(self, reason: str) -> None:
+        event(log, logging.WARNING, "outcome.held", count=self._held_count, reason=reason)
 
     # ── the slow loops ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,7 +28,7 @@ from typing import Protocol
 
 import msgspec
 
-from ..errors import StoreFull
+from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, JobState, Record, StoredJob
 from ..wire.messages import CancelKind, Durability, QueueCount, SubmitKind, Submitted
 
@@ -252,6 +252,10 @@ class RerunMark(msgspec.Struct, frozen=True, order=True):
     server: bytes = b""
 
 
+class Refused(StoreUnavailable):
+    """The store is there, and takes this very call never, as far as can be told: something in it is more than it may be."""
+
+
 class Overtaken(Exception):
     """Of so many requeues since then the store does not know whether they were of these jobs. Nothing was done: look at the jobs again."""
 
@@ -298,7 +302,9 @@ class QueueStore(Protocol):
         not held for nobody. 0: nothing but those."""
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
-        """Returns the ids refused: no longer held by that claim. A repeat is refused and does no harm."""
+        """Returns the ids refused: no longer held by that claim. A repeat is refused and does no harm.
+
+        Raises: Refused, StoreUnavailable."""
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
         """Keep all claims of this life for another lease; store the progress of running jobs (id -> msgpack)."""

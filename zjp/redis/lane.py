@@ -56,6 +56,10 @@ NO_SUCH_DB = ("DB index is out of range", "invalid DB index", "SELECT is not all
 """In the server's words, as they answer SELECT."""
 Ask = Callable[[Command], Awaitable[Any]]
 """A command over a connection at hand. Raises: OSError, RedisError."""
+CUTS_MIN = 3
+"""Tries in a row, within the time of one call."""
+NO_PROTOCOL = "Protocol error"
+"""In the server's words."""
 OOM = "OOM command not allowed"
 """In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
 PASSING = (BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, TryAgainError)
@@ -70,6 +74,11 @@ class Unanswered(StoreUnavailable):
     """The server was asked and gave no answer, so it may have done what it was asked for. For who must tell the two apart."""
 
 
+class CutOff(Unanswered):
+    """The server ended the connection at this very call, again and again, on connections over which it had answered just before. Or it said
+    that the call is no command of its protocol, which is what it says of a value that is too large for it, if it is heard."""
+
+
 class LoginRefused(StoreUnavailable):
     """AUTH or SELECT was refused. At a start the settings are wrong; later somebody changed the server, and may change it back."""
 
@@ -80,9 +89,9 @@ class NotPermitted(StoreUnavailable):
 
 class _Call:
     """`is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it was in a packet with
-    others, and is not to be in one again."""
+    others, and is not to be in one again. `cuts`: tries in a row that ended with their connection, which had answered before."""
 
-    __slots__ = ("answer", "asks_data", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "joins", "make", "then")
+    __slots__ = ("answer", "asks_data", "cuts", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "joins", "make", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
@@ -91,6 +100,7 @@ class _Call:
         self.make, self.heal, self.then, self.asks_data, self.joins = make, heal, then, asks_data, joins
         self.answer, self.deadline = answer, deadline
         self.is_in_doubt = self.is_late = self.is_alone = False
+        self.cuts = 0
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
@@ -271,7 +281,7 @@ class Lane:
                 await asyncio.sleep(pause_s * (0.5 + random.random()))
                 pause_s = min(pause_s * 2, BACKOFF_S[1])
         except (StoreFull, StoreUnavailable) as refusal:
-            if call.is_in_doubt:
+            if call.is_in_doubt and not isinstance(refusal, CutOff):
                 raise Unanswered(str(refusal)) from refusal
             raise
         except ResponseError as error:
@@ -283,13 +293,19 @@ class Lane:
                 await self._drop()
                 raise
         await self._drop()
+        if call.cuts >= CUTS_MIN:
+            raise CutOff(cut_off(fault)) from fault
         kind = Unanswered if call.is_in_doubt else StoreUnavailable
         raise kind(silence(fault, CALL_S)) from fault
 
     async def _once(self, call: _Call) -> Any:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        connection = await self._connected()
+        try:
+            connection = await self._connected()
+        except (OSError, RedisError):
+            call.cuts = 0
+            raise
         if call.asks_data:
             self._note_data(await self._exchange(connection, (b"INFO", b"replication")))
         command = call.make(call.is_in_doubt)
@@ -297,7 +313,10 @@ class Lane:
         try:
             reply = await self._exchange_healed(connection, command, call.heal)
         except (ResponseError, BusyLoadingError) as error:  # an answer, too: this try did nothing
-            call.is_in_doubt = was_in_doubt or _is_broken_off(error)
+            call.is_in_doubt, call.cuts = was_in_doubt or _is_broken_off(error), 0
+            raise
+        except (OSError, RedisError):
+            call.cuts += 1
             raise
         if call.then is not None:
             more = call.then(reply)
@@ -408,6 +427,15 @@ def silence(fault: Exception | None, within_s: float) -> str:
     return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
+def cut_off(fault: Exception | None) -> str:
+    """What is told of a server that ends the connection at one call each time."""
+    return (
+        f"Redis ends the connection at this call each time ({str(fault).rstrip('.')}): most likely a value is larger than its "
+        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf), "
+        "or see what stands between"
+    )
+
+
 def _fact(told: bytes, name: bytes) -> bytes:
     return told.partition(b"\n" + name + b":")[2].partition(b"\r")[0]
 
@@ -430,6 +458,8 @@ def _judge(error: Exception) -> None:
             f"Redis does not have that database: {error}; check REDIS_DB and the database in REDIS_ADDR: the server's setting "
             "`databases` says how many it has (numbered from 0), and a cluster has only 0"
         ) from error
+    if NO_PROTOCOL in str(error):
+        raise CutOff(cut_off(error)) from error
     if isinstance(error, ResponseError) and not _passes(error):
         raise error
 

@@ -15,7 +15,8 @@ import operator
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ..store import Outcome
+from ...redis.lane import CutOff
+from ..store import Outcome, Refused
 from .claiming import Sorted, cancelled_arguments, sort_outcomes
 from .fresh import Fresh
 from .held import Held
@@ -62,8 +63,10 @@ class Finishing:
             batch = _Batch(outcomes)
         try:
             refused, cancelling = await self._write(batch, found)
-        except BaseException:
+        except BaseException as fault:
             self._unanswered = batch  # it may have been carried out: a repeat asks for its answer again
+            if isinstance(fault, CutOff):
+                raise Refused(str(fault)) from fault
             raise
         for fence, left in found.by_fence():
             self._held.remove(fence, left)
