@@ -41,7 +41,7 @@ CLAIM_MAX = 1_000
 BELT_S = 1.0
 """A hint may be lost: an idle node claims this often anyway."""
 TEND_MAX = 1_000
-REFUSED_RETRY_S = 30.0
+REFUSED_RETRY_S = 5.0
 """When outcomes that the store refuses are tried again."""
 SETTLE_S, SETTLE_HURRY_S = 10.0, 1.0
 """How long a drain waits for a store that does not take outcomes; in a hurry, the shorter. What is not written is found lost at the next
