@@ -62,8 +62,7 @@ def measure(ops: Sequence[Line]) -> Figures:
         if fault.kind == "kill":
             mood = "node" if fault.node else "calm" if fault.val.endswith(CALM) else "storm"
             for case, again_t in runs.again(fault):
-                is_low = mood == "calm" and any(submit.priority < Priority.NORMAL for submit in (*case.asked, *case.acks))
-                reruns["low" if is_low else mood].append((again_t - fault.t) / NS)
+                reruns["low" if mood == "calm" and is_low(case) else mood].append((again_t - fault.t) / NS)
             if mood == "calm":
                 hand_backs += [(ready_t - fault.t) / NS for ready_t in runs.handed_back(fault)]
     times = {mood: Times(sorted(seconds)) for mood, seconds in reruns.items()}
@@ -80,6 +79,11 @@ def measure(ops: Sequence[Line]) -> Figures:
         spent_by_drains=spent,
         leases_lost_early=_lost_early(book),
     )
+
+
+def is_low(case: Case) -> bool:
+    """Whether it waits for jobs of normal priority before it runs again."""
+    return any(submit.priority < Priority.NORMAL for submit in (*case.asked, *case.acks))
 
 
 class Runs:

@@ -141,6 +141,7 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 def _shared_figures(shared: SharedFigures, toll: Toll) -> Iterator[tuple[str, str]]:
     yield f"the same, calm (lease {SHARED_LEASE_S:g} s)", times(shared.takeovers)
+    yield "calm, of low priority, after those above it", times(shared.low_takeovers)
     yield "jobs that ran on more than one node", str(shared.ran_on_another_node)
     late = f"late outcomes refused {shared.late_refused} of {shared.late_outcomes}"
     yield "zombies refused", f"{shared.zombies_refused} of {shared.zombies}; {late}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sims.checkers.case import Case, Casebook, began
 from sims.lines import ClaimEnd, Fault, Line
-from tests.chaos.figures import NS, Runs, Times
+from tests.chaos.figures import NS, Runs, Times, is_low
 from tests.chaos.outages import MONGO, REDIS_KILL, REDIS_STOP
 from tests.chaos.pauses import ZOMBIE
 
@@ -23,10 +23,12 @@ WAIT_LIMIT_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class SharedFigures:
-    """`takeovers`: jobs of killed nodes, calm. `zombies`: those that brought something late; `zombies_refused`: nothing of it counted.
+    """`takeovers`: jobs of killed nodes, calm, of normal priority and above; `low_takeovers`: the others, which wait for those first.
+    `zombies`: those that brought something late; `zombies_refused`: nothing of it counted.
     `resumed`: from Redis being back to the next acknowledged submit. `mongo_*`: jobs acknowledged while it was away."""
 
     takeovers: Times
+    low_takeovers: Times
     ran_on_another_node: int
     zombies: int
     zombies_refused: int
@@ -46,13 +48,15 @@ class SharedFigures:
 def measure_shared(ops: Sequence[Line], listed: Counter[str], in_mongo: Counter[str] | None) -> SharedFigures:
     """`listed`, `in_mongo`: how often an id came in the final scan through a node, and past all nodes."""
     book = Casebook(ops)
+    takeovers = list(_takeovers(book))
     late = [outcomes for fault in book.faults if fault.val == ZOMBIE and (outcomes := list(_late_outcomes(book, fault)))]
     away = [fault for fault in book.faults if fault.kind == "store" and fault.val.startswith(MONGO)]
     starts = [seconds for fault in away for seconds in _starts(book, fault)]
     acked = {line.job for asked in book.asked.values() for line in asked.acks}
     kept = listed if in_mongo is None else in_mongo
     return SharedFigures(
-        takeovers=Times(sorted(_takeovers(book))),
+        takeovers=Times(sorted(seconds for case, seconds in takeovers if not is_low(case))),
+        low_takeovers=Times(sorted(seconds for case, seconds in takeovers if is_low(case))),
         ran_on_another_node=sum(len({run.node for run in case.runs}) > 1 for case in book.cases.values()),
         zombies=len(late),
         zombies_refused=sum(all(end.type == "fail" for end in outcomes) for outcomes in late),
@@ -73,14 +77,14 @@ def _is_in(t: int, faults: Sequence[Fault]) -> bool:
     return any(fault.t <= t <= fault.t1 for fault in faults)
 
 
-def _takeovers(book: Casebook) -> Iterator[float]:
+def _takeovers(book: Casebook) -> Iterator[tuple[Case, float]]:
     runs = Runs(book)
     disturbing = [fault for fault in book.faults if fault.kind in ("store", "stop")]
     for fault in book.faults:
         if fault.kind == "kill" and fault.node:
-            for _, again in runs.again(fault):
+            for case, again in runs.again(fault):
                 if not any(other.t <= again and other.t1 >= fault.t for other in disturbing):
-                    yield (again - fault.t) / NS
+                    yield case, (again - fault.t) / NS
 
 
 def _late_outcomes(book: Casebook, zombie: Fault) -> Iterator[ClaimEnd]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.chaos import report
 from tests.chaos.experiment import Plan
 from tests.chaos.figures import CALM, measure
 from tests.chaos.processes import Grip, children_of, is_alive, number_of, pid_of, until_all_ended
+from tests.chaos.shared_figures import measure_shared
 from tests.chaos.tails import NodeTail, WorkerTail
 
 pytestmark = [
@@ -61,6 +63,23 @@ def killed_worker(rerun_ms: int, *others: Line, mood: str = CALM) -> list[Line]:
 def test_time_to_run_again_counts_from_the_kill() -> None:
     figures = measure(killed_worker(120))
     assert list(figures.worker_reruns.seconds) == [0.1]
+
+
+@pytest.mark.covers("redis:nodes")
+def test_takeovers_of_low_priority_are_told_apart_as_they_wait_for_others_first() -> None:
+    lines: list[Line] = []
+    for job, priority, again_ms in (("usual", 5, 3_000), ("low", 1, 15_000)):
+        lines += [
+            said(Submit, 1, "invoke", job=job, priority=priority),
+            said(Lease, 9, job=job, fence=7, node="n"),
+            said(Run, 10, job=job, fence=7, pid=41),
+            said(Run, again_ms, job=job, fence=8, pid=51),
+            said(End, again_ms + 5, job=job, fence=8, pid=51),
+        ]
+    lines.append(said(Fault, 20, t1=21 * MS, kind="kill", val="node any", node="n", pids=[40, 41]))
+    figures = measure_shared(sorted(lines, key=lambda line: line.t), Counter(), None)
+    assert figures.takeovers.seconds == [2.98]
+    assert figures.low_takeovers.seconds == [14.98]
 
 
 def test_run_again_in_a_storm_of_faults_is_told_apart() -> None:
