@@ -182,13 +182,11 @@ class Pool:
         is_random, draw = self._settings.strategy == "random", 0.0
         for job in jobs:
             spec = job.spec
-            if job.suspicion or spec.id in held:
-                if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
-                    self._set_aside(job, fence, now)
-                    continue
-                cost_us = PREFETCH_US  # few suspects in one process: the next death there sends all that it had begun into quarantine
-            else:
-                cost_us = cost_of(spec.type, PREFETCH_US)
+            if job.suspicion >= SUSPICION_LIMIT or spec.id in held:
+                self._set_aside(job, fence, now)
+                continue
+            # Few suspects in one process: the next death there sends all that it had begun into quarantine.
+            cost_us = PREFETCH_US if job.suspicion else cost_of(spec.type, PREFETCH_US)
             if len(spec.payload) > LARGE_BYTES:
                 cost_us = cost_of_large(cost_us, len(spec.payload))
             total_us += cost_us
