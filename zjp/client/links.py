@@ -15,7 +15,7 @@ import zmq
 
 from ..config.kinds import Address, Addresses
 from ..errors import ConfigError
-from ..transport.pump import send_now, set_limits, set_tcp_limits, speak_ip_of
+from ..transport.pump import has_message, receive_now, send_now, set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
 from .keys import Keyring
 
@@ -26,8 +26,6 @@ HTTP = ("http://", "https://")
 
 def is_http(address: str) -> bool:
     return address.startswith(HTTP)
-
-_POLLIN = int(zmq.POLLIN)
 
 
 def split_addresses(addresses: Sequence[str]) -> list[str]:
@@ -102,14 +100,13 @@ class Wire:
 
     def messages(self) -> Iterator[list[bytes]]:
         """What has come, until there is no more."""
-        dealer = self.dealer
-        while int(dealer.getsockopt(zmq.EVENTS)) & _POLLIN:
-            yield dealer.recv_multipart(zmq.NOBLOCK)
+        while has_message(self.dealer):
+            yield receive_now(self.dealer)
 
     def events(self) -> Iterator[str | None]:
         """What became of the connection: None when it stands, else what is wrong."""
-        while int(self.monitor.getsockopt(zmq.EVENTS)) & _POLLIN:
-            yield from self.read(self.monitor.recv_multipart(zmq.NOBLOCK))
+        while has_message(self.monitor):
+            yield from self.read(receive_now(self.monitor))
 
     def read(self, frames: Sequence[bytes]) -> Iterator[str | None]:
         """The same of one message of the monitor."""

@@ -24,7 +24,7 @@ from ..wire.greeting import MESH
 from .curve import Holder, KeyRole, protect_server
 from .lane import Lane
 from .probe import self_test
-from .pump import Pump, set_limits, set_tcp_limits, speak_ip_of
+from .pump import Pump, receive_rest, set_limits, set_tcp_limits, speak_ip_of
 from .sessions import Sessions
 from .zap import Guard
 
@@ -151,7 +151,7 @@ class Door:
         """With CURVE: the message, and in `_caller` who proved to have sent it; the bare routing id when its key is not welcome."""
         assert self.guard is not None
         first = socket.recv(zmq.NOBLOCK, copy=False)
-        frames = [first.bytes, *(socket.recv_multipart(zmq.NOBLOCK) if first.more else [])]
+        frames = [first.bytes, *(receive_rest(socket) if first.more else [])]
         user_id = str(first.get("User-Id"))
         holder = self.guard.holder(user_id)
         if holder is None:

@@ -147,7 +147,21 @@ end
 -- Those of them that are there to be claimed. `place`: of the first one in the level's list; none when they were returned.
 local function keep(found, level, place)
     local got = call('HMGET', P .. 'j', unpack(found))
-    local first = #ids
+    local first, are_all = #ids, true
+    for at = 1, #found do
+        local value = got[at]
+        if not value or byte(value) == FINISHED then
+            are_all = false
+            break
+        end
+    end
+    if are_all and first == 0 then -- nearly always
+        ids, values = found, got
+        if place then
+            note_segment('q', place, level, 0)
+        end
+        return #found
+    end
     local kept, noted = first, first
     for at = 1, #found do
         local value = got[at]

@@ -2,10 +2,13 @@
 -- Outcomes of claimed jobs. Each counts only while its claim still holds that job. What is finished stays in `j` and goes into the outbox,
 -- or, where the records are kept here as well, leaves `j` and is a record in the same step.
 -- ARGV: life, number of this call, is it a repeat, most records here (0: none are), but for those younger than so many ms,
---       sections: n x (fence, queue, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of one mark
+--       sections: n x (fence, queue, size, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of
+--                 one mark; size: what the claim holds by then as far as the caller knows, these among it, or 0. A claim only ever loses
+--                 jobs, all of them but for what its node finishes or keeps: so one of that size holds these.
 --       singles: n x (fence, kind, id, value, level, delay ms, unique key); kinds: t retry, s snooze, r release, f finish,
 --                x finish although it is being cancelled
 -- Reply: {refused ids, ids that are being cancelled and must end so, outbox count, bytes, has released or delayed}
+local ARGV = ARGV -- a global is looked up by its name each time
 local life = ARGV[1]
 local now = clock()
 local at = 6
@@ -66,20 +69,23 @@ local function forget(ids)
     call('HDEL', P .. 'progress', unpack(ids))
 end
 
-local function finish_chunk(fence, queue, count)
+local function finish_chunk(fence, queue, count, size)
     local key, from = P .. 'c:' .. fence, at
     local ids = {}
     for number = 1, count do
-        ids[number] = ARGV[at]
-        at = at + 2
+        ids[number] = ARGV[from + 2 * number - 2]
     end
-    local held = call('SMISMEMBER', key, unpack(ids))
-    local marked = rare > 0 and call('SMISMEMBER', P .. 'cancelling', unpack(ids))
-    local are_all = true
-    for number = 1, count do
-        if held[number] == 0 or (marked and marked[number] == 1) then
-            are_all = false
-            break
+    at = from + 2 * count
+    local are_all, held, marked = rare == 0 and size > 0 and call('SCARD', key) == size, nil, nil
+    if not are_all then
+        held = call('SMISMEMBER', key, unpack(ids))
+        marked = rare > 0 and call('SMISMEMBER', P .. 'cancelling', unpack(ids))
+        are_all = true
+        for number = 1, count do
+            if held[number] == 0 or (marked and marked[number] == 1) then
+                are_all = false
+                break
+            end
         end
     end
     local pairs_first, pairs_last, pairs_of = from, at - 1, ARGV
@@ -120,9 +126,9 @@ local function finish_chunk(fence, queue, count)
 end
 
 for _ = 1, tonumber(take()) do
-    local fence, queue, count = take(), take(), tonumber(take())
+    local fence, queue, size, count = take(), take(), tonumber(take()), tonumber(take())
     for from = 0, count - 1, 500 do
-        finish_chunk(fence, queue, math.min(500, count - from))
+        finish_chunk(fence, queue, math.min(500, count - from), size - from)
     end
     close_claim(fence)
 end

@@ -6,6 +6,7 @@
 --       groups: n x (level, count, count x (id, value))
 --       singles: n x (id, spec, level, header, delay ms, run at ms, unique key, keys n, n x (key, content))
 -- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, answers...}
+local ARGV = ARGV -- a global is looked up by its name each time
 local now = clock()
 local at = 8
 local function take()
@@ -101,9 +102,10 @@ for _ = 1, tonumber(take()) do
     local level, count = take(), tonumber(take())
     local ends_at = at + 2 * count
     while at < ends_at do
-        local to, ids = math.min(at + 1000, ends_at) - 1, {}
+        local to, ids, number = math.min(at + 1000, ends_at) - 1, {}, 0
         for place = at, to, 2 do
-            ids[#ids + 1] = ARGV[place]
+            number = number + 1
+            ids[number] = ARGV[place]
         end
         call('HSET', P .. 'j', unpack(ARGV, at, to))
         call('RPUSH', P .. 'q:' .. level, unpack(ids))

@@ -16,6 +16,7 @@ import msgspec
 from ...job import JobState, Record, StoredJob
 from ...redis.packing import pairs
 from ..store import Outcome, OutcomeKind
+from .held import Held
 from .layout import (
     MARK_BYTES,
     add_losses,
@@ -75,11 +76,17 @@ class Sorted(msgspec.Struct, frozen=True):
         singles = [one.job.spec.id for one in self.singles if one.kind is OutcomeKind.FINISH or one.job.spec.id in cancelling]
         return [*chain.from_iterable([section.ids for section in self.sections]), *singles]
 
-    def arguments(self, now_ms: int, *, are_records_here: bool) -> list[Any]:
+    def arguments(self, now_ms: int, held: Held, *, are_records_here: bool) -> list[Any]:
+        """`held`: what the server is believed to hold for this node, which it checks. A claim only ever loses jobs, so by their number
+        it is known to be as believed, and no job has to be asked for."""
         arguments: list[Any] = [len(self.sections)]
+        taken = dict[int, int]()
         for section in self.sections:
-            head = _head(section.fence, section.run, are_records_here)
-            arguments += (section.fence, section.queue, len(section.ids), pairs(section.ids, head, section.data))
+            fence, ids = section.fence, section.ids
+            believed = max(0, held.whole(fence, ids) - taken.get(fence, 0))
+            taken[fence] = taken.get(fence, 0) + len(ids)
+            head = _head(fence, section.run, are_records_here)
+            arguments += (fence, section.queue, believed, len(ids), pairs(ids, head, section.data))
         arguments.append(len(self.singles))
         for outcome in self.singles:
             arguments += _single(outcome, now_ms, are_records_here)

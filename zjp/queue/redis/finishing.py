@@ -77,7 +77,7 @@ class Finishing:
     async def _write(self, batch: _Batch, found: Sorted) -> tuple[list[bytes], list[bytes]]:
         now_ms, are_records_here = self._server_ms(), self._records_max > 0
         if batch.answer is None:
-            batch.answer = await self._ask(batch, found.arguments(now_ms, are_records_here=are_records_here))
+            batch.answer = await self._ask(batch, found.arguments(now_ms, self._held, are_records_here=are_records_here))
             if not are_records_here:
                 self._keep_copies(found, {*batch.answer[0], *batch.answer[1]})
         refused, cancelling = batch.answer

@@ -22,6 +22,11 @@ class Held:
             self._ids[fence] = found
             self._top = max(self._top, fence)
 
+    def whole(self, fence: int, ids: Iterable[bytes]) -> int:
+        """How many that claim holds, if all of `ids` are among them, else 0."""
+        held = self._ids.get(fence)
+        return len(held) if held is not None and held.issuperset(ids) else 0
+
     def remove(self, fence: int, ids: Sequence[bytes]) -> None:
         """Taken or refused: they are not ours any more."""
         if (held := self._ids.get(fence)) is not None:
