@@ -234,6 +234,13 @@ def leak(count: int) -> int:
 
 
 @task()
+def hold_memory(path: str, count: int) -> str:
+    """`hold_until` with so many bytes."""
+    block = bytearray(b"x" * count)
+    return hold_until(path) if block else ""
+
+
+@task()
 def start_grandchild(path: str) -> None:
     """Start a program that would outlive us, tell its pid, then hold."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

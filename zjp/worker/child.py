@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
@@ -29,7 +30,7 @@ from ..job import JobFault, StoredJob
 from ..transport.pump import set_limits
 from ..wire.codec import encode_worker
 from ..wire.messages import Recall, Run, SetLog, ToWorker
-from .credit import PREFETCH_US, floor_us
+from .credit import PREFETCH_US
 from .environment import for_children
 from .marks import MarkFile
 from .settings import ChildSettings
@@ -41,6 +42,9 @@ RUN_BYTES_MAX = 4 << 20
 """Payload of one Run message: far below the limit of a message, so that no process must take in everything before it can start."""
 
 
+NO_LIMIT = sys.maxsize
+
+
 class Phase(Enum):
     STARTING = "starting"
     READY = "ready"
@@ -49,9 +53,10 @@ class Phase(Enum):
 
 
 class Child:
-    """One process. `room_us` is what it may still be given; `load_us` the cost of what it holds, `count` the number."""
+    """One process. `room_us` and `left` are what it may still be given; `load_us` the cost of what it holds, `count` the number."""
 
     __slots__ = (
+        "_before",
         "_pidfd",
         "_popen",
         "count",
@@ -93,12 +98,14 @@ class Child:
         *,
         seat: str,
         jobs_max: int,
+        before: Iterable[Child] = (),
     ) -> None:
-        """Raises: OSError when the system gives no process or no descriptor."""
+        """`before`: those of its seat that have not ended yet. Raises: OSError when the system gives no process or no descriptor."""
         self.name, self.seat, self.slots = settings.worker, seat, settings.slots
         self.phase = Phase.STARTING
         self.jobs_max = jobs_max
         """It is replaced after so many; 0: never."""
+        self._before = list(before)
         self.count = self.load_us = self.done = self.failed = self.rss_bytes = self.exit_code = 0
         self.is_recalled = self.was_ready = False
         self.is_silent = False
@@ -133,12 +140,25 @@ class Child:
 
     @property
     def room_us(self) -> int:
-        if self.phase is not Phase.READY or self.is_recalled:
+        if self.phase is not Phase.READY or self.is_recalled or self.left <= 0:
             return 0
-        room_us = self.slots * PREFETCH_US - self.load_us
-        if self.jobs_max:  # at the least cost of a job: never more than are left to it
-            room_us = min(room_us, (self.jobs_max - self.done - self.count) * floor_us(self.slots))
-        return room_us
+        return self.slots * PREFETCH_US - self.load_us
+
+    @property
+    def left(self) -> int:
+        """How many more jobs it may be given, however short they are: what its own number leaves, and the slots that those before it on
+        its seat, which were told to end, still use."""
+        left = self.jobs_max - self.done - self.count if self.jobs_max else NO_LIMIT
+        if self._before:
+            self._before = [child for child in self._before if child.count]
+            used = sum([child.count for child in self._before])
+            left = min(left, self.slots - used - self.count) if used else left
+        return left
+
+    @property
+    def is_spent(self) -> bool:
+        """It was given as many jobs as it may run."""
+        return 0 < self.jobs_max <= self.done + self.count
 
     @property
     def death_fd(self) -> int | None:

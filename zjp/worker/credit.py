@@ -13,6 +13,8 @@ never holds more than it has slots: what is not held here can be run elsewhere, 
 
 from __future__ import annotations
 
+import math
+
 PREFETCH_US = 20_000
 """20 ms of work: long enough to hide the way to the store and back, short enough to go unnoticed as an inversion of priorities."""
 HELD_MAX = 512
@@ -64,6 +66,10 @@ class Credit:
     def run_us(self, type: str) -> float | None:
         """The measured mean run time."""
         return self._run_us.get(type)
+
+    def room_of(self, count: int) -> int:
+        """What `count` jobs of the recent mix take."""
+        return math.ceil(count * self._mean_us)
 
     def jobs_for(self, room_us: int) -> int:
         """How many jobs of the recent mix fit into `room_us`; at least 1 while there is room."""

@@ -3,6 +3,9 @@
 A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; generations of processes follow one another on it. Some
 more seats, with one slot each, are the quarantine's; they are filled on demand only.
 
+One that is replaced for its number of jobs or its memory goes on with what it runs, beside its successor: that one gets the slots that
+are not in use there (`Child.left`), so that no more jobs run at once than there are slots.
+
 A process that is over WORKER_MAX_RSS before its first job would be followed by others of the same size: it runs jobs all the same, and is
 replaced only after a pause that doubles with each such successor.
 
@@ -154,6 +157,7 @@ class Crew:
                 settings,
                 seat=seat.name,
                 jobs_max=self._settings.max_jobs,
+                before=[other for other in self.children.values() if other.seat == seat.name],
             )
         except OSError as fault:
             event(log, logging.ERROR, "worker.not_started", worker=name, reason=str(fault))

@@ -164,8 +164,9 @@ class Pool:
         """How many jobs of the recent mix it would take now."""
         if time.monotonic() > self._lease_until:
             return 0
+        children = [seat.child for seat in self._crew.seats if seat.child is not None]
         return self._credit.jobs_for(
-            sum(max(0, seat.child.room_us) for seat in self._crew.seats if seat.child is not None)
+            sum(min(child.room_us, self._credit.room_of(child.left)) for child in children if child.room_us > 0)
         )
 
     def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:
@@ -178,6 +179,8 @@ class Pool:
         rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
         lots: list[list[StoredJob]] = [[] for _ in seats]
         children, refused, total_us = [seat.child for seat in seats], [], 0
+        lefts = [child.left if child is not None else 0 for child in children]
+        is_counted, full = min(lefts) < len(jobs), {}
         held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
         is_random, draw = self._settings.strategy == "random", 0.0
         for job in jobs:
@@ -198,12 +201,14 @@ class Pool:
                 continue
             rooms_us[index] -= cost_us
             lots[index].append(job)
+            if is_counted and len(lots[index]) >= lefts[index]:
+                full[index], rooms_us[index] = rooms_us[index], 0
             held[spec.id] = (job, fence, children[index], now, cost_us)
         if total_us:
             self._credit.learn_mix(total_us, len(jobs))
         for index, lot in enumerate(lots):
             if lot:
-                self._hand(seats[index], fence, lot, rooms_us[index])
+                self._hand(seats[index], fence, lot, full.get(index, rooms_us[index]))
         self._feed_quarantine()
         self._ensure_tick()
         self._give_back(refused)
@@ -387,8 +392,12 @@ class Pool:
         is_too_large = self._crew.is_too_large(child)
         if child.count and self._watch.look(child, now, self.tasks):
             child.recall()
+        if self._crew.seat_of(child).is_quarantine:  # it runs one job in its life
+            return
         if is_too_large and (not child.stays_until or (child.done and now >= child.stays_until)):
             self._recycle(child, f"it uses {child.rss_bytes} bytes, WORKER_MAX_RSS is {self._settings.max_rss_bytes}")
+        elif child.is_spent and self._watch.is_held_up(child, now):
+            self._recycle(child, f"it has begun the last of its {child.jobs_max} jobs")
 
     def _recycle(self, child: Child, why: str) -> None:
         if child.phase is Phase.READY:

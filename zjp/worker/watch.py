@@ -62,6 +62,11 @@ class Watch:
                 child.kill(f"job {format_id(job_id)} {why}")
         return child.count > child.slots and now - child.moved_at >= RECALL_AFTER_S
 
+    @staticmethod
+    def is_held_up(child: Child, now: float) -> bool:
+        """All that it holds runs, and it waits for that. After `look`."""
+        return 0 < child.count == len(child.running) and now - child.moved_at >= RECALL_AFTER_S
+
     def forget_gone(self) -> None:
         """Drop grace times of jobs that are no longer here."""
         if self._cancelling:
