@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import multiprocessing
 import os
 import resource
@@ -18,7 +19,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zjp.task import Definition, Registry, Snooze, task_options
+import msgpack
+
+from zjp.task import Context, Definition, Registry, Snooze, task_options
 
 app = Registry()
 plain = Registry()
@@ -79,6 +82,77 @@ def return_nested(depth: int) -> list[Any]:
     for _ in range(depth - 1):
         value = [value]
     return value
+
+
+@task
+def return_timestamp(is_nested: bool) -> Any:
+    moment = msgpack.Timestamp(1, 0)
+    return {"at": [moment]} if is_nested else moment
+
+
+@task
+def report_note(ctx: Context, kind: str) -> None:
+    ctx.progress(1, note={"keys": {1: 2}, "object": object(), "time": msgpack.Timestamp(1, 0), "int": 1 << 70, "map": {"a": [b"b"]}}[kind])  # type: ignore[arg-type]
+
+
+@task
+async def cancel_itself() -> int:
+    me = asyncio.current_task()
+    assert me is not None
+    me.cancel()
+    return 5
+
+
+@task
+def haunt(ctx: Context, path: str) -> None:
+    """The first attempt leaves a thread that goes on reporting, until there is a file `path`; the next one holds until then."""
+    if ctx.attempt > 1:
+        ctx.progress(ctx.attempt, note="its own")
+        while not os.path.exists(path):
+            time.sleep(STEP_S)
+        return
+    ctx.progress(0, note="ghost")
+    threading.Thread(target=_haunt, args=(ctx, path), daemon=True).start()
+    raise ValueError("it leaves a ghost")
+
+
+def _haunt(ctx: Context, path: str) -> None:
+    while not os.path.exists(path):
+        ctx.progress(0, note="ghost")
+        with open(f"{path}.ghost", "a") as file:
+            file.write(".")
+        time.sleep(STEP_S)
+
+
+@task
+def report_twice(ctx: Context, path: str) -> None:
+    """The first attempt; the next one holds until there is a file `path`."""
+    if ctx.attempt > 1:
+        while not os.path.exists(path):
+            time.sleep(STEP_S)
+        return
+    ctx.progress(1)
+    ctx.progress(2)
+    raise ValueError("once more")
+
+
+@task
+async def async_haunt(ctx: Context, path: str) -> None:
+    await asyncio.to_thread(haunt, ctx, path)
+
+
+def _passed_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+@task
+@_passed_on
+async def decorated_haunt(ctx: Context, path: str) -> None:
+    await asyncio.to_thread(haunt, ctx, path)
 
 
 @task

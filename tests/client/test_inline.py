@@ -202,6 +202,17 @@ def test_progress_is_held_to_the_limit_of_a_worker(app: App) -> None:
         assert (error.type, error.message) == ("ValueError", "the progress is 5022 bytes, the limit is 4096; shorten the note")
 
 
+def test_progress_is_plain_data_as_with_a_worker(app: App) -> None:
+    @app.task(max_retries=0)
+    def tell(ctx: Context) -> None:
+        ctx.progress(1, note={1: 2})  # type: ignore[arg-type]
+
+    with app.testing():
+        error = tell.submit().error
+        assert error is not None
+        assert (error.type, "keys must be str" in error.message) == ("TypeError", True)
+
+
 def test_tags_that_are_given_as_an_iterator_reach_every_job(app: App) -> None:
     @app.task
     def note(n: int) -> None: ...

@@ -93,6 +93,31 @@ async def test_result_with_keys_that_are_no_text_is_refused(desk_of: Open) -> No
     assert "keys that are no str" in await _message(desk, "return_bytes_keys")
 
 
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_time_of_msgpacks_own_is_no_plain_data(desk_of: Open, is_nested: bool) -> None:
+    desk = await desk_of(app="tests.mischief:app")
+    assert "pass a time as its isoformat()" in await _message(desk, "return_timestamp", is_nested=is_nested)
+
+
+@pytest.mark.parametrize(("kind", "named"), [("keys", "int is not allowed"), ("object", "object"), ("time", "isoformat"), ("int", "range")])
+async def test_progress_that_nobody_could_read_fails_the_attempt_and_says_what_it_may_hold(desk_of: Open, kind: str, named: str) -> None:
+    desk = await desk_of(app="tests.mischief:app")
+    result = await desk.result(desk.submit("report_note", {"kind": kind}, max_retries=0))
+    assert result.error is not None
+    assert result.error.type == "TypeError"
+    for words in ("the progress cannot be packed", named, "it may hold None, bool, int"):
+        assert words in result.error.message
+    await desk.value(desk.submit("report_note", {"kind": "map"}, max_retries=0))
+
+
+async def test_a_coroutine_that_cancels_itself_and_returns_is_told_once(desk_of: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    desk = await desk_of(app="tests.mischief:app")
+    assert await desk.value(desk.submit("cancel_itself")) == 5
+    assert await desk.value(desk.submit("echo", {"value": 1})) == 1
+    await desk.pool.stop(10.0)
+    assert "Exception in callback" not in capfd.readouterr().err
+
+
 async def _message(desk: Desk, name: str, **payload: Any) -> str:
     result = await desk.result(desk.submit(name, payload, max_retries=0))
     assert result.error is not None

@@ -200,6 +200,10 @@ class InlineNode:
 
     def _context(self, job: StoredJob) -> Context:
         def report(progress: Mapping[str, Any]) -> None:
+            try:
+                check_plain(progress, "the progress")
+            except InvalidJob as fault:
+                raise TypeError(str(fault)) from None
             job.progress = check_progress(msgpack.packb(dict(progress)))
 
         options = job.spec.options

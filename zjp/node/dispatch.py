@@ -79,7 +79,7 @@ class Dispatch:
         self._next_due_s: float | None = None
         self._version = 0
         self._unserved = Unserved()
-        self._progress: dict[bytes, bytes] = {}
+        self._progress: dict[bytes, tuple[int, bytes]] = {}
         self.on_taken: Callable[[str], None] = lambda address: None
         """Another node has this one's name, at that address."""
         self._loops: list[asyncio.Task[None]] = []
@@ -250,7 +250,18 @@ class Dispatch:
         self._add([released(job, fence) for job, fence in items])
 
     def on_progress(self, progress: Mapping[bytes, bytes]) -> None:
-        self._progress.update(progress)
+        assert self.pool is not None
+        for job_id, data in progress.items():
+            held = self.pool.find(job_id)
+            if held is not None:
+                self._progress[job_id] = held.fence, data
+
+    def _take_progress(self) -> dict[bytes, bytes]:
+        """Of the attempts that still run: an id may be held by the next one by now."""
+        assert self.pool is not None
+        progress, self._progress = self._progress, {}
+        held = {job_id: self.pool.find(job_id) for job_id in progress}
+        return {job_id: data for job_id, (fence, data) in progress.items() if (now := held[job_id]) is not None and now.fence == fence}
 
     def on_crashed(self, report: CrashReport) -> None:
         now_ms = int(time.time() * 1000)
@@ -369,9 +380,8 @@ class Dispatch:
                 self._stats.add("zjp_internal_errors_total")
 
     async def _renew_once(self) -> None:
-        progress, self._progress = self._progress, {}
         began = time.monotonic()  # before it is sent: the store counts from when it comes
-        renewal = await self._store.renew(progress)
+        renewal = await self._store.renew(self._take_progress())
         assert self.pool is not None
         if renewal.taken_by is not None:
             self.on_taken(renewal.taken_by)

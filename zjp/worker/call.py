@@ -32,10 +32,12 @@ from .settings import ChildSettings
 
 _COMPLETED = int(ResultKind.COMPLETED)
 _SCALARS = frozenset({bool, int, float, str, bytes})
+_LOOKED_INTO = frozenset({list, dict, msgpack.Timestamp})
 _pack_scalar = msgpack.Packer(use_bin_type=True).pack
 """Shared by all threads, so for what runs no Python code while it is packed: a class derived from dict may give the interpreter away in the
 middle, to a thread that packs as well."""
-ALLOWED = "results may hold None, bool, int (64 bits), float, str, bytes, list, tuple and dict with str keys"
+PLAIN = "None, bool, int (64 bits), float, str, bytes, list, tuple and dict with str keys"
+ALLOWED = f"results may hold {PLAIN}"
 OWN_FRAMES = 1
 NO_DELAY = "it is a Snooze without a delay of at least 0 s; where __init__ is its own, that must call super().__init__(delay)"
 
@@ -84,6 +86,10 @@ class Caller:
         self.tasks = tasks
         self.cancelled: set[bytes] = set()
         self._settings, self._report, self._wall_ns = settings, report, wall_ns
+        self.reporting: dict[bytes, int] = {}
+        """id -> fence of what runs here with a Context: what a task left behind reports for no later attempt."""
+        self.forget: Callable[[bytes], None] = lambda job_id: None
+        """What `report` was told of a job that has ended, and has not passed on yet."""
         self._soft_s = {
             name: _first(task.options.soft_timeout_s, settings.soft_timeout_s) for name, task in tasks.items()
         }
@@ -118,6 +124,8 @@ class Caller:
         finally:
             if self.cancelled:
                 self.cancelled.discard(spec.id)
+            if self.reporting:
+                self.let_go(spec.id)
 
     def _call_equipped(
         self,
@@ -135,9 +143,20 @@ class Caller:
             return function(*arguments, **payload)
         return limited(soft_s, lambda: function(*arguments, **payload))
 
+    def let_go(self, job_id: bytes) -> None:
+        """The attempt has ended; before its result is on its way."""
+        if self.reporting.pop(job_id, None) is not None:
+            self.forget(job_id)
+
     def context(self, fence: int, job: StoredJob) -> Context:
         spec, settings = job.spec, self._settings
         shown_id = format_id(spec.id)
+        self.reporting[spec.id] = fence
+
+        def report(progress: Mapping[str, Any]) -> None:
+            if self.reporting.get(spec.id) == fence:
+                self._report(spec.id, dict(progress))
+
         return Context(
             job_id=shown_id,
             type=spec.type,
@@ -146,7 +165,7 @@ class Caller:
             fence=fence,
             deadline=time.time() + self._hard_limit_s(job),
             log=logging.LoggerAdapter(log, {"job": shown_id, "type": spec.type}),
-            report=lambda progress: self._report(spec.id, dict(progress)),
+            report=report,
             cancelled=lambda: spec.id in self.cancelled,
             tags=spec.options.tags if spec.options is not None else (),
             node_id=settings.node,
@@ -172,7 +191,7 @@ class Caller:
         started_us, ended_us = start[0], end_us(start)
         job_id = job.spec.id
         try:
-            data = _pack_scalar(value) if type(value) in _SCALARS else _pack_nested(value)
+            data = _pack_scalar(value) if type(value) in _SCALARS else pack_plain(value)
         except Exception as fault:
             why = bounded(
                 f"the result is {_kind_of(value)} and cannot be packed: {fault}; {ALLOWED}", MESSAGE_CHARS_MAX
@@ -280,7 +299,7 @@ def _delay_s(fault: Snooze | Retry) -> float | None:
     return delay_s if is_one else None
 
 
-def _pack_nested(value: object) -> bytes:
+def pack_plain(value: object) -> bytes:
     """Raises: ValueError and others, also for what can be packed and not read: found out here, not by whoever asks for the result."""
     data: bytes = msgpack.packb(value)
     _check_readable(msgpack.unpackb(data, strict_map_key=True, ext_hook=_no_extension), 0)
@@ -296,8 +315,10 @@ def _check_readable(value: object, depth: int) -> None:
         inner: Iterable[object] = value.values()
     else:
         inner = value if isinstance(value, list) else ()
+        if type(value) is msgpack.Timestamp:  # the one extension that is read without asking anybody
+            raise ValueError("it holds a msgpack Timestamp; pass a time as its isoformat()")
     for one in inner:
-        if type(one) in (list, dict):
+        if type(one) in _LOOKED_INTO:
             _check_readable(one, depth + 1)
 
 

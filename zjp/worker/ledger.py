@@ -6,7 +6,7 @@ here, and the store's fence would refuse it as well. No sockets, no callbacks; e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..job import StoredJob
 from ..wire.messages import Result, ResultKind
@@ -71,6 +71,11 @@ class Ledger:
                 load_us += entry[4]
         self._lighten(child, len(items), load_us, now)
         return items
+
+    def of_child(self, child: Child, progress: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """What of this is about jobs that `child` holds."""
+        held = self.held
+        return {job_id: data for job_id, data in progress.items() if job_id in held and held[job_id][2] is child}
 
     def take_all(self, child: Child) -> list[tuple[StoredJob, int, float]]:
         """Take out everything that a process held when it ended, as (job, fence, since)."""

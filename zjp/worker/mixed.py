@@ -195,7 +195,7 @@ class MixedRunner:
 
     def _end_unbegun(self, slot: int, job: StoredJob, task: asyncio.Task[None]) -> None:
         """A task that is cancelled before its first step never comes to `_run_task`, which lets no other CancelledError out."""
-        if task.cancelled():
+        if task.cancelled() and self._tasks.get(job.spec.id) is task:  # not one that told itself to, and ended
             self._ended(self._unbegun(job, self._caller.start()), slot)
 
     def _unbegun(self, job: StoredJob, start: Start) -> Result:
@@ -288,6 +288,8 @@ class MixedRunner:
         del self._tasks[result.id]
         if self._caller.cancelled:
             self._caller.cancelled.discard(result.id)
+        if self._caller.reporting:
+            self._caller.let_go(result.id)
         self._outbox.results.append(result)
         try:
             fence, job = self._inbound.popleft()

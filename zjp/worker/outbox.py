@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import time
 
-import msgpack
 import zmq
 
 from ..task import check_progress
 from ..wire.codec import encode_worker
 from ..wire.messages import FromWorker, Progress, Result, Results, Returned
+from .call import PLAIN, pack_plain
 
 RESULTS_MAX = 256
 FLUSH_S = 0.02
@@ -65,8 +65,17 @@ class Outbox:
 
     def progress(self, job_id: bytes, progress: dict[str, object]) -> None:
         """Note the latest; sent now if the last message is long enough ago, else by `flush_progress`. Raises: TypeError, ValueError."""
-        self._progress[job_id] = check_progress(msgpack.packb(progress))
+        try:
+            packed = pack_plain(progress)
+        except (ValueError, OverflowError, TypeError) as fault:
+            raise TypeError(f"the progress cannot be packed: {fault}; it may hold {PLAIN}") from None
+        self._progress[job_id] = check_progress(packed)
         self.flush_progress()
+
+    def forget_progress(self, job_id: bytes) -> None:
+        """Its attempt has ended, and its result is not in `results` yet: nothing more is sent that could be taken for the next one's."""
+        with self._lock:
+            self._progress.pop(job_id, None)
 
     def flush_progress(self) -> None:
         now = time.monotonic()

@@ -312,9 +312,7 @@ class Pool:
         elif isinstance(message, Returned):
             self._returned(child, message.ids)
         elif isinstance(message, Progress):
-            self._tell.on_progress(
-                {job_id: data for job_id, data in message.progress.items() if job_id in self._ledger.held}
-            )
+            self._tell.on_progress(self._ledger.of_child(child, message.progress))
         elif isinstance(message, Ready):
             self._ready(child, message.tasks)
         elif isinstance(message, NotReady):

@@ -114,6 +114,7 @@ def _work(
     marks = MarkFile.open(settings.marks_path)
     told = settings, tasks, outbox.progress
     caller = Caller(*told) if spans is None else TracedCaller(*told, spans)
+    caller.forget = outbox.forget_progress
     inbound: Inbound = deque()
     runner: Runner
     if settings.slots == 1 and not any(task.is_async for task in tasks.values()):
