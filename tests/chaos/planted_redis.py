@@ -15,7 +15,7 @@ from zjp.queue.store import Life, LostClaims
 
 FENCE_OFF = {
     "finish": (
-        ("local held = call('SMISMEMBER', key, unpack(ids))", "local held = {}\n    for number = 1, count do held[number] = 1 end"),
+        ("held = call('SMISMEMBER', key, unpack(ids))", "held = {}\n        for number = 1, count do held[number] = 1 end"),
         ("if call('SISMEMBER', P .. 'c:' .. fence, id) == 0 then", "if false then"),
     )
 }  # fmt: skip
