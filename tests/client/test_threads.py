@@ -16,7 +16,7 @@ import pytest
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import Client
-from zjp.errors import NodeUnreachable
+from zjp.errors import InvalidJob, NodeUnreachable
 from zjp.wire import messages as m
 
 pytestmark = pytest.mark.covers("main-path:9", "client:deadlines")
@@ -215,3 +215,17 @@ def test_a_deadline_holds_although_another_thread_waits_longer(peer: Peer) -> No
             client.submit("email", deadline=0.2)
         peer.start()
         assert long.result(20).node == "peer"
+
+
+def test_what_cannot_travel_is_refused_to_its_own_thread_while_others_wait_for_a_node(client: Client, peer: Peer) -> None:
+    peer.stop()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.ping)
+        give_up_at = time.monotonic() + 20
+        while not client._door.session.is_busy and time.monotonic() < give_up_at:  # type: ignore[attr-defined]
+            os.sched_yield()
+        with pytest.raises(InvalidJob, match="Pause cannot be encoded"):
+            client.pause("\ud800")
+        assert not waiting.done()
+        peer.start()
+        assert waiting.result(20).node == "peer"
