@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import zmq
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import Client
@@ -126,6 +127,21 @@ def test_an_interrupt_at_any_moment_leaves_the_client_usable(client: Client) -> 
         signal.signal(signal.SIGVTALRM, before)
     assert fired == 100
     assert client.result(client.submit("email", {"n": 1}), timeout=30) == {"n": 1}
+
+
+def test_no_interrupt_is_lost_where_messages_are_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyzmq runs signal handlers where it frees a frame, and what one raises there is swallowed by the interpreter: none is made."""
+    copied: list[bool] = []
+    receive = zmq.Socket.recv
+
+    def recv(self: Any, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        copied.append(copy)
+        return receive(self, flags, copy=copy, track=track)
+
+    monkeypatch.setattr(zmq.Socket, "recv", recv)
+    client.ping()
+    assert copied
+    assert all(copied)
 
 
 @contextmanager
