@@ -4,7 +4,8 @@
 -- ARGV: life, number of this call, is it a repeat, most records here (0: none are), but for those younger than so many ms,
 --       sections: n x (fence, queue, size, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of
 --                 one mark; size: what the claim holds by then as far as the caller knows, these among it, or 0. A claim only ever loses
---                 jobs, all of them but for what its node finishes or keeps: so one of that size holds these.
+--                 jobs, all of them but for what its node finishes or keeps: so one of that size holds these. If it is this
+--                 life's: a server that knows less than its former one, by a clock that is behind, gives a fence out again.
 --       singles: n x (fence, kind, id, value, level, delay ms, unique key); kinds: t retry, s snooze, r release, f finish,
 --                x finish although it is being cancelled
 -- Reply: {refused ids, ids that are being cancelled and must end so, outbox count, bytes, has released or delayed}
@@ -77,6 +78,7 @@ local function finish_chunk(fence, queue, count, size)
     end
     at = from + 2 * count
     local are_all, held, marked = rare == 0 and size > 0 and call('SCARD', key) == size, nil, nil
+    are_all = are_all and call('HEXISTS', P .. 'open:' .. life, fence) == 1
     if not are_all then
         held = call('SMISMEMBER', key, unpack(ids))
         marked = rare > 0 and call('SMISMEMBER', P .. 'cancelling', unpack(ids))
