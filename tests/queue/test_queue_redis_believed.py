@@ -4,12 +4,12 @@ A job leaves a claim behind its node's back when the answer of the finish that t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from tests.queue.making import ALL, Producer, RedisBench, add, completed, ids_of
+from tests.queue.making import ALL, Producer, RedisBench, add, completed, ids_of, released
 from zjp.job import StoredJob
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Claim, Live, OutboxItem, Outcome
@@ -90,23 +90,44 @@ async def test_outcome_that_is_told_again_hides_no_job_that_left(redis_bench: Re
     assert await one.finish(others) == []
 
 
-@pytest.mark.parametrize("records_max", [0, 1000])
-async def test_fence_that_a_replaced_server_gives_out_again_is_its_new_holders(redis_bench: RedisBench, records_max: int) -> None:
-    """A fail-over that lost a claim, to a server whose clock is behind: another node is given that very fence, and as many jobs under it.
-    Fails on a script that goes by a claim's size whoever has it: the job of the new holder would never run again."""
-    one = await redis_bench.open(records_max=records_max)
-    two = await redis_bench.join("node-2", records_max=records_max)
-    ids = await add(one, *Producer().specs(2))
+async def claimed_twice(bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, first: int) -> tuple[Claim, Claim]:
+    """A fail-over that lost a claim, to a server whose clock is behind: another node is given that very fence. `first`: place of the job
+    that it has under it, among those that are ready."""
     known = {key: await ask(one, b"DUMP", key) for key in await ask(one, b"KEYS", b"*")}
     mine = await one.claim(1, ALL)
     await ask(one, b"FLUSHALL")
     for key, dump in known.items():
         await ask(one, b"RESTORE", key, b"0", dump)
-    redis_bench.pass_time(-1.0)
-    assert ids_of(earlier := await two.claim(1, ALL)) == ids[:1]
-    redis_bench.pass_time(1.0)
-    assert ids_of(theirs := await two.claim(1, ALL)) == ids[1:]
+    bench.pass_time(-1.0)
+    if first:
+        earlier = await two.claim(first, ALL)
+        assert await two.finish(outcomes_of(earlier)) == []
+    bench.pass_time(1.0)
+    theirs = await two.claim(1, ALL)
     assert theirs.fence == mine.fence
+    return mine, theirs
+
+
+@pytest.mark.parametrize("records_max", [0, 1000])
+async def test_fence_that_a_replaced_server_gives_out_again_is_its_new_holders(redis_bench: RedisBench, records_max: int) -> None:
+    """Fails on a script that goes by a claim's size whoever has it: the claim is gone, and the job of its holder would never run again."""
+    one = await redis_bench.open(records_max=records_max)
+    two = await redis_bench.join("node-2", records_max=records_max)
+    ids = await add(one, *Producer().specs(2))
+    mine, theirs = await claimed_twice(redis_bench, one, two, 1)
+    assert (ids_of(mine), ids_of(theirs)) == (ids[:1], ids[1:])
     assert await one.finish(outcomes_of(mine)) == ids[:1]
-    assert await two.finish([*outcomes_of(earlier), *outcomes_of(theirs)]) == []
+    assert await two.finish(outcomes_of(theirs)) == []
     assert not any(isinstance(found, Live) for found in await two.get(ids))
+
+
+@pytest.mark.parametrize("make", [completed, released])
+async def test_outcome_under_a_fence_that_was_given_out_again_is_refused_though_it_is_the_same_job(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, make: Callable[[int, StoredJob], Outcome]
+) -> None:
+    """Fails on a script that asks what the claim holds, and not whose it is."""
+    ids = await add(one, *Producer().specs(1))
+    mine, theirs = await claimed_twice(redis_bench, one, two, 0)
+    assert ids_of(mine) == ids_of(theirs) == ids
+    assert await one.finish([make(mine.fence, mine.jobs[0])]) == ids
+    assert await two.finish(outcomes_of(theirs)) == []
