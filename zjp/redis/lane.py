@@ -433,8 +433,9 @@ def cut_off(fault: Exception | None) -> str:
     """What is told of a server that ends the connection at one call each time."""
     return (
         f"Redis ends the connection at this call each time ({str(fault).rstrip('.')}): most likely a value is larger than its "
-        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf), "
-        "or see what stands between"
+        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf). "
+        "Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set these to 0, as "
+        "they are by default. Or see what stands between"
     )
 
 
