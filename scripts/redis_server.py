@@ -23,9 +23,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import hiredis
+
 START_S = 10.0
 STOP_S = 5.0
 PR_SET_PDEATHSIG = 1
+SPLIT = {"save", "replicaof", "client-output-buffer-limit"}
+"""Options of several words, which are arguments of their own (before Redis 7)."""
 SHIM = Path(__file__).with_name("wall_clock.c")
 
 
@@ -111,7 +115,7 @@ class RedisServer:
         arguments = [server, *self._arguments, "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--unixsocket", self.socket, "--dir", str(self.folder)]
         for name, value in self.options.items():
-            arguments += [f"--{name}", *(value.split(" ") if name in ("replicaof", "client-output-buffer-limit") else [value])]
+            arguments += [f"--{name}", *(value.split(" ") if name in SPLIT else [value])]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, preexec_fn=_die_with_parent
@@ -137,7 +141,11 @@ class RedisServer:
             talk.settimeout(5.0)
             talk.connect(self.socket)
             talk.sendall(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command))
-            return talk.recv(1 << 16)
+            told, whole = b"", hiredis.Reader()
+            while whole.gets() is False and (more := talk.recv(1 << 16)):  # before Redis 7 one reply may come in several pieces
+                told += more
+                whole.feed(more)
+            return told
 
     def kill(self) -> None:
         """As a crash: no farewell, nothing flushed."""

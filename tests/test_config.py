@@ -198,6 +198,15 @@ def test_nodes_without_a_common_queue_are_refused_by_name(name: str, value: str)
     assert f"{name}={value}: nodes need a common queue: set REDIS_ADDR" in text
 
 
+@pytest.mark.covers("settings:MONGODB_URI")
+@pytest.mark.parametrize("uri", ["db:27017", "http://db:27017", "mongodb:/db", "mongodb://"])
+def test_address_of_no_mongodb_is_listed_with_all_that_is_wrong_and_not_shown(uri: str) -> None:
+    """Fails where the driver's part of the start is the first to look: then it is told alone, after everything else was right."""
+    text = refusal({"MONGODB_URI": uri, "WORKER_COUNT": "x"})
+    assert "MONGODB_URI=***: does not have the right form (set by environment MONGODB_URI; accepted: mongodb:// or mongodb+srv://" in text
+    assert "WORKER_COUNT=x" in text
+
+
 @pytest.mark.covers("settings:CLUSTER_SEEDS", "settings:CLUSTER_SIZE", "settings:NODE_PRIORITY")
 def test_voters_are_the_seeds_and_this_node_unless_a_number_is_given() -> None:
     shared = {"REDIS_ADDR": "redis:6379"}

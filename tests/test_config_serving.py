@@ -102,6 +102,16 @@ def test_api_and_metrics_have_ports_of_their_own() -> None:
     serving(METRICS_PORT="0", SERVER_PORT="0")
 
 
+@pytest.mark.covers("settings:METRICS_PORT", "settings:SERVER_PORT", "settings:ZMQ_BIND")
+def test_api_and_metrics_do_not_take_the_port_of_the_node() -> None:
+    told = refusal(SERVER_PORT="5570", METRICS_HOST="0.0.0.0", METRICS_PORT="5570", METRICS_ENABLED="true")
+    assert "SERVER_PORT=5570: ZMQ_BIND=tcp://127.0.0.1:5570 has the same port (set by" in told
+    assert "METRICS_PORT=5570: ZMQ_BIND=tcp://127.0.0.1:5570 has the same port (set by" in told
+    serving(SERVER_PORT="5570", SERVER_HOST="127.0.0.2")
+    serving(SERVER_PORT="5570", ZMQ_BIND="ipc:///tmp/door:5570")
+    serving(METRICS_PORT="5570", METRICS_ENABLED="false")
+
+
 @pytest.mark.covers("settings:TLS_ENABLED", "settings:TLS_CERT_FILE", "settings:TLS_KEY_FILE")
 def test_tls_needs_both_files_and_they_must_be_there(empty_folder: Path) -> None:
     text = refusal(**TLS)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.system.running import await_that
+from zjp import Client
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("http:jobs")]
 
@@ -74,6 +75,22 @@ def test_submit_is_safe_to_repeat_by_key_and_by_id(http: httpx.Client) -> None:
     own = str(uuid.uuid4())
     assert [http.post(JOBS, json={"type": "noop", "id": own}).status_code for _ in range(2)] == [201, 200]
     assert http.post(JOBS, json={"type": "email", "id": own}).json()["code"] == "conflict"
+
+
+def test_a_repeat_of_a_job_whose_record_is_gone_is_told_that_it_was_made(http: httpx.Client) -> None:
+    key, own = {"Idempotency-Key": str(uuid.uuid4())}, str(uuid.uuid4())
+    for body, headers in (({"type": "noop"}, key), ({"type": "noop", "id": own}, {})):
+        job_id = http.post(JOBS, json=body, headers=headers).json()["id"]
+        ended(http, job_id)
+        assert http.delete(f"{JOBS}/{job_id}").json()["outcome"] == "removed"
+        again = http.post(JOBS, json=body, headers=headers)
+        told = again.json()
+        assert (again.status_code, told["code"], told["id"], told["existed"]) == (410, "gone", job_id, True)
+        assert http.get(f"{JOBS}/{job_id}").json()["code"] == "not-found", "it does not run again"
+    client = Client(str(http.base_url))
+    with client:
+        job = client.submit("noop", {}, id=own)
+    assert (job.id, job.existed) == (own, True)
 
 
 def test_unique_key_gives_the_job_that_holds_it(http: httpx.Client) -> None:

@@ -16,7 +16,8 @@ from zjp.queue.store import Life, LostClaims
 FENCE_OFF = {
     "finish": (
         ("held = call('SMISMEMBER', key, unpack(ids))", "held = {}\n        for number = 1, count do held[number] = 1 end"),
-        ("if call('SISMEMBER', P .. 'c:' .. fence, id) == 0 then", "if false then"),
+        ("if not is_ours(fence) or call('SISMEMBER', P .. 'c:' .. fence, id) == 0 then", "if false then"),
+        ("ours[fence] = call('HEXISTS', P .. 'open:' .. life, fence) == 1", "ours[fence] = true"),
     )
 }  # fmt: skip
 EVERY_ONE = "'-inf', math.floor(now / 1000) % 5 == 0 and '+inf' or '(' .. now"

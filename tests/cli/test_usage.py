@@ -309,6 +309,24 @@ def test_output_that_cannot_be_written_exits_with_1_and_says_why(argument: str, 
 
 
 @pytest.mark.covers("cli:exit-codes")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("queues purge q", "this cannot be undone: add --yes"),
+        ("submit add --payload-file -", "the payload is not JSON"),
+        ("users add ann --role user", "there is no terminal to ask for the password"),
+        ("users add ann --role user --password-file -", "its first line is empty"),
+    ],
+)
+def test_a_closed_stdin_has_nothing_to_say_and_is_no_bug_of_ours(line: str, said: str) -> None:
+    """Fails where Python's None for it is asked whether it is a terminal."""
+    told = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m zjp {line} 0<&-"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.returncode, said in told.stderr) == (2, True), told.stderr
+
+
+@pytest.mark.covers("cli:exit-codes")
 def test_a_fault_of_the_system_that_is_not_the_output_s_is_a_bug_of_ours(zjp: Run, planted: Planted) -> None:
     planted.raises(PermissionError("no"))
     assert zjp("stats").exit_code == 70

@@ -247,3 +247,21 @@ def test_without_an_address_the_settings_decide_and_all_is_closed_at_exit(peer: 
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("{'a': 1}\ndisk\n", "")
+
+
+def test_a_parameter_may_be_named_self(peer: Peer) -> None:
+    app = App(address=peer.address)
+
+    @app.task
+    def bound(self: int, **more: int) -> int:
+        return self
+
+    assert bound.submit(self=3, x=1).wait(timeout=30).result == {"self": 3, "x": 1}
+    assert bound(self=3) == 3
+    assert bound.options(priority=1).request(self=4).payload == {"self": 4}
+    app.close()
+
+
+def test_a_name_that_is_empty_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="task name has 0 characters, it must have 1 to 128"):
+        App().task("")(lambda: None)

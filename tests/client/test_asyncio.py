@@ -237,3 +237,13 @@ def test_it_works_under_uvloop(peer: Peer) -> None:
 
     run: Callable[[Coroutine[Any, Any, list[Any]]], list[Any]] = uvloop.run
     assert run(work()) == [{"n": n} for n in range(300)]
+
+
+async def test_what_cannot_travel_is_refused_at_once_and_harms_no_other_call(zjp: AsyncClient) -> None:
+    async with asyncio.timeout(5):
+        refused, job, pong = await asyncio.gather(zjp.pause("\ud800"), zjp.submit("email"), zjp.ping(), return_exceptions=True)
+        assert isinstance(refused, InvalidJob)
+        assert isinstance(job, AsyncJob)
+        assert isinstance(pong, m.Pong)
+        with pytest.raises(InvalidJob, match="List cannot be encoded"):
+            await anext(zjp.jobs(created_after=1e17))

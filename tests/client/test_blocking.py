@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -145,6 +146,21 @@ def test_an_error_in_a_later_request_says_what_was_submitted_before(peer: Peer, 
     peer.answer = lambda request: m.Failure("conflict", "other content") if len(request.jobs) < 1000 else node(request)
     with Client(peer.address, cluster="zjp") as client, pytest.raises(JobConflict, match="other content") as caught:
         client.submit_many([("email", {})] * 1001)
+    assert "the 1000 jobs before were submitted" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", [TypeError, LookupError])
+def test_so_does_one_that_the_callers_own_jobs_raise(client: Client, kind: type[Exception]) -> None:
+    """An option that is not known; whatever the iterator raises."""
+
+    def jobs() -> Iterator[Any]:
+        yield from [("email", {})] * 1000
+        if kind is LookupError:
+            raise LookupError("the table is gone")
+        yield {"type": "email", "prio": 1}
+
+    with pytest.raises(kind) as caught:
+        client.submit_many(jobs())
     assert "the 1000 jobs before were submitted" in caught.value.__notes__[0]
 
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import zmq
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import Client
-from zjp.errors import NodeUnreachable
+from zjp.errors import InvalidJob, NodeUnreachable
 from zjp.wire import messages as m
 
 pytestmark = pytest.mark.covers("main-path:9", "client:deadlines")
@@ -128,6 +129,21 @@ def test_an_interrupt_at_any_moment_leaves_the_client_usable(client: Client) -> 
     assert client.result(client.submit("email", {"n": 1}), timeout=30) == {"n": 1}
 
 
+def test_no_interrupt_is_lost_where_messages_are_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyzmq runs signal handlers where it frees a frame, and what one raises there is swallowed by the interpreter: none is made."""
+    copied: list[bool] = []
+    receive = zmq.Socket.recv
+
+    def recv(self: Any, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        copied.append(copy)
+        return receive(self, flags, copy=copy, track=track)
+
+    monkeypatch.setattr(zmq.Socket, "recv", recv)
+    client.ping()
+    assert copied
+    assert all(copied)
+
+
 @contextmanager
 def handling(number: signal.Signals, handler: Callable[[], object]) -> Iterator[None]:
     before = signal.signal(number, lambda *_: handler())
@@ -215,3 +231,17 @@ def test_a_deadline_holds_although_another_thread_waits_longer(peer: Peer) -> No
             client.submit("email", deadline=0.2)
         peer.start()
         assert long.result(20).node == "peer"
+
+
+def test_what_cannot_travel_is_refused_to_its_own_thread_while_others_wait_for_a_node(client: Client, peer: Peer) -> None:
+    peer.stop()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.ping)
+        give_up_at = time.monotonic() + 20
+        while not client._door.session.is_busy and time.monotonic() < give_up_at:  # type: ignore[attr-defined]
+            os.sched_yield()
+        with pytest.raises(InvalidJob, match="Pause cannot be encoded"):
+            client.pause("\ud800")
+        assert not waiting.done()
+        peer.start()
+        assert waiting.result(20).node == "peer"

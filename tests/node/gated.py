@@ -38,9 +38,12 @@ class Gated:
         self.chronicle = Chronicle("n1", records, self.stats)
         self.done: list[tuple[str, str]] = []
         self._audit = Audit(self.chronicle)
-        self.desk = NodeDesk(queue, records, self.chronicle, self.feed, cancel=lambda ids: self.intake.cancel(ids))
+        jobs = Jobs(queue, records)
+        self.desk = NodeDesk(
+            queue, records, self.chronicle, self.feed, list_jobs=jobs.list, cancel=lambda ids: self.intake.cancel(ids)
+        )  # fmt: skip
         self.intake = Intake(
-            node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=Jobs(queue, records), stats=self.stats,
+            node="n1", boot=1, cluster="zjp", limits=Limits(), queue=queue, jobs=jobs, stats=self.stats,
             ask_stats=_nothing, tasks=list, schedules=Schedules(queue, Limits(), list), ask_leader=_nobody,
             askers=Askers(gate=TOKEN, is_auth_on=is_auth_on), desk=self.desk.answers, feed=self.feed, on_done=self._on_done,
         )  # fmt: skip

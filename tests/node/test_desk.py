@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from tests.node.gated import Gated, gated
+from tests.queue.making import failed
 from tests.records.making import make_item
 from zjp import AsyncClient
 from zjp.election.core import Happened, Kind
 from zjp.errors import InvalidJob, NotFound, WireError, WrongState
-from zjp.job import JobState, format_id
+from zjp.job import JobState, format_id, parse_id
 from zjp.node import audit, failures, removal
 from zjp.queue.store import Outcome, OutcomeKind
 from zjp.wire.desk import SeenEvent, User
@@ -255,6 +256,22 @@ async def test_only_the_newest_are_looked_at_and_the_answer_says_so(
     assert (told.groups[0].count, told.scanned, told.is_whole) == (10, 10, False)
     with pytest.raises(WireError, match="it must be 1 to 500"):
         await door.failures(limit=501)
+
+
+@pytest.mark.covers("http:grouped")
+async def test_failures_that_the_records_do_not_have_yet_are_counted_and_those_that_run_again_are_not(
+    node: Gated, door: AsyncClient
+) -> None:
+    ids = [job.id for job in await door.submit_many([("noop", {})] * 3)]
+    claim = await node.queue.claim(3, {"*": 1})
+    assert await node.queue.finish([failed(claim.fence, job) for job in claim.jobs]) == []
+    told = await door.failures(type="noop")
+    assert [(one.error, one.count) for one in told.groups] == [("ValueError", 3)]
+    assert await drain_outbox(node) == 3
+    await door.retry(ids[0])
+    told = await door.failures()
+    assert ([one.count for one in told.groups], told.is_whole) == ([2], True)
+    assert parse_id(ids[0]) not in told.groups[0].ids
 
 
 # ── removal ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
 import pytest
 
 from tests.queue.making import ALL, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
-from tests.queue.test_queue_redis_nodes import let_lapse
+from tests.queue.test_queue_redis_nodes import let_lapse, listening
 from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind
@@ -153,3 +154,20 @@ async def test_a_job_run_again_has_its_turn_among_entries_that_are_dropped(one: 
     assert ids_of(await one.claim(100, ALL)) == [*ids[7:10], *ids[890:]]
     assert not (await one.claim(100, ALL)).jobs
     assert await pending(one) == 0
+
+
+async def test_end_of_a_job_whose_node_came_back_is_told_to_those_who_wait_on_another(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
+    """It was being cancelled when that was killed. Fails on a script that tells nobody: who waits is noted there for ever."""
+    await listening(two)
+    (waited,) = await add(one, *Producer().specs(1))
+    await one.claim(1, ALL)
+    told: asyncio.Queue[object] = asyncio.Queue()
+    two.on_finished = told.put_nowait
+    await two.watch([waited])
+    assert await two.cancel([waited]) == [CancelKind.CANCELLING]
+    await one.disconnect()
+    await redis_bench.join("node-1", 2)
+    assert await asyncio.wait_for(told.get(), 5.0) == [waited]
+    assert redis_bench.server.send(b"EXISTS", b"{zjp:zjp}:w") == b":0\r\n"

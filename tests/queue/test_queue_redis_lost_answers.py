@@ -284,6 +284,7 @@ async def test_repeat_on_a_server_that_never_had_the_batch_is_written(redis_benc
     redis_bench.server.send(b"HSET", KEYS + b"calls", one._life, former.split(b"\r\n")[1])
     redis_bench.server.send(b"HSET", KEYS + b"j", job_id, b"l")
     redis_bench.server.send(b"SADD", KEYS + b"c:%d" % claim.fence, job_id)
+    redis_bench.server.send(b"HSET", KEYS + b"open:" + one._life, b"%d" % claim.fence, b"1")
     assert await one.finish(rest) == []
 
 

@@ -383,7 +383,7 @@ async def test_node_that_got_less_than_it_asked_for_is_woken_too(one: RedisQueue
     await heard(event)
 
 
-@pytest.mark.parametrize("deed", ["release", "resume", "lapse"])
+@pytest.mark.parametrize("deed", ["release", "resume", "lapse", "return"])
 async def test_whatever_makes_jobs_ready_wakes(redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, deed: str) -> None:
     await listening(two)
     await add(one, *Producer().specs(1))
@@ -396,6 +396,9 @@ async def test_whatever_makes_jobs_ready_wakes(redis_bench: RedisBench, one: Red
         await one.finish([released(claim.fence, claim.jobs[0])])
     elif deed == "resume":
         await one.resume("default")
+    elif deed == "return":
+        await one.disconnect()
+        await redis_bench.join("node-1", 2)
     else:
         three = await redis_bench.join("node-3")
         await let_lapse(redis_bench, three)

@@ -11,8 +11,9 @@ import pytest
 
 from tests.queue.making import ALL, Producer, SQLiteBench, add, archive, completed, ids_of, pending
 from zjp.errors import StoreFull
-from zjp.job import JobFilter
+from zjp.job import JobFilter, JobState
 from zjp.queue.sqlite import SQLiteQueueStore
+from zjp.queue.store import Live, Outcome
 
 pytestmark = pytest.mark.covers("main-path:5", "settings:DISK_RESERVE")
 
@@ -83,6 +84,47 @@ async def test_full_disk_refuses_submits_and_still_finishes_jobs(small_disk: Pat
     assert await pending(store) == 50
     page = await store.list(JobFilter(), b"", 100)
     assert len(page.jobs) == 50
+    await bench.close()
+
+
+async def test_more_finishes_on_a_full_disk_than_the_room_set_aside_holds_at_once(small_disk: Path, producer: Producer) -> None:
+    """Fails on a journal that takes new room for each commit, and on one that tries all outcomes that wait in one."""
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    ids = await add(store, *(producer.spec(payload=b"\x81\xa1n\xc5\xff\x00" + b"x" * 0xFF00) for _ in range(200)))
+    store = await bench.open(disk_reserve_bytes=0)  # whose log is short
+    outcomes: list[Outcome] = []
+    while (claim := await store.claim(200, ALL)).jobs:
+        outcomes += [completed(claim.fence, job) for job in claim.jobs]
+    taken = fill(small_disk)
+    async with asyncio.timeout(20):
+        assert await store.finish(outcomes) == []
+    assert store.backlog().count == len(ids)
+    taken.unlink()
+    await bench.close()
+
+
+async def test_look_ups_are_answered_while_outcomes_wait_for_room(small_disk: Path, producer: Producer) -> None:
+    """Fails on look-ups that wait for whatever is to be written, as that may take until somebody frees room."""
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    done, running = await add(store, *producer.specs(2))
+    claim = await store.claim(2, ALL)
+    assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
+    await archive(bench, store)
+    taken = remove_ballast_and_fill(small_disk)
+    await fill_up(store, producer)
+    finishing = asyncio.create_task(store.finish([completed(claim.fence, claim.jobs[1], b"\xc6\x00\x80\x00\x00" + bytes(1 << 23))]))
+    async with asyncio.timeout(5):
+        unknown, moved, waits = await store.get([bytes(16), done, running])
+    assert unknown is None
+    assert moved is None  # in the records
+    assert isinstance(waits, Live)
+    assert waits.state is JobState.RUNNING
+    assert not finishing.done()
+    taken.unlink()
+    async with asyncio.timeout(20):
+        assert await finishing == []
     await bench.close()
 
 

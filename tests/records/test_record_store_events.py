@@ -135,6 +135,15 @@ async def test_nothing_is_pruned_where_events_are_kept_for_ever(opener: Opener, 
     await store.close()
 
 
+async def test_a_time_to_live_that_reaches_back_beyond_1970_prunes_nothing(opener: Opener, tmp_path: Path) -> None:
+    store = opener(tmp_path, events_ttl_s=100 * 365 * 86_400, wall_ms=lambda: START_MS)
+    await store.open()
+    await store.append_events([make(0)])
+    assert await store.prune_events(1000) == 0
+    assert await read_all(store, limit=500) == [make(0)]
+    await store.close()
+
+
 async def test_events_are_there_after_a_reopen_and_not_before_the_store_is_open(opener: Opener, tmp_path: Path) -> None:
     store = opener(tmp_path)
     with pytest.raises(StoreUnavailable, match="is not open"):

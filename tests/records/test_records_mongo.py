@@ -143,6 +143,22 @@ async def test_a_document_that_is_no_record_hides_no_others(
     assert {line.message for line in caplog.records if line.name.startswith("zjp")} == {"records.unreadable"}
 
 
+async def test_a_document_that_is_no_record_ends_no_listing(store: MongoRecordStore, raw: Raw) -> None:
+    items = [make_item(number) for number in range(12)]
+    await store.append(items)
+    for number in (11, 10, 9, 5):
+        await raw.update_one({"_id": uuid.UUID(format_id(id_of(items[number])))}, {"$set": {"data": b"\xc1"}})
+    readable = [one.record for number, one in enumerate(items) if number not in (11, 10, 9, 5)]
+    for limit in (1, 2, 4):
+        found, cursor = [], b""
+        while True:
+            page = await store.list(JobFilter(), cursor, limit)
+            found += page.records
+            if not (cursor := page.cursor):
+                break
+        assert found == readable[::-1]
+
+
 async def test_writes_ask_for_a_majority_and_the_journal(store: MongoRecordStore) -> None:
     server = store._server
     assert server is not None
@@ -179,6 +195,13 @@ def test_orders_rise_whatever_the_clock_does_and_go_on_after_what_is_there() -> 
     late.note(orders[-1])
     assert late.take(1, START_MS - 60_000)[0] >> 12 > orders[-1] >> 12
     assert Arrivals().take(1, 3_800_000_000_000)[0] < 1 << 63  # the year 2090
+
+
+def test_a_clock_that_showed_a_far_year_for_a_moment_leaves_numbers_for_what_comes() -> None:
+    arrivals = Arrivals()
+    orders = [*arrivals.take(3, 4_100_000_000_000), *arrivals.take(3, START_MS)]  # the year 2099
+    assert orders == sorted(set(orders))
+    assert orders[-1] < 1 << 63
 
 
 async def test_minutes_tell_what_ended_how(store: MongoRecordStore) -> None:

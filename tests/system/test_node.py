@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 import zmq
 
 from tests.loopback import IPV6, needs_ipv6
-from tests.system.running import DidNotStart, RunningNode, run_zjp
+from tests.system.running import ROOT, DidNotStart, RunningNode, run_zjp
 from zjp import AsyncClient, Client
 from zjp.errors import Draining, JobFailed, JobRejected, PayloadTooLarge, ZjpError
 from zjp.job import JobSpec, JobState, Options, make_id, parse_id
@@ -418,3 +421,23 @@ def _await(claim: object, within_s: float, otherwise: str) -> None:
             return
         tick.wait(0.02)
     raise AssertionError(otherwise)
+
+
+def test_node_whose_standard_streams_were_closed_runs_jobs(tmp_path: Path) -> None:
+    """As some that start daemons do. Fails where the log asks Python's None whether it is a terminal."""
+    with tempfile.TemporaryDirectory() as short:
+        address = f"ipc://{short}/node"
+        flags = ["--app", APP, "--data-dir", str(tmp_path / "data"), "--zmq-bind", address, "--api-enabled", "false"]
+        started = subprocess.Popen(
+            ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", sys.executable, "-m", "zjp.node", *flags], cwd=ROOT
+        )
+        try:
+            with Client(address, timeout="30s") as client:
+                assert client.submit("add", {"a": 1, "b": 2}).wait(timeout=20).result == 3
+            opened = [os.readlink(f"/proc/{started.pid}/fd/{number}") for number in range(3)] if Path("/proc/self/fd").exists() else []
+            assert set(opened) <= {os.devnull}
+            started.terminate()
+            assert started.wait(40) == 0
+        finally:
+            started.kill()
+            started.wait()

@@ -196,3 +196,29 @@ def test_foreign_cluster_name_is_shown_cut_and_escaped() -> None:
 def test_what_cannot_travel_is_the_callers_fault(message: Any) -> None:
     with pytest.raises(InvalidJob, match=r"cannot be encoded: .*; texts must be valid Unicode, numbers have 64 bits"):
         codec.encode(ENVELOPE, message)
+
+
+class Name(str):
+    """Text that shows itself otherwise."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "shown"
+
+
+class Number(int):
+    pass
+
+
+class Bytes(bytes):
+    pass
+
+
+def test_text_numbers_and_bytes_of_derived_classes_travel_as_what_they_are() -> None:
+    spec = JobSpec(Bytes(range(16)), Name("t"), b"\x80", Name("q"), options=Options(max_retries=Number(3), tags=(Name("a"),)))
+    _, body = codec.encode(ENVELOPE, Submit([spec]))
+    expected = JobSpec(bytes(range(16)), "t", b"\x80", "q", options=Options(max_retries=3, tags=("a",)))
+    assert codec.decode_request(body) == Submit([expected])
+    with pytest.raises(TypeError, match=r"a message cannot hold <object .* of type object; give plain data"):
+        codec.encode(ENVELOPE, Pause(object()))  # type: ignore[arg-type]

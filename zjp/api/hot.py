@@ -19,6 +19,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from ..client.deeds import read_receipt, read_receipts
+from ..errors import NotFound
 from ..job import format_id
 from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
 from .answering import Answering, RawHeaders, encode
@@ -36,6 +37,7 @@ from .submitting import (
     check_key,
     found_json,
     made_body,
+    record_gone,
     spec_of,
     specs_of,
     traced,
@@ -161,7 +163,11 @@ class Submits:
         shown = format_id(job_id)
         if kind is SubmitKind.CREATED:
             return 201, made_body(job, spec, shown, level.value), f"{JOBS}/{shown}"
-        return 200, encode(found_json(await client.get(job_id), level.value)), f"{JOBS}/{shown}"
+        try:
+            found = await client.get(job_id)
+        except NotFound:  # for whoever repeats in doubt "not found" would be: not stored, send it under another key
+            raise record_gone(shown, level.value) from None
+        return 200, encode(found_json(found, level.value)), f"{JOBS}/{shown}"
 
     async def batch(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         """Names that stand twice are not looked for: it would cost each job of a batch a good part of what it costs altogether."""

@@ -33,6 +33,7 @@ from ..job import (
 )  # fmt: skip
 from ..job_json import job_json, time_json
 from ..wire.messages import SubmitKind
+from .caller import Problem
 
 encode = msgspec.json.Encoder().encode
 
@@ -240,6 +241,19 @@ _NO_OPTIONS = Options()
 
 def is_there(kind: SubmitKind | None) -> bool:
     return kind is not SubmitKind.CREATED
+
+
+def record_gone(shown_id: str, durability: str) -> Problem:
+    """What is told, instead of a job, of one that was there already and is not any more. Its members are those of the answer with one."""
+    return Problem(
+        410,
+        "Gone",
+        f"an earlier request with this id or key made job {shown_id}; its record is gone: it was removed, or is older than RECORDS_TTL. "
+        "Nothing was stored now",
+        id=shown_id,
+        existed=True,
+        durability=durability,
+    )
 
 
 def found_json(found: AsyncJob, durability: str) -> dict[str, Any]:

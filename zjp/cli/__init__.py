@@ -23,6 +23,7 @@ import click
 from .. import __version__
 from ..config import inherited_environment
 from ..errors import ZjpError
+from ..streams import stand_in_for_closed
 from .options import Caller, check_texts, connecting, reading
 
 EX_FAILED, EX_USAGE, EX_SOFTWARE, EX_INTERRUPTED = 1, 2, 70, 130
@@ -88,8 +89,7 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             code = super().invoke(ctx)
-            if sys.stdout is not None:  # closed by whoever called: nothing is wanted
-                sys.stdout.flush()
+            sys.stdout.flush()
             return code
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -167,4 +167,5 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point of the installed `zjp`."""
+    stand_in_for_closed()
     cli(prog_name="zjp")

@@ -43,7 +43,8 @@ class App(Registry):
         self._client, self._is_own = client, False
         self._async_clients: dict[asyncio.AbstractEventLoop, AsyncClient] = {}
         self._inline: InlineNode | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Held for a moment, and never while a client is made: a signal handler may submit in the midst of that."""
 
     def __repr__(self) -> str:
         return f"<App {self.name}: {len(self.tasks)} tasks>"
@@ -76,7 +77,7 @@ class App(Registry):
     def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> object:
         if isinstance(function, Task | ContextTask):  # one function under two names, or in two applications
             function = function.definition.function
-        definition = Definition(name or function.__name__, function, task_options(options))
+        definition = Definition(function.__name__ if name is None else name, function, task_options(options))
         self.add(definition)
         if definition.takes_context:
             return ContextTask[..., Any](self, definition)
@@ -88,17 +89,25 @@ class App(Registry):
     def client(self) -> Client:
         if self._inline is not None:
             return Client(_door=InlineDoor(self._inline))
-        if self._client is None:
-            with self._lock:
-                if self._client is None:
-                    self._client, self._is_own = Client(*self._address), True
-                    atexit.register(self.close)
-        return self._client
+        found = self._client
+        return self._make_client() if found is None else found
 
     @client.setter
     def client(self, client: Client) -> None:
         self.close()
         self._client, self._is_own = client, False
+
+    def _make_client(self) -> Client:
+        """Of several that threads or signal handlers make at the same time, the first one stays."""
+        made = Client(*self._address)
+        with self._lock:
+            if self._client is None:
+                self._client, self._is_own = made, True
+                atexit.register(self.close)
+            stays = self._client
+        if stays is not made:
+            made.close()
+        return stays
 
     @property
     def async_client(self) -> AsyncClient:
@@ -108,8 +117,10 @@ class App(Registry):
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
-            self._forget_closed_loops()
-            client = self._async_clients[loop] = self._make_async_client()
+            client = self._make_async_client()
+            with self._lock:  # other threads have loops of their own
+                self._forget_closed_loops()
+                self._async_clients[loop] = client
             atexit.register(client.close)
         return client
 
@@ -135,14 +146,16 @@ class App(Registry):
     def close(self) -> None:
         """Close the clients that the app made. The next submit makes new ones."""
         with self._lock:
-            if self._client is not None and self._is_own:
-                self._client.close()
+            own, others = self._client if self._is_own else None, list(self._async_clients.values())
+            if own is not None:
                 self._client = None
                 atexit.unregister(self.close)
-        for client in self._async_clients.values():
-            client.close()
-            atexit.unregister(client.close)
-        self._async_clients.clear()
+            self._async_clients.clear()
+        for client in (own, *others):
+            if client is not None:
+                client.close()
+        for other in others:
+            atexit.unregister(other.close)
 
     # ── testing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Unpack, overload
 
-from ..errors import ZjpError
 from ..job import JobSpec, JobState, JobView
 from ..wire import messages as m
 from ..wire.seen import AskCluster, AskHistory, Change, ClusterReply, DrainNode, History, Transfer
@@ -187,7 +186,7 @@ class AsyncClient(AsyncDesk):
                 for index, one in reply.others:
                     batch[index] = AsyncJob(self, one.id, specs[index].type, kind=one.kind, level=level)
                 made += batch
-        except ZjpError as fault:
+        except BaseException as fault:  # also what an iterator of the caller's raises
             deeds.note_stored(fault, len(made))
             raise
         return made

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from ..errors import InvalidJob, NotFound, WireError, WrongState, ZjpError
+from ..errors import InvalidJob, NotFound, WireError, WrongState
 from ..job import BATCH_MAX, JobFilter, JobSpec, JobState, JobView, format_id
 from ..wire.messages import (
     IDS_MAX,
@@ -164,7 +164,7 @@ def made_by(reply: SubmitReply, asked_id: bytes) -> bytes:
     return reply.others[0][1].id if reply.others else asked_id
 
 
-def note_stored(fault: ZjpError, stored: int) -> None:
+def note_stored(fault: BaseException, stored: int) -> None:
     """An error of a later request of `submit_many` says what the earlier ones did."""
     if stored:
         fault.add_note(

@@ -17,6 +17,7 @@ from ..job import Attempt, JobFault, JobSpec, JobState, JobView, Options, parse_
 from ..job_json import time_json
 from ..schedule import CatchUp, Schedule, ScheduleChange
 from ..units import parse_duration_s
+from ..wire.codec import plain
 from ..wire.messages import QueueCount
 from ..wire.seen import Change, ClusterNode
 from .packing import pack_value, unpack
@@ -36,7 +37,7 @@ def read(body: bytes, kind: type[T]) -> T:
 
 
 def write(value: Any) -> bytes:
-    return msgspec.json.encode(value)
+    return msgspec.json.encode(value, enc_hook=plain)
 
 
 def ms(at: datetime | None) -> int:

@@ -82,6 +82,10 @@ def _part(name: str) -> str:
 # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+GONE = 410
+"""The job was made before, and its record is gone: the problem tells its id, which is all that a submit needs."""
+
+
 class _Made(msgspec.Struct):
     id: str
     existed: bool = False
@@ -99,8 +103,8 @@ def _submit(request: m.Submit) -> Talk[m.Reply]:
         (spec,) = specs
         key = spec.options.idempotency_key if spec.options is not None else ""
         headers = {"Idempotency-Key": key_header(key)} if key else {}
-        answer = _done((yield from _post("/jobs", _submit_body(spec), headers=headers | _trace_headers(spec))))
-        made = [read(answer.body, _Made)]
+        answer = yield from _post("/jobs", _submit_body(spec), headers=headers | _trace_headers(spec))
+        made = [read(answer.body if answer.status == GONE else _done(answer).body, _Made)]
         level = made[0].durability
     else:
         body = {"jobs": [_batch_body(spec) for spec in specs]}

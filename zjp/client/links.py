@@ -8,6 +8,7 @@ see to that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -15,7 +16,7 @@ import zmq
 
 from ..config.kinds import Address, Addresses
 from ..errors import ConfigError
-from ..transport.pump import has_message, receive_now, send_now, set_limits, set_tcp_limits, speak_ip_of
+from ..transport.pump import has_message, send_now, set_limits, set_tcp_limits, speak_ip_of
 from ..transport.watch import WATCHED, read_event
 from .keys import Keyring
 
@@ -61,6 +62,27 @@ class CannotOpen(Exception):
     """No wire to an address, with the reason: no descriptor is left, or ZeroMQ does not take the address here."""
 
 
+_contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
+"""By process: one that was forked leaves its parent's alone."""
+
+
+def _context() -> zmq.Context[zmq.Socket[bytes]]:
+    """Not Context.instance(): a signal handler that opens a wire while its thread makes the first one would wait for its lock for ever."""
+    pid = os.getpid()
+    found = _contexts.get(pid)
+    if found is None:
+        made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        found = _contexts.setdefault(pid, made)
+        if found is not made:
+            made.term()
+    return found
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """One message that is there. Copied: where pyzmq frees a frame it runs signal handlers, and what one raises there (Ctrl-C) is lost."""
+    return socket.recv_multipart(zmq.NOBLOCK)
+
+
 class Wire:
     """One address: `dealer` carries messages, `monitor` tells of the connection."""
 
@@ -70,7 +92,7 @@ class Wire:
         self._keyring = keyring
         try:
             with ExitStack() as opened:
-                self.dealer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+                self.dealer: zmq.Socket[bytes] = _context().socket(zmq.DEALER)
                 opened.callback(self.dealer.close)
                 set_limits(self.dealer, linger_ms=LINGER_MS)
                 set_tcp_limits(self.dealer)
@@ -101,12 +123,12 @@ class Wire:
     def messages(self) -> Iterator[list[bytes]]:
         """What has come, until there is no more."""
         while has_message(self.dealer):
-            yield receive_now(self.dealer)
+            yield _receive(self.dealer)
 
     def events(self) -> Iterator[str | None]:
         """What became of the connection: None when it stands, else what is wrong."""
         while has_message(self.monitor):
-            yield from self.read(receive_now(self.monitor))
+            yield from self.read(_receive(self.monitor))
 
     def read(self, frames: Sequence[bytes]) -> Iterator[str | None]:
         """The same of one message of the monitor."""

@@ -8,6 +8,7 @@ the first call.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ class LoopExchange:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._is_closed = False
+        self._pid = 0
+        """The process whose loop it is."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -47,8 +50,11 @@ class LoopExchange:
         return self._loop
 
     def close(self) -> None:
-        """Whoever still waits gets RuntimeError."""
+        """Whoever still waits gets RuntimeError. In a process that was forked meanwhile nothing is undone: the sockets, and what the loop's
+        selector watches, are the parent's."""
         self._is_closed = True
+        if self._loop is not None and self._pid != os.getpid():
+            return
         if self._timer is not None:
             self._timer.cancel()
         is_open = self._loop is not None and not self._loop.is_closed()
@@ -92,7 +98,7 @@ class LoopExchange:
             raise _closed()
         if self._loop is not None:
             raise RuntimeError("this AsyncClient belongs to another event loop; make one per loop")
-        self._loop = loop
+        self._loop, self._pid = loop, os.getpid()
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

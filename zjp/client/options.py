@@ -138,7 +138,7 @@ def _key(name: str, given: Mapping[str, Any]) -> str:
         return ""
     if not (key := typed(name, given[name], str)):
         raise InvalidJob(f"{name} is empty, it must have 1 to {UNIQUE_KEY_CHARS_MAX} characters; leave it out (None) for none")
-    return str(key)
+    return str.__str__(key)  # of a text that is an Enum's member as well str() would give the member's name
 
 
 def _one_of(given: Mapping[str, Any], name: str, alias: str) -> Any:

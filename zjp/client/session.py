@@ -75,9 +75,13 @@ class Session(Generic[W]):
     # ── what callers want ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask(self, request: Request, waiter: W, *, now: float, deadline: float, voice: Voice = OWN_VOICE) -> None:
+        """Raises: InvalidJob when something in the request cannot travel: told to who asks, and not in the midst of what others asked."""
+        seq = self._next_seq()
+        call = Call(seq, request, waiter, now=now, deadline=deadline, voice=voice)
+        call.body = self._frames(seq, request, voice)[1]
         self._begin(now)
         self._need(deadline)
-        self._enqueue(Call(self._next_seq(), request, waiter, now=now, deadline=deadline, voice=voice))
+        self._enqueue(call)
 
     def gather(self, spec: JobSpec, waiter: W, *, now: float, deadline: float) -> None:
         """Submit one job together with what others submit. Deadlines must not fall from call to call."""

@@ -48,7 +48,8 @@ class Clients(Protocol):
 
 
 class Submitter(Generic[P]):
-    """Submits one task, with options. Every method takes what the function takes; options go through `options(...)`."""
+    """Submits one task, with options. Every method takes what the function takes, a parameter `self` as well; options go through
+    `options(...)`."""
 
     def __init__(self, app: Clients, definition: Definition, options: SubmitOptions) -> None:
         self.app, self.definition, self._options = app, definition, options
@@ -58,12 +59,12 @@ class Submitter(Generic[P]):
         """The job type."""
         return self.definition.name
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Returns once the job is durable. Raises: TypeError as the call would, and what Client.submit raises."""
         payload = self.definition.payload_of(args, kwargs)
         return self.app.client.submit(self.definition.name, payload, **self._options)
 
-    async def submit_async(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
+    async def submit_async(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
         """`submit` for coroutines."""
         payload = self.definition.payload_of(args, kwargs)
         return await self.app.async_client.submit(self.definition.name, payload, **self._options)
@@ -71,7 +72,7 @@ class Submitter(Generic[P]):
     delay = submit
     send = submit
 
-    def request(self, *args: P.args, **kwargs: P.kwargs) -> JobRequest:
+    def request(self, /, *args: P.args, **kwargs: P.kwargs) -> JobRequest:
         """The job of this call, not yet submitted: for `Client.submit_many`."""
         return JobRequest(self.definition.name, self.definition.payload_of(args, kwargs), self._options)
 
@@ -109,7 +110,7 @@ class Task(Submitter[P], Generic[P, R_co]):
         # Not its attributes: one of the name of ours would take its place.
         functools.update_wrapper(self, definition.function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         result: R_co = self.definition.function(*args, **kwargs)
         return result
 

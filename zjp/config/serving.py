@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from zjp.config.kinds import is_loopback_host
+from zjp.config.kinds import is_loopback_host, is_wildcard
 from zjp.config.rules import shown, unreadable
 from zjp.config.table import Settings
 
@@ -31,6 +31,7 @@ def broken_serving_rules(settings: Settings, origins: Mapping[str, str]) -> Iter
     yield _no_key(settings, origins)
     yield _known_users(settings, origins)
     yield _same_port(settings, origins)
+    yield from _taken_by_the_node(settings, origins)
     yield from _certificates(settings, origins)
 
 
@@ -111,6 +112,20 @@ def _same_port(settings: Settings, origins: Mapping[str, str]) -> str | None:
         f"{shown(settings, 'METRICS_PORT')}: the HTTP API has the same port (set by {origins['METRICS_PORT']}, SERVER_PORT by "
         f"{origins['SERVER_PORT']}; accepted: two different ones, or METRICS_ENABLED=false)"
     )
+
+
+def _taken_by_the_node(settings: Settings, origins: Mapping[str, str]) -> Iterable[str]:
+    host, _, port = settings.zmq_bind.removeprefix("tcp://").rpartition(":")
+    served = [("SERVER_PORT", settings.server_host, settings.server_port)]
+    if settings.metrics_enabled:
+        served.append(("METRICS_PORT", settings.metrics_host, settings.metrics_port))
+    for name, its_host, its_port in served:
+        is_same_host = host == its_host or is_wildcard(settings.zmq_bind) or is_wildcard(f"{its_host}:{its_port}")
+        if its_port and port == str(its_port) and is_same_host:
+            yield (
+                f"{shown(settings, name)}: {shown(settings, 'ZMQ_BIND')} has the same port (set by {origins[name]}, ZMQ_BIND by "
+                f"{origins['ZMQ_BIND']}; accepted: two different ones)"
+            )
 
 
 def _certificates(settings: Settings, origins: Mapping[str, str]) -> Iterable[str]:

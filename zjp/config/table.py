@@ -45,6 +45,7 @@ _KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
 
 _NAME = Text("letters, digits, _ . - (begins with a letter or digit, up to 64)", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TEXT = Text("text in one line")
+_MONGODB = Text("mongodb:// or mongodb+srv:// and what follows, in one line", r"mongodb(\+srv)?://[^\x00-\x1f\x7f]{1,4096}")
 _HOST = Text("a host name or IP address", r"[A-Za-z0-9_.:%\[\]*-]{1,253}")
 _PORT = Whole(0, 65535)
 _MODULE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
@@ -326,7 +327,7 @@ class Settings:
         "1000000",
         "Most finished jobs kept in Redis; those that finished within DEDUP_WINDOW stay, however many they are.",
     )
-    mongodb_uri: str | None = _shared.row("MONGODB_URI", _TEXT, None, "Records in MongoDB.", secret=True)
+    mongodb_uri: str | None = _shared.row("MONGODB_URI", _MONGODB, None, "Records in MongoDB.", secret=True)
     mongodb_database: str = _shared.row("MONGODB_DATABASE", _NAME, "jobprocessor", "Database of the records.")
     mongodb_timeout_s: float = _shared.row(
         "MONGODB_TIMEOUT", Duration(0.1, 3600), "30s", "Longest wait for one answer of MongoDB."

@@ -28,6 +28,7 @@ from ..config import Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
 from ..flags import with_settings
 from ..log import ITEMS_MAX, answer, configure, event
+from ..streams import stand_in_for_closed
 from .node import Node
 from .notify import Supervisor
 
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings in TOML.")
 def main(config_file: Path | None, **flags: str | None) -> None:
     """Run a zjp node. Without any setting: an embedded queue in ./zjp-data, listening on tcp://127.0.0.1:5570."""
+    stand_in_for_closed()
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         loaded = load(given, config_file=config_file, serves=True)

@@ -11,7 +11,7 @@ from ..wire.desk import AskEvents, AskFailures, AskFeed, AskUsers, Note, PutUser
 from .askers import Asker
 from .chronicle import Chronicle
 from .events import EventDesk
-from .failures import FailureDesk
+from .failures import FailureDesk, List
 from .feed import FeedDesk
 from .removal import Cancel, Removal
 from .users import Users
@@ -21,10 +21,10 @@ class NodeDesk:
     """`start`, then `stop`."""
 
     def __init__(
-        self, queue: QueueStore, records: RecordStore, chronicle: Chronicle, feed: FeedDesk, *, cancel: Cancel
-    ) -> None:
+        self, queue: QueueStore, records: RecordStore, chronicle: Chronicle, feed: FeedDesk, *, list_jobs: List, cancel: Cancel
+    ) -> None:  # fmt: skip
         self._users, self._feed = Users(queue), feed
-        self._events, self._failures = EventDesk(chronicle, records), FailureDesk(records)
+        self._events, self._failures = EventDesk(chronicle, records), FailureDesk(list_jobs)
         self._removal = Removal(queue, records, cancel)
 
     @property

@@ -1,7 +1,8 @@
 """Failed jobs, grouped by type and error: what an operator looks at first.
 
-Grouped from the records when somebody asks, the newest SCAN_MAX at most; the same question within FRESH_S gets the same answer, and one is
-worked out at a time, so many who look cost as much as one.
+Grouped from the listing of failed jobs when somebody asks, the newest SCAN_MAX at most: so what the records do not have yet, or refuse, is
+counted, and what runs again is not. The same question within FRESH_S gets the same answer, and one is worked out at a time, so many who
+look cost as much as one.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..errors import WireError
-from ..job import JobFilter, JobState, Record
-from ..records.store import RecordStore
+from ..job import JobFilter, JobState, JobView
 from ..wire import messages as m
 from ..wire.desk import GROUPS_MAX, SAMPLES_MAX, AskFailures, FailureGroup, Failures
 from .askers import Asker
+from .listing import RECORDS
 
 SCAN_MAX = 10_000
 PAGE = 500
@@ -31,22 +32,27 @@ OTHER = "(others)"
 class Group:
     __slots__ = ("count", "first_ms", "ids", "last_ms", "message")
 
-    def __init__(self, newest: Record) -> None:
+    def __init__(self, newest: JobView) -> None:
         self.message = "" if newest.error is None else newest.error.message[:MESSAGE_CHARS_MAX]
         self.count, self.ids = 0, list[bytes]()
         self.first_ms = self.last_ms = newest.finished_ms
 
-    def add(self, record: Record) -> None:
+    def add(self, job: JobView) -> None:
         """They come newest first, but not strictly: several nodes write them."""
         self.count += 1
-        self.first_ms, self.last_ms = min(self.first_ms, record.finished_ms), max(self.last_ms, record.finished_ms)
+        self.first_ms, self.last_ms = min(self.first_ms, job.finished_ms), max(self.last_ms, job.finished_ms)
         if len(self.ids) < SAMPLES_MAX:
-            self.ids.append(record.job.spec.id)
+            self.ids.append(job.id)
+
+
+List = Callable[[JobFilter, bytes, int], Awaitable[m.Page]]
 
 
 class FailureDesk:
-    def __init__(self, records: RecordStore, now: Callable[[], float] = time.monotonic) -> None:
-        self._records, self._now = records, now
+    """`list_jobs`: a page of a listing."""
+
+    def __init__(self, list_jobs: List, now: Callable[[], float] = time.monotonic) -> None:
+        self._list, self._now = list_jobs, now
         self._kept: OrderedDict[AskFailures, tuple[float, Failures]] = OrderedDict()
         self._turn = asyncio.Lock()
 
@@ -69,14 +75,16 @@ class FailureDesk:
         groups: dict[tuple[str, str], Group] = {}
         scanned, cursor, is_whole = 0, b"", False
         while scanned < SCAN_MAX and not is_whole:
-            page = await self._records.list(wanted, cursor, min(PAGE, SCAN_MAX - scanned))
-            recent = [record for record in page.records if record.finished_ms >= request.since_ms]
-            for record in recent:
-                _add(groups, record)
+            page = await self._list(wanted, cursor, min(PAGE, SCAN_MAX - scanned))
+            recent = [job for job in page.jobs if job.finished_ms >= request.since_ms]
+            for job in recent:
+                _add(groups, job)
             # What a store looks at and does not show counts too: else rare failures among a million records would be sought in all of them.
-            scanned += max(page.scanned, len(page.records))
+            scanned += max(page.scanned, len(page.jobs))
+            # Those that the records refuse may be older than all records behind them.
+            is_over = cursor[:1] == RECORDS and bool(page.jobs) and not recent
             cursor = page.cursor
-            is_whole = not cursor or (bool(page.records) and not recent)
+            is_whole = not cursor or is_over
         most = sorted(groups.items(), key=lambda one: (-one[1].count, -one[1].last_ms))
         shown = [
             FailureGroup(task, error, group.message, group.count, group.first_ms, group.last_ms, group.ids)
@@ -85,11 +93,11 @@ class FailureDesk:
         return Failures(shown, min(scanned, SCAN_MAX), is_whole)
 
 
-def _add(groups: dict[tuple[str, str], Group], record: Record) -> None:
-    name = record.job.spec.type, "" if record.error is None else record.error.type
+def _add(groups: dict[tuple[str, str], Group], job: JobView) -> None:
+    name = job.type, "" if job.error is None else job.error.type
     if name not in groups and len(groups) >= GATHERED_MAX:
         name = OTHER, OTHER
     group = groups.get(name)
     if group is None:
-        group = groups[name] = Group(record)
-    group.add(record)
+        group = groups[name] = Group(job)
+    group.add(job)

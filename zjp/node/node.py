@@ -305,7 +305,9 @@ class Node:
         self.cluster.join(self.intake.door, self.address)
 
     def _make_desk(self, askers: Askers) -> None:
-        self.desk = NodeDesk(self.queue, self.records, self.chronicle, self.feed, cancel=lambda ids: self.intake.cancel(ids))
+        self.desk = NodeDesk(
+            self.queue, self.records, self.chronicle, self.feed, list_jobs=self.jobs.list, cancel=lambda ids: self.intake.cancel(ids),
+        )  # fmt: skip
         self.relay = Relay(
             self._data.node_id, askers, tell=self.cluster.tell, knows=lambda node: node in {one.node for one in self.seen.nodes()},
             carry_out=lambda asker, request: self.intake.carry_out(asker, request),

@@ -6,7 +6,7 @@ Outcomes are judged in the loop, too (does the claim still hold the job?), so a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from ..job import Attempt, JobState, Record, StoredJob, add_attempt
@@ -18,6 +18,8 @@ from .state import Lapsed, OpenClaim, State, decode_job, encode_job
 from .store import Outcome, OutcomeKind
 
 LOST = "lost"
+PIECE_BYTES = 1 << 20
+"""Some of them fit into the room that is set aside, whatever else the log holds."""
 _NOTHING_HELD: dict[bytes, int] = {}
 
 
@@ -219,6 +221,18 @@ class OutboxRemoval(Operation):
 
     def apply(self) -> None:
         pass
+
+
+def pieces(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """Parts that a disk with little room takes one by one, when it would never take all of them at once."""
+    begin = size = 0
+    for end, outcome in enumerate(outcomes):
+        size += len(outcome.job.spec.payload) + (len(outcome.record.result) if outcome.record is not None else 0)
+        if size >= PIECE_BYTES:
+            yield outcomes[begin : end + 1]
+            begin, size = end + 1, 0
+    if begin < len(outcomes):
+        yield outcomes[begin:]
 
 
 def note_loss(job: StoredJob, lapsed: Lapsed, node: str, now_ms: int) -> None:

@@ -150,6 +150,15 @@ def _prepare(db: Database, path: str) -> None:
         db.executescript(f"BEGIN IMMEDIATE; {SINCE_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
+def empty_log(db: Database) -> bool:
+    """Copy the write-ahead log into the file, so that the next transactions take its room again instead of more. True when all of it is."""
+    try:
+        is_busy, frames, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except DatabaseError:  # the file would have to grow
+        return False
+    return not is_busy and frames == copied
+
+
 def unavailable(error: Exception) -> Unavailable:
     """What a failed transaction is to the caller."""
     if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL:

@@ -71,7 +71,7 @@ class Intake:
         await self._requests.wait_for_earlier(number, ids)
         known = dict(await self._reader.run(lambda db: find_specs(db, list(ids))))
         if ids - known.keys():
-            await self._journal.flush()  # what left the file in a commit that the loop has not heard of reaches the outbox
+            await self._journal.hear()  # what left the file in a commit that the loop has not heard of reaches the outbox
         for job_id in ids - known.keys():
             if (item := self._state.outbox.get(job_id)) is not None:
                 known[job_id] = item.record.job.spec

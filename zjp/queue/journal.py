@@ -20,14 +20,15 @@ removals) must not be lost: they stay at the head and are tried again until they
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
-from ..errors import StoreUnavailable, Unavailable, ZjpError
-from .database import Database, breaks_transaction, unavailable
+from ..errors import StoreFull, StoreUnavailable, Unavailable, ZjpError
+from .database import Database, breaks_transaction, empty_log, unavailable
 from .disk import Disk
 
 JOBS_PER_COMMIT = 4_000
@@ -64,17 +65,22 @@ class Operation:
         """Undo what the loop did when it put this operation."""
 
 
-class Barrier(Operation):
-    """Nothing; but what was put before it is through when it is."""
+class Glance(Operation):
+    """Nothing; but what was committed before it is applied when it is."""
 
     size = 0
-    is_held: ClassVar[bool] = True
 
     def write(self, db: Database) -> None:
         pass
 
     def apply(self) -> None:
         pass
+
+
+class Barrier(Glance):
+    """What was put before it is through when it is, however long the file cannot be written."""
+
+    is_held: ClassVar[bool] = True
 
 
 class Journal:
@@ -141,6 +147,13 @@ class Journal:
         if self._open_count:
             await self.put(Barrier())
 
+    async def hear(self) -> None:
+        """Wait until what is in the file by now is applied. What the file does not take now is not waited for: it changed nothing."""
+        if self._open_count:
+            told = self.put(Glance())
+            with contextlib.suppress(Unavailable):
+                await told
+
     def check(self) -> None:
         """Raises: StoreUnavailable, StoreFull, when a submit had better not join."""
         if self._jobs_waiting > JOBS_WAITING_MAX:
@@ -168,15 +181,27 @@ class Journal:
             is_last = is_last or ends
             self._began_at = began_at = time.monotonic()
             held = self._commit(batch)
-            is_worth_it = held or (self.trouble is not None and any(operation.takes_ballast for operation in batch))
-            if is_worth_it and self._disk is not None and self._disk.drop_ballast():
-                held = self._commit(held)
+            if self.trouble is not None and self._disk is not None:
+                held = self._commit_in_room(batch, held, self._disk)
             self.busy_s += time.monotonic() - began_at
             self._began_at = 0.0
             tries = tries + 1 if held else 0
         if held:
             error = StoreUnavailable("the queue's file could not be written before the node stopped; these outcomes will be found lost")
             self._tell(held, dict.fromkeys(map(id, held), error))
+
+    def _commit_in_room(self, batch: list[Operation], held: list[Operation], disk: Disk) -> list[Operation]:
+        """The log's room first: as long as the file need not grow, it serves again and again. What is set aside serves once, and not for
+        the log alone: a file that must grow by a page keeps the log from being emptied. Returns those still to be tried again."""
+        is_full = isinstance(self.trouble, StoreFull)
+        if held and is_full and empty_log(self._db):
+            held = self._commit(held)
+        is_worth_it = held or any(operation.takes_ballast for operation in batch)
+        if is_worth_it and disk.drop_ballast():
+            if is_full:
+                empty_log(self._db)
+            held = self._commit(held)
+        return held
 
     def _gather(self, held: list[Operation], is_last: bool) -> tuple[list[Operation], bool]:
         """(what waits, whether the end was asked for)"""
@@ -204,7 +229,11 @@ class Journal:
         if self.trouble is None:
             return self._transact(batch)
         held = self._transact([operation for operation in batch if operation.is_held])
-        return held + self._transact([operation for operation in batch if not operation.is_held])
+        trouble = self.trouble
+        self._transact([operation for operation in batch if not operation.is_held])
+        if held:
+            self.trouble = trouble
+        return held
 
     def _transact(self, batch: list[Operation]) -> list[Operation]:
         if not batch:

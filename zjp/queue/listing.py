@@ -40,7 +40,7 @@ class Lister:
         wanted = [job_id for job_id in ids if job_id not in known]
         found = await self._reader.run(lambda db: browsing.find_live(db, wanted)) if wanted else {}
         if any(job_id not in found and self._finished(job_id) is None for job_id in wanted):
-            await self._journal.flush()  # it may have left the file in a commit that the loop has not heard of
+            await self._journal.hear()  # it may have left the file in a commit that the loop has not heard of
         return [known.get(job_id) or self._finished(job_id) or self._live(found.get(job_id)) for job_id in ids]
 
     def _finished(self, job_id: bytes) -> Record | None:

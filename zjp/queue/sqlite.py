@@ -21,7 +21,7 @@ from typing import TypeVar
 from ..errors import StoreFull, StoreUnavailable
 from ..job import JobFilter, JobSpec, Record, StoredJob
 from . import standing
-from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation
+from .claiming import ClaimOperation, FinishOperation, OutboxRemoval, ReapOperation, pieces
 from .database import MEMORY, Database, Lock, open_database
 from .disk import Disk
 from .intake import Intake
@@ -260,6 +260,11 @@ class SQLiteQueueStore:
         return None if due_ms is None else max(0.0, (due_ms - self._wall_ms()) / 1000)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
+        if self._disk is None or not (self._disk.is_tight(self._now()) or self._journal.trouble):
+            return await self._finish(outcomes)
+        return [job_id for piece in pieces(outcomes) for job_id in await self._finish(piece)]
+
+    async def _finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         operation = FinishOperation(self._state, self._wall_ms(), self._now())
         refused = operation.plan(outcomes)
         if operation.size:

@@ -56,6 +56,11 @@ def place_of(event: Event) -> bytes:
     return event.at_ms.to_bytes(TIME_BYTES, "big") + event.id
 
 
+def time_place(at_ms: int) -> bytes:
+    """What its events are at or above. Before 1970 there were none: a long EVENTS_TTL, or a clock that was never set, reaches further."""
+    return max(0, at_ms).to_bytes(TIME_BYTES, "big")
+
+
 def span_of(wanted: EventFilter, cursor: bytes) -> tuple[bytes, bytes]:
     """(least, below): the places to be shown, half open. Raises: InvalidJob on a cursor that is none."""
     if cursor and len(cursor) != PLACE_BYTES:

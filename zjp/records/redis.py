@@ -31,7 +31,7 @@ from ..redis.rights import lacking, refuse_unknown
 from ..redis.script import Scripts
 from ..wire.messages import REPLY_BYTES_MAX
 from .cursor import read_cursor, write_cursor
-from .events import EVENTS_TTL_S, PLACE_BYTES, TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
+from .events import EVENTS_TTL_S, PLACE_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of, time_place
 from .store import RecordItem, RecordPage
 
 PACKAGE = "zjp.records"
@@ -190,7 +190,7 @@ class RedisRecordStore:
         lane = _open(self._writing)
         if not self._events_ttl_ms:
             return 0
-        before = (self._wall_ms() - self._events_ttl_ms).to_bytes(TIME_BYTES, "big")
+        before = time_place(self._wall_ms() - self._events_ttl_ms)
         return int(await self._scripts("prune_events", lane, [before, limit]))
 
 

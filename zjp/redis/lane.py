@@ -62,6 +62,7 @@ NO_PROTOCOL = "Protocol error"
 """In the server's words."""
 OOM = "OOM command not allowed"
 """In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
+MISCONF = "MISCONF "
 PASSING = (BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 PASSING_WORDS = re.compile(r"(?:^|: -)(?:LOADING|MASTERDOWN|READONLY|TRYAGAIN|BUSY|UNBLOCKED|MISCONF|NOREPLICAS)\b")
 """Refusals of that moment, before anything was written. The driver strips some of these words, and then has a class for them; Redis 6.2
@@ -422,8 +423,9 @@ async def _send_packed(connection: AbstractConnection, packet: bytes) -> None:
 def silence(fault: Exception | None, within_s: float) -> str:
     """What is told of a server that does not answer."""
     reason = str(fault or "").rstrip(".") or f"no reply within {within_s:g} s"
-    if reason.startswith("MISCONF"):
-        return f"Redis takes no writes since it could not save its data: {reason}; its log says why (often: its disk is full)"
+    if MISCONF in reason:
+        told = reason[reason.index(MISCONF) :]  # Redis 6.2 has it in the middle when a script met it
+        return f"Redis takes no writes since it could not save its data: {told}; its log says why (often: its disk is full)"
     return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
@@ -431,8 +433,9 @@ def cut_off(fault: Exception | None) -> str:
     """What is told of a server that ends the connection at one call each time."""
     return (
         f"Redis ends the connection at this call each time ({str(fault).rstrip('.')}): most likely a value is larger than its "
-        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf), "
-        "or see what stands between"
+        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf). "
+        "Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set these to 0, as "
+        "they are by default. Or see what stands between"
     )
 
 

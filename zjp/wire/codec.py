@@ -31,7 +31,19 @@ CLUSTER_CHARS_MAX = 64
 FAULT_CHARS_MAX = 200
 """msgspec quotes what it refuses; an unknown field's name may be megabytes, and the text goes back to the sender and into the log."""
 
-_encoder = msgspec.msgpack.Encoder()
+
+def plain(value: object) -> str | int | bytes:
+    """What msgspec does not take by itself: text, number and bytes of a class derived from theirs. Raises: TypeError."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, bytes):
+        return bytes.__getitem__(value, slice(None))
+    raise TypeError(f"a message cannot hold {value!r:.200} of type {type(value).__name__}; give plain data")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=plain)
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 _peer_envelope_decoder = msgspec.msgpack.Decoder(PeerEnvelope)
 _peer_decoder: msgspec.msgpack.Decoder[MeshMessage] = msgspec.msgpack.Decoder(MeshMessage)

@@ -92,7 +92,8 @@ class AskFeed(msgspec.Struct, array_like=True, frozen=True, tag=30):
 
 class RemoveJobs(msgspec.Struct, array_like=True, frozen=True, tag=31):
     """Cancel those that are not finished, and remove what the records have of them. Answered by Verdicts: removed, removing (it is being
-    cancelled; its record goes when it has ended), unknown. A removed id is not recognised as a repeat any more."""
+    cancelled; its record goes when it has ended), unknown. A removed id is not recognised as a repeat any more, unless the
+    caller made it, or gave an idempotency key: then it is for a day."""
 
     ids: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=1000)]
 

@@ -136,7 +136,8 @@ ROUTES = (
     Route(
         "POST", "/api/v1/jobs", Role.USER,
         "Submit one job. An Idempotency-Key header or an id of your own makes it safe to repeat: the answer is then 200 and the same job.",
-        submit, NewJob, NoQuery, MadeJob, 201, {200: "It was there already.", **ERRORS_OF_SUBMIT}, GROUP,
+        submit, NewJob, NoQuery, MadeJob, 201,
+        {200: "It was there already.", 410: "It was there, and its record is gone.", **ERRORS_OF_SUBMIT}, GROUP,
     ),
     Route(
         "POST", "/api/v1/jobs/batch", Role.USER,

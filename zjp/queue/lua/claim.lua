@@ -1,4 +1,4 @@
--- use: clock level wake end reap due
+-- use: clock level wake end reap due stale
 -- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new; only
 -- what this call handed out before.
 -- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
@@ -183,21 +183,6 @@ end
 -- Entries of cancelled jobs stay in the list and are counted by id, or are holes where a sweep was; drop them as they come up.
 local looked, ahead = 0, 0
 
-local function drop(stale, times)
-    local gone = {}
-    for _, id in ipairs(stale) do
-        if times[id].left == 0 then
-            gone[#gone + 1] = id
-        else
-            call('HINCRBY', P .. 'stale', id, -times[id].dropped)
-        end
-    end
-    if #gone > 0 then
-        call('HDEL', P .. 'stale', unpack(gone))
-        call('HDEL', P .. 'seats', unpack(gone))
-    end
-end
-
 -- Up to `wanted` from the head of a list. Returns what stood together: {offset, ids}*, and how many entries were taken off, 0: none is left
 local function pop_some(key, wanted)
     if not has_stale then
@@ -209,7 +194,7 @@ local function pop_some(key, wanted)
         return {}, 0
     end
     local counts = call('HMGET', P .. 'stale', unpack(found))
-    local kept, times, stale = {}, {}, {} -- an id may come twice: its stale entries first, then the one that counts
+    local kept, times = {}, {} -- an id may come twice: its stale entries first, then the one that counts
     local is_behind_gap, taken, walked = true, 0, 0
     while taken < wanted and walked < #found do
         walked = walked + 1
@@ -227,15 +212,12 @@ local function pop_some(key, wanted)
             together[#together + 1] = id
             taken = taken + 1
         else
-            if time.dropped == 0 then
-                stale[#stale + 1] = id
-            end
             time.left, time.dropped, is_behind_gap = time.left - 1, time.dropped + 1, true
         end
     end
     looked = looked + walked - taken
     call('LTRIM', key, walked, -1)
-    drop(stale, times)
+    forget_dropped(times)
     ahead = walked > taken and 500 or 0 -- where one was, there are more
     return kept, walked
 end

@@ -1,5 +1,6 @@
 -- use: clock level wake records
--- Outcomes of claimed jobs. Each counts only while its claim still holds that job. What is finished stays in `j` and goes into the outbox,
+-- Outcomes of claimed jobs. Each counts only while its claim, which must be this life's, still holds that job: a server that knows less
+-- than its predecessor did, by a clock that is behind, may give a fence out again. What is finished stays in `j` and goes into the outbox,
 -- or, where the records are kept here as well, leaves `j` and is a record in the same step.
 -- ARGV: life, number of this call, is it a repeat, most records here (0: none are), but for those younger than so many ms,
 --       sections: n x (fence, queue, size, count, count x (id, value)), no id twice; value: 'f' run record, or mark run record, all of
@@ -36,6 +37,14 @@ local refused, cancelling, done = {}, {}, {}
 local is_waited_for = call('EXISTS', P .. 'w') == 1
 local rare = call('EXISTS', P .. 'lost', P .. 'progress', P .. 'cancelling')
 local added, added_bytes = 0, 0
+
+local ours = {}
+local function is_ours(fence)
+    if ours[fence] == nil then
+        ours[fence] = call('HEXISTS', P .. 'open:' .. life, fence) == 1
+    end
+    return ours[fence]
+end
 
 local function close_claim(fence)
     if call('EXISTS', P .. 'c:' .. fence) == 0 then
@@ -76,6 +85,12 @@ local function finish_chunk(fence, queue, count, size)
         ids[number] = ARGV[from + 2 * number - 2]
     end
     at = from + 2 * count
+    if not is_ours(fence) then
+        for number = 1, count do
+            refused[#refused + 1] = ids[number]
+        end
+        return
+    end
     local are_all, held, marked = rare == 0 and size > 0 and call('SCARD', key) == size, nil, nil
     if not are_all then
         held = call('SMISMEMBER', key, unpack(ids))
@@ -138,7 +153,7 @@ local has_delayed = 0
 for _ = 1, tonumber(take()) do
     local fence, kind, id, value, level, delay, unique = take(), take(), take(), take(), take(), tonumber(take()), take()
     local is_marked = call('SISMEMBER', P .. 'cancelling', id) == 1
-    if call('SISMEMBER', P .. 'c:' .. fence, id) == 0 then
+    if not is_ours(fence) or call('SISMEMBER', P .. 'c:' .. fence, id) == 0 then
         refused[#refused + 1] = id
     elseif is_marked and kind ~= 'x' then
         cancelling[#cancelling + 1] = id

@@ -39,6 +39,7 @@ for at = 8, #ARGV do
     started[ARGV[at]] = true
 end
 local lost, suspects = 0, 0
+local woken, ended = {}, {}
 for _, former in ipairs(call('HKEYS', P .. 'lives')) do
     if string.match(former, '^(.*):%d+$') == node then
         local fences = call('HKEYS', P .. 'open:' .. former)
@@ -49,15 +50,18 @@ for _, former in ipairs(call('HKEYS', P .. 'lives')) do
                 if value and byte(value) ~= FINISHED then
                     lost = lost + 1
                     local level = level_of(value)
-                    call('HINCRBY', P .. 'n', 'r:' .. sub(level, 2), -1)
+                    local queue = sub(level, 2)
+                    call('HINCRBY', P .. 'n', 'r:' .. queue, -1)
                     if started[id] then
                         suspects = suspects + 1
                         note_loss(id, fence, former, claimed_ms, now, 1)
                     end
                     if call('SISMEMBER', P .. 'cancelling', id) == 1 then
                         end_cancelled(id, value, now)
+                        ended[#ended + 1] = id
                     else
                         give_back(id, level, now)
+                        woken[queue] = (woken[queue] or 0) + 1
                     end
                 end
             end
@@ -68,6 +72,10 @@ for _, former in ipairs(call('HKEYS', P .. 'lives')) do
         lapse(former)
     end
 end
+for queue, jobs in pairs(woken) do -- others: this life may serve other queues than the former one did, or have less room
+    wake(queue, jobs, 0)
+end
+tell(ended)
 local registration = call('HINCRBY', P .. 'n', 'l', 1)
 call('HSET', P .. 'lives', life, registration)
 call('ZADD', P .. 'nodes', string.format('%.0f', now + tonumber(ARGV[3])), life)

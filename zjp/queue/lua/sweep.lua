@@ -1,4 +1,4 @@
--- use: clock level
+-- use: clock level stale
 -- A bounded step of dropping what cancelled jobs left in the lists. One pass at a time, through one level's list, from its head on: what
 -- stands at the head is cut off, what stands behind ready jobs becomes a hole (an empty entry, 2 bytes), since places must not shift.
 -- A pass is begun where enough was left since the last one began (`sweeps`) that looking at the whole list is worth it, or where nothing
@@ -18,22 +18,6 @@ local function is_live(id)
     end
     local value = call('HGET', P .. 'j', id)
     return byte(value) ~= FINISHED, #value
-end
-
--- Those of `stale` that are gone from the list: id -> {left, dropped}.
-local function forget(times)
-    local gone = {}
-    for id, time in pairs(times) do
-        if time.dropped > 0 and time.left == 0 then
-            gone[#gone + 1] = id
-        elseif time.dropped > 0 then
-            call('HINCRBY', P .. 'stale', id, -time.dropped)
-        end
-    end
-    if #gone > 0 then
-        call('HDEL', P .. 'stale', unpack(gone))
-        call('HDEL', P .. 'seats', unpack(gone))
-    end
 end
 
 -- Go on through a level's list. Returns the place to go on from; nil: it is through.
@@ -85,7 +69,7 @@ local function look(level, place)
         call('LTRIM', key, leading, -1)
         call('HINCRBY', P .. 'heads', level, leading)
     end
-    forget(times)
+    forget_dropped(times)
     if looked == #found and #found < most then
         return nil
     end

@@ -80,11 +80,12 @@ class Sorted(msgspec.Struct, frozen=True):
         """`held`: what the server is believed to hold for this node, which it checks. A claim only ever loses jobs, so by their number
         it is known to be as believed, and no job has to be asked for."""
         arguments: list[Any] = [len(self.sections)]
-        taken = dict[int, int]()
+        left = dict[int, int]()
         for section in self.sections:
             fence, ids = section.fence, section.ids
-            believed = max(0, held.whole(fence, ids) - taken.get(fence, 0))
-            taken[fence] = taken.get(fence, 0) + len(ids)
+            whole = held.whole(fence, ids)
+            believed = left.get(fence, whole) if whole else 0
+            left[fence] = max(0, believed - len(ids))  # after one that is not believed nothing of its fence is
             head = _head(fence, section.run, are_records_here)
             arguments += (fence, section.queue, believed, len(ids), pairs(ids, head, section.data))
         arguments.append(len(self.singles))

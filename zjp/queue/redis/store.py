@@ -256,9 +256,9 @@ class RedisQueueStore(Standing):
         assert self._seen is not None
         return int(self._seen[0] + self._now() * 1000 - self._seen[1] + 0.5)
 
-    async def _may_reap(self) -> bytes:
+    async def _may_reap(self, *, asks_data: bool = False) -> bytes:
         """Whether the server's clock went as far as ours since the last look."""
-        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",), asks_data=True)
+        seconds, micros = await self._lane("renew").call(lambda _: (b"TIME",), asks_data=asks_data)
         now_ms, here_ms = int(seconds) * 1000 + int(micros) // 1000, self._now() * 1000
         seen, self._seen = self._seen, (now_ms, here_ms)
         return b"1" if seen is None or abs((now_ms - seen[0]) - (here_ms - seen[1])) <= JUMP_MS else b"0"
@@ -309,7 +309,7 @@ class RedisQueueStore(Standing):
         return await self._finishing.finish(outcomes) if outcomes else []
 
     async def renew(self, progress: Mapping[bytes, bytes]) -> Renewal:
-        may_reap = await self._may_reap()
+        may_reap = await self._may_reap(asks_data=True)  # for `_keep`
         arguments: list[Any] = [self._life, self._node, self._boot, self._registration, self._lease_ms, may_reap, LAYOUT, self._home]
         for job_id, data in progress.items():
             arguments += (job_id, data)

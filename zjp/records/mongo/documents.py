@@ -47,6 +47,8 @@ _EPOCH_US = 1_577_836_800_000_000
 """2020 in Unix us: with it an order fits in 63 bits until 2091."""
 _WRITER_BITS = 12
 ORDER_END = (1 << 63) - 1
+_CLOCK_US_MAX = (ORDER_END >> _WRITER_BITS) - (1 << 45)
+"""A clock that shows a later time (it is 2090) counts as showing this one: what comes next then still has a year's worth of numbers."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -69,7 +71,7 @@ class Arrivals:
         self._last_us = max(self._last_us, order >> _WRITER_BITS)
 
     def take(self, count: int, now_ms: int) -> Sequence[int]:
-        first_us = max(now_ms * 1000 - _EPOCH_US, self._last_us + 1)
+        first_us = max(min(now_ms * 1000 - _EPOCH_US, _CLOCK_US_MAX), self._last_us + 1)
         self._last_us = first_us + count - 1
         step = 1 << _WRITER_BITS
         first = first_us * step + self._writer

@@ -14,7 +14,7 @@ from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 
 from ...log import event as log_event
-from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
+from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of, time_place
 from .documents import date_of
 from .server import Server, is_there
 
@@ -49,7 +49,7 @@ async def list_events(events: Events, wanted: EventFilter, cursor: bytes, limit:
 
 
 async def prune_events(events: Events, before_ms: int, limit: int) -> int:
-    due = events.find({"_id": {"$lt": _key(before_ms.to_bytes(TIME_BYTES, "big"))}}, {"_id": 1}, sort=[("_id", 1)], limit=limit)
+    due = events.find({"_id": {"$lt": _key(time_place(before_ms))}}, {"_id": 1}, sort=[("_id", 1)], limit=limit)
     keys = [document["_id"] async for document in due]
     return (await events.delete_many({"_id": {"$in": keys}})).deleted_count if keys else 0
 

@@ -94,11 +94,12 @@ async def _count(records: Records, plan: Plan, least: int, below: int) -> int:
 
 
 class _Page:
-    """A page in the making. `order`: that of the last record on it; `is_cut`: there was more than it has room for."""
+    """A page in the making. `order`: that of the last document it took; `is_cut`: there was more than it has room for. A document that is
+    no record takes a place as well: it was one of those the server was asked for, and behind it there may be more."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._data_bytes = 0
+        self._data_bytes = self._taken = 0
         self.records: list[Record] = []
         self.order = 0
         self.is_cut = False
@@ -121,10 +122,11 @@ class _Page:
         record = record_of(document)
         size = 0 if record is None else len(document["data"])
         is_too_much = self._data_bytes + size > REPLY_BYTES_MAX and self.records
-        if len(self.records) >= self._limit or is_too_much:
+        if self._taken >= self._limit or is_too_much:
             self.is_cut = True
             return False
         self.order = document["order"]
+        self._taken += 1
         if record is not None:
             self.records.append(record)
             self._data_bytes += size

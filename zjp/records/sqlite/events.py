@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of
+from ..events import Event, EventFilter, EventPage, page_of, place_of, span_of, time_place
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events(place BLOB PRIMARY KEY, kind TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
@@ -33,7 +33,7 @@ def list_events(connection: sqlite3.Connection, wanted: EventFilter, cursor: byt
 
 
 def prune_events(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
-    before = before_ms.to_bytes(TIME_BYTES, "big")
     return connection.execute(
-        "DELETE FROM events WHERE place IN (SELECT place FROM events WHERE place < ? ORDER BY place LIMIT ?)", (before, limit)
+        "DELETE FROM events WHERE place IN (SELECT place FROM events WHERE place < ? ORDER BY place LIMIT ?)",
+        (time_place(before_ms), limit),
     ).rowcount

@@ -65,6 +65,14 @@ local function drop_records(R, batch, place, most)
     return removed
 end
 
+-- Dated far ahead, by a clock that was: then it is older than whatever came behind it, however that is dated.
+local function is_behind_older(R, ms, young_from, young_ms)
+    if ms <= young_from + 2 * young_ms then
+        return false
+    end
+    return tonumber(call('ZRANGE', R .. 'times', 0, 0, 'WITHSCORES')[2]) <= young_from
+end
+
 -- The oldest make room, up to `left` of them, unless they finished less than `young_ms` ago: by its record a repeat of a finished job is
 -- told. A batch of which nothing is left has a place, too, until it is pruned: so those are bounded as well. Returns how many records went.
 local function trim_records(R, most, young_ms, left)
@@ -81,7 +89,8 @@ local function trim_records(R, most, young_ms, left)
             break
         end
         local place = string.format('%.0f', tonumber(oldest[2]))
-        if tonumber(call('ZSCORE', R .. 'times', place) or 0) > young_from then
+        local ms = tonumber(call('ZSCORE', R .. 'times', place) or 0)
+        if ms > young_from and not is_behind_older(R, ms, young_from, young_ms) then
             break
         end
         local dropped = drop_records(R, oldest[1], place, over > 0 and math.min(over, left) or #oldest[1])
