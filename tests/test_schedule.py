@@ -107,6 +107,22 @@ def test_interval_takes_the_place_of_a_cron_expression_and_the_other_way_round()
     assert (again.cron, again.every_ms) == ("@daily", 0)
 
 
+def test_a_change_of_options_leaves_those_alone_that_it_does_not_name_and_empties_what_it_gives_empty() -> None:
+    full = msgspec.structs.replace(NIGHTLY, options=Options(tags=("a", "b"), max_retries=2, timeout_ms=5_000, unique_key="k"))
+    assert changed(full, ScheduleChange(priority=1)).options == full.options
+    assert changed(full, ScheduleChange(tags=())).options == Options(max_retries=2, timeout_ms=5_000, unique_key="k")
+    assert changed(full, ScheduleChange(unique_key="")).options == Options(max_retries=2, timeout_ms=5_000, tags=("a", "b"))
+    changes = ScheduleChange(tags=("c",), max_retries=0, timeout_ms=1, soft_timeout_ms=1, unique_key="other")
+    assert changed(full, changes).options == Options(
+        max_retries=0, timeout_ms=1, soft_timeout_ms=1, unique_key="other", tags=("c",)
+    )
+
+
+def test_a_schedule_whose_last_option_is_taken_away_is_the_same_plan_as_one_added_without() -> None:
+    tagged = msgspec.structs.replace(NIGHTLY, options=Options(tags=("a",)))
+    assert is_same_plan(changed(tagged, ScheduleChange(tags=())), msgspec.structs.replace(NIGHTLY, options=None))
+
+
 def test_new_timing_counts_from_the_change_and_the_rest_leaves_the_ticks_alone() -> None:
     made = begun(msgspec.structs.replace(NIGHTLY, cron="", every_ms=60_000), NOW_MS, Limits())
     assert upcoming(made, 2) == [NOW_MS + 60_000, NOW_MS + 120_000]

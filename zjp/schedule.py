@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
 from .errors import InvalidJob
-from .job import TAGS_MAX, JobSpec, Limits, Options, check_name, check_spec, id_prefix
+from .job import TAGS_MAX, TAGS_READ_MAX, JobSpec, Limits, Options, check_name, check_spec, id_prefix
 
 NAME_CHARS_MAX = 48
 """With TAG_PREFIX it is a tag."""
@@ -73,13 +74,19 @@ class Schedule(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ScheduleChange(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """What is to become different; None: it stays. `cron` takes the place of an interval, and the other way round."""
+    """What is to become different; None: it stays. Empty tags, or an empty key: none any more.
+
+    `cron` takes the place of an interval, and the other way round."""
 
     type: str | None = None
     payload: bytes | None = None
     queue: str | None = None
     priority: int | None = None
-    options: Options | None = None
+    max_retries: int | None = None
+    timeout_ms: int | None = None
+    soft_timeout_ms: int | None = None
+    unique_key: str | None = None
+    tags: Annotated[tuple[str, ...], msgspec.Meta(max_length=TAGS_READ_MAX)] | None = None
     cron: str | None = None
     every_ms: int | None = None
     zone: str | None = None
@@ -87,25 +94,20 @@ class ScheduleChange(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=T
     is_paused: bool | None = None
 
 
+OF_OPTIONS = frozenset(ScheduleChange.__struct_fields__) & frozenset(Options.__struct_fields__)
 TIMING = frozenset({"cron", "every_ms", "zone"})
 
 
 def changed(schedule: Schedule, change: ScheduleChange) -> Schedule:
     """As asked, not yet checked; what follows from it (`next_ms`, `anchor_ms`) is for ticks.py."""
     told = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
-    if change.options is not None:
-        told["options"] = _merged(schedule.options or Options(), change.options)
+    options = msgspec.structs.replace(schedule.options or Options(), **{name: told.pop(name) for name in OF_OPTIONS & told.keys()})
+    told["options"] = None if options == Options() else options  # as it is added: see is_same_plan
     if told.get("cron"):
         told.setdefault("every_ms", 0)
     elif told.get("every_ms"):
         told.setdefault("cron", "")
     return msgspec.structs.replace(schedule, **told)
-
-
-def _merged(options: Options, change: Options) -> Options:
-    """What the change leaves at its default stays."""
-    defaults, asked = msgspec.structs.asdict(Options()), msgspec.structs.asdict(change)
-    return msgspec.structs.replace(options, **{name: value for name, value in asked.items() if value != defaults[name]})
 
 
 def is_same_plan(one: Schedule, other: Schedule) -> bool:

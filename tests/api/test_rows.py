@@ -46,6 +46,8 @@ def test_schedule_is_made_changed_run_and_removed(http: httpx.Client) -> None:
     assert http.post("/api/v1/schedules", json={**wanted, "cron": "0 0 * * *"}).status_code == 409
     changed = http.patch("/api/v1/schedules/night-ly", json={"paused": True, "every": "5m"}).json()
     assert (changed["paused"], changed["every"], changed["cron"], changed["next_at"]) == (True, "5m", None, None)
+    tags = [http.patch("/api/v1/schedules/night-ly", json={"tags": given}).json()["tags"] for given in (None, [])]
+    assert tags == [["t"], []]
     run = http.post("/api/v1/schedules/night-ly/run")
     assert (run.status_code, run.json()["type"]) == (201, "noop")
     assert "night-ly" in [one["name"] for one in get(http, "/api/v1/schedules")["items"]]

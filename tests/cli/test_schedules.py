@@ -46,6 +46,8 @@ def test_schedule_is_added_shown_changed_paused_run_and_removed(zjp: Zjp) -> Non
     job = zjp("schedules", "run", "nightly", "--wait", "--json").json()
     assert (job["result"], job["tags"]) == ({"full": False}, ["x", "schedule:nightly"])
     assert uuid.UUID(zjp("schedules", "run", "nightly").out.strip()).version == 7
+    assert zjp("schedules", "change", "nightly", "--tag", "y", "--json").json()["tags"] == ["y"]
+    assert zjp("schedules", "change", "nightly", "--no-tags", "--json").json()["tags"] == []
     assert zjp("schedules", "remove", "nightly", "--yes", "--json").json() == {"name": "nightly", "removed": True}
     assert zjp("schedules", "list", "--json").json() == []
 
@@ -61,6 +63,7 @@ def test_what_cannot_be_is_told_with_exit_code_1_or_2(zjp: Zjp) -> None:
         (("show", "missing"), 1, "no schedule 'missing'; `zjp schedules list` shows those there are"),
         (("run", "missing"), 1, "no schedule 'missing'"),
         (("change", "missing"), 2, "nothing to change"),
+        (("change", "missing", "--tag", "x", "--no-tags"), 2, "--tag and --no-tags are both given"),
         (("remove", "missing", "--yes"), 1, "no schedule 'missing'"),
         (("remove", "missing"), 2, "this cannot be undone: add --yes"),
     ):

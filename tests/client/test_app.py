@@ -12,7 +12,8 @@ import pytest
 
 from tests.client.peer import MemoryNode, Peer
 from zjp import App, AsyncClient, Client, Context
-from zjp.client.inline import InlineDoor, InlineNode
+from zjp.client.inline import InlineNode
+from zjp.client.inline_doors import InlineDoor
 from zjp.client.packing import unpack
 from zjp.errors import ConfigError, InvalidJob
 from zjp.wire import messages as m

@@ -7,7 +7,8 @@ import pytest
 from zjp import AsyncClient, Client
 from zjp.client.asyncio import AsyncJob
 from zjp.client.blocking import Job
-from zjp.client.inline import AsyncInlineDoor, InlineDoor, InlineNode
+from zjp.client.inline import InlineNode
+from zjp.client.inline_doors import AsyncInlineDoor, InlineDoor
 from zjp.job import Attempt, JobFault, JobState, JobView
 from zjp.job_json import job_json
 from zjp.wire.messages import Durability, SubmitKind

@@ -203,6 +203,22 @@ def test_a_change_leaves_what_is_none_as_it_is() -> None:
     assert change == ScheduleChange()
 
 
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({"tags": []}, ScheduleChange(tags=())),
+        ({"tags": iter(["a"])}, ScheduleChange(tags=("a",))),
+        ({"max_retries": 0, "timeout": 5}, ScheduleChange(max_retries=0, timeout_ms=5_000)),
+        ({"queue": "default", "priority": 5}, ScheduleChange(queue="default", priority=5)),
+        ({"unique_key": "k", "soft_timeout": "1m"}, ScheduleChange(unique_key="k", soft_timeout_ms=60_000)),
+    ],
+)
+def test_a_change_says_what_is_given_also_where_that_is_the_default(options: dict[str, Any], change: ScheduleChange) -> None:
+    nothing = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused"))
+    assert changing("n", **nothing, options=options).change == change  # type: ignore[arg-type]
+    assert changing("n", **{**nothing, "payload": {}}, options={}).change == ScheduleChange(payload=b"\x80")  # type: ignore[arg-type]
+
+
 def test_options_that_say_nothing_cost_nothing_on_the_wire() -> None:
     assert make_spec(ID, "t", b"\x80", {"delay": None, "tags": (), "priority": 5}).options is None
 

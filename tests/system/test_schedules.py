@@ -15,7 +15,7 @@ from tests.redis import start_redis
 from tests.system.running import RunningNode, await_that
 from zjp import AsyncClient, Client
 from zjp.errors import InvalidJob, JobConflict, NotFound
-from zjp.job import JobState, parse_id
+from zjp.job import JobState, Options, parse_id
 from zjp.schedule import tick_of
 
 pytestmark = [pytest.mark.system, pytest.mark.covers("cluster:schedules", "cluster:duties")]
@@ -105,6 +105,7 @@ async def test_schedules_are_made_changed_and_removed_through_both_clients(node:
             options = changed.schedule.options
             assert options is not None
             assert (options.max_retries, options.timeout_ms, options.tags) == (7, 120_000, ("night",))
+            assert (await client.schedules.change("nightly", tags=[])).schedule.options == Options(max_retries=7, timeout_ms=120_000)
             assert blocking.schedules.pause("nightly").next_at is None
             assert (await client.schedules.resume("nightly")).next_at is not None
             job = await client.schedules.run("nightly")

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from tests.wire.build import CLASSES, PATIENT, Drawn, build
 from zjp.errors import InvalidJob, WireError
 from zjp.job import BATCH_MAX, TAGS_READ_MAX, JobSpec, Options
+from zjp.schedule import ScheduleChange
 from zjp.wire import codec
 from zjp.wire.messages import (
     IDS_MAX,
     MESSAGE_BYTES_MAX,
     PROTOCOL_VERSION,
+    ChangeSchedule,
     Envelope,
     Get,
     List,
@@ -141,6 +143,10 @@ def test_body_over_its_limit_is_refused_unread() -> None:
         (
             Submit([JobSpec(b"", "", b"", options=Options(tags=("t",) * (TAGS_READ_MAX + 1)))]),
             "`array` of length <= 64 - at `$[1][0][5].tags`; split it",
+        ),
+        (
+            ChangeSchedule("n", ScheduleChange(tags=("t",) * (TAGS_READ_MAX + 1))),
+            "`array` of length <= 64 - at `$[2].tags`; split it",
         ),
     ],
 )

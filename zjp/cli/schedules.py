@@ -140,6 +140,7 @@ def add(
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--type", metavar="TYPE", help="Another job type.")
 @timing
+@click.option("--no-tags", is_flag=True, help="Take all tags away.")
 @reading
 @connecting
 @caller
@@ -150,10 +151,15 @@ def change(
     arguments: tuple[str, ...],
     payload: str | None,
     payload_file: IO[bytes] | None,
+    no_tags: bool,
     **options: Any,
 ) -> None:
     """Change what is given, from the next tick on. KEY=VALUE and --payload replace the whole payload; a new timing counts from now."""
     told = _given(options)
+    if no_tags:
+        if "tags" in told:
+            raise click.UsageError("--tag and --no-tags are both given; --tag alone takes the place of all tags there were")
+        told["tags"] = ()
     if arguments or payload is not None or payload_file is not None:
         told["payload"] = read_payload(arguments, payload, payload_file)
     if not told:

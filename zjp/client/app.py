@@ -25,7 +25,8 @@ from ..errors import ConfigError
 from ..task import Context, Definition, Registry, task_options
 from .asyncio import AsyncClient
 from .blocking import Client
-from .inline import AsyncInlineDoor, InlineDoor, InlineNode
+from .inline import InlineNode
+from .inline_doors import AsyncInlineDoor, InlineDoor
 from .tasks import BoundTask, ContextTask, Task, TaskDecorator, TaskSettings
 
 P = ParamSpec("P")
@@ -164,8 +165,9 @@ class App(Registry):
         """Run submitted jobs at once, here, without a node.
 
         Delays are not waited for, and retries follow at once; everything else is as with a node: arguments are checked, payloads and
-        results packed and held to the default limits, repeats recognised, retries counted, and jobs answer as usual. Whatever a task
-        raises fails its attempt, SystemExit as well. What was submitted is listed:
+        results packed and held to the default limits, repeats recognised, unique keys held, retries counted, and jobs answer as usual, also
+        while they run. Whatever a task raises fails its attempt, SystemExit as well. Limits of time are told (`ctx.deadline`) and not
+        kept, and a wait that blocks the very thread that runs its job raises TimeoutError at once. What was submitted is listed:
 
             with app.testing() as test:
                 job = send_email.submit(recipient="a@example.com", subject="hi")

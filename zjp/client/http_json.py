@@ -301,11 +301,15 @@ def change_body(change: ScheduleChange) -> dict[str, Any]:
         "payload": None if change.payload is None else payload_json(change.payload),
         "queue": change.queue,
         "priority": change.priority,
+        "max_retries": change.max_retries,
+        "timeout": None if change.timeout_ms is None else change.timeout_ms / 1000,
+        "soft_timeout": None if change.soft_timeout_ms is None else change.soft_timeout_ms / 1000,
+        "unique_key": change.unique_key,
+        "tags": None if change.tags is None else list(change.tags),
         "cron": change.cron,
         "every": None if change.every_ms is None else change.every_ms / 1000,
         "zone": change.zone,
         "catch_up": None if change.catch_up is None else change.catch_up.value,
         "paused": change.is_paused,
     }
-    told = {name: value for name, value in told.items() if value is not None}
-    return told | _options_json(change.options or Options())
+    return {name: value for name, value in told.items() if value is not None}

@@ -5,7 +5,9 @@ is the real one, and so is what it packs; only what is behind it is replaced. A 
 in the running loop (`submit_async`), or in a loop of its own (`submit`).
 
 Limits and repeats are those of a node with its default settings. Whatever a task raises is its own failure, as in a worker, SystemExit and
-KeyboardInterrupt as well; only a submit that is itself cancelled ends with its job unfinished.
+KeyboardInterrupt as well; only a submit that is itself cancelled ends before its jobs, and leaves them cancelled.
+
+A job is live while the submit that brought it runs: others see it so, from other threads, other coroutines, or from inside its task.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import logging
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Generator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Container, Generator, Iterable, Mapping, MutableMapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import msgpack
@@ -29,6 +32,7 @@ from ..job import (
     JobFault,
     JobSpec,
     JobState,
+    JobView,
     Limits,
     Record,
     StoredJob,
@@ -38,16 +42,18 @@ from ..job import (
     key_conflict,
     make_id,
     same_content,
+    view_live,
     view_record,
 )
 from ..task import Context, Definition, Discard, PayloadMismatch, Snooze, check_progress
 from ..wire import messages as m
-from .calls import Outcome, Voice
 from .packing import check_plain, pack_value, unpack
 
 LIMITS = Limits()
 RESULT_BYTES_MAX = 1 << 20
 """What MAX_RESULT is by default."""
+JOB_TIMEOUT_S = 1800.0
+"""What JOB_TIMEOUT is by default."""
 SNOOZES_MAX = 100
 """A task that snoozes more often inside one submit would never end."""
 T = TypeVar("T")
@@ -66,6 +72,26 @@ class SubmittedJob:
     spec: JobSpec
 
 
+@dataclass(eq=False, slots=True)
+class LiveJob:
+    """`thread`: the one that runs it, by its ident. `done`: completed when there is a record."""
+
+    job: StoredJob
+    started_ms: int = 0
+    is_cancelled: bool = False
+    thread: int = field(default_factory=threading.get_ident)
+    done: Future[None] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        self.done.set_running_or_notify_cancel()  # who waits for it and gives up does not take it from the others
+
+    @property
+    def state(self) -> JobState:
+        if not self.started_ms:
+            return JobState.PENDING
+        return JobState.CANCELLING if self.is_cancelled else JobState.RUNNING
+
+
 class InlineNode:
     """`submitted`: every job, in order. `records`: what became of them, by id."""
 
@@ -73,7 +99,8 @@ class InlineNode:
         self.submitted: list[SubmittedJob] = []
         self.records: dict[bytes, Record] = {}
         self._tasks, self._max_retries = tasks, max_retries
-        self._known: dict[bytes, JobSpec] = {}
+        self._live: dict[bytes, LiveJob] = {}
+        self._known: Known = {}
         self._fence = 0
         self._made = 0
 
@@ -87,48 +114,76 @@ class InlineNode:
             return (yield from self._submit(request))
         if isinstance(request, m.Requeue):
             return (yield from self._requeue(request))
+        if isinstance(request, m.Wait):
+            return (yield from self._wait(request))
         return self._look(request)
 
     def _look(self, request: m.Request) -> m.Reply:
-        if isinstance(request, m.Get | m.Wait):
-            found = [self.records.get(job_id) for job_id in request.ids]
-            return m.Jobs([None if record is None else view_record(record) for record in found])
+        if isinstance(request, m.Get):
+            return m.Jobs([self._view(job_id) for job_id in request.ids])
         if isinstance(request, m.AskRuns):
-            found = [self.records.get(job_id) for job_id in request.ids]
-            return m.Runs([-1 if record is None else record.job.run for record in found])
+            found = [self._live.get(job_id) or self.records.get(job_id) for job_id in request.ids]
+            return m.Runs([-1 if one is None else one.job.run for one in found])
         if isinstance(request, m.Cancel):
-            return m.Verdicts(["finished" if job_id in self.records else "unknown" for job_id in request.ids])
+            return m.Verdicts([self._cancel(job_id) for job_id in request.ids])
         if isinstance(request, m.Promote):
             return m.Verdicts(["not-delayed"] * len(request.ids))
         if isinstance(request, m.List):
             wanted = request.wanted
-            fitting = [one for one in self.records.values() if wanted.accepts(one.job, one.state)]
-            return m.Page([view_record(one) for one in reversed(fitting)], b"", len(self.records))
+            everyone: list[LiveJob | Record] = [*self._live.values(), *reversed(self.records.values())]
+            fitting = [self._view(one.job.spec.id) for one in everyone if wanted.accepts(one.job, one.state)]
+            return m.Page([view for view in fitting if view is not None], b"", len(everyone))
         if isinstance(request, m.Queues):
             return m.QueueCounts([])
         if isinstance(request, m.Ping):
             return m.Pong("inline", "inline", m.Durability.PROCESS, False, sorted(self._tasks))
         raise InvalidJob(f"{type(request).__name__} is not available inside app.testing(); test it with a real node")
 
+    def _view(self, job_id: bytes) -> JobView | None:
+        if (live := self._live.get(job_id)) is not None:
+            return view_live(live.job, live.state, node="inline", worker="inline", started_ms=live.started_ms)
+        record = self.records.get(job_id)
+        return None if record is None else view_record(record)
+
+    def _cancel(self, job_id: bytes) -> str:
+        """A task that runs is told by its context and not interrupted."""
+        live = self._live.get(job_id)
+        if live is None:
+            return "finished" if job_id in self.records else "unknown"
+        live.is_cancelled = True
+        return "cancelling" if live.started_ms else "cancelled"
+
+    def _wait(self, request: m.Wait) -> Steps[m.Reply]:
+        lives = [self._live.get(job_id) for job_id in request.ids]
+        running = [live.done for live in lives if live is not None]
+        if len(running) == len(lives):
+            yield _first_of(running, request.timeout_ms / 1000)
+        return m.Jobs([self._view(job_id) for job_id in request.ids if job_id not in self._live])
+
+    def refuse_deadlock(self, ids: Iterable[bytes], blocked: Container[int]) -> None:
+        """Before a wait that blocks these threads. Raises: TimeoutError, as after any wait in vain, when they are what runs the jobs."""
+        lives = [self._live.get(job_id) for job_id in ids]
+        if all(live is not None and live.thread in blocked for live in lives):
+            named = ", ".join(format_id(live.job.spec.id) for live in lives[:3] if live is not None)
+            raise TimeoutError(
+                f"job {named} runs in the thread that waits for it, which inside app.testing() never ends; look at its status, or wait "
+                "where it is not running: after its submit, or with await in another coroutine"
+            )
+
     # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _submit(self, request: m.Submit) -> Steps[m.Reply]:
         holders = self._holders(request.jobs)
-        others = []
-        for index, (spec, holder) in enumerate(zip(request.jobs, holders, strict=True)):
-            if holder is not None:
-                others.append((index, m.Submitted(holder, m.SubmitKind.EXISTED)))
-                continue
-            payload = unpack(spec.payload, "the payload")
-            self.submitted.append(SubmittedJob(format_id(spec.id), spec.type, payload, spec))
-            self.records[spec.id] = yield from self._run(StoredJob(spec, _now_ms()))
+        others = [(index, holder) for index, holder in enumerate(holders) if holder is not None]
+        new = [spec for spec, holder in zip(request.jobs, holders, strict=True) if holder is None]
+        yield from self._run_all([StoredJob(spec, _now_ms()) for spec in new])
         return m.SubmitReply(m.Durability.PROCESS, others)
 
-    def _holders(self, specs: Sequence[JobSpec]) -> list[bytes | None]:
+    def _holders(self, specs: Sequence[JobSpec]) -> list[m.Submitted | None]:
         """Of each the job that is there already. All or nothing, as every submit. Raises: InvalidJob, PayloadTooLarge, JobConflict."""
         for spec in specs:
             check_spec(spec, LIMITS)
-        mine: dict[bytes, JobSpec] = {}
+        mine: Known = {}
         known = ChainMap(mine, self._known)
         holders = [_holder(spec, known) for spec in specs]
         self._known.update(mine)
@@ -137,26 +192,66 @@ class InlineNode:
     def _requeue(self, request: m.Requeue) -> Steps[m.Reply]:
         verdicts = []
         for job_id, run in zip(request.ids, request.runs, strict=True):
-            record = self.records.get(job_id)
-            if record is not None and record.job.run <= run:
-                again = StoredJob(record.job.spec, record.job.created_ms, run=record.job.run + 1)
-                self.records[job_id] = yield from self._run(again)
-            verdicts.append("unknown" if record is None or run < 0 else "requeued")
+            verdicts.append((yield from self._run_again(job_id, run)))
         return m.Verdicts(verdicts)
+
+    def _run_again(self, job_id: bytes, run: int) -> Steps[str]:
+        there = self._live.get(job_id) or self.records.get(job_id)
+        if there is None or run < 0:
+            return "unknown"
+        if there.job.run > run:
+            return "requeued"
+        if isinstance(there, LiveJob):
+            return "live"
+        spec = there.job.spec
+        if (unique := _unique(spec)) and self._known.setdefault(unique, (job_id, spec))[0] != job_id:
+            return "unique"
+        del self.records[job_id]
+        yield from self._run_all([StoredJob(spec, there.job.created_ms, run=there.job.run + 1)])
+        return "requeued"
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self, job: StoredJob) -> Steps[Record]:
+    def _run_all(self, jobs: Sequence[StoredJob]) -> Steps[None]:
+        """One after the other. Those that a cancelled submit leaves behind nobody will finish: they are cancelled as well."""
+        lives = [LiveJob(job) for job in jobs]
+        self._live.update({live.job.spec.id: live for live in lives})
+        try:
+            for live in lives:
+                spec = live.job.spec
+                if live.job.run == 1:
+                    payload = unpack(spec.payload, "the payload")
+                    self.submitted.append(SubmittedJob(format_id(spec.id), spec.type, payload, spec))
+                if not live.is_cancelled:
+                    live.started_ms = _now_ms()
+                    self._end(live, (yield from self._run(live)))
+        finally:
+            for live in lives:
+                if not live.done.done():
+                    self._end(live, Record(live.job, JobState.CANCELLED, _now_ms()))
+
+    def _end(self, live: LiveJob, record: Record) -> None:
+        spec = record.job.spec
+        self.records[spec.id] = record
+        del self._live[spec.id]
+        if unique := _unique(spec):
+            del self._known[unique]
+        live.done.set_result(None)
+
+    def _run(self, live: LiveJob) -> Steps[Record]:
         """All attempts of a job, one after the other."""
+        job = live.job
         definition = self._tasks.get(job.spec.type)
         if definition is None:
             known = ", ".join(sorted(self._tasks)[:20])
             return _failed(job, JobFault("UnknownTask", f"no task {job.spec.type!r}; known tasks: {known}"))
         for _ in range(SNOOZES_MAX + self._retries_of(job, definition) + 1):
             began_ms = _now_ms()
-            came = yield from self._attempt(definition, job)
-            outcome, told = self._judge(came, job, definition)
+            came = yield from self._attempt(definition, live)
+            outcome, told = ("cancelled", None) if live.is_cancelled else self._judge(came, job, definition)
             self._note(job, began_ms, outcome, told)
+            if live.is_cancelled:
+                return Record(job, JobState.CANCELLED, _now_ms())
             if isinstance(came, bytes):
                 return Record(job, JobState.COMPLETED, _now_ms(), came)
             if outcome == "failed":
@@ -166,11 +261,11 @@ class InlineNode:
             job, JobFault("Snooze", f"snoozed more than {SNOOZES_MAX} times, which never ends without waiting")
         )
 
-    def _attempt(self, definition: Definition, job: StoredJob) -> Steps[bytes | JobFault | BaseException]:
+    def _attempt(self, definition: Definition, live: LiveJob) -> Steps[bytes | JobFault | BaseException]:
         """The packed result, why it cannot be one, or what the task raised."""
         self._fence += 1
         try:
-            value = definition.call(self._context(job), unpack(job.spec.payload, "the payload"))
+            value = definition.call(self._context(live, definition), unpack(live.job.spec.payload, "the payload"))
         except BaseException as fault:
             return fault
         # From any other task an awaitable is a result, and none that can travel.
@@ -198,7 +293,9 @@ class InlineNode:
         of_task = definition.options.max_retries
         return self._max_retries if of_task is None else of_task
 
-    def _context(self, job: StoredJob) -> Context:
+    def _context(self, live: LiveJob, definition: Definition) -> Context:
+        job = live.job
+
         def report(progress: Mapping[str, Any]) -> None:
             try:
                 check_plain(progress, "the progress")
@@ -213,10 +310,10 @@ class InlineNode:
             queue=job.spec.queue,
             attempt=job.retries + 1,
             fence=self._fence,
-            deadline=time.time() + 3600.0,
+            deadline=time.time() + _hard_limit_s(job.spec, definition),
             log=logging.getLogger("zjp.task"),
             report=report,
-            cancelled=lambda: False,
+            cancelled=lambda: live.is_cancelled,
             tags=options.tags if options is not None else (),
             node_id="inline",
             worker_id="inline",
@@ -226,6 +323,16 @@ class InlineNode:
         job.attempts += (Attempt(self._fence, "inline", "inline", began_ms, _now_ms(), outcome, fault),)
 
 
+async def _first_of(running: Iterable[Future[None]], timeout_s: float) -> None:
+    """Until one of them is done. They belong to any thread."""
+    waits = [asyncio.wrap_future(one) for one in running]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()  # what is done must not tell a loop that has ended meanwhile
+
+
 @dataclass(frozen=True, slots=True)
 class Raised:
     """Instead of a value: what an `async def` task raised."""
@@ -233,20 +340,38 @@ class Raised:
     fault: BaseException
 
 
-def _holder(spec: JobSpec, known: MutableMapping[bytes, JobSpec]) -> bytes | None:
-    """The job that a submit repeats; one that is new becomes known, by its id and its idempotency key. All jobs are finished at once, so
-    a unique key is never held. Raises: JobConflict."""
+Known: TypeAlias = MutableMapping[bytes, tuple[bytes, JobSpec]]
+"""Of ids, idempotency keys and unique keys that are held: the job they stand for, and the request that brought them."""
+
+
+def _holder(spec: JobSpec, known: Known) -> m.Submitted | None:
+    """The job that a submit repeats, or that holds its unique key; what is new becomes known. Raises: JobConflict."""
     named, key = b"id:" + spec.id, spec.options.idempotency_key.encode() if spec.options is not None else b""
-    keyed = b"key:" + key
+    keyed, unique = b"key:" + key, _unique(spec)
     if named in known:
-        check_repeat(spec, known[named])
-        return spec.id
+        holder, before = known[named]
+        check_repeat(spec, before)
+        return m.Submitted(holder, m.SubmitKind.EXISTED)
     if key and keyed in known:
-        if not same_content(spec, known[keyed]):
-            raise key_conflict(keyed, known[keyed].id)
-        return known[keyed].id
-    known.update({named: spec, keyed: spec} if key else {named: spec})
-    return None
+        holder, before = known[keyed]
+        if not same_content(spec, before):
+            raise key_conflict(keyed, holder)
+        return m.Submitted(holder, m.SubmitKind.EXISTED)
+    holder = known.setdefault(unique, (spec.id, spec))[0] if unique else spec.id
+    known.update(dict.fromkeys([named, keyed] if key else [named], (holder, spec)))
+    return None if holder == spec.id else m.Submitted(holder, m.SubmitKind.UNIQUE)
+
+
+def _unique(spec: JobSpec) -> bytes:
+    """Its unique key as it is known; empty: it has none."""
+    return b"unique:" + spec.options.unique_key.encode() if spec.options is not None and spec.options.unique_key else b""
+
+
+def _hard_limit_s(spec: JobSpec, definition: Definition) -> float:
+    if spec.options is not None and spec.options.timeout_ms is not None:
+        return spec.options.timeout_ms / 1000
+    of_task = definition.options.timeout_s
+    return JOB_TIMEOUT_S if of_task is None else of_task
 
 
 def _packed(value: Any) -> bytes | JobFault:
@@ -264,89 +389,3 @@ def _failed(job: StoredJob, fault: JobFault) -> Record:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-# ── doors ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class InlineDoor:
-    """What a Client speaks through inside `app.testing()`."""
-
-    def __init__(self, node: InlineNode) -> None:
-        self._node = node
-        self.make_ids = node.make_ids
-
-    def ask(self, request: m.Request, within_s: float) -> Outcome:
-        return _drive(self._node.answer(request))
-
-    def gather(self, spec: JobSpec, within_s: float) -> Outcome:
-        return self.ask(m.Submit([spec]), within_s)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class AsyncInlineDoor:
-    """What an AsyncClient speaks through inside `app.testing()`."""
-
-    def __init__(self, node: InlineNode) -> None:
-        self._node = node
-        self.make_ids = node.make_ids
-
-    async def ask(self, request: m.Request, within_s: float) -> Outcome:
-        steps, value = self._node.answer(request), None
-        while True:
-            try:
-                awaitable = steps.send(value)
-            except StopIteration as end:
-                reply: m.Reply = end.value
-                return reply
-            value = await _ended(awaitable)
-
-    def gather(self, spec: JobSpec, within_s: float) -> Awaitable[Outcome]:
-        return self.ask(m.Submit([spec]), within_s)
-
-    def speaking_for(self, voice: Voice) -> AsyncInlineDoor:
-        """Everybody may do everything here."""
-        return self
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def _drive(steps: Steps[T]) -> T:
-    """Run what is yielded, each in a loop of its own."""
-    value: Any = None
-    while True:
-        try:
-            awaitable = steps.send(value)
-        except StopIteration as end:
-            done: T = end.value
-            return done
-        value = _run_apart(awaitable)
-
-
-async def _ended(awaitable: Awaitable[Any]) -> Any:
-    """What came of it: the value, or what was Raised. Raises only what was meant for the submit itself: its own cancellation."""
-    try:
-        return await awaitable
-    except GeneratorExit:
-        raise
-    except BaseException as fault:
-        caller = asyncio.current_task()
-        if isinstance(fault, asyncio.CancelledError) and caller is not None and caller.cancelling():
-            raise
-        return Raised(fault)
-
-
-def _run_apart(awaitable: Awaitable[Any]) -> Any:
-    """In a loop of its own; in a thread of its own where this one runs a loop already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(_ended(awaitable))
-    box: list[Any] = []
-    thread = threading.Thread(target=lambda: box.append(asyncio.run(_ended(awaitable))), name="zjp-inline")
-    thread.start()
-    thread.join()
-    return box[0]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from ..errors import InvalidJob, NotFound
-from ..job import JobSpec, check_name, format_id
+from ..job import JobSpec, Options, check_name, format_id
 from ..schedule import NAME_CHARS_MAX, CatchUp, Schedule, ScheduleChange
 from ..task import refuse_unknown
 from ..wire import messages as m
@@ -130,12 +130,17 @@ def changing(
 ) -> m.ChangeSchedule:  # fmt: skip
     """Raises: InvalidJob, PayloadTooLarge, TypeError (unknown option)."""
     spec = _spec("any" if type is None else type, payload, options)
+    of_job = spec.options or Options()
     change = ScheduleChange(
         type=type,
         payload=None if payload is None else spec.payload,
         queue=None if options.get("queue") is None else spec.queue,
         priority=None if options.get("priority") is None else spec.priority,
-        options=spec.options,
+        max_retries=of_job.max_retries,
+        timeout_ms=of_job.timeout_ms,
+        soft_timeout_ms=of_job.soft_timeout_ms,
+        unique_key=of_job.unique_key or None,
+        tags=None if options.get("tags") is None else of_job.tags,
         cron=_text("cron", cron),
         every_ms=None if every is None else duration_ms("every", every),
         zone=_text("zone", zone),
@@ -225,7 +230,8 @@ class Schedules(Generic[J]):
         every: Duration | None = None, zone: str | None = None, catch_up: str | None = None, paused: bool | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> ScheduleFacts:  # fmt: skip
-        """What is given becomes different, from the next tick on. A new timing counts from now. Raises: NotFound, InvalidJob."""
+        """What is given becomes different, from the next tick on; None: it stays. `tags` takes the place of all there were, an empty list
+        takes them away. A new timing counts from now. Raises: NotFound, InvalidJob."""
         request = changing(
             name,
             type=type,

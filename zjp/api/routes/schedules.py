@@ -46,7 +46,7 @@ class NewSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScheduleChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out stays. A new timing counts from now."""
+    """What is left out, or null, stays; an empty list of tags takes them away. A new timing counts from now."""
 
     type: TypeName | None = None
     payload: Payload | None = None
