@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.node.test_stats import Desk
-from zjp.config import Settings
+from tests.node.test_stats import Desk, opened_desk
 from zjp.job import StoredJob
-from zjp.node.stores import make_queue
-from zjp.queue.store import Life, Live
+from zjp.queue.store import Live
 from zjp.wire.messages import ResultKind
 
 pytestmark = pytest.mark.covers("main-path:9")
@@ -20,13 +17,8 @@ pytestmark = pytest.mark.covers("main-path:9")
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async def none(ids: Sequence[bytes]) -> dict[bytes, Any]:
-        return {}
-
-    store = make_queue(Settings(disk_reserve_bytes=0), tmp_path, none)
-    await store.open(Life("n1", 1), {})
-    yield Desk(store)
-    await store.close()
+    async with opened_desk(tmp_path) as made:
+        yield made
 
 
 def hold(desk: Desk, job: StoredJob, fence: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,21 @@ def crash(**told: Any) -> CrashReport:
     return CrashReport(worker="w1", pid=1, exit_code=-11, rss_bytes=0, cause="it died", **told)
 
 
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+@asynccontextmanager
+async def opened_desk(folder: Path) -> AsyncIterator[Desk]:
     async def none(ids: Sequence[bytes]) -> dict[bytes, Any]:
         return {}
 
-    store = make_queue(Settings(disk_reserve_bytes=0), tmp_path, none)
+    store = make_queue(Settings(disk_reserve_bytes=0), folder, none)
     await store.open(Life("n1", 1), {})
     yield Desk(store)
     await store.close()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened_desk(tmp_path) as made:
+        yield made
 
 
 async def test_finished_jobs_are_counted_by_type_queue_and_outcome(desk: Desk) -> None:
