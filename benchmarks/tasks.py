@@ -14,11 +14,6 @@ def noop() -> None:
     """Nothing: what remains is the cost of the path."""
 
 
-@app.task("anoop")
-async def anoop() -> None:
-    """The same as a coroutine."""
-
-
 @app.task("stamp")
 def stamp(sent_ns: int) -> int:
     """Nanoseconds from the submit call to the start of the task, by the one clock of this machine."""

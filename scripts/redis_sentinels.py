@@ -91,9 +91,6 @@ class WatchedRedis:
         self.primary.send(b"CLIENT", b"KILL", b"TYPE", b"replica")
         wait_until(lambda: replication(self.replica).get("master_link_status") == "down")
 
-    def mend_link(self) -> None:
-        self.replica.send(b"CONFIG", b"SET", b"masterauth", b"")
-
     def stop(self) -> None:
         for server in (*self.sentinels, self.replica, self.primary):
             server.stop()

@@ -375,12 +375,6 @@ async def run_inside_echo(value: Any) -> Any:
 
 
 @task()
-async def async_fail() -> None:
-    await asyncio.sleep(0)
-    raise ValueError("it went wrong")
-
-
-@task()
 async def async_leave() -> None:
     raise SystemExit(3)
 

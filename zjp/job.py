@@ -23,18 +23,14 @@ The life of a job (`TRANSITIONS` is the table; stores and the model test obey it
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Annotated, NewType
+from typing import Annotated
 
 import msgspec
 
 from .errors import InvalidJob, JobConflict, PayloadTooLarge
 
-JobId = NewType("JobId", bytes)
-"""16 bytes in the shape of a UUIDv7: 48 bits ms of the submit, version, 12 + 30 bits of the producer session, 32 bits counter."""
-
-NodeId = NewType("NodeId", str)
-
 ID_BYTES = 16
+"""In the shape of a UUIDv7: 48 bits ms of the submit, version, 12 + 30 bits of the producer session, 32 bits counter."""
 TYPE_CHARS_MAX = 128
 QUEUE_CHARS_MAX = 64
 UNIQUE_KEY_CHARS_MAX = 256

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
 
 from .job import RETRIES_MAX, TYPE_CHARS_MAX, Options, check_name, check_options, check_queue
 from .retry import RetryPolicy
@@ -182,9 +182,6 @@ def refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...]) 
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
             raise TypeError(f"unknown {what} {name!r}{hint}")
-
-
-ContextWay = Literal["none", "first"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

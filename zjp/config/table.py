@@ -41,7 +41,7 @@ from zjp.config.redis_address import RedisUrl
 
 _DAY_S = 86400.0
 _YEAR_S = 365 * _DAY_S
-_KIB, _MIB, _GIB, _TIB = 2**10, 2**20, 2**30, 2**40
+_MIB, _GIB, _TIB = 2**20, 2**30, 2**40
 
 _NAME = Text("letters, digits, _ . - (begins with a letter or digit, up to 64)", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TEXT = Text("text in one line")

@@ -397,11 +397,6 @@ class SQLiteQueueStore:
         """Transactions so far."""
         return self._journal.commits
 
-    @property
-    def write_s(self) -> float:
-        """Seconds the writer has spent in them."""
-        return self._journal.busy_s
-
     async def watch(self, ids: Sequence[bytes]) -> None:
         """Every end of a job is told here anyway."""
 

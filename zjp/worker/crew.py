@@ -81,8 +81,6 @@ class Seat:
 
     __slots__ = (
         "child",
-        "done",
-        "failed",
         "generation",
         "handed",
         "name",
@@ -95,7 +93,7 @@ class Seat:
     def __init__(self, name: str, slots: int) -> None:
         self.name, self.slots = name, slots
         self.child: Child | None = None
-        self.generation = self.restarts = self.handed = self.done = self.failed = 0
+        self.generation = self.restarts = self.handed = 0
         self.pause_s = self.not_before = 0.0
 
     @property
@@ -261,9 +259,6 @@ class Crew:
 
     def _bury(self, child: Child) -> None:
         del self.children[child.name]
-        seat = self.seat_of(child)
-        seat.done += child.done
-        seat.failed += child.failed
         self._on_death(child)
         child.close()
 
