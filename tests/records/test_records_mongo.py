@@ -28,7 +28,7 @@ from tests.records import wire_server
 from tests.records.making import START_MS, Item, id_of, make_item
 from zjp.errors import ConfigError, StoreFull, StoreUnavailable, ZjpError
 from zjp.job import JobFilter, JobState, format_id
-from zjp.records.mongo import MinuteCount, MongoRecordStore
+from zjp.records.mongo import MongoRecordStore
 from zjp.records.mongo.documents import DATA_BYTES_MAX, Arrivals
 from zjp.records.mongo.server import Server, StoreDenied
 
@@ -202,17 +202,6 @@ def test_a_clock_that_showed_a_far_year_for_a_moment_leaves_numbers_for_what_com
     orders = [*arrivals.take(3, 4_100_000_000_000), *arrivals.take(3, START_MS)]  # the year 2099
     assert orders == sorted(set(orders))
     assert orders[-1] < 1 << 63
-
-
-async def test_minutes_tell_what_ended_how(store: MongoRecordStore) -> None:
-    failed = [make_item(number, type="sms", state=JobState.FAILED) for number in range(3, 6003, 6000)]
-    await store.append([*(make_item(number) for number in range(0, 12_000, 100)), *failed])
-    first_ms = START_MS // 60_000 * 60_000
-    counts = await store.finished_per_minute(START_MS, START_MS + 600_000)
-    assert sum(one.count for one in counts if one.state is JobState.COMPLETED) == 120
-    assert MinuteCount(first_ms, JobState.FAILED, "sms", 1) in counts
-    assert [one.minute_ms for one in counts] == sorted(one.minute_ms for one in counts)
-    assert await store.finished_per_minute(START_MS + 10 * 86_400_000, START_MS + 20 * 86_400_000) == []
 
 
 def test_it_works_in_uvloop_as_well(tmp_path: Path) -> None:

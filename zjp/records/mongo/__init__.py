@@ -31,10 +31,10 @@ from . import reading, writing
 from .documents import BY_FINISHED, BY_ORDER, ORDER_END, Arrivals, date_of, ids_of
 from .events import COLLECTION, append_events, list_events, prune_events
 from .indexes import prepare, prepare_events
-from .reading import SCAN_MAX, MinuteCount
+from .reading import SCAN_MAX
 from .server import Server, StoreDenied, check_uri
 
-__all__ = ["SCAN_MAX", "MinuteCount", "MongoRecordStore"]
+__all__ = ["SCAN_MAX", "MongoRecordStore"]
 
 COUNT_S = 0.5
 """How long the number of records may be waited for: it is asked at each look at the node's figures."""
@@ -112,11 +112,6 @@ class MongoRecordStore:
         below = read_cursor(cursor, ORDER_END)
         async with (await self._ready()).asked() as records:
             return await reading.list_page(records, wanted, below, limit)
-
-    async def finished_per_minute(self, since_ms: int, until_ms: int) -> Sequence[MinuteCount]:
-        """Oldest minute first, of the last day before `until_ms` at most; half open [since, until), in Unix ms."""
-        async with (await self._ready()).asked() as records:
-            return await reading.finished_per_minute(records, since_ms, until_ms)
 
     async def remove(self, ids: Sequence[bytes]) -> int:
         server, removed = await self._ready(), 0

@@ -1,4 +1,4 @@
-"""Look-ups, pages of listings, and what finished per minute.
+"""Look-ups and pages of listings.
 
 A page is read off the index of one filter, newest first. Where more is asked for than one index knows (a type and a state, say), the
 documents it names are looked at, SCAN_MAX at most for one page: the order of the SCAN_MAX-th, read off the index alone, bounds the query.
@@ -10,34 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from pymongo.asynchronous.collection import AsyncCollection
 
-from ...job import JobFilter, JobState, Record
+from ...job import JobFilter, Record
 from ...wire.messages import REPLY_BYTES_MAX
 from ..cursor import write_cursor
 from ..store import RecordPage
-from .documents import BY_CREATED, BY_FINISHED, Plan, created_between, date_of, ids_of, plan_of, record_of
+from .documents import BY_CREATED, Plan, created_between, ids_of, plan_of, record_of
 
 SCAN_MAX = 10_000
 """Documents that one page looks at."""
 IDS_PER_FIND = 1000
-MINUTES_MAX = 24 * 60
-GROUPS_MAX = 50_000
-"""Of minute, state and type in one answer: what a day of some 30 types makes."""
-
-_MINUTE_MS = 60_000
 
 Records = AsyncCollection[dict[str, Any]]
-
-
-class MinuteCount(msgspec.Struct, frozen=True):
-    """So many jobs of that type ended so within the minute that began then."""
-
-    minute_ms: int
-    state: JobState
-    type: str
-    count: int
 
 
 async def get(records: Records, ids: Sequence[bytes]) -> Mapping[bytes, Record]:
@@ -134,24 +119,3 @@ class _Page:
 
     def ended(self, cursor: bytes, scanned: int) -> RecordPage:
         return RecordPage(records=self.records, cursor=cursor, scanned=scanned)
-
-
-async def finished_per_minute(records: Records, since_ms: int, until_ms: int) -> Sequence[MinuteCount]:
-    since_ms = max(since_ms, until_ms - MINUTES_MAX * _MINUTE_MS)
-    minute = {"$floor": {"$divide": [{"$toLong": "$finished_at"}, _MINUTE_MS]}}
-    cursor = await records.aggregate(
-        [
-            {"$match": {"finished_at": {"$gte": date_of(since_ms), "$lt": date_of(until_ms)}}},
-            {"$group": {"_id": {"minute": minute, "state": "$state", "type": "$type"}, "count": {"$sum": 1}}},
-            {"$sort": {"_id": 1}},
-            {"$limit": GROUPS_MAX},
-        ],
-        hint=BY_FINISHED,
-    )
-    async with cursor:
-        return [_minute_count(document) async for document in cursor]
-
-
-def _minute_count(document: Mapping[str, Any]) -> MinuteCount:
-    key = document["_id"]
-    return MinuteCount(int(key["minute"]) * _MINUTE_MS, JobState(key["state"]), key["type"], document["count"])
