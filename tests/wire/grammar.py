@@ -118,6 +118,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        value = value.value
     if isinstance(value, bytes):
         return "packed nil" if value == b"\xc0" else "empty"
     if isinstance(value, str):
