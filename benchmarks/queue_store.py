@@ -23,11 +23,13 @@ from pathlib import Path
 
 import uvloop
 
-from scripts.redis_server import RedisServer, cpu_s
+from scripts.redis_server import RedisServer
 from zjp.job import JobSpec, JobState, Record, make_id
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import Life, Outcome, OutcomeKind, QueueStore
+
+from .running import cpu_s
 
 PAYLOAD = b"\x82\xa9recipient\xb1user@example.com \xa7subject\xd9\x60" + b"x" * 96
 PRODUCERS = 4

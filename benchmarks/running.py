@@ -28,7 +28,7 @@ POLL_S = 0.05
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, all threads; threads that ended are in the process's own times."""
+    """CPU seconds of a process so far, by all threads that it has now: what one that has ended had used is lost."""
     total_ns = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         total_ns += int((thread / "schedstat").read_text().split()[0])
@@ -77,7 +77,7 @@ def running_on_redis(**settings: str) -> Iterator[Running]:
 
 @contextmanager
 def running_node(**settings: str) -> Iterator[Running]:
-    """A node with the benchmark's tasks on a fresh data folder and a free port; ended and removed afterwards."""
+    """A node with the benchmark's tasks, its data and its socket in a fresh folder; ended and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="zjp-bench-"))
     flags = {
         "app": "benchmarks.tasks:app", "zmq_bind": "ipc://" + str(folder / "door"), "data_dir": str(folder / "data"),

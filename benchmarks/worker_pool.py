@@ -13,7 +13,6 @@ import asyncio
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgpack
@@ -23,6 +22,8 @@ from zjp.job import JobSpec, StoredJob, make_id
 from zjp.task import Definition, Registry
 from zjp.wire.messages import Result
 from zjp.worker.pool import Pool, PoolSettings
+
+from .running import cpu_s
 
 
 def noop(n: int) -> None:
@@ -111,12 +112,6 @@ class Bench:
         self._hand_out()
         if self._done == len(self._jobs):
             self._all_done.set()
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, all threads. (The scheduler's own clock: exact, where /proc/<pid>/stat counts in 10 ms.)"""
-    folder = Path(f"/proc/{pid}/task")
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in folder.iterdir()) / 1e9
 
 
 def measure(case: Case, jobs: int, batch: int, runs: int) -> Figures:

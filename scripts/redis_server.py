@@ -181,11 +181,6 @@ def version() -> str:
     return next(word.removeprefix("v=") for word in told.split() if word.startswith("v="))
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of all threads of a process so far, in nanosecond steps."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
