@@ -336,7 +336,7 @@ class Settings:
         "EVENTS_TTL",
         Duration(0, 100 * _YEAR_S),
         "90d",
-        "How long audit, election and statistics events are kept (0: for ever).",
+        "How long events are kept: audit, elections, joins and leaves (0: for ever).",
     )
 
     election_algorithm: str = _cluster.row(

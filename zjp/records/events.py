@@ -1,4 +1,4 @@
-"""Events: what happened to the cluster rather than to a job: audit, elections, joins and leaves, figures per minute. Pure.
+"""Events: what happened to the cluster rather than to a job: audit, elections, joins and leaves. Pure.
 
 A node appends its own in bulk, once a second or so, straight to the records and not through the outbox. The outbox keeps a promise that
 nobody gave for events: each would cost a durable write in the queue, whose bound they would share with finished jobs. So the last second
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import msgspec
 
 from ..errors import InvalidJob
+from ..job import ID_BYTES
 from ..wire.messages import REPLY_BYTES_MAX
 
 EVENTS_TTL_S = 90 * 24 * 3600.0
-ID_BYTES = 16
 TIME_BYTES = 8
 PLACE_BYTES = TIME_BYTES + ID_BYTES
 END = b"\xff" * PLACE_BYTES
