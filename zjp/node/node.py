@@ -144,7 +144,6 @@ class Node:
             append=self.records.append,
             backlog=self.queue.backlog,
             look=self.queue.outbox if self.queue.is_shared else None,
-            batch_max=4096,
         )
         self.queue.on_finished = self._on_finished
         loops = (self._outbox_loop, self._outbox_look_loop)

@@ -29,7 +29,7 @@ from ..retry import RetryPolicy
 from .aside import Aside, key_of
 from .store import RecordItem, RecordsRefused, Refusal
 
-BATCH_MAX = 1024
+BATCH_MAX = 4096
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
 BATCH_MIN = 16
 PACE_S = 0.05
