@@ -44,7 +44,7 @@ class Asker:
 
 
 class Askers:
-    """`gate`: the token of the HTTP door; empty: there is none. `address`: of the gate, to be named in refusals."""
+    """`gate`: the token of the HTTP door; empty: there is none. `gate_address`, once it is bound, is named in refusals."""
 
     def __init__(self, *, gate: bytes = b"", is_auth_on: bool = False) -> None:
         self.gate_address = ""

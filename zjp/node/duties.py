@@ -11,8 +11,8 @@ Nothing here decides who leads: `office` tells whether to try, and each write is
 installed. Each is one atomic step, so a leader that dies between two of them leaves nothing half done: the next one reads what is there and
 goes on. A store that is away is asked again; a schedule that cannot be fired (its zone is unknown on this machine, say) stops no other.
 
-Removing old records is the one deed without that judgement, since the records may lie in another store. It asks who is installed just
-before; and what two leaders remove twice is removed once.
+Two deeds are not judged so. What is due any node may make ready. Old records may lie in another store: who removes them asks who is
+installed just before; and what two leaders remove twice is removed once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an election core has written down: DATA_DIR/election.log, append-only.
+"""What an election core has written down: DATA_DIR/election-ALGORITHM.log, append-only.
 
     file     MAGIC, then frames
     frame    length (4 bytes), crc32 of the rest (4 bytes), a msgpack array of records

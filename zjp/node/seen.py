@@ -2,7 +2,7 @@
 
 Nodes are told as this one sees them: who said good-bye has left, whatever the algorithm makes of its silence; else it is the core's word
 on a member's health where it has one, else the mesh's: who can be reached is alive, who cannot is suspect, as a lost connection proves
-nothing, and dead once it was silent for as long as a lease lasts. One that left is listed for a minute, a dead one for an hour, a voter
+nothing, and dead once it was silent for TWIN_S. One that left is listed for a minute, a dead one for an hour, a voter
 for ever, as it is still one. Who acts asks the node in question: the leader for a transfer, the node itself for a drain; another one
 refuses and says where to ask.
 """

@@ -2,7 +2,7 @@
 
 Records arrive in bulk from the outbox, at least once each; a record with the id of one that is there replaces it only when its run is
 higher, so repeats do no harm. There are no updates otherwise. When `append` returns, the records are durable.
-Listing is newest first (by the time of finishing); cursors are opaque and stay valid while records come and go.
+Listing is newest first, by when they arrived; cursors are opaque and stay valid while records come and go.
 Beside the records it keeps events (events.py), for EVENTS_TTL.
 """
 

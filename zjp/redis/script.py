@@ -1,8 +1,8 @@
 """The Lua files: put together from their parts, called by hash, loaded again when the server does not know them.
 
-A script's first line names the parts it uses (`-- use: clock level`). On Redis 7 every script but those that bring something new says that
-it may run out of memory; before 7 a removal of a key that never exists comes first, which has the same effect: a script is refused
-at `maxmemory` at its first growing write unless it wrote already.
+A script's first line names the parts it uses (`-- use: clock level`). Those that bring nothing new must run at `maxmemory` too. On Redis 7
+they say so by a flag; without flags a removal of a key that never exists comes first, which has the same effect: such a script is refused
+at its first growing write unless it wrote already.
 
 Those that only read have neither; on Redis 7 they say that they write nothing. A server that cannot save its data (mostly since its disk is
 full) takes no writes: from 7 on it refuses every other script that has flags, before 7 each script at its first write.

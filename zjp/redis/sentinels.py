@@ -1,7 +1,7 @@
 """Which server is the primary, as the Sentinels say.
 
 All of them are asked at once, and the one with the highest configuration epoch is believed: one of them carries a fail-over out, and the
-others hear of it up to some seconds later. So all are waited for, but those that were mute a while ago, and more than half must answer.
+others hear of it up to some seconds later. So all are waited for, those that were mute a while ago only until more than half have answered.
 While any says that a fail-over is under way there is no primary. A server that was named must say itself that it is one before
 anything is written to it (`PrimaryConnection`).
 

@@ -15,10 +15,11 @@ from ..wire.messages import Result, TaskInfo
 class CrashReport(msgspec.Struct, frozen=True, kw_only=True):
     """A worker process ended without being asked to, or was killed for one of its jobs.
 
-    `charged`: the one job it was running. `suspects`: what it was running when there were several, and what had returned and was not
-    reported; they run again, from the second time on in quarantine. `timed_out`: killed for these, and only they pay. `cancelled`: told to
-    stop, and still running when it was killed for them or for others; back unspent (the store knows that they are being cancelled).
-    `innocent`: everything else it held, back unspent. `started_ms` is Unix ms, when the pool first saw it running.
+    `charged`: the one job it was running; if none, the only one that it had ever begun. `suspects`: what it was running when there were
+    several, and what had returned and was not reported; they run again, from the second time on in quarantine. `timed_out`: killed for
+    these, and only they pay. `cancelled`: told to stop, and still running when it was killed for them or for others; back unspent (the
+    store knows that they are being cancelled). `innocent`: everything else it held, back unspent. `started_ms` is Unix ms, when the pool
+    first saw it running.
     """
 
     worker: str
@@ -41,7 +42,7 @@ CURRENT_MAX = 50
 
 
 class Held(NamedTuple):
-    """A job that a worker has, or that waits for the quarantine process. `since`: monotonic seconds of the hand-out."""
+    """A job that a worker has, or that waits for a quarantine process. `since`: monotonic seconds of the hand-out."""
 
     job: StoredJob
     fence: int

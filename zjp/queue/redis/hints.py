@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ...redis.address import Address
 from ...redis.lane import send
+from ...redis.packing import ID_BYTES
 
 RETRY_S = (0.1, 1.0)
 BEGIN_S = 3.0
 """To be subscribed. A frozen server takes connections, and then says nothing."""
 PING_S = 5.0
 CANCEL_S = 0.2
-ID_BYTES = 16
 
 
 class Hints:
@@ -52,7 +51,7 @@ class Hints:
             try:
                 async with asyncio.timeout(BEGIN_S):
                     await connection.connect()
-                    await self._send(connection, b"SUBSCRIBE", self._channel)
+                    await send(connection, (b"SUBSCRIBE", self._channel))
                 pause_s = RETRY_S[0]
                 await self._listen(connection)
             except (OSError, RedisError, TimeoutError):
@@ -75,13 +74,10 @@ class Hints:
                 if self._address.serves is not None and not await self._address.serves(connection, True):
                     return
                 was_asked = True
-                await self._send(connection, b"PING")
+                await send(connection, (b"PING",))
                 continue
             was_asked = False
             self._take(message)
-
-    async def _send(self, connection: AbstractConnection, *command: Any) -> None:
-        await send(connection, command)
 
     def _take(self, message: object) -> None:
         if not isinstance(message, list) or len(message) != 3:

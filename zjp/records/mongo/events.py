@@ -14,7 +14,7 @@ from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 
 from ...log import event as log_event
-from ..events import TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of, time_place
+from ..events import PLACE_BYTES, TIME_BYTES, Event, EventFilter, EventPage, page_of, place_of, span_of, time_place
 from .documents import date_of
 from .server import Server, is_there
 
@@ -56,7 +56,7 @@ async def prune_events(events: Events, before_ms: int, limit: int) -> int:
 
 def _key(place: bytes) -> Binary:
     """Of full length: the server orders by length first."""
-    return Binary(place.ljust(TIME_BYTES + 16, b"\0"))
+    return Binary(place.ljust(PLACE_BYTES, b"\0"))
 
 
 def _document_of(event: Event) -> dict[str, Any]:

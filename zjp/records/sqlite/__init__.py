@@ -16,7 +16,7 @@ rows at most for one page. So a rare type or tag is found among millions, while 
 `seen`. Three secondary indexes did the same for 1.3 us more CPU per record (5.3 against 4.0).
 
 Rows go in as one INSERT of 2**n rows at a time, since `executemany` leaves and takes the interpreter lock once per row: beside a busy
-loop each taking may cost a switch interval (5 ms). Ids that are there already are rare (only after a crash between append and
+loop each taking may cost a switch interval. Ids that are there already are rare (only after a crash between append and
 removal, or for a second run), so they are not asked for: the INSERT fails on the unique index and the bulk is sorted out then.
 """
 
