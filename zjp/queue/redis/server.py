@@ -133,7 +133,10 @@ def _too_small(settings: Mapping[str, str], value_max: int) -> str:
 
 async def check_layout(lane: Lane, prefix: bytes) -> None:
     """And write it where no node was before. Several may start at once: whoever sees another's home sees its layout too, which was written
-    first. Raises: ConfigError, StoreUnavailable."""
+    first. It is looked for before it is written, so that nodes start at `maxmemory`, too: who stops last leaves no home behind.
+    Raises: ConfigError, StoreUnavailable, StoreFull."""
+    if await lane.call(lambda _: (b"GET", prefix + b"layout")) == LAYOUT:
+        return
     if not await lane.call(lambda _: (b"EXISTS", prefix + b"homes")):  # no node was ever here
         await lane.call(lambda _: (b"SET", prefix + b"layout", LAYOUT, b"NX"))
     found = await lane.call(lambda _: (b"GET", prefix + b"layout"))
