@@ -441,8 +441,8 @@ def cut_off(fault: Exception | None) -> str:
     return (
         f"Redis ends the connection at this call each time ({str(fault).rstrip('.')}): most likely a value is larger than its "
         "proto-max-bulk-len or client-query-buffer-limit; set these to 512mb and 1gb, as they are by default (CONFIG SET, and the same in "
-        "redis.conf). Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set these to "
-        "0, as they are by default. Or see what stands between"
+        "redis.conf). Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set "
+        "these to 0, as they are by default. Or see what stands between"
     )
 
 
