@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from zjp.config import load
 from zjp.config.redis_address import TAKEN, read
@@ -14,6 +21,18 @@ from zjp.redis.address import connections
 pytestmark = pytest.mark.covers("settings:REDIS_ADDR")
 
 SECRET = "s3cret"
+
+
+def write_keys(folder: Path) -> None:
+    """cert.pem with its key.pem, which is locked.pem as well by the password a+b; other.pem is the key of another; none.pem is empty."""
+    mine, another = (trustme.CA().issue_cert("client") for _ in range(2))
+    mine.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    mine.private_key_pem.write_to_path(folder / "key.pem")
+    another.private_key_pem.write_to_path(folder / "other.pem")
+    key = load_pem_private_key(mine.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a+b"))
+    (folder / "locked.pem").write_bytes(locked)
+    (folder / "none.pem").touch()
 
 
 def refused(address: str) -> str:
@@ -62,13 +81,20 @@ def test_user_and_password_are_those_of_the_address_wherever_they_stand(scheme: 
         assert found.path == ("/run/r .sock" if scheme == "unix" else "")
 
 
+def test_plus_is_itself_in_options_too() -> None:
+    """Fails where they are read as the fields of a form, in which it is a space: another password, and other ciphers."""
+    found = read("rediss+sentinel://h/m?password=a+b&sentinel_password=c+/d=%2B&ssl_ciphers=ECDHE+AESGCM")
+    assert found.password == "a+b"
+    assert found.options == {"sentinel_password": "c+/d=+", "ssl_ciphers": "ECDHE+AESGCM"}
+
+
 def test_connection_is_made_with_what_the_address_names_and_the_settings_only_fill_in(tmp_path: Path) -> None:
     made = connections("redis://me@h:1?protocol=3", password="pw", db=3, name="zjp").make()
     assert (made.username, made.password, made.db, int(made.protocol)) == ("me", "pw", 3, 3)  # type: ignore[attr-defined]
     made = connections("unix://:own@/run/r.sock?db=0", password="pw", db=3, name="zjp").make()
     assert (made.password, made.db, made.path) == ("own", 0, "/run/r.sock")  # type: ignore[attr-defined]
     ca = tmp_path / "ca.pem"
-    ca.touch()
+    trustme.CA().cert_pem.write_to_path(ca)
     tls = connections(f"rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false&ssl_ca_certs={ca}", password=None, db=0, name="zjp")
     assert tls.make().ssl_context.ca_certs == str(ca)  # type: ignore[attr-defined]
 
@@ -79,6 +105,35 @@ def test_file_that_is_not_there_is_a_wrong_setting_and_no_server_that_is_away(op
     with pytest.raises(ConfigError, match=f"option {option}: {tmp_path}/none.pem cannot be read: No such file or directory") as told:
         connections(address, password=None, db=0, name="zjp")
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("scheme", ["rediss://h", "rediss+sentinel://h/m"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("ssl_ca_certs={0}/none.pem", "ssl_ca_certs cannot be used: .*no certificate or crl found"),
+        ("ssl_certfile={0}/cert.pem&ssl_keyfile={0}/other.pem", "ssl_certfile, ssl_keyfile cannot be used: .*key values mismatch"),
+        ("ssl_certfile={0}/cert.pem&ssl_keyfile={0}/locked.pem", "ssl_certfile, ssl_keyfile cannot be used: .*needs ssl_password"),
+        ("ssl_certfile={0}/cert.pem&ssl_keyfile={0}/locked.pem&ssl_password=secret", "ssl_certfile, ssl_keyfile, ssl_password cannot be "),
+        ("ssl_keyfile={0}/key.pem", "ssl_keyfile cannot be used: .*a key its ssl_certfile"),
+        ("ssl_ciphers=nonsense", "ssl_ciphers cannot be used: .*No cipher can be selected"),
+    ],
+)
+def test_what_tls_cannot_use_is_a_wrong_setting_and_no_server_that_is_away(
+    scheme: str, options: str, told: str, tmp_path: Path
+) -> None:
+    """An encrypted key without its password fails on a node that waits for one at its terminal, in the middle of its loop."""
+    write_keys(tmp_path)
+    with pytest.raises(ConfigError, match=f"REDIS_ADDR=.*: {told}") as refused:
+        connections(f"{scheme}?{options.format(tmp_path)}", password=None, db=0, name="zjp")
+    assert "secret" not in str(refused.value)
+
+
+def test_encrypted_key_is_opened_by_its_password(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    options = f"ssl_certfile={tmp_path}/cert.pem&ssl_keyfile={tmp_path}/locked.pem&ssl_password=a+b"
+    made = connections(f"rediss://h?{options}", password=None, db=0, name="zjp").make()
+    made.ssl_context.get()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -273,13 +273,16 @@ async def test_evicting_policy_is_noticed_whatever_is_required(server: RedisServ
     await add(store, producer.spec())
 
 
-async def test_limit_below_what_a_job_may_become_is_noticed(server: RedisServer, clock: Clock, opened: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("name", "default"), [("proto-max-bulk-len", "512mb"), ("client-query-buffer-limit", "1gb")])
+async def test_limit_below_what_a_job_may_become_is_noticed(
+    server: RedisServer, clock: Clock, opened: Callable[..., Any], name: str, default: str
+) -> None:
     store, producer = await opened(value_max=4 << 20), Producer()
-    setting(server, "proto-max-bulk-len", "2mb")
+    setting(server, name, "2mb")
     await look_again(store, clock)
-    with pytest.raises(StoreUnavailable, match=r"Redis takes values of up to 2MiB \(proto-max-bulk-len\)"):
+    with pytest.raises(StoreUnavailable, match=rf"Redis takes values of up to 2MiB \({name}\)"):
         await store.submit([producer.spec()])
-    setting(server, "proto-max-bulk-len", "512mb")
+    setting(server, name, default)
     await look_again(store, clock)
     await add(store, producer.spec())
 

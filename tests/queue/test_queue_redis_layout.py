@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from scripts.redis_server import RedisServer
+from tests.queue.making import ALL, Producer, add, completed
+from tests.queue.test_queue_redis_connections import opened
 from tests.redis import start_redis
-from zjp.errors import ConfigError
+from zjp.errors import ConfigError, StoreFull
 from zjp.queue.redis.server import check_layout
 from zjp.redis.address import connections
 from zjp.redis.lane import Lane
@@ -38,7 +40,7 @@ class Interrupted(Lane):
         return reply
 
 
-@pytest.mark.parametrize("after", [1, 2])
+@pytest.mark.parametrize("after", [1, 2, 3])
 async def test_nodes_that_start_at_once_on_an_empty_server_find_one_layout(server: RedisServer, after: int) -> None:
     address = connections(server.url, password=None, db=0, name="test")
     lane, other = Interrupted(address), Lane(address)
@@ -65,3 +67,18 @@ async def test_keys_of_another_layout_are_refused(server: RedisServer) -> None:
         with pytest.raises(ConfigError, match=r"layout [13], this version has 2; let the version that wrote it finish its jobs"):
             await check_layout(lane, b"p:")
     await lane.close()
+
+
+async def test_node_starts_on_a_full_server_after_all_have_stopped_and_runs_what_is_there(server: RedisServer) -> None:
+    """Fails where the layout is written before it is looked for: no node could start, and nothing become free."""
+    producer, store = Producer(), await opened(server.url)
+    await add(store, *producer.specs(10))
+    await store.close()
+    server.send(b"CONFIG", b"SET", b"maxmemory", b"1")
+    store = await opened(server.url)
+    with pytest.raises(StoreFull):
+        await store.submit([producer.spec()])
+    claim = await store.claim(10, ALL)
+    assert await store.finish([completed(claim.fence, job) for job in claim.jobs]) == []
+    assert len(claim.jobs) == 10
+    await store.disconnect()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from scripts.redis_sentinels import WatchedRedis, replication, wait_until
+from scripts.redis_sentinels import NAME, WatchedRedis, replication, wait_until
 from scripts.redis_server import RedisServer
 from tests.queue.making import ALL, Producer, add, completed, ids_of
 from tests.redis import start_redis, start_watched_redis, tls_lines
@@ -20,6 +20,7 @@ from zjp.errors import OutcomeUnknown, StoreUnavailable
 from zjp.job import JobSpec, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import Durability, Life, Live, SubmitKind
+from zjp.redis import sentinels
 from zjp.redis.address import connections
 from zjp.redis.lane import Lane
 
@@ -254,6 +255,25 @@ async def _write(url: str, key: bytes) -> Any:
 
 
 # ── what is lost ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_sentinels_that_were_set_up_again_are_believed_after_a_while(
+    redis: WatchedRedis, open_on: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They begin at epoch 0. Fails on a node that for ever waits for one that knows the epoch of the last fail-over."""
+    monkeypatch.setattr(sentinels, "OUTDATED_S", 3.0)
+    load = Load(await open_on(redis.url))
+    await load.until_more(BATCH)
+    redis.primary.kill()
+    redis.await_fail_over()
+    await load.until_more(BATCH)
+    for deed in ((b"REMOVE", NAME.encode()), (b"MONITOR", NAME.encode(), b"127.0.0.1", b"%d" % redis.replica.port, b"2")):
+        for sentinel in redis.sentinels:
+            assert sentinel.send(b"SENTINEL", *deed) == b"+OK\r\n"
+    redis.replica.send(b"CLIENT", b"KILL", b"TYPE", b"normal")
+    await load.until_more_refused(1)  # they may be one alone who does not know yet
+    await load.until_more(BATCH)
+    await load.stop()
 
 
 async def test_tail_that_no_replica_had_is_lost_and_can_be_stored_again(redis: WatchedRedis, open_on: Open) -> None:

@@ -11,13 +11,14 @@ from zjp.errors import ConfigError, StoreUnavailable
 
 pytestmark = pytest.mark.covers("redis:full")
 
-TOO_SMALL = r"up to 1MiB \(proto-max-bulk-len\), .* may have 4MiB: .* Set it to 512mb"
+TOO_SMALL = r"up to 1MiB \({}\), .* may have 4MiB: .* Set it to {}"
 
 
-async def test_server_that_takes_smaller_values_than_a_job_may_become_is_refused_if_it_can_be_asked() -> None:
-    server = start_redis(options={"proto-max-bulk-len": "1mb"})
+@pytest.mark.parametrize(("setting", "default"), [("proto-max-bulk-len", "512mb"), ("client-query-buffer-limit", "1gb")])
+async def test_server_that_takes_smaller_values_than_a_job_may_become_is_refused_if_it_can_be_asked(setting: str, default: str) -> None:
+    server = start_redis(options={setting: "1mb"})
     try:
-        with pytest.raises(ConfigError, match=TOO_SMALL):
+        with pytest.raises(ConfigError, match=TOO_SMALL.format(setting, default)):
             await opened(server.url, value_max=4 << 20)
         await (await opened(server.url, value_max=1 << 20)).disconnect()
         server.send(b"ACL", b"SETUSER", b"default", b"-config")

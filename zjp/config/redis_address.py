@@ -104,7 +104,7 @@ def _split(text: str) -> tuple[str, str]:
 
 def _options(scheme: str, query: str) -> dict[str, str]:
     taken, options = TAKEN[scheme], {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):  # it is no space here, as in the rest of an address
         if not value:
             raise ValueError("an option has no value; it must be name=value")
         if name not in taken:

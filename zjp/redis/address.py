@@ -29,6 +29,8 @@ CONNECT_S = 1.5
 READ_BYTES = 1 << 18
 FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 """Options that name one, which is looked at before anything is tried: a driver that finds none says that the server is away."""
+TOGETHER = (("ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"), ("ssl_certfile", "ssl_keyfile", "ssl_password"), ("ssl_ciphers",))
+"""Options that are read in one step. What is in them is tried as well, for the same reason."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -59,10 +61,13 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
     for option in FILES & read.options.keys():
         if reason := unreadable(read.options[option]):
             raise ConfigError(f"REDIS_ADDR=***: option {option}: {read.options[option]} {reason}")
+    if read.scheme.startswith("rediss"):
+        _check_tls(_of_tls(read.options))
     shared: dict[str, Any] = {
         "client_name": name, **_limits(), "socket_read_size": READ_BYTES, "db": db if read.db is None else read.db,
         "username": read.username, "password": read.password or password or None,
-        **{option: _value(option, text) for option, text in read.options.items() if not option.startswith("sentinel_")},
+        **{option: _value(option, text) for option, text in read.options.items() if not option.startswith(("sentinel_", "ssl_"))},
+        **(_of_tls(read.options) if read.scheme.startswith("rediss") else {}),
     }  # fmt: skip
     made: type[Any]
     match read.scheme:
@@ -81,8 +86,25 @@ def connections(address: str, *, password: str | None, db: int, name: str) -> Ad
 
 def _to_sentinel(made: type[Any], options: Mapping[str, str]) -> Callable[[Seat], AbstractConnection]:
     chosen: dict[str, Any] = {name: options.get(f"sentinel_{name}") for name in ("username", "password")}
-    chosen |= {option: _value(option, text) for option, text in options.items() if option.startswith("ssl_")}
+    if issubclass(made, SSLConnection):
+        chosen |= _of_tls(options)
     return lambda seat: made(host=seat[0], port=seat[1], **chosen, **_limits())
+
+
+def _of_tls(options: Mapping[str, str]) -> dict[str, Any]:
+    """With a password for the key in any case: without one OpenSSL asks the terminal for it, in the middle of the loop."""
+    return {"ssl_password": ""} | {option: _value(option, text) for option, text in options.items() if option.startswith("ssl_")}
+
+
+def _check_tls(chosen: Mapping[str, Any]) -> None:
+    """Raises: ConfigError."""
+    for group in TOGETHER:
+        given = [option for option in group if chosen.get(option)]
+        try:
+            SSLConnection(**{option: chosen[option] for option in (*given, "ssl_password")}).ssl_context.get()
+        except (OSError, TypeError, ValueError) as fault:
+            also = "; an encrypted key needs ssl_password, and a key its ssl_certfile" if "ssl_keyfile" in group else ""
+            raise ConfigError(f"REDIS_ADDR=***: {', '.join(given)} cannot be used: {fault}{also}") from None
 
 
 def _limits() -> dict[str, Any]:

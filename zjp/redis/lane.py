@@ -63,6 +63,8 @@ NO_PROTOCOL = "Protocol error"
 OOM = "OOM command not allowed"
 """In the server's words. What Redis 6.2 says of a script that met it has this in its middle."""
 MISCONF = "MISCONF "
+NO_REPLICAS = "NOREPLICAS "
+PROTECTED = "DENIED "
 PASSING = (BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 PASSING_WORDS = re.compile(r"(?:^|: -)(?:LOADING|MASTERDOWN|READONLY|TRYAGAIN|BUSY|UNBLOCKED|MISCONF|NOREPLICAS)\b")
 """Refusals of that moment, before anything was written. The driver strips some of these words, and then has a class for them; Redis 6.2
@@ -426,6 +428,11 @@ def silence(fault: Exception | None, within_s: float) -> str:
     if MISCONF in reason:
         told = reason[reason.index(MISCONF) :]  # Redis 6.2 has it in the middle when a script met it
         return f"Redis takes no writes since it could not save its data: {told}; its log says why (often: its disk is full)"
+    if NO_REPLICAS in reason:
+        return (
+            "Redis takes no writes since fewer replicas than its min-replicas-to-write are connected, or they lag more than its "
+            "min-replicas-max-lag (NOREPLICAS); start replicas, or lower it (CONFIG SET min-replicas-to-write, and the same in redis.conf)"
+        )
     return f"Redis does not answer: {reason}; check that it runs, and REDIS_ADDR"
 
 
@@ -433,9 +440,9 @@ def cut_off(fault: Exception | None) -> str:
     """What is told of a server that ends the connection at one call each time."""
     return (
         f"Redis ends the connection at this call each time ({str(fault).rstrip('.')}): most likely a value is larger than its "
-        "proto-max-bulk-len; set that to 512mb, as it is by default (CONFIG SET proto-max-bulk-len 512mb, and the same in redis.conf). "
-        "Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set these to 0, as "
-        "they are by default. Or see what stands between"
+        "proto-max-bulk-len or client-query-buffer-limit; set these to 512mb and 1gb, as they are by default (CONFIG SET, and the same in "
+        "redis.conf). Or the answer is larger than its client-output-buffer-limit (of normal clients) or maxmemory-clients allow; set "
+        "these to 0, as they are by default. Or see what stands between"
     )
 
 
@@ -455,6 +462,11 @@ def _judge(error: Exception) -> None:
         raise LoginRefused(
             f"Redis refuses the log-in: {error}; check REDIS_ADDR and REDIS_PASSWORD: the user (in REDIS_ADDR only) and the password "
             "must be the server's own"
+        ) from error
+    if str(error).startswith(PROTECTED):
+        raise LoginRefused(
+            "Redis lets in only what comes from its own machine, since it is in protected mode and its default user has no password; give "
+            "it one there (requirepass in redis.conf) and here (REDIS_PASSWORD), or set protected-mode no there if its network is safe"
         ) from error
     if any(words in str(error) for words in NO_SUCH_DB):
         raise LoginRefused(

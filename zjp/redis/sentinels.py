@@ -37,6 +37,9 @@ BLIND_S = 5.0
 DOWN = {"s_down", "disconnected"}
 """What one Sentinel finds; another may reach it."""
 REPLACED = {"o_down", "failover_in_progress"}
+OUTDATED_S = 15.0
+"""When more than half say for so long that the configuration is older than one that was seen, it is: Sentinels that were set up again begin
+at 0. Above the 8 s after which a Sentinel that knows better puts the servers right."""
 Seat = tuple[str, int]
 
 
@@ -66,6 +69,7 @@ class Sentinels:
         self._name, self._seats, self._make = name, seats, make
         self._known: Seat | None = None
         self._epoch = 0
+        self._outdated_since: float | None = None
         self._blind_until = 0.0
         self._mute_until: dict[Seat, float] = {}
 
@@ -83,13 +87,25 @@ class Sentinels:
         if not found:
             kind = NobodyAllows if any(isinstance(answer, Refusal) for answer in answers) else NobodyAnswers
             raise kind(f"no primary named {self._name!r} is known: {'; '.join(str(answer) for answer in answers)}")
-        self._epoch = max((self._epoch, *(answer.epoch for answer in found)))
+        self._epoch = self._believed(found)
         latest = [answer for answer in found if answer.epoch == self._epoch]
         best = min(latest or found, key=lambda answer: bool(answer.flags & DOWN))
         if not latest or best.flags & DOWN or any(answer.flags & REPLACED for answer in latest):
             raise Unreachable(f"the primary {self._name!r} at {best.seat[0]}:{best.seat[1]} is down or replaced; no other is known yet")
         self._known = best.seat
         return best.seat
+
+    def _believed(self, found: Sequence[Answer]) -> int:
+        """The epoch of the configuration that counts."""
+        told, now = max(answer.epoch for answer in found), asyncio.get_running_loop().time()
+        if told >= self._epoch:
+            self._outdated_since = None
+            return told
+        if 2 * len(found) <= len(self._seats):
+            return self._epoch
+        if self._outdated_since is None:
+            self._outdated_since = now
+        return told if now - self._outdated_since > OUTDATED_S else self._epoch
 
     async def serves(self, connection: AbstractConnection, is_doubtful: bool) -> bool:
         """Whether this connection leads to the primary as far as one can know."""

@@ -27,7 +27,8 @@ from ...wire.messages import Durability
 
 VERSION_MIN = (6, 2)
 FLAGS_SINCE = (7, 0)
-BULK = "proto-max-bulk-len"
+VALUE_LIMITS = {"proto-max-bulk-len": "512mb", "client-query-buffer-limit": "1gb"}
+"""Settings that limit one value, and what they are by default."""
 LAYOUT = b"2"
 """Of the keys (docs/decisions/0008-redis-layout.md). The first one, which did not say so, had records without marks."""
 UNWRITTEN = "its file is only being made, and a crash before the first rewrite is through takes everything (wait for the end of it)"
@@ -96,6 +97,14 @@ async def look_at(ask: Ask, former: Server | None = None, *, value_max: int = 0)
 def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
     if version < VERSION_MIN:
         return f"Redis {facts.get('redis_version')} is too old: zjp needs 6.2 or later; upgrade it"
+    mode = facts.get("redis_mode") or facts.get("server_mode")  # Valkey's word from 8 on
+    if mode == "sentinel":
+        return "REDIS_ADDR names a Sentinel, which holds no data; write redis+sentinel://HOST:PORT/NAME, with the name of the primary there"
+    if mode == "cluster":
+        return (
+            "REDIS_ADDR names a server of a Redis Cluster (cluster-enabled yes), which is not available in this version; give it a server "
+            "without, or Sentinels"
+        )
     if facts.get("role") in ("slave", "replica"):
         return (
             f"REDIS_ADDR names a replica of {facts.get('master_host')}:{facts.get('master_port')}, which takes no writes; "
@@ -111,19 +120,23 @@ def _fault(version: tuple[int, ...], facts: Mapping[str, str]) -> str:
 
 
 def _too_small(settings: Mapping[str, str], value_max: int) -> str:
-    most = settings.get(BULK, "")
-    if not most.isdecimal() or int(most) >= value_max:
-        return ""
-    return (
-        f"Redis takes values of up to {show_size(int(most))} ({BULK}), and a job with its payload, its result and its attempts may have "
-        f"{show_size(value_max)}: its outcome could not be stored. Set it to 512mb, as it is by default (CONFIG SET {BULK} 512mb, and the "
-        "same in redis.conf), or lower MAX_PAYLOAD and MAX_RESULT"
-    )
+    for name, default in VALUE_LIMITS.items():
+        most = settings.get(name, "")
+        if most.isdecimal() and int(most) < value_max:
+            return (
+                f"Redis takes values of up to {show_size(int(most))} ({name}), and a job with its payload, its result and its attempts may "
+                f"have {show_size(value_max)}: its outcome could not be stored. Set it to {default}, as it is by default "
+                f"(CONFIG SET {name} {default}, and the same in redis.conf), or lower MAX_PAYLOAD and MAX_RESULT"
+            )
+    return ""
 
 
 async def check_layout(lane: Lane, prefix: bytes) -> None:
     """And write it where no node was before. Several may start at once: whoever sees another's home sees its layout too, which was written
-    first. Raises: ConfigError, StoreUnavailable."""
+    first. It is looked for before it is written, so that nodes start at `maxmemory`, too: who stops last leaves no home behind.
+    Raises: ConfigError, StoreUnavailable, StoreFull."""
+    if await lane.call(lambda _: (b"GET", prefix + b"layout")) == LAYOUT:
+        return
     if not await lane.call(lambda _: (b"EXISTS", prefix + b"homes")):  # no node was ever here
         await lane.call(lambda _: (b"SET", prefix + b"layout", LAYOUT, b"NX"))
     found = await lane.call(lambda _: (b"GET", prefix + b"layout"))
@@ -136,7 +149,7 @@ async def check_layout(lane: Lane, prefix: bytes) -> None:
 
 async def _settings(ask: Ask) -> Mapping[str, str]:
     settings: dict[str, str] = {}
-    for pattern in (b"*append*", BULK.encode()):  # before 7.0 one at a time
+    for pattern in (b"*append*", *(name.encode() for name in VALUE_LIMITS)):  # before 7.0 one at a time
         try:
             found = await ask((b"CONFIG", b"GET", pattern))
         except (ResponseError, NotPermitted):  # some hosts forbid CONFIG: then only what INFO says is promised
