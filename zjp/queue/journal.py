@@ -79,12 +79,6 @@ class Glance(Operation):
         pass
 
 
-class Barrier(Glance):
-    """What was put before it is through when it is, however long the file cannot be written."""
-
-    is_held: ClassVar[bool] = True
-
-
 class Journal:
     """Owns the write connection. `seal` is called in the writer's thread before a commit, with the operations written: for what they can
     write together. `after` is called in the loop once per commit, after all its operations were applied."""
@@ -143,11 +137,6 @@ class Journal:
         behind, self._behind = self._behind, []
         for operation in behind:
             self._inbox.put(operation)
-
-    async def flush(self) -> None:
-        """Wait until all that was put so far is applied, or refused."""
-        if self._open_count:
-            await self.put(Barrier())
 
     async def hear(self) -> None:
         """Wait until what is in the file by now is applied. What the file does not take now is not waited for: it changed nothing."""
