@@ -6,13 +6,13 @@ content, so it is told nothing and the code is 0; `zjp` does so, too.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 import click
 
-from zjp.cli import EX_INTERRUPTED, UNWRITTEN
+from zjp.cli import EX_INTERRUPTED
+from zjp.streams import UNWRITTEN, unwritten
 
 EX_IOERR = 74
 
@@ -48,16 +48,8 @@ def _unwritten(fault: OSError) -> int:
     """Raises: the fault, when it is of something else."""
     if not isinstance(fault, BrokenPipeError) and fault.errno not in UNWRITTEN:
         raise fault
-    try:
-        sys.stdout.flush()
-    except OSError:  # so it was stdout: a buffer keeps what it could not write, and the interpreter would try again
-        _forget_stdout()
+    text = unwritten(fault)
     if isinstance(fault, BrokenPipeError):
         return 0
-    click.echo(f"{fault.filename or 'the output'} could not be written: {fault.strerror}", err=True)
+    click.echo(text, err=True)
     return EX_IOERR
-
-
-def _forget_stdout() -> None:
-    if sys.stdout is sys.__stdout__ and sys.__stdout__ is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())

@@ -65,6 +65,17 @@ def test_a_secret_that_is_short_or_known_is_refused_and_not_shown(secret: str) -
     assert secret not in text
 
 
+@pytest.mark.covers("settings:JWT_SECRET", "settings:secret-files")
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_secret_s_file_that_gives_none_is_told_once(content: str | None, empty_folder: Path) -> None:
+    file = empty_folder / "secret"
+    if content is not None:
+        file.write_text(content)
+    text = refusal(**OPEN, JWT_SECRET_FILE=str(file))
+    assert text.startswith("1 setting is wrong, nothing was started:\n  JWT_SECRET")
+    assert str(file) in text
+
+
 @pytest.mark.covers("settings:JWT_SECRET")
 def test_a_good_secret_is_taken_and_two_while_one_replaces_the_other() -> None:
     assert serving(**OPEN, JWT_SECRET=SECRET).jwt_secret == SECRET

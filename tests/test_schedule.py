@@ -13,6 +13,7 @@ from zjp.errors import InvalidJob, PayloadTooLarge
 from zjp.job import Limits, Options, format_id
 from zjp.schedule import (
     CatchUp,
+    Removable,
     Schedule,
     ScheduleChange,
     changed,
@@ -116,6 +117,17 @@ def test_a_change_of_options_leaves_those_alone_that_it_does_not_name_and_emptie
     assert changed(full, changes).options == Options(
         max_retries=0, timeout_ms=1, soft_timeout_ms=1, unique_key="other", tags=("c",)
     )
+
+
+def test_a_change_takes_away_what_it_is_to_be_without_and_leaves_the_rest() -> None:
+    options = Options(tags=("a",), max_retries=2, timeout_ms=5_000, soft_timeout_ms=3_000, unique_key="k")
+    full = msgspec.structs.replace(NIGHTLY, options=options)
+    assert changed(full, ScheduleChange(without=(Removable.TIMEOUT, Removable.SOFT_TIMEOUT))).options == Options(
+        tags=("a",), max_retries=2, unique_key="k"
+    )
+    assert changed(full, ScheduleChange(without=tuple(Removable))).options == Options(tags=("a",))
+    assert changed(full, ScheduleChange(tags=(), without=tuple(Removable))).options is None
+    assert changed(msgspec.structs.replace(NIGHTLY, options=None), ScheduleChange(without=tuple(Removable))).options is None
 
 
 def test_a_schedule_whose_last_option_is_taken_away_is_the_same_plan_as_one_added_without() -> None:

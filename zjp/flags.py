@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import click
 
 from .config import TABLE
+from .streams import UNWRITTEN, unwritten
+
+EX_FAILED = 1
+
+
+class Daemon(click.Command):
+    """Its --help or --version that cannot be written is told in one line, and ends with 1 as those of `zjp` do."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except OSError as fault:
+            if fault.errno not in UNWRITTEN:
+                raise
+            click.echo(unwritten(fault), err=True)
+            sys.exit(EX_FAILED)
 
 
 def with_settings(command: click.Command) -> None:

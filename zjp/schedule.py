@@ -73,8 +73,22 @@ class Schedule(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The `next_ms` under a clock that was ahead; 0: there was none, or that is over."""
 
 
+class Removable(str, Enum):
+    """An option that a change can take away, by the name that clients give it."""
+
+    MAX_RETRIES = "max_retries"
+    TIMEOUT = "timeout"
+    SOFT_TIMEOUT = "soft_timeout"
+    UNIQUE_KEY = "unique_key"
+
+    @property
+    def field(self) -> str:
+        """Of Options."""
+        return f"{self.value}_ms" if "timeout" in self.value else self.value
+
+
 class ScheduleChange(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """What is to become different; None: it stays. Empty tags, or an empty key: none any more.
+    """What is to become different; None: it stays. Empty tags, or an empty key: none any more. `without`: options taken away.
 
     `cron` takes the place of an interval, and the other way round."""
 
@@ -92,16 +106,20 @@ class ScheduleChange(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=T
     zone: str | None = None
     catch_up: CatchUp | None = None
     is_paused: bool | None = None
+    without: Annotated[tuple[Removable, ...], msgspec.Meta(max_length=len(Removable))] = ()
 
 
 OF_OPTIONS = frozenset(ScheduleChange.__struct_fields__) & frozenset(Options.__struct_fields__)
 TIMING = frozenset({"cron", "every_ms", "zone"})
+_NO_OPTIONS = Options()
 
 
 def changed(schedule: Schedule, change: ScheduleChange) -> Schedule:
     """As asked, not yet checked; what follows from it (`next_ms`, `anchor_ms`) is for ticks.py."""
     told = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
-    options = msgspec.structs.replace(schedule.options or Options(), **{name: told.pop(name) for name in OF_OPTIONS & told.keys()})
+    of_job = {name: told.pop(name) for name in OF_OPTIONS & told.keys()}
+    of_job |= {one.field: getattr(_NO_OPTIONS, one.field) for one in told.pop("without")}
+    options = msgspec.structs.replace(schedule.options or _NO_OPTIONS, **of_job)
     told["options"] = None if options == Options() else options  # as it is added: see is_same_plan
     if told.get("cron"):
         told.setdefault("every_ms", 0)

@@ -48,6 +48,12 @@ def test_schedule_is_made_changed_run_and_removed(http: httpx.Client) -> None:
     assert (changed["paused"], changed["every"], changed["cron"], changed["next_at"]) == (True, "5m", None, None)
     tags = [http.patch("/api/v1/schedules/night-ly", json={"tags": given}).json()["tags"] for given in (None, [])]
     assert tags == [["t"], []]
+    limits = [
+        http.patch("/api/v1/schedules/night-ly", json=given).json()["timeout"] for given in ({"timeout": "9s"}, {"without": ["timeout"]})
+    ]
+    assert limits == ["9s", None]
+    for given in ({"without": ["queue"]}, {"timeout": "9s", "without": ["timeout"]}):
+        assert http.patch("/api/v1/schedules/night-ly", json=given).status_code == 422
     run = http.post("/api/v1/schedules/night-ly/run")
     assert (run.status_code, run.json()["type"]) == (201, "noop")
     assert "night-ly" in [one["name"] for one in get(http, "/api/v1/schedules")["items"]]

@@ -48,6 +48,13 @@ def test_schedule_is_added_shown_changed_paused_run_and_removed(zjp: Zjp) -> Non
     assert uuid.UUID(zjp("schedules", "run", "nightly").out.strip()).version == 7
     assert zjp("schedules", "change", "nightly", "--tag", "y", "--json").json()["tags"] == ["y"]
     assert zjp("schedules", "change", "nightly", "--no-tags", "--json").json()["tags"] == []
+    limits = ("max_retries", "timeout", "soft_timeout", "unique_key")
+    given = ("--max-retries", "1", "--timeout-job", "9s", "--soft-timeout", "8s", "--unique-key", "k")
+    full = zjp("schedules", "change", "nightly", *given, "--json").json()
+    assert [full[name] for name in limits] == [1, "9s", "8s", "k"]
+    gone = ("--no-max-retries", "--no-timeout-job", "--no-soft-timeout", "--no-unique-key")
+    bare = zjp("schedules", "change", "nightly", *gone, "--json").json()
+    assert [bare[name] for name in limits] == [None] * 4
     assert zjp("schedules", "remove", "nightly", "--yes", "--json").json() == {"name": "nightly", "removed": True}
     assert zjp("schedules", "list", "--json").json() == []
 
@@ -64,6 +71,7 @@ def test_what_cannot_be_is_told_with_exit_code_1_or_2(zjp: Zjp) -> None:
         (("run", "missing"), 1, "no schedule 'missing'"),
         (("change", "missing"), 2, "nothing to change"),
         (("change", "missing", "--tag", "x", "--no-tags"), 2, "--tag and --no-tags are both given"),
+        (("change", "missing", "--timeout-job", "9s", "--no-timeout-job"), 2, "--timeout-job and --no-timeout-job are both given"),
         (("remove", "missing", "--yes"), 1, "no schedule 'missing'"),
         (("remove", "missing"), 2, "this cannot be undone: add --yes"),
     ):

@@ -309,6 +309,24 @@ def test_output_that_cannot_be_written_exits_with_1_and_says_why(argument: str, 
 
 
 @pytest.mark.covers("cli:exit-codes")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["zjp.node --help", "zjp.node --version", "zjp.api --help", "zjp node --help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_of_a_daemon_that_cannot_be_written_is_told_in_one_line(command: str, unbuffered: str) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (told.returncode, told.stderr) == (1, "the output could not be written: No space left on device\n")
+
+
+@pytest.mark.covers("cli:exit-codes")
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -37,7 +37,7 @@ from tests.client.test_blocking import (
 from zjp import AsyncClient, Client, JobState
 from zjp.errors import Draining, InvalidJob, JobConflict, StoreFull, Unavailable, WrongState
 from zjp.job import Options
-from zjp.schedule import Schedule, ScheduleChange
+from zjp.schedule import Removable, Schedule, ScheduleChange
 from zjp.wire import messages as m
 from zjp.wire.desk import AskFailures, FailureGroup, Failures, RemoveJobs
 from zjp.wire.seen import AskCluster, AskHistory, Change, ClusterNode, ClusterReply, DrainNode, History, Transfer
@@ -271,8 +271,12 @@ def test_schedules_are_added_told_changed_run_and_removed(client: Client, node: 
     assert [one.schedule for one in client.schedules.list()] == [plan]
     assert client.schedules.get("nightly").payload == {"x": 1}
     client.schedules.change("nightly", tags=[], max_retries=0, timeout="5s", unique_key="k")
-    wanted = ScheduleChange(tags=(), max_retries=0, timeout_ms=5_000, unique_key="k")
-    assert [one.change for one in node.asked if isinstance(one, m.ChangeSchedule)] == [wanted]
+    client.schedules.change("nightly", without=["timeout", "unique_key"])
+    wanted = [
+        ScheduleChange(tags=(), max_retries=0, timeout_ms=5_000, unique_key="k"),
+        ScheduleChange(without=(Removable.TIMEOUT, Removable.UNIQUE_KEY)),
+    ]
+    assert [one.change for one in node.asked if isinstance(one, m.ChangeSchedule)] == wanted
     client.schedules.pause("nightly")
     client.submit("backup", id=SOME_ID)
     node.others[m.Get] = m.Jobs([node.jobs[next(iter(node.jobs))]])

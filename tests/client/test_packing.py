@@ -20,7 +20,7 @@ from zjp.client.options import OPTION_NAMES, JobRequest, make_spec, request_of
 from zjp.client.packing import pack_payload, unpack
 from zjp.client.schedules import adding, changing
 from zjp.errors import InvalidJob, WireError
-from zjp.schedule import ScheduleChange
+from zjp.schedule import Removable, ScheduleChange
 
 pytestmark = pytest.mark.covers("main-path:9", "client:plain-data", "main-path:judged:6")
 
@@ -217,6 +217,16 @@ def test_a_change_says_what_is_given_also_where_that_is_the_default(options: dic
     nothing = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused"))
     assert changing("n", **nothing, options=options).change == change  # type: ignore[arg-type]
     assert changing("n", **{**nothing, "payload": {}}, options={}).change == ScheduleChange(payload=b"\x80")  # type: ignore[arg-type]
+
+
+def test_a_change_names_what_is_to_be_taken_away() -> None:
+    nothing: dict[str, Any] = {**dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused")), "options": {}}
+    for names in ("timeout", ["timeout"], iter(["timeout", "timeout"])):
+        assert changing("n", **nothing, without=names).change == ScheduleChange(without=(Removable.TIMEOUT,))
+    with pytest.raises(InvalidJob, match="without has 'tags'; what can be taken away is max_retries, timeout, soft_timeout, unique_key"):
+        changing("n", **nothing, without=["tags"])
+    with pytest.raises(InvalidJob, match="timeout is given and in without, too"):
+        changing("n", **{**nothing, "options": {"timeout": 5}}, without=["timeout"])
 
 
 def test_options_that_say_nothing_cost_nothing_on_the_wire() -> None:

@@ -72,7 +72,7 @@ async def test_claim_row_is_written_before_its_outcome_even_in_the_same_turn_of_
     claim = await store.claim(1, ALL)
     assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
     assert ids_of(await store.claim(1, ALL)) == [two]
-    await store._journal.flush()
+    await store._journal.hear()
     assert store._db is not None
     assert store._db.execute("SELECT fence FROM claims").fetchall() == [(claim.fence + 1,)]
     store = await bench.crash()

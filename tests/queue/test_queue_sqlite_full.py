@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.queue.making import ALL, Producer, SQLiteBench, add, archive, completed, ids_of, pending
-from zjp.errors import StoreFull
+from zjp.errors import OutcomeUnknown, StoreFull
 from zjp.job import JobFilter, JobState
 from zjp.queue.sqlite import SQLiteQueueStore
-from zjp.queue.store import Live, Outcome
+from zjp.queue.store import CancelKind, Live, Outcome
 
 pytestmark = pytest.mark.covers("main-path:5", "settings:DISK_RESERVE")
 
@@ -40,14 +41,20 @@ async def fill_up(store: SQLiteQueueStore, producer: Producer) -> list[bytes]:
         return stored
 
 
+async def pause_and_resume_for_ever(store: SQLiteQueueStore) -> None:
+    while True:  # what the log still holds of its room serves, too
+        await store.pause("default")
+        await store.resume("default")
+
+
 def remove_ballast_and_fill(folder: Path) -> Path:
     next(folder.glob("*.ballast")).unlink()
     return fill(folder)
 
 
-def fill(folder: Path) -> Path:
+def fill(folder: Path, name: str = "other") -> Path:
     """The file that takes all the room."""
-    taken = folder / "other"
+    taken = folder / name
     subprocess.run(["dd", "if=/dev/zero", f"of={taken}", "bs=4k"], capture_output=True, check=False)
     return taken
 
@@ -125,6 +132,73 @@ async def test_look_ups_are_answered_while_outcomes_wait_for_room(small_disk: Pa
     taken.unlink()
     async with asyncio.timeout(20):
         assert await finishing == []
+    await bench.close()
+
+
+async def test_what_an_operator_asks_is_answered_while_an_outcome_waits_for_room(small_disk: Path, producer: Producer) -> None:
+    """Fails on a store that waits for all that is to be written before it cancels, promotes or runs a job again."""
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    (delayed,) = await add(store, producer.spec(delay_ms=60_000))
+    done, running = await add(store, *producer.specs(2))
+    claim = await store.claim(2, ALL)
+    assert await store.finish([completed(claim.fence, claim.jobs[0])]) == []
+    await archive(bench, store)
+    (waiting,) = await add(store, producer.spec())
+    taken = remove_ballast_and_fill(small_disk)
+    await fill_up(store, producer)
+    finishing = asyncio.create_task(store.finish([completed(claim.fence, claim.jobs[1], b"\xc6\x00\x80\x00\x00" + bytes(1 << 23))]))
+    async with asyncio.timeout(8):
+        with pytest.raises(StoreFull, match="is being written: the queue's disk is full"):
+            await store.cancel([running])
+        with pytest.raises(OutcomeUnknown, match="the cancel waits to be written: the queue's disk is full"):
+            await store.cancel([waiting])
+        with pytest.raises(StoreFull, match="is being written: the queue's disk is full"):
+            await store.cancel([waiting])
+        with contextlib.suppress(StoreFull):
+            await store.promote([delayed])
+        with contextlib.suppress(StoreFull):
+            await store.requeue([bench.finished[done]])
+    assert not finishing.done()
+    taken.unlink()
+    async with asyncio.timeout(20):
+        assert await finishing == []
+        assert await store.cancel([running, waiting]) == [CancelKind.FINISHED] * 2
+        assert [record.state for record in await store.get([waiting])] == [JobState.CANCELLED]
+    await bench.close()
+
+
+async def test_queues_are_paused_and_go_on_in_the_room_that_is_set_aside(small_disk: Path, producer: Producer) -> None:
+    """Fails on a journal that refuses a pause on a full disk, and on one that does so once before it gives that room up."""
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    await add(store, producer.spec())
+    taken = fill(small_disk)
+    await fill_up(store, producer)
+    for is_paused in (True, False, True):
+        taken_again = fill(small_disk, "again")
+        async with asyncio.timeout(5):
+            await (store.pause if is_paused else store.resume)("default")
+        assert [count.paused for count in await store.counts()] == [is_paused]
+    assert not (await store.claim(1, ALL)).jobs
+    taken.unlink()
+    taken_again.unlink()
+    store = await bench.open()
+    assert [count.paused for count in await store.counts()] == [True]
+    await bench.close()
+
+
+async def test_a_pause_for_which_there_is_no_room_at_all_is_refused_and_does_not_hold(small_disk: Path, producer: Producer) -> None:
+    bench = SQLiteBench(small_disk)
+    store = await bench.open(disk_reserve_bytes=0)
+    remove_ballast_and_fill(small_disk)
+    await fill_up(store, producer)
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreFull):
+            await pause_and_resume_for_ever(store)
+    assert [count.paused for count in await store.counts()] == [False]
+    (small_disk / "other").unlink()
+    await store.pause("default")
     await bench.close()
 
 

@@ -13,7 +13,7 @@ from tests.queue.making import ALL, LEASE_S, NODE, Producer, SQLiteBench, add, c
 from zjp.job import ATTEMPTS_KEPT
 from zjp.queue import moving
 from zjp.queue.database import Database
-from zjp.queue.journal import Barrier
+from zjp.queue.journal import Glance
 from zjp.queue.sqlite import SQLiteQueueStore
 from zjp.queue.store import Life, LostClaims
 
@@ -33,7 +33,7 @@ def rows_of(store: SQLiteQueueStore, table: str) -> int:
     return count
 
 
-class Stall(Barrier):
+class Stall(Glance):
     """Holds the writer up, as a slow disk does."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ async def test_progress_goes_with_the_job(bench: SQLiteBench, producer: Producer
     await add(store, *producer.specs(5))
     claim = await store.claim(5, ALL)
     await store.renew(dict.fromkeys(ids_of(claim), b"\x93\x01\x02\xa0"))
-    await store._journal.flush()
+    await store._journal.hear()
     assert rows_of(store, "progress") == 5
     await store.finish([completed(claim.fence, job) for job in claim.jobs])
     assert (rows_of(store, "progress"), store._state.progress) == (0, {})
@@ -91,7 +91,7 @@ async def test_progress_told_while_the_outcome_is_written_leaves_nothing(bench: 
     await store.renew({claim.jobs[0].spec.id: b"\x93\x01\x02\xa0"})
     stall.go_on.set()
     assert await finishing == []
-    await store._journal.flush()
+    await store._journal.hear()
     assert (rows_of(store, "progress"), store._state.progress) == (0, {})
 
 
@@ -100,7 +100,7 @@ async def test_progress_of_a_lost_claim_goes_with_it(bench: SQLiteBench, produce
     await add(store, producer.spec())
     claim = await store.claim(1, ALL)
     await store.renew({claim.jobs[0].spec.id: b"\x93\x01\x02\xa0"})
-    await store._journal.flush()
+    await store._journal.hear()
     await bench.lose_lease(store)
     assert (rows_of(store, "progress"), store._state.progress) == (0, {})
 
@@ -125,7 +125,7 @@ async def test_keys_whose_window_is_over_go_however_many_they_are(
     for _ in range(6):
         bench.pass_time(1)
         await store.tend(10)
-        await store._journal.flush()
+        await store._journal.hear()
     assert rows_of(store, "idem") == 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from scripts.mongo_server import MongoServer
@@ -18,7 +19,8 @@ from scripts.redis_server import RedisServer
 from tests.fakes import started_pids
 from tests.records import wire_server
 from tests.redis import start_redis
-from tests.system.running import DidNotStart, RunningNode, await_that
+from tests.system.running import DidNotStart, RunningNode, await_that, first
+from zjp import Client
 from zjp.errors import OutcomeUnknown, StoreUnavailable, Unavailable, ZjpError
 from zjp.job import JobState
 from zjp.worker.marks import read_folder
@@ -342,6 +344,27 @@ def test_records_go_to_mongo_and_any_node_reads_them(
         assert {job.result for job in first.wait_all(jobs, timeout=60)} == set(range(300))
         await_that(lambda: second.stats()["backlog"]["count"] == 0 and second.stats()["records"] == 300)
         assert second.get(jobs[7].id).result == 7
+
+
+@pytest.mark.covers("mongo:node", "http:jobs")
+def test_a_repeat_over_http_is_told_its_job_while_mongo_is_away(
+    redis: RedisServer, mongo: MongoServer, node_on: Callable[..., RunningNode]
+) -> None:
+    node = node_on(redis, "one", mongodb_uri=mongo.uri, api_enabled=True, server_port=0, metrics_port=0)
+    url = first(lambda: node.events("api.listening") or None, 30.0, "api.listening")[-1]["url"]
+    own_id = str(uuid.uuid4())
+    with Client(url, timeout=20.0) as client, httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
+        client.submit("noop", {}, id=own_id).wait(timeout=30)
+        keyed = client.submit("noop", {}, idempotency_key="k").wait(timeout=30)
+        await_that(lambda: client.stats()["backlog"] == 0, 60)
+        mongo.kill()
+        repeat = http.post("/api/v1/jobs", json={"type": "noop"}, headers={"Idempotency-Key": "k"})
+        told = repeat.json()
+        assert (repeat.status_code, told["code"], told["id"], told["existed"]) == (503, "unavailable", keyed.id, True)
+        assert http.post("/api/v1/jobs", json={"type": "noop", "id": own_id}).json()["id"] == own_id
+        again = client.submit("noop", {}, id=own_id)
+        assert (again.id, again.existed) == (own_id, True)
+        assert client.submit("noop", {}, idempotency_key="k").id == keyed.id
 
 
 @pytest.mark.covers("mongo:node")

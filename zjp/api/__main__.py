@@ -21,7 +21,7 @@ import click
 from .. import __version__
 from ..config import Settings, load
 from ..errors import ConfigError, WireError
-from ..flags import with_settings
+from ..flags import Daemon, with_settings
 from ..log import configure
 from .house import Source, live
 from .start import read_start, settings_of
@@ -33,7 +33,7 @@ GC_THRESHOLDS = (20_000, 20, 50)
 log = logging.getLogger(__name__)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Daemon, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name="zjp", help="Show the version.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings in TOML.")
 @click.option(

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from ..client.deeds import read_receipt, read_receipts
-from ..errors import NotFound
+from ..client.deeds import read_receipt, read_receipts, read_view
+from ..errors import NotFound, OutcomeUnknown, Unavailable
 from ..job import format_id
-from ..wire.messages import Role, Submit, SubmitKind, SubmitReply
+from ..wire.messages import Get, Role, Submit, SubmitKind, SubmitReply
 from .answering import Answering, RawHeaders, encode
 from .asking import ask, make_ids
 from .desk import Desk
@@ -38,6 +38,7 @@ from .submitting import (
     found_json,
     made_body,
     record_gone,
+    record_unread,
     spec_of,
     specs_of,
     traced,
@@ -47,6 +48,9 @@ from .table import Caller, NoQuery, Problem
 BATCH_BODY_BYTES = 16 << 20
 SUBMIT_S = 5.0
 """Then a caller is told to come again; the client repeats for so long by itself."""
+LOOK_S = 2.7
+"""For a job that was there already: a little longer than a node looks for MongoDB, and less than a client of ours gives one of several
+addresses (http_trip.py)."""
 JOBS, BATCH = "/api/v1/jobs", "/api/v1/jobs/batch"
 Work = Callable[[bytes, Mapping[str, str]], Awaitable[tuple[int, bytes, str]]]
 
@@ -164,7 +168,9 @@ class Submits:
         if kind is SubmitKind.CREATED:
             return 201, made_body(job, spec, shown, level.value), f"{JOBS}/{shown}"
         try:
-            found = await client.get(job_id)
+            found = read_view(job_id, await client._door.ask(Get([job_id]), LOOK_S))
+        except (Unavailable, OutcomeUnknown) as fault:
+            raise record_unread(shown, level.value, fault) from None
         except NotFound:  # for whoever repeats in doubt "not found" would be: not stored, send it under another key
             raise record_gone(shown, level.value) from None
         return 200, encode(found_json(found, level.value)), f"{JOBS}/{shown}"

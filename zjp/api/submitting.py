@@ -14,10 +14,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from ..client.asyncio import AsyncJob
 from ..client.options import make_spec
 from ..client.packing import check_plain, pack_payload
-from ..errors import InvalidJob
+from ..errors import InvalidJob, ZjpError
 from ..job import (
     BATCH_MAX,
     QUEUE_CHARS_MAX,
@@ -256,7 +255,18 @@ def record_gone(shown_id: str, durability: str) -> Problem:
     )
 
 
-def found_json(found: AsyncJob, durability: str) -> dict[str, Any]:
+def record_unread(shown_id: str, durability: str, fault: ZjpError) -> Problem:
+    """The same, of one that cannot be looked at: the queue knows that it was there, and only the records how it ended."""
+    return Problem(
+        503,
+        "Service Unavailable",
+        f"an earlier request with this id or key made job {shown_id}, which cannot be looked at now: {fault}. Nothing was stored now",
+        id=shown_id,
+        existed=True,
+        durability=durability,
+    )
+
+
+def found_json(found: JobView, durability: str) -> dict[str, Any]:
     """Of a job that was there already."""
-    assert found._view is not None
-    return {**job_json(found._view), "existed": True, "durability": durability}
+    return {**job_json(found), "existed": True, "durability": durability}

@@ -11,8 +11,6 @@ written (a full disk) is a failure: 1.
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import sys
 import traceback
 from importlib import import_module
@@ -23,12 +21,10 @@ import click
 from .. import __version__
 from ..config import inherited_environment
 from ..errors import ZjpError
-from ..streams import stand_in_for_closed
+from ..streams import UNWRITTEN, forget_stdout, stand_in_for_closed, unwritten
 from .options import Caller, check_texts, connecting, reading
 
 EX_FAILED, EX_USAGE, EX_SOFTWARE, EX_INTERRUPTED = 1, 2, 70, 130
-UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Where the output goes takes no more: the disk, the quota or the file is full, or the device or terminal is gone."""
 
 VERBS = {
     "node": "node",
@@ -98,7 +94,7 @@ class Verbs(click.Group):
             click.echo(f"\nzjp: interrupted{'; ' if goes_on else ''}{goes_on}", err=True)  # not behind the terminal's ^C
             return EX_INTERRUPTED
         except BrokenPipeError:
-            _forget_stdout()
+            forget_stdout()
             return 0
         except TimeoutError as fault:
             return _fail(ctx, fault, getattr(fault, "exit_code", 69))
@@ -136,19 +132,8 @@ def _own_bug(ctx: click.Context, fault: Exception) -> int:
 
 
 def _unwritten(fault: OSError) -> int:
-    try:
-        sys.stdout.flush()
-    except OSError:  # so it was stdout: a buffer keeps what it could not write
-        _forget_stdout()
-    what = fault.filename or "the output"
-    click.echo(f"zjp: {what} could not be written: {fault.strerror}; what was asked for may be done all the same", err=True)
+    click.echo(f"zjp: {unwritten(fault)}; what was asked for may be done all the same", err=True)
     return EX_FAILED
-
-
-def _forget_stdout() -> None:
-    """Nobody reads any more: what is still in the buffer goes nowhere, so that the interpreter's last flush is quiet too."""
-    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
 
 
 @click.group("zjp", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

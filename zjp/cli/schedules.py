@@ -140,6 +140,10 @@ def add(
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--type", metavar="TYPE", help="Another job type.")
 @timing
+@click.option("--no-max-retries", is_flag=True, help="Back to the task's own, else MAX_RETRIES.")
+@click.option("--no-timeout-job", is_flag=True, help="Back to the task's own, else JOB_TIMEOUT.")
+@click.option("--no-soft-timeout", is_flag=True, help="Take it away.")
+@click.option("--no-unique-key", is_flag=True, help="Take it away.")
 @click.option("--no-tags", is_flag=True, help="Take all tags away.")
 @reading
 @connecting
@@ -151,15 +155,11 @@ def change(
     arguments: tuple[str, ...],
     payload: str | None,
     payload_file: IO[bytes] | None,
-    no_tags: bool,
     **options: Any,
 ) -> None:
     """Change what is given, from the next tick on. KEY=VALUE and --payload replace the whole payload; a new timing counts from now."""
-    told = _given(options)
-    if no_tags:
-        if "tags" in told:
-            raise click.UsageError("--tag and --no-tags are both given; --tag alone takes the place of all tags there were")
-        told["tags"] = ()
+    gone = [name.removeprefix("no_") for name in tuple(options) if name.startswith("no_") and options.pop(name)]
+    told = _given(options) | _taken_away(gone, options)
     if arguments or payload is not None or payload_file is not None:
         told["payload"] = read_payload(arguments, payload, payload_file)
     if not told:
@@ -168,6 +168,17 @@ def change(
         _check_change(name, told)
     with asked.client() as client:
         _tell(asked, client.schedules.change(name, **told))
+
+
+def _taken_away(names: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """Raises: click.UsageError."""
+    for name in names:
+        if options[name] not in (None, ()):
+            flag = name.replace("_", "-")
+            given = "tag" if name == "tags" else flag
+            raise click.UsageError(f"--{given} and --no-{flag} are both given; --{given} alone takes the place of what there was")
+    without = [name.removesuffix("_job") for name in names if name != "tags"]
+    return ({"tags": ()} if "tags" in names else {}) | ({"without": without} if without else {})
 
 
 def _check_add(name: str, type: str, payload: dict[str, Any], options: dict[str, Any]) -> None:
@@ -184,7 +195,7 @@ def _check_change(name: str, options: dict[str, Any]) -> None:
     """As far as it is wrong whatever the schedule is now. Raises: InvalidJob, PayloadTooLarge."""
     from ..client.schedules import changing
 
-    wanted: dict[str, Any] = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused"))
+    wanted: dict[str, Any] = dict.fromkeys(("type", "payload", "cron", "every", "zone", "catch_up", "paused")) | {"without": ()}
     wanted |= {key: options[key] for key in wanted.keys() & options.keys()}
     rest: Any = {key: value for key, value in options.items() if key not in wanted}
     _check_plan(changed(Schedule(name, "any", every_ms=EVERY_MS_ANY), changing(name, **wanted, options=rest).change))

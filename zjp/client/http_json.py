@@ -311,5 +311,6 @@ def change_body(change: ScheduleChange) -> dict[str, Any]:
         "zone": change.zone,
         "catch_up": None if change.catch_up is None else change.catch_up.value,
         "paused": change.is_paused,
+        "without": [one.value for one in change.without] or None,
     }
     return {name: value for name, value in told.items() if value is not None}

@@ -155,7 +155,7 @@ class Trip:
     def answered(self, place: Place, answer: HttpAnswer, now: float) -> HttpAnswer | None:
         """None: it is to be asked again."""
         pause_s = _retry_after_s(answer)
-        if answer.status < 400 or (answer.status not in AGAIN and pause_s is None):
+        if answer.status < 400 or tells_job(answer) or (answer.status not in AGAIN and pause_s is None):
             return answer
         self._failure = error_of(answer, place)
         if isinstance(self._failure, OutcomeUnknown) or answer.status in (502, 504):
@@ -216,14 +216,24 @@ class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
     code: str = ""
+    existed: bool = False
+
+
+def _problem_of(answer: HttpAnswer) -> _Problem:
+    try:
+        return msgspec.json.decode(answer.body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _Problem()
+
+
+def tells_job(answer: HttpAnswer) -> bool:
+    """The job was made before, and its record is gone or cannot be read: the problem tells its id, which is all that a submit needs."""
+    return answer.status >= 400 and _problem_of(answer).existed
 
 
 def error_of(answer: HttpAnswer, place: Place | None = None) -> ZjpError:
     """What a problem document says, as the error that it was."""
-    try:
-        problem = msgspec.json.decode(answer.body, type=_Problem)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        problem = _Problem()
+    problem = _problem_of(answer)
     kind = BY_CODE.get(problem.code) or _by_status(answer.status)
     text = problem.detail or problem.title
     if not text:

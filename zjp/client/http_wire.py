@@ -35,7 +35,7 @@ from .http_json import (
     submit_json,
     write,
 )
-from .http_trip import HttpAnswer, HttpCall, error_of
+from .http_trip import HttpAnswer, HttpCall, error_of, tells_job
 from .packing import pack_value
 
 API = "/api/v1"
@@ -82,10 +82,6 @@ def _part(name: str) -> str:
 # ── submitting ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-GONE = 410
-"""The job was made before, and its record is gone: the problem tells its id, which is all that a submit needs."""
-
-
 class _Made(msgspec.Struct):
     id: str
     existed: bool = False
@@ -104,7 +100,7 @@ def _submit(request: m.Submit) -> Talk[m.Reply]:
         key = spec.options.idempotency_key if spec.options is not None else ""
         headers = {"Idempotency-Key": key_header(key)} if key else {}
         answer = yield from _post("/jobs", _submit_body(spec), headers=headers | _trace_headers(spec))
-        made = [read(answer.body if answer.status == GONE else _done(answer).body, _Made)]
+        made = [read(answer.body if tells_job(answer) else _done(answer).body, _Made)]
         level = made[0].durability
     else:
         body = {"jobs": [_batch_body(spec) for spec in specs]}

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from ..errors import InvalidJob, NotFound
 from ..job import JobSpec, Options, check_name, format_id
-from ..schedule import NAME_CHARS_MAX, CatchUp, Schedule, ScheduleChange
+from ..schedule import NAME_CHARS_MAX, CatchUp, Removable, Schedule, ScheduleChange
 from ..task import refuse_unknown
 from ..wire import messages as m
 from .calls import Outcome
@@ -126,7 +126,7 @@ def adding(
 
 def changing(
     name: str, *, type: str | None, payload: Mapping[str, Any] | None, cron: str | None, every: Duration | None, zone: str | None,
-    catch_up: str | None, paused: bool | None, options: ScheduleOptions,
+    catch_up: str | None, paused: bool | None, options: ScheduleOptions, without: Iterable[str] = (),
 ) -> m.ChangeSchedule:  # fmt: skip
     """Raises: InvalidJob, PayloadTooLarge, TypeError (unknown option)."""
     spec = _spec("any" if type is None else type, payload, options)
@@ -146,8 +146,19 @@ def changing(
         zone=_text("zone", zone),
         catch_up=None if catch_up is None else _catch_up(catch_up),
         is_paused=None if paused is None else typed("paused", paused, bool),
+        without=_without(without, options),
     )
     return m.ChangeSchedule(named(name), change)
+
+
+def _without(names: Iterable[str], options: ScheduleOptions) -> tuple[Removable, ...]:
+    possible = [one.value for one in Removable]
+    for name in (names := [names] if isinstance(names, str) else list(names)):
+        if name not in possible:
+            raise InvalidJob(f"without has {name!r:.200}; what can be taken away is {', '.join(possible)}")
+        if options.get(name) is not None:
+            raise InvalidJob(f"{Removable(name).value} is given and in without, too; give it alone where it is to become another")
+    return tuple(map(Removable, dict.fromkeys(names)))
 
 
 def named(name: str) -> str:
@@ -228,10 +239,11 @@ class Schedules(Generic[J]):
     def change(
         self, name: str, /, *, type: str | None = None, payload: Mapping[str, Any] | None = None, cron: str | None = None,
         every: Duration | None = None, zone: str | None = None, catch_up: str | None = None, paused: bool | None = None,
-        **options: Unpack[ScheduleOptions],
+        without: Iterable[str] = (), **options: Unpack[ScheduleOptions],
     ) -> ScheduleFacts:  # fmt: skip
         """What is given becomes different, from the next tick on; None: it stays. `tags` takes the place of all there were, an empty list
-        takes them away. A new timing counts from now. Raises: NotFound, InvalidJob."""
+        takes them away; `without` takes away what it names of max_retries, timeout, soft_timeout and unique_key. A new timing counts from
+        now. Raises: NotFound, InvalidJob."""
         request = changing(
             name,
             type=type,
@@ -242,6 +254,7 @@ class Schedules(Generic[J]):
             catch_up=catch_up,
             paused=paused,
             options=options,
+            without=without,
         )
         return read_one(self._ask(request))
 
@@ -293,7 +306,7 @@ class AsyncSchedules(Generic[J]):
     async def change(
         self, name: str, /, *, type: str | None = None, payload: Mapping[str, Any] | None = None, cron: str | None = None,
         every: Duration | None = None, zone: str | None = None, catch_up: str | None = None, paused: bool | None = None,
-        **options: Unpack[ScheduleOptions],
+        without: Iterable[str] = (), **options: Unpack[ScheduleOptions],
     ) -> ScheduleFacts:  # fmt: skip
         """See Schedules.change."""
         request = changing(
@@ -306,6 +319,7 @@ class AsyncSchedules(Generic[J]):
             catch_up=catch_up,
             paused=paused,
             options=options,
+            without=without,
         )
         return read_one(await self._ask(request))
 

@@ -79,9 +79,9 @@ def load(
     origins = {name: given[name].origin if name in values else DEFAULT for name in TABLE}
     settings = Settings(**{TABLE[name].field: value for name, value in values.items()})
     cleaned = {name: _clean(origin) for name, origin in origins.items()}
-    problems += [rule for rule in broken_rules(settings, cleaned) if rule]
-    if serves:
-        problems += [rule for rule in broken_serving_rules(settings, cleaned) if rule]
+    broken = [*broken_rules(settings, cleaned), *(broken_serving_rules(settings, cleaned) if serves else ())]
+    told = set(map(_subject, problems))
+    problems += [rule for rule in broken if rule and _subject(rule) not in told]
     if problems:
         raise ConfigError(_message(problems))
     return Loaded(settings, origins)
@@ -249,6 +249,11 @@ def _bad(setting: Setting, given: Mapping[str, _Given], reason: str) -> str:
     if setting.later:
         accepted = ", ".join(setting.show(value) for value in (setting.default, *setting.also))
     return f"{setting.name}={shown}: {reason} (set by {_clean(origin)}; accepted: {accepted})"
+
+
+def _subject(problem: str) -> str:
+    """The setting that it is about, whether given itself or by a file: what is told wrong of it is told once."""
+    return problem.partition("=")[0].removesuffix("_FILE")
 
 
 def _message(problems: list[str]) -> str:

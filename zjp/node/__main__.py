@@ -26,7 +26,7 @@ import click
 from .. import __version__
 from ..config import Loaded, Settings, load
 from ..errors import ConfigError, ZjpError
-from ..flags import with_settings
+from ..flags import Daemon, with_settings
 from ..log import ITEMS_MAX, answer, configure, event
 from ..streams import stand_in_for_closed
 from .node import Node
@@ -45,7 +45,7 @@ EX_OK, EX_SOFTWARE, EX_TEMPFAIL = 0, 70, 75
 log = logging.getLogger(__name__)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Daemon, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name="zjp", help="Show the version.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings in TOML.")
 def main(config_file: Path | None, **flags: str | None) -> None:

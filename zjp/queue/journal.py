@@ -14,7 +14,8 @@ One of them that is wrong (a conflict, a bug) must fail alone. That is rare, and
 gives the interpreter lock away; so they are written without, and when one fails, all of them once more, each in a SAVEPOINT of its own.
 
 When the file cannot be written, operations that add something (submits) are refused at once. Those that are `is_held` (outcomes,
-removals) must not be lost: they stay at the head and are tried again until they are stored.
+removals) must not be lost: they stay at the head and are tried again until they are stored. Those with `takes_ballast` are tried once
+more in the room that is set aside, and refused when that is gone.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Operation:
     """Jobs, for the bounds."""
     is_held: ClassVar[bool] = False
     takes_ballast: ClassVar[bool] = False
-    """Not held, but worth the room that is set aside: nothing would leave a full disk if what is to run never came to it."""
+    """Not held, but worth the room that is set aside: nothing would leave a full disk if what is to run never came to it, and whoever wants
+    to pause a queue because the disk is full must be able to."""
     done: asyncio.Future[Any]
 
     def write(self, db: Database) -> None:
@@ -75,12 +77,6 @@ class Glance(Operation):
 
     def apply(self) -> None:
         pass
-
-
-class Barrier(Glance):
-    """What was put before it is through when it is, however long the file cannot be written."""
-
-    is_held: ClassVar[bool] = True
 
 
 class Journal:
@@ -142,11 +138,6 @@ class Journal:
         for operation in behind:
             self._inbox.put(operation)
 
-    async def flush(self) -> None:
-        """Wait until all that was put so far is applied, or refused."""
-        if self._open_count:
-            await self.put(Barrier())
-
     async def hear(self) -> None:
         """Wait until what is in the file by now is applied. What the file does not take now is not waited for: it changed nothing."""
         if self._open_count:
@@ -181,8 +172,9 @@ class Journal:
             is_last = is_last or ends
             self._began_at = began_at = time.monotonic()
             held = self._commit(batch)
-            if self.trouble is not None and self._disk is not None:
-                held = self._commit_in_room(batch, held, self._disk)
+            if held and self._disk is not None:
+                held = self._commit_in_room(held, self._disk)
+            held = self._refuse_but_held(held)
             self.busy_s += time.monotonic() - began_at
             self._began_at = 0.0
             tries = tries + 1 if held else 0
@@ -190,17 +182,24 @@ class Journal:
             error = StoreUnavailable("the queue's file could not be written before the node stopped; these outcomes will be found lost")
             self._tell(held, dict.fromkeys(map(id, held), error))
 
-    def _commit_in_room(self, batch: list[Operation], held: list[Operation], disk: Disk) -> list[Operation]:
+    def _commit_in_room(self, waiting: list[Operation], disk: Disk) -> list[Operation]:
         """The log's room first: as long as the file need not grow, it serves again and again. What is set aside serves once, and not for
-        the log alone: a file that must grow by a page keeps the log from being emptied. Returns those still to be tried again."""
+        the log alone: a file that must grow by a page keeps the log from being emptied. Returns those that still have no room."""
         is_full = isinstance(self.trouble, StoreFull)
-        if held and is_full and empty_log(self._db):
-            held = self._commit(held)
-        is_worth_it = held or any(operation.takes_ballast for operation in batch)
-        if is_worth_it and disk.drop_ballast():
+        if is_full and empty_log(self._db):
+            waiting = self._commit(waiting)
+        if waiting and disk.drop_ballast():
             if is_full:
                 empty_log(self._db)
-            held = self._commit(held)
+            waiting = self._commit(waiting)
+        return waiting
+
+    def _refuse_but_held(self, waiting: list[Operation]) -> list[Operation]:
+        held = [operation for operation in waiting if operation.is_held]
+        if len(held) < len(waiting):
+            assert self.trouble is not None
+            refused = [operation for operation in waiting if not operation.is_held]
+            self._tell(refused, dict.fromkeys(map(id, refused), self.trouble))
         return held
 
     def _gather(self, held: list[Operation], is_last: bool) -> tuple[list[Operation], bool]:
@@ -229,13 +228,11 @@ class Journal:
         if self.trouble is None:
             return self._transact(batch)
         held = self._transact([operation for operation in batch if operation.is_held])
-        trouble = self.trouble
-        self._transact([operation for operation in batch if not operation.is_held])
-        if held:
-            self.trouble = trouble
-        return held
+        others = [operation for operation in batch if not operation.is_held]
+        return held + self._transact(others, trouble=self.trouble if held else None)
 
-    def _transact(self, batch: list[Operation]) -> list[Operation]:
+    def _transact(self, batch: list[Operation], *, trouble: Unavailable | None = None) -> list[Operation]:
+        """`trouble`: of others, that stays when this succeeds."""
         if not batch:
             return []
         db = self._db
@@ -247,7 +244,7 @@ class Journal:
         except Exception as error:  # whatever it is, nothing of this batch is stored
             return self._give_up(batch, error)
         self.commits += 1
-        self.trouble = None
+        self.trouble = trouble
         if self._disk is not None:
             self._disk.fill_ballast()
         self._tell(batch, failed)
@@ -286,9 +283,9 @@ class Journal:
         if self._db.in_transaction:
             self._db.rollback()
         self.trouble = unavailable(error)
-        refused = [operation for operation in batch if not operation.is_held]
+        refused = [operation for operation in batch if not (operation.is_held or operation.takes_ballast)]
         self._tell(refused, dict.fromkeys(map(id, refused), self.trouble))
-        return [operation for operation in batch if operation.is_held]
+        return [operation for operation in batch if operation.is_held or operation.takes_ballast]
 
     def _tell(self, batch: list[Operation], failed: Mapping[int, Exception]) -> None:
         told = [(operation, failed.get(id(operation))) for operation in batch]

@@ -313,7 +313,7 @@ class ForgetKeysOperation(Operation):
 
 
 class Statements(Operation):
-    """Small changes without jobs: pauses, progress, pruning."""
+    """Small changes without jobs: progress, pruning, a purge's version."""
 
     def __init__(self, *statements: tuple[str, Sequence[Sequence[object]]]) -> None:
         self.statements = statements
@@ -324,6 +324,12 @@ class Statements(Operation):
 
     def apply(self) -> None:
         pass
+
+
+class PauseStatements(Statements):
+    """A queue's pause, or the end of it."""
+
+    takes_ballast: ClassVar[bool] = True
 
 
 def write_ended(db: Database, outbox_row: int, records: Sequence[Record]) -> list[bytes]:

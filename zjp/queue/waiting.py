@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from ..errors import InvalidJob, Unavailable
-from ..job import Record, StoredJob
+from ..errors import InvalidJob, OutcomeUnknown, StoreFull, StoreUnavailable, Unavailable
+from ..job import Record, StoredJob, format_id
 from .browsing import find_rows
 from .database import Database
 from .intake import level_for
@@ -15,6 +15,7 @@ from .journal import Journal
 from .layout import QUEUES_MAX, purge_limits
 from .moving import (
     CancelOperation,
+    PauseStatements,
     PromoteOperation,
     PurgeLaterOperation,
     PurgeOperation,
@@ -32,6 +33,8 @@ from .window import Level
 
 CANCEL_TRIES = 5
 """A job that moves each time it is looked for: more moves than this in some ms do not happen."""
+TOLD_S = 2.0
+"""For so long a cancel waits for a file that takes nothing; then whoever asked is told so."""
 
 
 class Waiting:
@@ -50,7 +53,7 @@ class Waiting:
 
     async def cancel(self, ids: Sequence[bytes]) -> list[CancelKind]:
         answers: dict[bytes, CancelKind] = {}
-        left = set(ids)
+        left, rows = set(ids), dict[bytes, int]()
         for _ in range(CANCEL_TRIES):
             asked = list(left)
             rows = await self._reader.run(lambda db, asked=asked: find_rows(db, asked))  # type: ignore[misc]
@@ -58,10 +61,18 @@ class Waiting:
             left -= answers.keys()
             if not left:
                 break
-            await self._journal.flush()  # an outcome is being written, or it moved since it was looked up
+            await self._journal.hear()  # an outcome is being written, or it moved since it was looked up
+        self._check_written(left & rows.keys())
         finished = await self._finished(list(left)) if left else {}
         answers.update({job_id: CancelKind.FINISHED if job_id in finished else CancelKind.UNKNOWN for job_id in left})
         return [answers[job_id] for job_id in ids]
+
+    def _check_written(self, ids: set[bytes]) -> None:
+        """Of ids that are in the file. Raises: StoreFull, StoreUnavailable: what becomes of the job is decided by what waits for room."""
+        for job_id in ids:
+            if self._state.outbox.get(job_id) is None or job_id in self._state.requeued:
+                fault = StoreFull if isinstance(self._journal.trouble, StoreFull) else StoreUnavailable
+                raise fault(f"what has become of job {format_id(job_id)} is being written: {self._journal.trouble or 'try again later'}")
 
     async def _cancel(self, ids: set[bytes], rows: Mapping[bytes, int], answers: dict[bytes, CancelKind]) -> None:
         state = self._state
@@ -79,11 +90,20 @@ class Waiting:
         later = [job_id for job_id in ids if job_id not in rows and job_id not in marks]
         if withdrawn or later or marks:
             operation = CancelOperation(state, withdrawn, later, marks, node=self._node, now_ms=self._wall_ms())
-            answers.update(dict.fromkeys(await self._journal.put(operation), CancelKind.CANCELLED))
+            answers.update(dict.fromkeys(await self._written(operation), CancelKind.CANCELLED))
             answers.update(dict.fromkeys(marks, CancelKind.CANCELLING))
         for job_id in ids - answers.keys():
             if job_id not in state.requeued and state.outbox.get(job_id) is not None:
                 answers[job_id] = CancelKind.FINISHED
+
+    async def _written(self, operation: CancelOperation) -> set[bytes]:
+        """Raises: OutcomeUnknown, when it waits for room. It is carried out as soon as there is some."""
+        written = self._journal.put(operation)
+        while not (await asyncio.wait([written], timeout=TOLD_S))[0]:
+            if self._journal.trouble is not None:
+                raise OutcomeUnknown(f"the cancel waits to be written: {self._journal.trouble}")
+        ids: set[bytes] = written.result()
+        return ids
 
     def _withdraw(self, job_id: bytes, row: int, losses: Mapping[int, Lapsed]) -> Withdrawn | None:
         """From the window, so that no claim takes it. None: another cancel has it."""
@@ -93,13 +113,13 @@ class Waiting:
     # ── promote, requeue ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def promote(self, ids: Sequence[bytes]) -> list[bool]:
-        await self._journal.flush()  # levels are known to have delayed jobs only once those are applied
+        await self._journal.hear()  # levels are known to have delayed jobs only once those are applied
         operation = PromoteOperation(self._state, len(ids), now_ms=self._wall_ms(), now=self._now(), ids=list(dict.fromkeys(ids)))
         promoted: set[bytes] = await self._journal.put(operation)
         return [_take(promoted, job_id) for job_id in ids]
 
     async def requeue(self, records: Sequence[Record], since: int | None) -> list[bool]:
-        await self._journal.flush()  # a later run whose outcome is being written must be seen
+        await self._journal.hear()  # a later run whose outcome is being written must be seen
         if since is None:
             since = self._state.reruns.mark
         self._state.reruns.check(since)
@@ -136,7 +156,7 @@ class Waiting:
         # A pause holds from here on, before it is written: no claim that has seen the new version may come between.
         queue.is_paused = before or is_paused
         try:
-            await self._journal.put(Statements((sql, [(queue.number, name, is_paused)]), self._next_version()))
+            await self._journal.put(PauseStatements((sql, [(queue.number, name, is_paused)]), self._next_version()))
         except BaseException:
             queue.is_paused = before
             raise

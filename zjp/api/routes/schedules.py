@@ -9,7 +9,7 @@ import msgspec
 
 from ...client.schedules import ScheduleOptions
 from ...job import TAGS_MAX
-from ...schedule import NAME_CHARS_MAX, CatchUp
+from ...schedule import NAME_CHARS_MAX, CatchUp, Removable
 from ...schedule_json import schedule_json
 from ...wire.messages import Role
 from ..shapes import JobShape, PageOf, Time
@@ -46,7 +46,8 @@ class NewSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScheduleChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out, or null, stays; an empty list of tags takes them away. A new timing counts from now."""
+    """What is left out, or null, stays; an empty list of tags takes them away; `without` names other options to take away. A new timing
+    counts from now."""
 
     type: TypeName | None = None
     payload: Payload | None = None
@@ -62,6 +63,7 @@ class ScheduleChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     soft_timeout: Seconds = None
     unique_key: UniqueKey | None = None
     tags: Tags | None = None
+    without: Annotated[list[Removable], msgspec.Meta(description="Options to take away.")] = []
 
 
 class ScheduleShape(msgspec.Struct):
@@ -124,7 +126,8 @@ async def change(call: Call[ScheduleChanges, NoQuery]) -> Answer:
     body = call.body
     changed = await call.desk.voice(call.caller).schedules.change(
         call.path["name"], type=body.type, payload=body.payload, cron=body.cron, every=body.every, zone=body.zone,
-        catch_up=None if body.catch_up is None else body.catch_up.value, paused=body.paused, **options_of(body),
+        catch_up=None if body.catch_up is None else body.catch_up.value, paused=body.paused, without=body.without,
+        **options_of(body),
     )  # fmt: skip
     return Answer(schedule_json(changed.schedule))
 
