@@ -46,6 +46,17 @@ def test_a_type_that_was_served_meanwhile_has_all_its_time_again() -> None:
     assert unserved.seen("email", UNSERVED_GRACE_S) == (UNSERVED_DELAY_S[0], True)
 
 
+def test_a_type_that_another_node_serves_is_told_once_in_the_grace_time() -> None:
+    """Fails on a model that tells it whenever it is new: a warning each second, for as long as such jobs come."""
+    unserved, told = Unserved(), 0
+    for now in range(int(2 * UNSERVED_GRACE_S)):
+        delay_s, is_new = unserved.seen("email", float(now))
+        told += is_new
+        assert delay_s == UNSERVED_DELAY_S[0]
+        unserved.now_served(["email"])
+    assert told == 2
+
+
 def test_types_beyond_the_bound_share_a_time_and_fail_as_well() -> None:
     unserved = Unserved()
     for now in range(0, int(UNSERVED_GRACE_S), 10):

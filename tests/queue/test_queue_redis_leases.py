@@ -101,3 +101,17 @@ async def test_clock_set_back_ends_no_lease_and_none_lasts_for_ever(
     assert (await short.renew({})).alive
     await live_on(redis_bench, LONG_S + 3, long, period_s=1.0)
     assert ids_of(await long.claim(1, ALL)) == ids_of(claim)
+
+
+async def test_node_that_brings_late_outcomes_and_never_renews_again_leaves_nothing_behind(
+    redis_bench: RedisBench, short: RedisQueueStore, long: RedisQueueStore
+) -> None:
+    """Fails on a script that notes each answer for a repeat: a node whose name another has taken over ends, and nobody removes that."""
+    claim = await holding(redis_bench, short, long)
+    await live_on(redis_bench, SHORT_S + 2 * PERIOD_S, long)
+    for _ in range(2):
+        assert await short.finish([completed(claim.fence, claim.jobs[0])]) == ids_of(claim)
+    await short.disconnect()
+    again = await long.claim(1, ALL)
+    assert await long.finish([completed(again.fence, again.jobs[0])]) == []
+    assert await long._ask("HKEYS", [b"calls"]) == [b"long:1"]

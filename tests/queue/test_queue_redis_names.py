@@ -12,7 +12,7 @@ import pytest
 from tests.queue.making import LEASE_S, Producer, RedisBench, add, marked
 from zjp.errors import ConfigError
 from zjp.queue.redis import RedisQueueStore, opening
-from zjp.queue.store import Life
+from zjp.queue.store import Life, LostClaims
 
 pytestmark = pytest.mark.covers("redis:node-id")
 
@@ -125,6 +125,46 @@ async def test_who_waited_for_a_lease_that_nobody_renews_takes_over(
         redis_bench.pass_time(LEASE_S + 1)
         lost = await starting
     assert lost.boot == (0 if boot == 4 else 4)
+
+
+async def test_who_has_the_shorter_lease_waits_for_the_end_of_the_others_and_does_not_call_the_dead_alive(
+    redis_bench: RedisBench, lives: RedisQueueStore
+) -> None:
+    """Fails on a model that gives up after the lease of the one who waits: a supervisor would not start it again."""
+    starting, looks = waiting_with_a_short_lease(redis_bench)
+    async with asyncio.timeout(WAIT_S):
+        while len(looks) < 4 * ROUNDS:
+            await asyncio.sleep(0.001)
+            assert not starting.done(), "it gave up before the other's lease had ended"
+        redis_bench.pass_time(LEASE_S + 1)
+        assert not (await starting).jobs
+
+
+async def test_who_has_the_shorter_lease_waits_no_longer_than_that_for_one_that_renews(
+    redis_bench: RedisBench, lives: RedisQueueStore
+) -> None:
+    """Fails on a model that waits for the end of the other's lease, which may be an hour."""
+    starting, looks = waiting_with_a_short_lease(redis_bench)
+    async with asyncio.timeout(WAIT_S):
+        while len(looks) < ROUNDS:  # noqa: ASYNC110 (what it waits for is the store's own round)
+            await asyncio.sleep(0.001)
+        redis_bench.pass_time(1.0)
+        await lives.renew({})
+        with pytest.raises(ConfigError, match="is alive at"):
+            await starting
+
+
+def waiting_with_a_short_lease(bench: RedisBench) -> tuple[asyncio.Task[LostClaims], list[float]]:
+    """A start from another folder, for which a quarter of the other's lease is over after its first few looks, and no more of it."""
+    looks: list[float] = []
+
+    def now_s() -> float:
+        looks.append(0.0)
+        return min(len(looks) * 0.1, LEASE_S / 4)
+
+    store = bench.make(lease_s=0.2, now_s=now_s)
+    bench.stores.append(store)
+    return asyncio.create_task(store.open(Life("node-1", 9, "another folder", THERE), {})), looks
 
 
 async def test_start_whose_first_call_was_carried_out_unheard_is_no_copy_of_itself(

@@ -406,6 +406,18 @@ async def test_whatever_makes_jobs_ready_wakes(redis_bench: RedisBench, one: Red
     await heard(event)
 
 
+async def test_lives_that_ended_idle_are_forgotten_where_no_job_ever_comes(redis_bench: RedisBench, one: RedisQueueStore) -> None:
+    """Fails on a model in which a hint alone takes them out: each restart of a node leaves one behind."""
+    weights = {"default": 1, "quiet": 1}
+    for boot in range(1, 6):
+        other = await redis_bench.join("node-2", boot)
+        await other.claim(1, weights)
+        await other.disconnect()
+    await one.claim(1, weights)
+    idle = await one._ask("SMEMBERS", [b"idle:quiet"])
+    assert sorted(idle) == [b"node-1:1", b"node-2:5"]
+
+
 async def test_finishing_wakes_those_who_wait_on_another_node(one: RedisQueueStore, two: RedisQueueStore) -> None:
     await listening(two)
     waited, other = await add(one, *Producer().specs(2))

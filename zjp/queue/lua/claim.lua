@@ -321,6 +321,15 @@ local function take_share(queue)
     end
 end
 
+-- Who died idle stays among the idle ones until a job wakes it: of a queue that gets none it would stay for ever.
+local function forget_gone(key)
+    for _, other in ipairs(call('SMEMBERS', key)) do
+        if call('HEXISTS', P .. 'lives', other) == 0 then
+            call('SREM', key, other)
+        end
+    end
+end
+
 for _, queue in ipairs(queues) do
     if queue.share > 0 then
         local before = #ids
@@ -339,7 +348,12 @@ end
 local is_idle = #ids < count and 1 or 0
 if is_idle ~= tonumber(ARGV[12]) or is_idle == 1 then
     for _, name in ipairs(named) do
-        call(is_idle == 1 and 'SADD' or 'SREM', P .. 'idle:' .. name, life)
+        local key = P .. 'idle:' .. name
+        if is_idle == 0 then
+            call('SREM', key, life)
+        elseif call('SADD', key, life) == 1 and call('SCARD', key) > call('HLEN', P .. 'lives') then
+            forget_gone(key)
+        end
     end
 end
 if #ids == 0 then

@@ -201,5 +201,7 @@ else
     out_count, out_bytes = tonumber(held[1] or 0), tonumber(held[2] or 0)
 end
 tell(done)
-call('HSET', P .. 'calls', life, ARGV[2] .. ':' .. #refused .. ':' .. table.concat(refused) .. table.concat(cancelling))
+if call('HEXISTS', P .. 'lives', life) == 1 then -- else all was refused, as a repeat will be, and nobody would take it away
+    call('HSET', P .. 'calls', life, ARGV[2] .. ':' .. #refused .. ':' .. table.concat(refused) .. table.concat(cancelling))
+end
 return {refused, cancelling, out_count, out_bytes, has_delayed}

@@ -6,7 +6,8 @@
 --   the same home, at an address where nobody has looked yet: it is dead unless somebody listens there 'elsewhere'
 -- ARGV: node, boot, lease ms, home, address, whether this repeats a call that may have been carried out, address where nobody listens,
 --       started ids*
--- Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now} | {one of those words, ms until its lease ends, its address}
+-- Reply: {boot, registration, lost jobs, suspects, count, bytes, version, now}
+--        | {one of those words, ms until its lease ends, its address, when it last began or renewed}
 local node, asked = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 local latest = tonumber(call('HGET', P .. 'boots', node) or 0)
@@ -26,7 +27,7 @@ if word then
     for _, other in ipairs(call('HKEYS', P .. 'lives')) do
         local lease = string.match(other, '^(.*):%d+$') == node and call('ZSCORE', P .. 'nodes', other)
         if lease and tonumber(lease) > now then
-            return {word, tonumber(lease) - now, address}
+            return {word, tonumber(lease) - now, address, call('HGET', P .. 'seen', other) or ''}
         end
     end
 end

@@ -44,19 +44,25 @@ async def register(
 ) -> list[Any]:
     """What open.lua answers. `ask(arguments, repeat_at)`: calls it. Raises: ConfigError, then no life has begun; StoreUnavailable."""
     give_up_at = now_s() + lease_ms / 1000
+    first: tuple[float, bytes] | None = None
+    """When the other's lease, as first seen, ends, and when it was last renewed."""
     silent = b""
     while True:
+        asked_at = now_s()
         reply: list[Any] = await ask(
             [life.node, life.boot, lease_ms, life.home, life.address, b"0", silent, *started], REPEAT_AT
         )
         word = reply[0]
         if not isinstance(word, bytes):
             return reply
-        _, left_ms, address = reply
+        _, left_ms, address, renewed = reply
         if word == b"elsewhere" and not await listens(address.decode()):
             silent = address
             continue
-        if now_s() > give_up_at:
+        if first is None:
+            first = now_s() + left_ms / 1000 + GRACE_S, renewed
+        # Its LEASE_DURATION may be longer than this one's: that it lasts still says nothing.
+        if asked_at > give_up_at and (renewed != first[1] or asked_at > first[0]):
             raise ConfigError(_refusal(life.node, address.decode(), is_stranger=word == b"held"))
         await asyncio.sleep(min(left_ms / 1000, LOOK_S) + GRACE_S)
 
