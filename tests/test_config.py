@@ -170,8 +170,7 @@ def test_setting_of_a_feature_that_does_not_exist_yet_may_be_set_to_its_default(
 
 
 def plant_later(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    loading = sys.modules["zjp.config.load"]  # the package has a function of that name
-    monkeypatch.setattr(loading, "TABLE", {**TABLE, name: dataclasses.replace(TABLE[name], later=True)})
+    monkeypatch.setattr(sys.modules["zjp.config.load"], "TABLE", {**TABLE, name: dataclasses.replace(TABLE[name], later=True)})
 
 
 def test_every_setting_has_its_feature_in_this_version() -> None:
