@@ -31,7 +31,8 @@ from .store import RecordItem, RecordsRefused, Refusal
 
 BATCH_MAX = 1024
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
-BATCH_MIN = 16
+BATCH_MIN = 1
+"""A few records may be all that a thin line carries within the limit of one call: they may have some MiB each."""
 PACE_S = 0.05
 LOOK_S = 5.0
 """Between two looks at the whole of a shared outbox, while nothing but refused records is left of this node's own."""
@@ -175,6 +176,7 @@ class OutboxDrain(Generic[Item]):
     async def _round(self) -> int | None:
         """Move one batch. Returns its size, None when a store was away."""
         now = asyncio.get_running_loop().time()
+        items: Sequence[Item] = ()
         try:
             items = await self._take_others(now)
             if items:
@@ -182,7 +184,7 @@ class OutboxDrain(Generic[Item]):
             else:
                 self._aside.forget_due(now)
         except Unavailable as fault:
-            self._note_fault(fault)
+            self._note_fault(fault, len(items) or self._batch)
             return None
         self._note_success()
         return len(items)
@@ -228,12 +230,12 @@ class OutboxDrain(Generic[Item]):
     def _delay_s(self) -> float:
         return self._backoff.delay_s(self._failures - 1, random.random())
 
-    def _note_fault(self, fault: Unavailable) -> None:
+    def _note_fault(self, fault: Unavailable, tried: int) -> None:
         if self.fault is None or self.fault.code != fault.code:
             event(_log, logging.WARNING, "outbox.stuck", reason=str(fault), code=fault.code, waiting=self.backlog)
         self.fault = fault
         self._failures += 1
-        self._batch = max(min(BATCH_MIN, self._batch_max), self._batch // 2)
+        self._batch = max(BATCH_MIN, tried // 2)
 
     def _note_success(self) -> None:
         if self.fault is not None:
