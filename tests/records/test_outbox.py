@@ -112,6 +112,15 @@ async def test_batch_shrinks_until_a_slow_store_takes_it_in_its_time_and_grows_a
     assert await ids_in(store) == [id_of(item) for item in items]
 
 
+async def test_of_large_records_fewer_are_taken_at_once(store: SQLiteRecordStore) -> None:
+    """Fails on a drain that counts only: a batch of a thousand would be read in one reply, whatever they hold."""
+    payload = b"\x81\xa1x\xc6" + (1 << 20).to_bytes(4, "big") + bytes(1 << 20)
+    outbox = Outbox(store, [make_item(number, payload=payload) for number in range(40)])
+    drain = drain_of(outbox, batch_max=1000)
+    assert await drain.stop(DEADLINE_S) == 0
+    assert outbox.appended == [15, 15, 10]
+
+
 async def test_records_away_for_a_while_are_caught_up_with_and_logged_once(
     store: SQLiteRecordStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,6 +33,8 @@ BATCH_MAX = 1024
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
 BATCH_MIN = 1
 """A few records may be all that a thin line carries within the limit of one call: they may have some MiB each."""
+TAKE_BYTES = 16 << 20
+"""About as much is taken at once: a thousand records of a MiB each would keep everybody else from a shared queue for seconds."""
 PACE_S = 0.05
 LOOK_S = 5.0
 """Between two looks at the whole of a shared outbox, while nothing but refused records is left of this node's own."""
@@ -47,6 +49,8 @@ class Waiting(Protocol):
 
     @property
     def count(self) -> int: ...
+    @property
+    def data_bytes(self) -> int: ...
 
 
 class OutboxDrain(Generic[Item]):
@@ -191,7 +195,7 @@ class OutboxDrain(Generic[Item]):
 
     async def _take_others(self, now: float) -> Sequence[Item]:
         """All but what is passed over."""
-        limit = self._batch + len(self._aside)
+        limit = self._count_to_take() + len(self._aside)
         taken = await self._take(limit)
         items = self._aside.others(taken, now)
         if taken and not items:
@@ -203,6 +207,12 @@ class OutboxDrain(Generic[Item]):
             if not items:
                 self._look_at = now + LOOK_S
         return items[: self._batch]
+
+    def _count_to_take(self) -> int:
+        """By what those that wait hold on average."""
+        waiting = self._backlog()
+        each_bytes = waiting.data_bytes // max(1, waiting.count)
+        return max(BATCH_MIN, min(self._batch, TAKE_BYTES // max(1, each_bytes)))
 
     async def _move(self, items: Sequence[Item], now: float) -> None:
         """Raises: Unavailable."""
