@@ -158,6 +158,10 @@ class Outbox:
     def count(self) -> int:
         return min(len(self._items), int((time.perf_counter() - self._started) * self._per_s)) - self._removed
 
+    @property
+    def data_bytes(self) -> int:
+        return self.count * len(self._items[0].data)
+
     async def take(self, limit: int) -> Sequence[Item]:
         return self._items[self._removed : self._removed + min(limit, self.count)]
 

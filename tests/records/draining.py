@@ -37,6 +37,10 @@ class TableOutbox:
         count: int = self._sql.execute("SELECT count(*) FROM waiting").fetchone()[0]
         return count
 
+    @property
+    def data_bytes(self) -> int:
+        return 0  # small ones
+
     async def take(self, limit: int) -> Sequence[Item]:
         rows = self._sql.execute("SELECT number FROM waiting ORDER BY number LIMIT ?", (limit,)).fetchall()
         return [make_item(number) for (number,) in rows]

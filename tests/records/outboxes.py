@@ -33,6 +33,10 @@ class Outbox:
     def count(self) -> int:
         return len(self.items)
 
+    @property
+    def data_bytes(self) -> int:
+        return sum(len(item.data) for item in self.items)
+
     async def take(self, limit: int) -> Sequence[Item]:
         return await self._call("take", lambda: self._take(limit))
 

@@ -13,24 +13,25 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..job import FINAL_STATES, JobFilter, JobState, JobView, Record, view_live, view_record
 from ..queue.store import Live, QueueStore
 from ..records.store import RecordStore
-from ..wire.messages import CancelKind, Page
+from ..wire.messages import REPLY_BYTES_MAX, CancelKind, Page
 from ..worker.pool import Pool
 from .listing import Listing
 from .retries import Retries, latest_of
-from .room import Room
+from .room import Room, size_bytes
 
 WAIT_MS_MAX = 60_000
 """A longer wait is asked again by the client: a dead connection must not hold a waiter for ever."""
 LOOK_AGAIN_S = 1.0
 """Where other nodes finish jobs too: what they tell may be lost."""
 LOOK_MIN, LOOK_GROWTH = 16, 8
-"""Jobs that a look-up reads first, and how many times more with each further step: a thousand large payloads are never read for a reply
-that holds eight of them, and a thousand small ones cost three reads."""
+"""Jobs that a look-up reads first, and how many times more with each further step, unless those read last were so large that it would be
+more than a reply holds: a thousand large payloads are never read for a reply that holds eight of them, nor at once, which would keep
+everybody else from the store; and a thousand small ones cost three reads."""
 
 
 class Waiter:
@@ -64,14 +65,27 @@ class Jobs:
     async def get(self, ids: Sequence[bytes]) -> list[JobView | None]:
         """The first of `ids`, in order, as many as fit into one reply; at least one."""
         views: list[JobView | None] = []
-        room, step = Room(), LOOK_MIN
-        while len(views) < len(ids):
-            for view in await self._look_up(ids[len(views) : len(views) + step]):
-                if view is not None and not room.takes(view):
-                    return views
-                views.append(view)
-            step *= LOOK_GROWTH
+        room = Room()
+
+        def take(view: JobView | None) -> bool:
+            if view is not None and not room.takes(view):
+                return False
+            views.append(view)
+            return True
+
+        await self._look_through(ids, take)
         return views
+
+    async def _look_through(self, ids: Sequence[bytes], take: Callable[[JobView | None], bool]) -> None:
+        """Step by step, until `take` has enough and says False."""
+        at, step = 0, LOOK_MIN
+        while at < len(ids):
+            views = await self._look_up(ids[at : at + step])
+            if not all(take(view) for view in views):
+                return
+            at += step
+            read_bytes = sum(size_bytes(view) for view in views if view is not None)
+            step = max(1, min(step * LOOK_GROWTH, REPLY_BYTES_MAX * len(views) // max(1, read_bytes)))
 
     async def _look_up(self, ids: Sequence[bytes]) -> list[JobView | None]:
         found = await latest_of(ids, await self._queue.get(ids), self._records)
@@ -114,7 +128,7 @@ class Jobs:
         while True:
             if asked is ids:
                 look_again_at = time.monotonic() + LOOK_AGAIN_S if self._queue.is_shared else math.inf
-            final = self._final(await self._look_up(asked))
+            final = await self._final(asked)
             now = time.monotonic()
             if final or now >= deadline:
                 return final
@@ -137,13 +151,18 @@ class Jobs:
                 if not held:
                     del self._waiters[job_id]
 
-    @staticmethod
-    def _final(views: Sequence[JobView | None]) -> list[JobView | None]:
+    async def _final(self, ids: Sequence[bytes]) -> list[JobView | None]:
         chosen: list[JobView | None] = []
         room = Room()
-        for view in views:
-            if view is None or (view.status in FINAL_STATES and room.takes(view)):
+
+        def take(view: JobView | None) -> bool:
+            if view is None or view.status in FINAL_STATES:
+                if view is not None and not room.takes(view):
+                    return False
                 chosen.append(view)
+            return True
+
+        await self._look_through(ids, take)
         return chosen
 
     def finished(self, ids: Sequence[bytes]) -> None:

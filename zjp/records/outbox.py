@@ -31,7 +31,10 @@ from .store import RecordItem, RecordsRefused, Refusal
 
 BATCH_MAX = 4096
 """Records in one round: beyond it the cost of each falls no further, and a crash repeats more."""
-BATCH_MIN = 16
+BATCH_MIN = 1
+"""A few records may be all that a thin line carries within the limit of one call: they may have some MiB each."""
+TAKE_BYTES = 16 << 20
+"""About as much is taken at once: a thousand records of a MiB each would keep everybody else from a shared queue for seconds."""
 PACE_S = 0.05
 LOOK_S = 5.0
 """Between two looks at the whole of a shared outbox, while nothing but refused records is left of this node's own."""
@@ -46,6 +49,8 @@ class Waiting(Protocol):
 
     @property
     def count(self) -> int: ...
+    @property
+    def data_bytes(self) -> int: ...
 
 
 class OutboxDrain(Generic[Item]):
@@ -175,6 +180,7 @@ class OutboxDrain(Generic[Item]):
     async def _round(self) -> int | None:
         """Move one batch. Returns its size, None when a store was away."""
         now = asyncio.get_running_loop().time()
+        items: Sequence[Item] = ()
         try:
             items = await self._take_others(now)
             if items:
@@ -182,14 +188,14 @@ class OutboxDrain(Generic[Item]):
             else:
                 self._aside.forget_due(now)
         except Unavailable as fault:
-            self._note_fault(fault)
+            self._note_fault(fault, len(items) or self._batch)
             return None
         self._note_success()
         return len(items)
 
     async def _take_others(self, now: float) -> Sequence[Item]:
         """All but what is passed over."""
-        limit = self._batch + len(self._aside)
+        limit = self._count_to_take() + len(self._aside)
         taken = await self._take(limit)
         items = self._aside.others(taken, now)
         if taken and not items:
@@ -201,6 +207,12 @@ class OutboxDrain(Generic[Item]):
             if not items:
                 self._look_at = now + LOOK_S
         return items[: self._batch]
+
+    def _count_to_take(self) -> int:
+        """By what those that wait hold on average."""
+        waiting = self._backlog()
+        each_bytes = waiting.data_bytes // max(1, waiting.count)
+        return max(BATCH_MIN, min(self._batch, TAKE_BYTES // max(1, each_bytes)))
 
     async def _move(self, items: Sequence[Item], now: float) -> None:
         """Raises: Unavailable."""
@@ -228,12 +240,12 @@ class OutboxDrain(Generic[Item]):
     def _delay_s(self) -> float:
         return self._backoff.delay_s(self._failures - 1, random.random())
 
-    def _note_fault(self, fault: Unavailable) -> None:
+    def _note_fault(self, fault: Unavailable, tried: int) -> None:
         if self.fault is None or self.fault.code != fault.code:
             event(_log, logging.WARNING, "outbox.stuck", reason=str(fault), code=fault.code, waiting=self.backlog)
         self.fault = fault
         self._failures += 1
-        self._batch = max(min(BATCH_MIN, self._batch_max), self._batch // 2)
+        self._batch = max(BATCH_MIN, tried // 2)
 
     def _note_success(self) -> None:
         if self.fault is not None:
