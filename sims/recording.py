@@ -68,6 +68,8 @@ class RecordingStore:
         self._life = Life("", 0)
         self._unanswered: dict[tuple[bytes, int], int] = {}
         """Since when an outcome is being told: a repeat is answered for the call that was carried out, which may be any before it."""
+        self._asked: dict[bytes, int] = {}
+        """Since when a job is being submitted, for those that are handed over by that."""
 
     @property
     def on_ready(self) -> Callable[[], None] | None:
@@ -85,6 +87,28 @@ class RecordingStore:
     def on_finished(self, wake: Callable[[Sequence[bytes]], None] | None) -> None:
         self._store.on_finished = wake
 
+    @property
+    def room(self) -> Callable[[], int]:
+        return self._store.room
+
+    @room.setter
+    def room(self, room: Callable[[], int]) -> None:
+        self._store.room = room
+
+    @property
+    def on_claimed(self) -> Callable[[Claim], None] | None:
+        return self._store.on_claimed
+
+    @on_claimed.setter
+    def on_claimed(self, take: Callable[[Claim], None] | None) -> None:
+        def noted(claim: Claim) -> None:
+            now = time.monotonic_ns()
+            self._say_claimed(claim, min(self._asked.get(job.spec.id, now) for job in claim.jobs))
+            assert take is not None
+            take(claim)
+
+        self._store.on_claimed = None if take is None else noted
+
     # What is written down
 
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
@@ -97,11 +121,14 @@ class RecordingStore:
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
         t0 = time.monotonic_ns()
         claim = await self._store.claim(count, weights)
+        self._say_claimed(claim, t0)
+        return claim
+
+    def _say_claimed(self, claim: Claim, t0: int) -> None:
         names: dict[str, Any] = {"fence": claim.fence, "node": self._life.node, "boot": self._life.boot, "t0": t0}
         self._say(
             "lease", "ok", [{"job": format_id(job.spec.id)} for job in claim.jobs], **names, t=time.monotonic_ns()
         )
-        return claim
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         t0 = time.monotonic_ns()
@@ -150,8 +177,13 @@ class RecordingStore:
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
         asked = [_submit_fields(spec) for spec in specs]
-        with self._client_call("submit", asked):
-            answers = await self._store.submit(specs)
+        self._asked.update(dict.fromkeys([spec.id for spec in specs], time.monotonic_ns()))
+        try:
+            with self._client_call("submit", asked):
+                answers = await self._store.submit(specs)
+        finally:
+            for spec in specs:
+                self._asked.pop(spec.id, None)
         if self._is_client:
             lines = [self._answer_line(fields, answer) for fields, answer in zip(asked, answers, strict=True)]
             self._recorder.append(lines)

@@ -61,9 +61,9 @@ def arguments_of_calls(store: RedisQueueStore) -> list[list[Any]]:
     sent: list[list[Any]] = []
     retold = store._scripts.retold
 
-    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
+    async def noted(name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
         sent.append([*arguments])
-        return await retold(name, lane, arguments, repeat_at, joins=joins)
+        return await retold(name, lane, arguments, repeat_at)
 
     store._scripts.retold = noted  # type: ignore[method-assign]
     return sent

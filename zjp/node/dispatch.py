@@ -85,7 +85,7 @@ class Dispatch:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._store.on_ready = self.wake
+        self._store.on_ready, self._store.on_claimed, self._store.room = self.wake, self._take, self._credit
         self._loops = [asyncio.create_task(loop()) for loop in (self._claim_loop, self._finish_loop, self._renew_loop, self._tend_loop)]
 
     async def drain(self, grace_s: float) -> bool:
@@ -173,12 +173,15 @@ class Dispatch:
         claim = await self._store.claim(credit, self._weights)
         self._stats.store_took("claim", time.perf_counter() - began)
         self._next_due_s = claim.next_due_s
+        self._take(claim)
+        return len(claim.jobs) >= credit
+
+    def _take(self, claim: Claim) -> None:
         self._saw_version(claim.version)
         if not self.is_claiming:
             self._release(claim)
         elif claim.jobs:
             self._hand_out(claim.fence, claim.jobs)
-        return len(claim.jobs) >= credit
 
     def _credit(self) -> int:
         if not self.is_claiming or self.pool is None or not self.tasks or len(self._outcomes) + len(self._refused) >= OUTCOMES_HELD_MAX:

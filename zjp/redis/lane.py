@@ -4,8 +4,7 @@ A lane per kind of operation keeps their order (a repeat of a submit is behind t
 kind. A call that was begun is carried through even if its caller gives up, so that an answer never meets the wrong question. What fails is
 tried again on a new connection, with backoff and jitter, until the time is over; then StoreUnavailable, and of it Unanswered when a try
 went out and nothing came back, or a script was broken off: what it had written by then stays. `is_repeat` tells the call that its former
-try may have been carried out. What waits in line was not sent, and its caller is told so; only a call that `joins` leaves in one packet
-with the one before it.
+try may have been carried out. What waits in line was not sent, and its caller is told so.
 
 `server` names the process at the other end, by its run id; `data` also what it holds, by the id of its replication. Another process may
 know less than its predecessor did (a fail-over, a restart from a file that was not synced), and so may the same one after it was another's
@@ -22,7 +21,6 @@ import random
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice, takewhile
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -91,28 +89,25 @@ class NotPermitted(StoreUnavailable):
 
 
 class _Call:
-    """`is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `is_alone`: it was in a packet with
-    others, and is not to be in one again. `cuts`: tries in a row that ended with their connection, which had answered before."""
+    """`is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `sent`: what left at once.
+    `cuts`: tries in a row that ended with their connection, which had answered before."""
 
-    __slots__ = ("answer", "asks_data", "cuts", "deadline", "heal", "is_alone", "is_in_doubt", "is_late", "joins", "make", "then")
+    __slots__ = ("answer", "asks_data", "cuts", "deadline", "heal", "is_in_doubt", "is_late", "make", "sent", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
-        asks_data: bool, joins: bool, answer: asyncio.Future[Any], deadline: float,
+        asks_data: bool, answer: asyncio.Future[Any], deadline: float,
     ) -> None:  # fmt: skip
-        self.make, self.heal, self.then, self.asks_data, self.joins = make, heal, then, asks_data, joins
+        self.make, self.heal, self.then, self.asks_data = make, heal, then, asks_data
         self.answer, self.deadline = answer, deadline
-        self.is_in_doubt = self.is_late = self.is_alone = False
+        self.is_in_doubt = self.is_late = False
+        self.sent: Command | None = None
         self.cuts = 0
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(fault)
             self.answer.exception()  # seen: its caller may give up before it looks
-
-
-def _needs_only_an_answer(call: _Call) -> bool:
-    return call.then is None and not call.asks_data and not call.is_alone
 
 
 class Lane:
@@ -129,23 +124,33 @@ class Lane:
 
     async def call(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
-        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False, joins: bool = False,
+        then: Callable[[Any], Command | None] | None = None, *, asks_data: bool = False,
     ) -> Any:  # fmt: skip
         """`make(is_repeat)`: the command. `heal`: what to send first when the server does not know the script.
 
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
-        `asks_data`: have `data` as it is now, not as it was when the connection was made. `joins`: see above; for what needs no certainty
-        of having not been sent.
+        `asks_data`: have `data` as it is now, not as it was when the connection was made.
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
         loop = asyncio.get_running_loop()
-        call = _Call(make, heal, then, asks_data, joins, loop.create_future(), loop.time() + CALL_S)
+        call = _Call(make, heal, then, asks_data, loop.create_future(), loop.time() + CALL_S)
+        is_free = self._worker is None or self._worker.done()
+        if is_free:
+            self._leave_at_once(call)
         self._line.append(call)
-        if self._worker is None or self._worker.done():
+        if is_free:
             self._worker = loop.create_task(self._work())
             self._worker.add_done_callback(self._ended)
         return await call.answer
+
+    def _leave_at_once(self, call: _Call) -> None:
+        """Over a connection at hand: the task that carries it begins a turn of the loop later, and has its answer to wait for."""
+        connection = self._connection
+        if connection is not None and self._address.serves is None and not call.asks_data:
+            command = call.make(False)
+            if _write(connection, pack(command)):
+                call.sent, call.is_in_doubt = command, True
 
     async def told(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
@@ -162,19 +167,11 @@ class Lane:
         reply = await self.call(noting, heal, then)
         return data, reply
 
-    @property
-    def takes_along(self) -> bool:
-        """Whether a call that `joins` would leave in one packet with the only one in line, which is about to leave."""
-        is_free = self._current is None and self._connection is not None and self._address.serves is None
-        return is_free and len(self._line) == 1 and _needs_only_an_answer(self._line[0])
-
     # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
     # call's own cost as much again as the exchange itself.
 
     async def _work(self) -> None:
         while self._line:
-            if len(self._line) > 1 and self._line[1].joins and await self._ask_together():
-                continue
             self._current = call = self._line.popleft()
             if self._timer is None:
                 self._set_timer(call)
@@ -194,56 +191,6 @@ class Lane:
                     self._stop_timer()  # the next one in line has a deadline of its own
                     while self._worker.cancelling():
                         self._worker.uncancel()
-
-    async def _ask_together(self) -> bool:
-        """The first in line and those that join it, in one packet. Who is refused, or gets no answer, stays in front, to be carried alone.
-        True: nobody does."""
-        connection, joining = self._connection, takewhile(lambda call: call.joins, islice(self._line, 1, None))
-        calls = list(takewhile(_needs_only_an_answer, [self._line[0], *joining]))
-        if len(calls) < 2 or connection is None or self._address.serves is not None:
-            return False
-        if calls[0].deadline <= asyncio.get_running_loop().time():  # what is late is told alone that it was not sent
-            return False
-        try:
-            packet = b"".join([pack(call.make(False)) for call in calls])
-        except Exception:  # `make` raises what it likes, for its own caller to hear: alone
-            return False
-        for call in calls:
-            self._line.popleft()
-            call.is_alone = call.is_in_doubt = True
-        left = deque(calls)
-        refused: list[_Call] = []
-        self._current = calls[0]
-        if self._timer is None:
-            self._set_timer(calls[0])
-        try:
-            await _send_packed(connection, packet)
-            while left:
-                self._current = call = left[0]
-                try:
-                    reply = await connection.read_response(disable_decoding=True)
-                except BusyLoadingError:  # the driver has let go of the connection; nothing of the packet was done
-                    for one in left:
-                        one.is_in_doubt = False
-                    raise
-                except ResponseError as error:  # an answer, too
-                    call.is_in_doubt = _is_broken_off(error)
-                    refused.append(left.popleft())
-                else:
-                    left.popleft()
-                    if not call.answer.done():
-                        call.answer.set_result(reply)
-            self._answered_at = asyncio.get_running_loop().time()
-        except Exception:  # of any kind: it must not end the task of all in line; each hears of its own when it is alone
-            await self._drop()
-        except asyncio.CancelledError:
-            await self._drop()
-            if self._is_closed or not self._current.is_late:
-                raise
-        finally:
-            self._current = None
-            self._line.extendleft(reversed([*refused, *left]))
-        return not refused and not left
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""
@@ -311,10 +258,11 @@ class Lane:
             raise
         if call.asks_data:
             self._note_data(await self._exchange(connection, (b"INFO", b"replication")))
-        command = call.make(call.is_in_doubt)
-        was_in_doubt, call.is_in_doubt = call.is_in_doubt, True
+        sent, call.sent = call.sent, None
+        command = call.make(call.is_in_doubt) if sent is None else sent
+        was_in_doubt, call.is_in_doubt = call.is_in_doubt and sent is None, True
         try:
-            reply = await self._exchange_healed(connection, command, call.heal)
+            reply = await self._exchange_healed(connection, command, call.heal, is_sent=sent is not None)
         except (ResponseError, BusyLoadingError) as error:  # an answer, too: this try did nothing
             call.is_in_doubt, call.cuts = was_in_doubt or _is_broken_off(error), 0
             raise
@@ -330,10 +278,12 @@ class Lane:
         return reply
 
     async def _exchange_healed(
-        self, connection: AbstractConnection, command: Command, heal: Callable[[], Sequence[Command]] | None
+        self, connection: AbstractConnection, command: Command, heal: Callable[[], Sequence[Command]] | None, *, is_sent: bool
     ) -> Any:
         try:
-            return await self._exchange(connection, command)
+            if not is_sent:
+                await send(connection, command)
+            return await connection.read_response(disable_decoding=True)
         except NoScriptError:
             if heal is None:
                 raise
@@ -412,14 +362,21 @@ class Lane:
 
 async def send(connection: AbstractConnection, *commands: Command) -> None:
     """Raises: OSError, RedisError."""
-    await _send_packed(connection, b"".join(map(pack, commands)))
-
-
-async def _send_packed(connection: AbstractConnection, packet: bytes) -> None:
     try:
-        await connection.send_packed_command(packet, check_health=False)
+        await connection.send_packed_command(b"".join(map(pack, commands)), check_health=False)
     except RuntimeError as fault:  # uvloop's word for a connection that was closed while nobody used it
         raise ConnectionResetError(str(fault)) from fault
+
+
+def _write(connection: AbstractConnection, packet: bytes) -> bool:
+    """Without waiting for room in its buffer, which is empty between two calls. False: nothing was written."""
+    writer = connection._writer
+    try:
+        if writer is not None:
+            writer.write(packet)
+    except RuntimeError:
+        return False
+    return writer is not None
 
 
 def silence(fault: Exception | None, within_s: float) -> str:

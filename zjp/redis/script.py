@@ -72,10 +72,10 @@ class Scripts:
         script = self[name]
         return await lane.told(lambda _: script.command(arguments), script.load)
 
-    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None, *, joins: bool = False) -> Any:
-        """As a script is called that may have to know whether this is a repeat. `joins`: see `Lane.call`."""
+    async def retold(self, name: str, lane: Lane, arguments: list[Any], repeat_at: int | None) -> Any:
+        """As a script is called that may have to know whether this is a repeat."""
         script = self[name]
-        return await lane.call(script.retelling(arguments, repeat_at), script.load, joins=joins)
+        return await lane.call(script.retelling(arguments, repeat_at), script.load)
 
 
 def names(package: str) -> list[str]:

@@ -1,14 +1,16 @@
 -- use: clock level wake single
 -- Store one request, or nothing of it. Checks everything before its first write, which is the one that `maxmemory` refuses.
+-- A request of one level into an idle node is handed to that node in the same step when nothing else is ready: as a claim would do it.
 -- ARGV: 'queue known' flag, queues max, the sender's life when it is idle, else '', outbox count max, bytes max, window ms, default key ttl ms,
+--       its registration when jobs may be handed to it, else '', number of that claim, how many jobs it has room for,
 --       sessions: n x (name, lowest, highest counter, oldest, youngest ms, expected generation or '' = must be new)
 --       suspects: n x id (must not be known)
 --       groups: n x (level, count, count x (id, value))
 --       singles: n x (id, spec, level, header, delay ms, run at ms, unique key, keys n, n x (key, content))
--- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, answers...}
+-- Reply: {'full', count, bytes} | {'suspect'} | {'again'} | {'queues', name} | {'conflict', key, id} | {'ok', count, bytes, fence or '0', answers...}
 local ARGV = ARGV -- a global is looked up by its name each time
 local now = clock()
-local at = 8
+local at = 11
 local function take()
     at = at + 1
     return ARGV[at - 1]
@@ -46,7 +48,8 @@ end
 
 local groups_at = at
 local names = {}
-for _ = 1, tonumber(take()) do
+local groups = tonumber(take())
+for _ = 1, groups do
     names[string.sub(take(), 2)] = true
     at = at + 2 * tonumber(take())
 end
@@ -87,6 +90,23 @@ for _ = 1, tonumber(take()) do
         stored[#stored + 1] = single
     end
 end
+
+-- Whether this life gets them: it is idle, so it serves the queue and would have claimed them, and nobody else's turn is before theirs.
+local life, room = ARGV[3], tonumber(ARGV[10])
+local function is_handed(level, count)
+    local queue = string.sub(level, 2)
+    local last = string.match(call('HGET', P .. 'open:' .. life, 'last') or '', '^(%d+):')
+    return count <= room and tonumber(last or 0) < tonumber(ARGV[9])
+        and call('HGET', P .. 'lives', life) == ARGV[8]
+        and call('SISMEMBER', P .. 'idle:' .. queue, life) + call('SISMEMBER', P .. 'idle:*', life) > 0
+        and call('HLEN', P .. 'ready') == 0 and call('LLEN', P .. 'q:' .. level) == 0
+        and call('SISMEMBER', P .. 'paused', queue) == 0
+end
+local fence = '0'
+if ARGV[8] ~= '' and groups == 1 and #stored == 0 and #answers == 0 and is_handed(ARGV[groups_at + 1], tonumber(ARGV[groups_at + 2])) then
+    fence = string.format('%.0f', math.max(tonumber(call('GET', P .. 'fence') or 0) + 1, now * 1024))
+end
+
 if ARGV[1] ~= '1' then
     local excess = excess_queue(names, tonumber(ARGV[2]))
     if excess then
@@ -96,7 +116,7 @@ if ARGV[1] ~= '1' then
 end
 
 -- From here on it only writes.
-local ready = {}
+local ready, handed = {}, {}
 at = groups_at
 for _ = 1, tonumber(take()) do
     local level, count = take(), tonumber(take())
@@ -108,15 +128,33 @@ for _ = 1, tonumber(take()) do
             ids[number] = ARGV[place]
         end
         call('HSET', P .. 'j', unpack(ARGV, at, to))
-        call('RPUSH', P .. 'q:' .. level, unpack(ids))
+        if fence ~= '0' then
+            call('SADD', P .. 'c:' .. fence, unpack(ids))
+            handed[#handed + 1] = table.concat(ids)
+        else
+            call('RPUSH', P .. 'q:' .. level, unpack(ids))
+        end
         at = to + 1
     end
-    ready_up(level, count, now)
-    ready[string.sub(level, 2)] = (ready[string.sub(level, 2)] or 0) + count
+    if fence ~= '0' then
+        local queue = string.sub(level, 2)
+        local place = call('HINCRBY', P .. 'heads', level, count) - count
+        local segment = 'q' .. place .. '\n' .. #level .. '\n' .. level .. count .. '\n' .. table.concat(handed)
+        call('SET', P .. 'fence', fence)
+        call('HSET', P .. 'claims', fence, life .. '\n' .. string.format('%.0f', now) .. '\n' .. segment)
+        call('HSET', P .. 'open:' .. life, fence, 1, 'last', ARGV[9] .. ':' .. fence)
+        call('HINCRBY', P .. 'n', 'r:' .. queue, count)
+        if count == room then -- it is idle no more
+            call('SREM', P .. 'idle:' .. queue, life)
+            call('SREM', P .. 'idle:*', life)
+        end
+    else
+        ready_up(level, count, now)
+        ready[string.sub(level, 2)] = (ready[string.sub(level, 2)] or 0) + count
+    end
 end
-local delayed = false
 for _, single in ipairs(stored) do
-    delayed = store_single(single, now, ready) or delayed
+    store_single(single, now, ready)
 end
 for key, value in pairs(keyed) do
     call('SET', P .. 'ik:' .. key, value, 'PX', ARGV[7])
@@ -127,9 +165,9 @@ for _, session in ipairs(sessions) do
 end
 for queue, count in pairs(ready) do
     local woken = 0 -- the sender claims by itself, when it serves this queue and has room
-    if ARGV[3] ~= '' then
-        woken = math.min(1, call('SREM', P .. 'idle:' .. queue, ARGV[3]) + call('SREM', P .. 'idle:*', ARGV[3]))
+    if life ~= '' then
+        woken = math.min(1, call('SREM', P .. 'idle:' .. queue, life) + call('SREM', P .. 'idle:*', life))
     end
     wake(queue, count, woken)
 end
-return {'ok', out_count, out_bytes, delayed and 1 or 0, unpack(answers)}
+return {'ok', out_count, out_bytes, fence, unpack(answers)}

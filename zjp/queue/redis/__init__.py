@@ -3,7 +3,7 @@
     server.py      what the server must be          inspection.py  what it is now, while nodes run
     opening.py     how a life begins                layout.py      a job's value and its pieces
     intake.py      submits, by submits.py           claiming.py    a claim and its outcomes in the scripts' terms
-    heels.py       a claim on a submit's heels      finishing.py   outcomes, told until they are answered
+    turns.py       one claim at a time              finishing.py   outcomes, told until they are answered
     held.py        what this node has               fresh.py       what it just finished
     left.py        what others left in the outbox   sweeping.py    what cancels left in the lists
     looking.py     by id, lists, counts             promoting.py, purging.py   jobs that wait

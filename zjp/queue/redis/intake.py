@@ -24,21 +24,23 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ...errors import InvalidJob, OutcomeUnknown, StoreUnavailable, Unavailable
-from ...job import JobSpec, Options, check_repeat, key_conflict
+from ...job import JobSpec, Options, StoredJob, check_repeat, key_conflict
 from ...redis.packing import ID_BYTES, pairs
 from ..finished import find_finished, is_noted
 from ..layout import QUEUES_MAX
 from ..store import FinishedLookup, SubmitKind, Submitted, outbox_full
 from .deeds import unknown
-from .heels import Heels
 from .layout import encode, is_finished, level_header, level_name, read_job, read_record
 from .submits import Submits
+from .turns import Turns
 
 CALLER_WINDOW_MS = 24 * 3600 * 1000
 """How long a key or an id that a caller made is remembered."""
 TRIES_MAX = 20
 GATHERED_MAX = 1_000
 GATHERED_BYTES_MAX = 4 << 20
+NO_TURN = (b"", 0, 0)
+"""In place of registration, number and room: nothing is handed over."""
 MUST_BE_NEW = b""
 """In place of a session's generation: the ids must be above its highest counter."""
 _NO_OPTIONS = Options()
@@ -69,36 +71,45 @@ class Waiting:
 
 
 class Intake:
-    """`note`: told of each answer's outbox and whether the node must be told that jobs are ready; `hint` tells it before that.
-    `server_ms`: the server's time as far as known, for what is only shown."""
+    """`note`: told of each answer's outbox and whether the node must be told that jobs are ready. `server_ms`: the server's time as far as
+    known, for what is only shown.
+
+    What hands new jobs over in the step that stores them: `turns` of this life's claims, of which such a submit is one; `offer`: this life
+    while it is idle, its registration, and how many jobs it would take now; `hand(fence, jobs, is_idle)`, with whether there is room for
+    more; `ask_again`: jobs may have been claimed that nobody was told of."""
 
     def __init__(
-        self, submits: Submits, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int],
-        idle_life: Callable[[], bytes], server_ms: Callable[[], int], note: Callable[[int, int, bool], None],
-        heels: Heels, hint: Callable[[], None],
+        self, submits: Submits, *, finished: FinishedLookup, dedup_s: float, limits: tuple[int, int], server_ms: Callable[[], int],
+        note: Callable[[int, int, bool], None], turns: Turns, offer: Callable[[], tuple[bytes, bytes, int]],
+        hand: Callable[[int, Sequence[StoredJob], bool], None], ask_again: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._submits, self._finished, self._note, self._idle_life = submits, finished, note, idle_life
-        self._heels, self._hint = heels, hint
-        self._server_ms = server_ms
+        self._submits, self._finished, self._server_ms, self._note = submits, finished, server_ms, note
+        self._turns, self._offer, self._hand, self._ask_again = turns, offer, hand, ask_again
         self._window_ms = int(dedup_s * 1000)
         self._limits = limits
         self._headers: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._waiting: list[Waiting] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[Any] | None = None
         self._suspected: set[asyncio.Task[None]] = set()
-        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        """By session: at the same time its suspects would raise the generation for each other, and begin again and again."""
+        self._turns_of_sessions: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        """At the same time a session's suspects would raise the generation for each other, and begin again and again."""
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
+        """The first one sends its own in the task that asks: to the lone job of an idle node a task of its own would cost 30 us."""
         waiting = Waiting(specs)
-        self._waiting.append(waiting)
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send())
+        if self._sender is not None:
+            self._waiting.append(waiting)
+        else:
+            self._sender = asyncio.current_task()
+            try:
+                await self._send_batch([waiting])
+            finally:
+                self._sender = asyncio.create_task(self._send()) if self._waiting else None
         return await waiting.answer
 
     async def close(self) -> None:
         if self._sender is not None:
-            await self._sender
+            await asyncio.wait([self._sender])
         if self._suspected:
             await asyncio.wait(self._suspected)
 
@@ -176,7 +187,7 @@ class Intake:
         try:
             async with AsyncExitStack() as turns:
                 for name in sorted({_session_of(spec) for spec in one.specs}):
-                    await turns.enter_async_context(self._turns.setdefault(name, asyncio.Lock()))
+                    await turns.enter_async_context(self._turns_of_sessions.setdefault(name, asyncio.Lock()))
                 answers = await self._store_suspected(one)
         except asyncio.CancelledError:
             one.answer.cancel()
@@ -201,22 +212,29 @@ class Intake:
     async def _call(
         self, specs: Sequence[JobSpec], sessions: Sequence[tuple[Any, ...]], suspects: Sequence[bytes] = (), sought_on: bytes | None = None
     ) -> dict[bytes, Submitted]:
-        queues, idle_life = {spec.queue for spec in specs}, self._idle_life()
+        queues, created_ms = {spec.queue for spec in specs}, self._server_ms()
+        idle_life, registration, room = self._offer()
+        may_hand = not suspects and len(specs) <= room and self._turns.is_free
+        turn = await self._take_turn(registration, room) if may_hand else NO_TURN
         arguments: list[Any] = [
-            b"0", QUEUES_MAX, idle_life, *self._limits, self._window_ms, CALLER_WINDOW_MS, len(sessions),
+            b"0", QUEUES_MAX, idle_life, *self._limits, self._window_ms, CALLER_WINDOW_MS, *turn, len(sessions),
         ]  # fmt: skip
         for session in sessions:
             arguments += session
         arguments.append(len(suspects))
         arguments += suspects
-        self._add_jobs(arguments, specs)
-        early = self._heels.sent(specs[0].id) if idle_life and not suspects and not _is_single(specs[0]) else None
-        if early is not None:
-            self._hint()  # the claim that it causes leaves in one packet with it
-        reply, is_in_doubt = await self._submits.store(arguments, queues, sought_on)
+        is_told = False
+        try:
+            self._add_jobs(arguments, specs, created_ms)
+            reply, is_in_doubt = await self._submits.store(arguments, queues, sought_on)
+            is_told = not is_in_doubt
+        finally:
+            self._end_turn(turn, is_told=is_told)
         kind = reply[0]
         if kind == b"ok":
-            self._note(reply[1], reply[2], self._heels.answered(early))
+            if fence := int(reply[3]):
+                self._hand(fence, [StoredJob(spec, created_ms) for spec in specs], room > len(specs))
+            self._note(reply[1], reply[2], not fence)
             found = reply[4:]
             kinds = {b"e": SubmitKind.EXISTED, b"u": SubmitKind.UNIQUE}
             return {found[at]: Submitted(found[at + 2], kinds[found[at + 1]]) for at in range(0, len(found), 3)}
@@ -232,9 +250,23 @@ class Intake:
             raise excess_queue(reply[1])
         raise key_conflict(reply[1], reply[2])
 
-    def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec]) -> None:
+    async def _take_turn(self, registration: bytes, room: int) -> tuple[bytes, int, int]:
+        number, is_again = await self._turns.begin()
+        if is_again:  # somebody else's, which was lost just now: that is for a claim
+            self._turns.end(lost=number)
+            return NO_TURN
+        return registration, number, room
+
+    def _end_turn(self, turn: tuple[bytes, int, int], *, is_told: bool) -> None:
+        if turn is NO_TURN:
+            return
+        self._turns.end(lost=None if is_told else turn[1])
+        if not is_told:
+            self._ask_again()
+
+    def _add_jobs(self, arguments: list[Any], specs: Sequence[JobSpec], created_ms: int) -> None:
         queue, priority = specs[0].queue, specs[0].priority
-        tail = b"\xcf" + self._server_ms().to_bytes(8, "big")  # StoredJob's created_ms; what follows has its defaults, and is left out
+        tail = b"\xcf" + created_ms.to_bytes(8, "big")  # StoredJob's created_ms; what follows has its defaults, and is left out
         if len(specs) == 1 and not _is_single(specs[0]):
             level, head = self._header((queue, priority))
             arguments += (1, level, 1, specs[0].id, b"%b%b%b" % (head, encode(specs[0]), tail), 0)

@@ -50,7 +50,6 @@ from .claiming import claimed_jobs
 from .deeds import Deeds, cancel_wrote, requeue_wrote, unknown
 from .finishing import REPEAT_AT, Finishing
 from .fresh import Fresh
-from .heels import Heels
 from .held import Held
 from .hints import Hints
 from .inspection import Inspection
@@ -66,6 +65,7 @@ from .server import LAYOUT, check_layout, examine
 from .standing import Standing
 from .submits import Submits
 from .sweeping import Sweeping
+from .turns import Turns
 
 PACKAGE = "zjp.queue"
 MOVE_MAX = 500
@@ -114,16 +114,16 @@ class RedisQueueStore(Standing):
         self._inspection = Inspection(level_wanted, partial(setattr, self, "level"), now_s, value_max)
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
+        self.on_claimed: Callable[[Claim], None] | None = None
+        self.room: Callable[[], int] = lambda: 0
         self._lanes: dict[str, Lane] = {}
         self._hints: Hints | None = None
         self._backlog = Backlog(0, 0)
         self._is_idle = False
-        self._calls = 0
-        self._lost_claim: int | None = None
+        self._turns = Turns()
         self._seen: tuple[float, float] | None = None
         self._fresh = Fresh()
         self._held = Held()
-        self._heels = Heels(self._held)
         self._data, self._keeps_left, self._taken_from = b"", 0, b""
         self._boot = self._version = 0
         self._purges = Purges(self._deed, self._limits, self._purged)
@@ -155,10 +155,8 @@ class RedisQueueStore(Standing):
         self._deeds = Deeds(self._scripts, is_replicated=self.level is Durability.REPLICA)
         self._submits = Submits(self._scripts, self._deeds, lambda: self._lane("submit"), self._inspection.require_over)
         self._intake = Intake(
-            self._submits,
-            finished=self._finished, dedup_s=self._dedup_s, limits=self._limits,
-            idle_life=lambda: self._life if self._is_idle else b"", server_ms=self._server_ms, note=self._note_submit,
-            heels=self._heels, hint=self._be_ready,
+            self._submits, finished=self._finished, dedup_s=self._dedup_s, limits=self._limits, server_ms=self._server_ms,
+            note=self._note_submit, turns=self._turns, offer=self._offer, hand=self._hand, ask_again=self._hint,
         )  # fmt: skip
         self._finishing = Finishing(
             self._life, lambda arguments: self._scripts.retold("finish", self._lane("finish"), arguments, REPEAT_AT),
@@ -269,40 +267,40 @@ class RedisQueueStore(Standing):
         self._lane("submit")
         return await self._intake.submit(specs)
 
+    def _offer(self) -> tuple[bytes, bytes, int]:
+        return (self._life, self._registration, self.room()) if self._is_idle else (b"", b"", 0)
+
+    def _hand(self, fence: int, jobs: Sequence[StoredJob], is_idle: bool) -> None:
+        assert self.on_claimed is not None, "it told its room"
+        self._held.add(fence, [job.spec.id for job in jobs])
+        self._is_idle = is_idle
+        self.on_claimed(Claim(fence, jobs, None, self._version))
+
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
-        if count <= 0 and self._lost_claim is None:
+        if count <= 0 and not self._turns.has_lost:
             return Claim(0, (), None, self._version)
-        former, self._lost_claim = self._lost_claim, None
-        self._calls += 1
-        number = former if former is not None else self._calls
-        arguments: list[Any] = [
-            self._life, self._registration, max(0, count), number, b"0" if former is None else b"1", *self._limits, self._starvation_ms,
-            self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
-        ]  # fmt: skip
-        for queue, weight in weights.items():
-            arguments += (queue, weight)
-        early = self._heels.claims() if count > 0 else None
-        # Only when it really leaves with its submit: else it would wait for that to be answered.
-        joins = early is not None and self._lane("submit").takes_along
+        number, is_again = await self._turns.begin()
+        lost: int | None = number  # until it is answered: it may have been carried out, and the next call asks for its answer again
         try:
-            reply = await self._scripts.retold("claim", self._lane("submit" if joins else "claim"), arguments, 4, joins=joins)
-        except BaseException:
-            self._lost_claim = number  # it may have been carried out: the next call asks for its answer again
-            if self._heels.ended(early, ()):
-                self._hint()
-            raise
+            arguments: list[Any] = [
+                self._life, self._registration, max(0, count), number, b"1" if is_again else b"0", *self._limits, self._starvation_ms,
+                self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
+            ]  # fmt: skip
+            for queue, weight in weights.items():
+                arguments += (queue, weight)
+            reply = await self._scripts.retold("claim", self._lane("claim"), arguments, 4)
+            lost = None
+        finally:
+            self._turns.end(lost=lost)
         fence, now_ms, due_ms, version, out_count, out_bytes, values, rare, ended, is_idle = reply
         self._note_backlog(out_count, out_bytes)
         self._tell(ended)
         self._version = self._versioned(version)
         self._is_idle = bool(is_idle)
         jobs = claimed_jobs(values, rare)
-        ids = [job.spec.id for job in jobs]
-        self._held.add(int(fence), ids)
-        if self._heels.ended(early, ids):
-            self._hint()
+        self._held.add(int(fence), [job.spec.id for job in jobs])
         return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
