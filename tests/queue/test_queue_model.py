@@ -149,9 +149,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(
         data=st.data(), count=st.integers(1, 8), queue=st.sampled_from(QUEUES), priority=st.sampled_from((1, 5)),
         options=st.sampled_from(({}, {}, {}, {"delay_ms": 1500}, {"delay_ms": 200}, UNIQUE, IDEMPOTENT, UNIQUE | IDEMPOTENT)),
-        repeats=st.integers(0, 3),
+        repeats=st.integers(0, 3), room=st.sampled_from((0, 3, 20)),
     )  # fmt: skip
-    def submit(self, data: st.DataObject, count: int, queue: str, priority: int, options: dict[str, Any], repeats: int) -> None:
+    def submit(
+        self, data: st.DataObject, count: int, queue: str, priority: int, options: dict[str, Any], repeats: int, room: int
+    ) -> None:
         if "idempotency_key" in options:
             options = options | {"idempotency_key": f"i-{queue}"}  # the same key means the same content
         specs = [self.producer.spec(queue, priority, **options) for _ in range(count)]
@@ -161,6 +163,8 @@ class QueueMachine(RuleBasedStateMachine):
         if old and repeats:
             specs += data.draw(st.lists(st.sampled_from(old), max_size=repeats))
         tick = self.model.tick()
+        handed: list[Claim] = []
+        self.store.room, self.store.on_claimed = lambda: room, handed.append
         answers = self.do(self.store.submit(specs))
         expected = [self.model.submit(spec, tick) for spec in specs]
         first: dict[bytes, tuple[SubmitKind, bytes]] = {}
@@ -169,6 +173,19 @@ class QueueMachine(RuleBasedStateMachine):
                 expected[at] = first[spec.id]
             first.setdefault(spec.id, expected[at])
         assert [(answer.kind, answer.id) for answer in answers] == expected
+        for claim in handed:
+            assert [job.spec for job in claim.jobs] == specs, "the whole request, in order"
+            assert sorted(spec.id for spec in specs) == sorted(self.model.among(READY)), "nothing else is ready"
+            assert len(specs) <= room
+            assert queue not in self.model.paused
+            self.note_claim(claim)
+
+    def note_claim(self, claim: Claim) -> None:
+        for job in claim.jobs:
+            known = self.model.jobs[job.spec.id]
+            known.place, known.state, known.fence = CLAIMED, JobState.RUNNING, claim.fence
+        assert all(claim.fence > former.fence for former in self.claims)
+        self.claims.append(claim)
 
     @rule(count=st.integers(1, 12), queue=st.sampled_from((*QUEUES, "*")))
     def claim(self, count: int, queue: str) -> None:
@@ -185,14 +202,12 @@ class QueueMachine(RuleBasedStateMachine):
             assert job.spec == known.spec
             assert (job.run, job.retries, job.suspicion) == (known.run, known.retries, known.suspicion)
             assert len(job.attempts) == known.attempts
-            known.place, known.state, known.fence = CLAIMED, JobState.RUNNING, claim.fence
         for (name, priority), keys in taken.items():
             assert keys == before[name, priority][: len(keys)], "front of the level, in order"
             if priority == 1 and keys:
                 assert len(taken[name, 5]) == len(before[name, 5]), "higher priority first"
         if claim.jobs:
-            assert all(claim.fence > former.fence for former in self.claims)
-            self.claims.append(claim)
+            self.note_claim(claim)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), kind=st.sampled_from(sorted(KINDS)), delay_ms=st.sampled_from((0, 100, 2000)))

@@ -148,9 +148,10 @@ class Lane:
         """Over a connection at hand: the task that carries it begins a turn of the loop later, and has its answer to wait for."""
         connection = self._connection
         if connection is not None and self._address.serves is None and not call.asks_data:
-            command = call.make(False)
-            if _write(connection, pack(command)):
-                call.sent, call.is_in_doubt = command, True
+            with contextlib.suppress(OSError, RedisError):  # `make` finds the connection out of date: the task makes another
+                command = call.make(False)
+                if _write(connection, pack(command)):
+                    call.sent, call.is_in_doubt = command, True
 
     async def told(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
