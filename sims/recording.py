@@ -88,11 +88,11 @@ class RecordingStore:
         self._store.on_finished = wake
 
     @property
-    def room(self) -> Callable[[], int]:
+    def room(self) -> Callable[[], int] | None:
         return self._store.room
 
     @room.setter
-    def room(self, room: Callable[[], int]) -> None:
+    def room(self, room: Callable[[], int] | None) -> None:
         self._store.room = room
 
     @property

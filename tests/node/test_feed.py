@@ -49,6 +49,17 @@ async def test_jobs_that_are_submitted_and_cancelled_are_told_to_who_watches(tmp
         assert (await door.feed(told.place)).happened == []
 
 
+async def test_jobs_that_start_before_their_submit_is_answered_are_told_as_submitted_first_and_once() -> None:
+    """Fails on a desk that tells them as they are noticed: whoever watches would see a running job turn pending."""
+    desk, jobs = FeedDesk(), stored(2)
+    place = (await ask(desk)).place
+    desk.handed(jobs)
+    desk.started(jobs)
+    desk.submitted([job.spec for job in jobs])
+    assert [one.state for one in (await ask(desk, place)).happened] == ["pending"] * 2 + ["running"] * 2
+    assert not desk._handed
+
+
 async def test_nothing_is_kept_while_nobody_watches() -> None:
     desk = FeedDesk()
     desk.submitted(PRODUCER.specs(3))

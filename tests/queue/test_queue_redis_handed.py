@@ -35,6 +35,7 @@ class Node:
         self.told += 1
 
     async def idle(self, queues: dict[str, int] = ALL) -> Node:
+        await self.store._lane("submit").call(lambda _: (b"PING",))  # from here on its connection stands
         assert not (await self.store.claim(ROOM, queues)).jobs
         self.told = 0
         return self
@@ -121,6 +122,7 @@ async def test_what_a_claim_would_have_to_sort_out_is_left_to_a_claim(
     ids = await case(node, redis_bench, producer)
     assert node.handed == []
     assert node.told >= 1
+    node.store.room = None
     assert ids_of(await node.store.claim(10, ALL)) == ids
 
 
@@ -183,6 +185,7 @@ async def test_what_was_handed_is_cancelled_and_listed_as_what_was_claimed(node:
     (claim,) = node.handed
     assert await node.store.finish([released(claim.fence, claim.jobs[0]), released(claim.fence, claim.jobs[1])]) == []
     assert await pending(node.store) == 1 + len(later)
+    node.store.room = None
     assert ids_of(await node.store.claim(20, ALL)) == [ids[1], *later], "handed back, it stands in front again"
 
 
@@ -253,15 +256,66 @@ async def test_submit_that_never_came_hands_nothing_over_when_it_comes_late(
 async def test_one_claim_at_a_time_and_a_lost_one_is_asked_again() -> None:
     turns = Turns()
     assert await turns.begin() == (1, False)
-    assert not turns.is_free
+    assert turns.take() == 0
     second = asyncio.create_task(turns.begin())
     await asyncio.sleep(0)
     assert not second.done()
     turns.end(lost=1)
     assert await second == (1, True)
     turns.end()
-    assert turns.is_free
-    assert await turns.begin() == (2, False)
+    assert turns.take() == 2
     turns.end(lost=2)
-    assert (turns.is_free, turns.has_lost) == (False, True)
+    assert (turns.take(), turns.has_lost) == (0, True), "that is for a claim"
     assert await turns.begin() == (2, True)
+
+
+async def test_who_waits_for_the_turn_has_it_next() -> None:
+    """Fails on a lock that is free until the one who waits has woken up: a submit would then wait behind a whole claim, or go before it."""
+    turns = Turns()
+    assert turns.take() == 1
+    waiting = asyncio.create_task(turns.begin())
+    await asyncio.sleep(0)
+    turns.end()
+    assert turns.take() == 0
+    assert await waiting == (2, False)
+    turns.end()
+    waiting = asyncio.create_task(turns.begin())
+    assert turns.take() == 3
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    turns.end()
+    assert turns.take() == 4, "who gave up waits no more"
+
+
+async def test_claim_that_waited_for_its_turn_takes_what_there_is_room_for_by_then(store: RedisQueueStore, producer: Producer) -> None:
+    """Fails on a store that goes by the room of before: the node would have twice what it can take."""
+    node = await Node(store).idle()
+    room = ROOM
+    store.room = lambda: room - sum(len(claim.jobs) for claim in node.handed)
+    first = asyncio.create_task(store.submit(producer.specs(ROOM - 2)))
+    second = asyncio.create_task(store.submit(producer.specs(ROOM)))
+    await asyncio.sleep(0)
+    claims = [asyncio.create_task(store.claim(ROOM, ALL))]
+    await asyncio.gather(first, second)
+    claim = await claims[0]
+    assert [len(handed.jobs) for handed in node.handed] == [ROOM - 2]
+    assert len(claim.jobs) <= 2
+
+
+async def test_close_answers_what_had_gathered_behind_a_submit_under_way(store: RedisQueueStore, producer: Producer) -> None:
+    """Fails on a store that waits for the one that is under way only."""
+    asked = [asyncio.create_task(store.submit(producer.specs(1000))) for _ in range(4)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert [len(answers) for answers in await asyncio.gather(*asked)] == [1000] * 4
+
+
+async def test_submits_at_level_replica_hand_nothing_over(store: RedisQueueStore, producer: Producer) -> None:
+    """They may wait a second for a replica, and claims would wait with them."""
+    node = await Node(store).idle()
+    store._deeds.is_replicated = True
+    asked = asyncio.create_task(store.submit(producer.specs(1)))
+    with pytest.raises(OutcomeUnknown):
+        await asked
+    assert node.handed == []

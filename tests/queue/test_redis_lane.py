@@ -260,6 +260,8 @@ class Server:
             await asyncio.Event().wait()
         return b" ".join(command)
 
+    def close(self) -> None: ...
+
     async def disconnect(self, nowait: bool = False) -> None: ...
 
     def asked(self) -> list[list[bytes]]:
@@ -301,6 +303,19 @@ async def test_call_into_a_free_lane_whose_connection_was_closed_meanwhile_is_se
     server.is_closed = True
     assert await all_at_once(lane, b"one") == [b"one"]
     assert server.asked() == [[b"one"]]
+    await lane.close()
+
+
+async def test_answer_to_a_call_whose_task_never_began_meets_no_other_question() -> None:
+    server, lane = await connected()
+    asked = asyncio.create_task(tell(lane, b"one"))
+    await turns(1)
+    assert lane._worker is not None
+    lane._worker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert await tell(lane, b"two") == b"two"
+    assert server.asked() == [[b"one"], [b"INFO"], [b"two"]]
     await lane.close()
 
 

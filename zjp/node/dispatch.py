@@ -85,7 +85,7 @@ class Dispatch:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._store.on_ready, self._store.on_claimed, self._store.room = self.wake, self._take, self._credit
+        self._store.on_ready, self._store.on_claimed, self._store.room = self.wake, self._take_handed, self._credit
         self._loops = [asyncio.create_task(loop()) for loop in (self._claim_loop, self._finish_loop, self._renew_loop, self._tend_loop)]
 
     async def drain(self, grace_s: float) -> bool:
@@ -175,6 +175,10 @@ class Dispatch:
         self._next_due_s = claim.next_due_s
         self._take(claim)
         return len(claim.jobs) >= credit
+
+    def _take_handed(self, claim: Claim) -> None:
+        self._feed.handed(claim.jobs)
+        self._take(claim)
 
     def _take(self, claim: Claim) -> None:
         self._saw_version(claim.version)

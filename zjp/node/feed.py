@@ -37,6 +37,7 @@ class FeedDesk:
         """Look here before a batch is told."""
         self._place = time.time_ns() // 1_000_000 << 20
         self._ring: deque[tuple[int, Happening]] = deque(maxlen=RING_MAX)
+        self._handed: set[bytes] = set()
         self._second, self._kept = 0, 0
         self._woken = asyncio.Event()
         self._asked_at = 0.0
@@ -45,7 +46,16 @@ class FeedDesk:
 
     def submitted(self, specs: Sequence[JobSpec]) -> None:
         if self.is_listened:
-            self._tell(len(specs), ((spec, JobState.PENDING.value) for spec in specs))
+            new = [spec for spec in specs if spec.id not in self._handed]
+            self._handed.difference_update([spec.id for spec in specs])
+            self._tell(len(new), ((spec, JobState.PENDING.value) for spec in new))
+
+    def handed(self, jobs: Sequence[StoredJob]) -> None:
+        """They start before the answer of their submit is known here, and are told as submitted first."""
+        if self.is_listened:
+            specs = [job.spec for job in jobs]
+            self.submitted(specs)
+            self._handed.update([spec.id for spec in specs])
 
     def started(self, jobs: Sequence[StoredJob]) -> None:
         if self.is_listened:
@@ -94,6 +104,7 @@ class FeedDesk:
     def _listen(self) -> None:
         if not self.is_listened:
             self._ring.clear()
+            self._handed.clear()
         self.is_listened, self._asked_at = True, time.monotonic()
 
     async def _wait(self, after: int, within_s: float) -> None:

@@ -98,7 +98,7 @@ class SQLiteQueueStore:
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
         self.on_claimed: Callable[[Claim], None] | None = None
-        self.room: Callable[[], int] = lambda: 0
+        self.room: Callable[[], int] | None = None
         self._state = State(starvation_s)
         self._sessions = Sessions(dedup_s)
         self._promoting: asyncio.Future[set[bytes]] | None = None

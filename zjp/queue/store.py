@@ -271,7 +271,7 @@ class QueueStore(Protocol):
     """ids that just became final, whoever finished them (outcome, cancel, reap): wakes those who wait."""
     on_claimed: Callable[[Claim], None] | None
     """Jobs that were claimed for this node in the step that stored them, as far as `room` had told that it would take them."""
-    room: Callable[[], int]
+    room: Callable[[], int] | None
 
     async def open(self, life: Life, started: Mapping[bytes, int]) -> LostClaims:
         """Open the store and register `life`. Claims of former lives of this node are taken back at once: jobs in `started` (id ->

@@ -135,7 +135,7 @@ class Lane:
             raise StoreUnavailable("the queue is closed: the node is stopping")
         loop = asyncio.get_running_loop()
         call = _Call(make, heal, then, asks_data, loop.create_future(), loop.time() + CALL_S)
-        is_free = self._worker is None or self._worker.done()
+        is_free = self._is_at_rest
         if is_free:
             self._leave_at_once(call)
         self._line.append(call)
@@ -143,6 +143,15 @@ class Lane:
             self._worker = loop.create_task(self._work())
             self._worker.add_done_callback(self._ended)
         return await call.answer
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a call would leave now."""
+        return self._is_at_rest and self._connection is not None
+
+    @property
+    def _is_at_rest(self) -> bool:
+        return not self._line and (self._worker is None or self._worker.done())
 
     def _leave_at_once(self, call: _Call) -> None:
         """Over a connection at hand: the task that carries it begins a turn of the loop later, and has its answer to wait for."""
@@ -196,9 +205,16 @@ class Lane:
     def _ended(self, worker: asyncio.Task[None]) -> None:
         """Cancelled by others than this lane, it leaves callers in line, whom nobody would answer."""
         if worker is self._worker:
+            if [call for call in self._line if call.sent is not None]:  # its answer would meet the next question
+                self._let_go()
             for call in self._line:
                 call.answer.cancel()
             self._line.clear()
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection._writer is not None:
+            connection._writer.close()
 
     def _set_timer(self, call: _Call) -> None:
         self._timer = asyncio.get_running_loop().call_at(call.deadline, self._look_at_time)

@@ -89,7 +89,9 @@ class Intake:
         self._limits = limits
         self._headers: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._waiting: list[Waiting] = []
-        self._sender: asyncio.Task[Any] | None = None
+        self._sending: asyncio.Future[None] | None = None
+        """Until nothing is under way and nothing waits."""
+        self._sender: asyncio.Task[None] | None = None
         self._suspected: set[asyncio.Task[None]] = set()
         self._turns_of_sessions: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         """At the same time a session's suspects would raise the generation for each other, and begin again and again."""
@@ -97,19 +99,27 @@ class Intake:
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submitted]:
         """The first one sends its own in the task that asks: to the lone job of an idle node a task of its own would cost 30 us."""
         waiting = Waiting(specs)
-        if self._sender is not None:
+        if self._sending is not None:
             self._waiting.append(waiting)
         else:
-            self._sender = asyncio.current_task()
+            self._sending = asyncio.get_running_loop().create_future()
             try:
                 await self._send_batch([waiting])
             finally:
-                self._sender = asyncio.create_task(self._send()) if self._waiting else None
+                if self._waiting:
+                    self._sender = asyncio.create_task(self._send())
+                else:
+                    self._sent()
         return await waiting.answer
 
+    def _sent(self) -> None:
+        assert self._sending is not None
+        self._sending.set_result(None)
+        self._sending = None
+
     async def close(self) -> None:
-        if self._sender is not None:
-            await asyncio.wait([self._sender])
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
         if self._suspected:
             await asyncio.wait(self._suspected)
 
@@ -132,6 +142,7 @@ class Intake:
                     raise
         finally:
             self._sender = None
+            self._sent()
 
     def _gather(self) -> list[Waiting]:
         batch, jobs, size = [self._waiting[0]], len(self._waiting[0].specs), 0
@@ -214,8 +225,8 @@ class Intake:
     ) -> dict[bytes, Submitted]:
         queues, created_ms = {spec.queue for spec in specs}, self._server_ms()
         idle_life, registration, room = self._offer()
-        may_hand = not suspects and len(specs) <= room and self._turns.is_free
-        turn = await self._take_turn(registration, room) if may_hand else NO_TURN
+        number = self._turns.take() if not suspects and len(specs) <= room else 0
+        turn = (registration, number, room) if number else NO_TURN
         arguments: list[Any] = [
             b"0", QUEUES_MAX, idle_life, *self._limits, self._window_ms, CALLER_WINDOW_MS, *turn, len(sessions),
         ]  # fmt: skip
@@ -249,13 +260,6 @@ class Intake:
         if kind == b"queues":
             raise excess_queue(reply[1])
         raise key_conflict(reply[1], reply[2])
-
-    async def _take_turn(self, registration: bytes, room: int) -> tuple[bytes, int, int]:
-        number, is_again = await self._turns.begin()
-        if is_again:  # somebody else's, which was lost just now: that is for a claim
-            self._turns.end(lost=number)
-            return NO_TURN
-        return registration, number, room
 
     def _end_turn(self, turn: tuple[bytes, int, int], *, is_told: bool) -> None:
         if turn is NO_TURN:

@@ -115,7 +115,7 @@ class RedisQueueStore(Standing):
         self.on_ready: Callable[[], None] | None = None
         self.on_finished: Callable[[Sequence[bytes]], None] | None = None
         self.on_claimed: Callable[[Claim], None] | None = None
-        self.room: Callable[[], int] = lambda: 0
+        self.room: Callable[[], int] | None = None
         self._lanes: dict[str, Lane] = {}
         self._hints: Hints | None = None
         self._backlog = Backlog(0, 0)
@@ -268,7 +268,11 @@ class RedisQueueStore(Standing):
         return await self._intake.submit(specs)
 
     def _offer(self) -> tuple[bytes, bytes, int]:
-        return (self._life, self._registration, self.room()) if self._is_idle else (b"", b"", 0)
+        """Jobs are handed over only where that holds up no claim: by a call that leaves now, and waits for no replica."""
+        if not self._is_idle:
+            return b"", b"", 0
+        holds_up = not self._lane("submit").is_free or self._deeds.is_replicated
+        return self._life, self._registration, 0 if holds_up or self.room is None else self.room()
 
     def _hand(self, fence: int, jobs: Sequence[StoredJob], is_idle: bool) -> None:
         assert self.on_claimed is not None, "it told its room"
@@ -279,9 +283,12 @@ class RedisQueueStore(Standing):
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
-        if count <= 0 and not self._turns.has_lost:
-            return Claim(0, (), None, self._version)
         number, is_again = await self._turns.begin()
+        if self.room is not None:  # less than before, when the turn before this one handed jobs over
+            count = min(count, self.room())
+        if count <= 0 and not is_again:
+            self._turns.end()
+            return Claim(0, (), None, self._version)
         lost: int | None = number  # until it is answered: it may have been carried out, and the next call asks for its answer again
         try:
             arguments: list[Any] = [

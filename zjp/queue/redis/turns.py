@@ -1,7 +1,8 @@
 """Whose turn it is to claim for this life: one call at a time, by number.
 
 The server keeps the answer to a life's last claim only. So none leaves before the one before it was answered, or is known to be lost: then
-the next one asks for that answer again, under the same number.
+the next one asks for that answer again, under the same number. A claim waits for its turn; a submit that hands its jobs over takes it only
+where nobody else has it or waits for it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import asyncio
 
 
 class Turns:
-    """`begin`, then `end` in any case."""
+    """`begin` or `take`, then `end` in any case."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._is_taken = False
+        self._waiting: list[asyncio.Future[None]] = []
         self._last = 0
         self._lost: int | None = None
 
@@ -21,20 +23,32 @@ class Turns:
     def has_lost(self) -> bool:
         return self._lost is not None
 
-    @property
-    def is_free(self) -> bool:
-        """Nobody has the turn, and nothing has to be asked again."""
-        return self._lost is None and not self._lock.locked()
+    def take(self) -> int:
+        """The number of the call; 0: somebody else has the turn, or waits for it, or there is something to be asked again."""
+        return 0 if self._is_taken or self._waiting or self.has_lost else self._next()
 
     async def begin(self) -> tuple[int, bool]:
         """Waits for the turn. The number of the call, and whether it is asked again."""
-        await self._lock.acquire()
-        if self._lost is not None:
-            return self._lost, True
+        while self._is_taken:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiting.remove(waiter)
+        if self._lost is None:
+            return self._next(), False
+        self._is_taken = True
+        return self._lost, True
+
+    def _next(self) -> int:
+        self._is_taken = True
         self._last += 1
-        return self._last, False
+        return self._last
 
     def end(self, *, lost: int | None = None) -> None:
         """`lost`: the number, when the answer is not known."""
-        self._lost = lost
-        self._lock.release()
+        self._is_taken, self._lost = False, lost
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
