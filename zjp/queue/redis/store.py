@@ -283,8 +283,8 @@ class RedisQueueStore(Standing):
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(self, count: int, weights: Mapping[str, int]) -> Claim:
-        number, is_again = await self._turns.begin()
-        if self.room is not None:  # less than before, when the turn before this one handed jobs over
+        has_to_wait, (number, is_again) = self._turns.is_taken, await self._turns.begin()
+        if has_to_wait and self.room is not None:  # less than before, when jobs were handed over meanwhile
             count = min(count, self.room())
         if count <= 0 and not is_again:
             self._turns.end()

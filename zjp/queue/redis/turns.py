@@ -27,6 +27,10 @@ class Turns:
         """The number of the call; 0: somebody else has the turn, or waits for it, or there is something to be asked again."""
         return 0 if self._is_taken or self._waiting or self.has_lost else self._next()
 
+    @property
+    def is_taken(self) -> bool:
+        return self._is_taken
+
     async def begin(self) -> tuple[int, bool]:
         """Waits for the turn. The number of the call, and whether it is asked again."""
         while self._is_taken:
