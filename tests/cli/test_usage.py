@@ -294,16 +294,7 @@ def test_a_reader_that_leaves_early_is_no_error(zjp: Run, planted: Planted) -> N
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(("argument", "unbuffered"), [("config", ""), ("config", "1"), ("--help", "")])
 def test_output_that_cannot_be_written_exits_with_1_and_says_why(argument: str, unbuffered: str) -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        told = subprocess.run(
-            [sys.executable, "-m", "zjp", argument],
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    told = run_into_full(["zjp", argument], unbuffered)
     assert told.stderr.startswith("zjp: the output could not be written: No space left on device")
     assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
 
@@ -313,9 +304,14 @@ def test_output_that_cannot_be_written_exits_with_1_and_says_why(argument: str, 
 @pytest.mark.parametrize("command", ["zjp.node --help", "zjp.node --version", "zjp.api --help", "zjp node --help"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_help_of_a_daemon_that_cannot_be_written_is_told_in_one_line(command: str, unbuffered: str) -> None:
+    told = run_into_full(command.split(), unbuffered)
+    assert (told.returncode, told.stderr) == (1, "the output could not be written: No space left on device\n")
+
+
+def run_into_full(module: list[str], unbuffered: str) -> subprocess.CompletedProcess[str]:
     with open("/dev/full", "w", encoding="utf-8") as full:
-        told = subprocess.run(
-            [sys.executable, "-m", *command.split()],
+        return subprocess.run(
+            [sys.executable, "-m", *module],
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
@@ -323,7 +319,6 @@ def test_help_of_a_daemon_that_cannot_be_written_is_told_in_one_line(command: st
             timeout=60,
             check=False,
         )
-    assert (told.returncode, told.stderr) == (1, "the output could not be written: No space left on device\n")
 
 
 @pytest.mark.covers("cli:exit-codes")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sims.proxy import FaultProxy
 from tests.queue.making import BENCHES, Bench, Producer, RedisBench
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import QueueStore
@@ -30,6 +31,13 @@ async def redis_bench(tmp_path: Path) -> AsyncIterator[RedisBench]:
     made = RedisBench(tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def proxy(redis_bench: RedisBench) -> AsyncIterator[FaultProxy]:
+    """Before the server."""
+    async with FaultProxy("127.0.0.1", redis_bench.server.port) as made:
+        yield made
 
 
 @pytest.fixture

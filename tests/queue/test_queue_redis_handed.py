@@ -193,12 +193,6 @@ async def test_what_was_handed_is_cancelled_and_listed_as_what_was_claimed(node:
 
 
 @pytest.fixture
-async def proxy(redis_bench: RedisBench) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy("127.0.0.1", redis_bench.server.port) as made:
-        yield made
-
-
-@pytest.fixture
 async def far(redis_bench: RedisBench, proxy: FaultProxy) -> AsyncIterator[Node]:
     """Behind the proxy."""
     redis_bench.url = "redis://{}:{}".format(*proxy.address)

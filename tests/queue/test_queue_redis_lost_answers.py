@@ -24,12 +24,6 @@ KEYS = b"{zjp:zjp}:"
 
 
 @pytest.fixture
-async def proxy(redis_bench: RedisBench) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy("127.0.0.1", redis_bench.server.port) as made:
-        yield made
-
-
-@pytest.fixture
 async def one(redis_bench: RedisBench, proxy: FaultProxy) -> AsyncIterator[RedisQueueStore]:
     """Behind the proxy."""
     redis_bench.url = "redis://{}:{}".format(*proxy.address)

@@ -1,4 +1,4 @@
--- use: clock level wake end reap due stale
+-- use: clock level wake end reap due stale fence
 -- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new; only
 -- what this call handed out before.
 -- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
@@ -141,7 +141,7 @@ local ids, values, segments = {}, {}, {}
 local has_stale = call('EXISTS', P .. 'stale') == 1
 
 local function note_segment(kind, place, level, first)
-    segments[#segments + 1] = kind .. place .. '\n' .. #level .. '\n' .. level .. (#ids - first) .. '\n' .. table.concat(ids, '', first + 1)
+    segments[#segments + 1] = segment_of(kind, place, level, #ids - first, table.concat(ids, '', first + 1))
 end
 
 -- Those of them that are there to be claimed. `place`: of the first one in the level's list; none when they were returned.
@@ -359,11 +359,9 @@ end
 if #ids == 0 then
     return reply('0', due, {}, {}, ended, is_idle)
 end
-local fence = string.format('%.0f', math.max(tonumber(call('GET', P .. 'fence') or 0) + 1, now * 1024))
-call('SET', P .. 'fence', fence)
+local fence = next_fence(now)
 for from = 1, #ids, 1000 do
     call('SADD', P .. 'c:' .. fence, unpack(ids, from, math.min(from + 999, #ids)))
 end
-call('HSET', P .. 'claims', fence, life .. '\n' .. string.format('%.0f', now) .. '\n' .. table.concat(segments))
-call('HSET', P .. 'open:' .. life, fence, 1, 'last', ARGV[4] .. ':' .. fence)
+note_claim(life, ARGV[4], fence, now, table.concat(segments))
 return reply(fence, due, values, rare_of(ids), ended, is_idle)

@@ -1,4 +1,4 @@
--- use: clock level wake single
+-- use: clock level wake single fence
 -- Store one request, or nothing of it. Checks everything before its first write, which is the one that `maxmemory` refuses.
 -- A request of one level into an idle node is handed to that node in the same step when nothing else is ready: as a claim would do it.
 -- ARGV: 'queue known' flag, queues max, the sender's life when it is idle, else '', outbox count max, bytes max, window ms, default key ttl ms,
@@ -104,7 +104,7 @@ local function is_handed(level, count)
 end
 local fence = '0'
 if ARGV[8] ~= '' and groups == 1 and #stored == 0 and #answers == 0 and is_handed(ARGV[groups_at + 1], tonumber(ARGV[groups_at + 2])) then
-    fence = string.format('%.0f', math.max(tonumber(call('GET', P .. 'fence') or 0) + 1, now * 1024))
+    fence = next_fence(now)
 end
 
 if ARGV[1] ~= '1' then
@@ -139,10 +139,7 @@ for _ = 1, tonumber(take()) do
     if fence ~= '0' then
         local queue = string.sub(level, 2)
         local place = call('HINCRBY', P .. 'heads', level, count) - count
-        local segment = 'q' .. place .. '\n' .. #level .. '\n' .. level .. count .. '\n' .. table.concat(handed)
-        call('SET', P .. 'fence', fence)
-        call('HSET', P .. 'claims', fence, life .. '\n' .. string.format('%.0f', now) .. '\n' .. segment)
-        call('HSET', P .. 'open:' .. life, fence, 1, 'last', ARGV[9] .. ':' .. fence)
+        note_claim(life, ARGV[9], fence, now, segment_of('q', place, level, count, table.concat(handed)))
         call('HINCRBY', P .. 'n', 'r:' .. queue, count)
         if count == room then -- it is idle no more
             call('SREM', P .. 'idle:' .. queue, life)
