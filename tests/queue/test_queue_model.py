@@ -1,7 +1,8 @@
 """Every queue store against a model in a dict: random lives of random jobs, with crashes in between.
 
 After every step each unfinished id is in exactly one of ready, later, claim, as the store's own listing shows it, and each finished one
-in the outbox or the records. Claims give the front of each level. Run longer: pytest -m slow.
+in the outbox or the records. Claims give the front of each level, and who was told that he has all is hinted of what comes. Run longer:
+pytest -m slow.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.queue.kept import KeptBench
 from tests.queue.making import BENCHES, START_MS, Bench, Producer, completed, failed, released, retried, snoozed
 from zjp.job import JobFilter, JobSpec, JobState, Record
+from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind, Claim, Live, QueueStore, SubmitKind
 
 pytestmark = pytest.mark.covers("main-path:5")
@@ -36,6 +38,7 @@ UNIQUE, IDEMPOTENT = {"unique_key": "u"}, {"idempotency_key": "i"}
 KINDS = {"complete": completed, "fail": failed, "release": released, "retry": retried, "snooze": snoozed}
 Key = tuple[int, int, int]
 """Place in a level: (0 handed back or 1, when it became ready, due)."""
+HINT_S = 5.0
 
 
 @dataclass
@@ -128,11 +131,20 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
         self.bench: Bench = type(self).make_bench(Path(self.folder.name))
-        self.store: QueueStore = self.do(self.bench.open(starvation_s=NEVER_S))
+        self.begin_store(self.bench.open(starvation_s=NEVER_S))
         self.model = Model()
         self.producer = Producer()
         self.unstored: list[JobSpec] = []
         self.claims: list[Claim] = []
+
+    def begin_store(self, opening: Coroutine[Any, Any, QueueStore]) -> None:
+        self.store: QueueStore = self.do(opening)
+        self.has_all_of: set[str] = set()
+        """The queues of the last claim, when that left nothing behind and no hint came since."""
+        self.store.on_ready = self.has_all_of.clear
+        if isinstance(self.store, RedisQueueStore):
+            assert self.store._hints is not None
+            self.do(self.store._hints.is_listening.wait())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -180,6 +192,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert len(specs) <= room
             assert queue not in self.model.paused
             self.note_claim(claim)
+            if not claim.is_all:
+                self.has_all_of.clear()
 
     def note_claim(self, claim: Claim) -> None:
         for job in claim.jobs:
@@ -191,7 +205,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 12), queue=st.sampled_from((*QUEUES, "*")))
     def claim(self, count: int, queue: str) -> None:
         assert self.do(self.store.tend(1000)).promoted == self.model.promote_due()
+        self.has_all_of.clear()
         claim = self.do(self.store.claim(count, {queue: 1}))
+        if claim.is_all:
+            self.has_all_of.update(QUEUES if queue == "*" else {queue})
         served = {name for name in QUEUES if name not in self.model.paused and queue in (name, "*")}
         before = {(name, priority): self.model.level(name, priority) for name in served for priority in (5, 1)}
         assert len(claim.jobs) == min(count, sum(map(len, before.values())))
@@ -292,12 +309,12 @@ class QueueMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         claimed = self.model.among(CLAIMED)
         started = data.draw(st.lists(st.sampled_from(claimed), unique=True)) if claimed else []
-        self.store = self.do(self.bench.crash(*started, starvation_s=NEVER_S))
+        self.begin_store(self.bench.crash(*started, starvation_s=NEVER_S))
         self.begin_life(set(started))
 
     @rule()
     def stop_and_start(self) -> None:
-        self.store = self.do(self.bench.open(starvation_s=NEVER_S))
+        self.begin_store(self.bench.open(starvation_s=NEVER_S))
         self.begin_life(set())
 
     def begin_life(self, started: set[bytes]) -> None:
@@ -367,6 +384,19 @@ class QueueMachine(RuleBasedStateMachine):
             (job_id, job.state, job.fence if job.place == CLAIMED else 0) for job_id, job in self.model.jobs.items() if job.place != FINAL
         ]
         assert sorted(shown) == sorted(expected)
+
+    @invariant()
+    def who_has_all_is_hinted_of_what_becomes_ready(self) -> None:
+        if hasattr(self, "model") and self.is_left_alone():
+            self.do(asyncio.wait_for(self.until_hinted(), HINT_S))
+
+    def is_left_alone(self) -> bool:
+        served = self.has_all_of - self.model.paused
+        return any(job.place == READY and job.spec.queue in served for job in self.model.jobs.values())
+
+    async def until_hinted(self) -> None:
+        while self.is_left_alone():  # noqa: ASYNC110 - it is what the store's own task changes
+            await asyncio.sleep(0.001)
 
     @invariant()
     def every_job_is_found_as_it_is(self) -> None:

@@ -23,6 +23,7 @@ from tests.queue.making import (
 )
 from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
+from zjp.queue.redis.store import MOVE_MAX
 from zjp.queue.store import CancelKind, Life, Live
 
 pytestmark = pytest.mark.covers("redis:nodes")
@@ -350,6 +351,20 @@ async def test_claims_side_by_side_share_the_jobs(one: RedisQueueStore, two: Red
     assert sorted(mine + others) == sorted(ids)
     assert mine
     assert others
+
+
+async def test_jobs_of_lost_leases_that_are_more_than_one_claim_gives_back_are_due_at_once(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer
+) -> None:
+    """Fails on a model whose claim says that it brought all: a node that then waits for hints would have them back in a second's steps."""
+    ids = await add(one, *producer.specs(MOVE_MAX + 10))
+    await one.claim(len(ids), ALL)
+    await let_lapse(redis_bench, two, moves=0)
+    claim = await two.claim(1000, ALL)
+    assert (len(claim.jobs), claim.next_due_s) == (MOVE_MAX, 0.0)
+    rest = await two.claim(1000, ALL)
+    assert (len(rest.jobs), rest.next_due_s, rest.is_all) == (10, None, True)
+    assert sorted(ids_of(claim) + ids_of(rest)) == ids
 
 
 # ── hints ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

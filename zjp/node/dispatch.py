@@ -3,7 +3,8 @@
 Two loops, each with one store call in flight; what gathers meanwhile is the next batch, so a lone job waits for nobody and batches grow
 under load by themselves:
 
-    claim loop    woken by: credit, a hint that jobs are ready, the next due time, and once a second in any case
+    claim loop    woken by: credit where the last claim left jobs behind, a hint that some are ready, the next due time, and once a second
+                  in any case
     finish loop   woken by: results, returned jobs, deaths of workers. A store that is away is asked again; outcomes are held meanwhile,
                   and claiming stops at OUTCOMES_HELD_MAX of them (writing.py)
 
@@ -68,6 +69,8 @@ class Dispatch:
         self._store, self._judge, self._stats = store, judge, stats
         self._weights, self._renew_s, self._lease_s = weights, renew_s, lease_s
         self._wake = asyncio.Event()
+        self._has_all = False
+        """The last claim left nothing behind that is ready: a hint tells of what becomes so, and credit wakes nobody."""
         self._outcomes: list[Outcome] = []
         self._outcomes_wake = asyncio.Event()
         self._finishing = 0
@@ -166,6 +169,7 @@ class Dispatch:
         """True: there may be more, and credit for it."""
         credit = self._credit()
         if credit <= 0:
+            self._has_all = False
             self._next_due_s = None  # what is due, even overdue, waits for credit, which wakes
             await self._take_back_lost()
             return False
@@ -181,6 +185,7 @@ class Dispatch:
         self._take(claim)
 
     def _take(self, claim: Claim) -> None:
+        self._has_all = claim.is_all
         self._saw_version(claim.version)
         if not self.is_claiming:
             self._release(claim)
@@ -246,12 +251,13 @@ class Dispatch:
         self.wake()
 
     def on_credit(self) -> None:
-        self._wake.set()
+        if not self._has_all:
+            self._wake.set()
 
     def on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
         self._add(self._judge.of_results(items, worker, int(time.time() * 1000)))
         self._stats.ran(items)
-        self._wake.set()
+        self.on_credit()
 
     def on_returned(self, items: Sequence[tuple[StoredJob, int]]) -> None:
         self._add([released(job, fence) for job, fence in items])

@@ -86,6 +86,8 @@ class Claim(msgspec.Struct, frozen=True):
     next_due_s: float | None
     version: int
     """Rises with every pause, resume and purge; a node that sees it rise hands back what it has not started."""
+    is_all: bool = False
+    """Nothing else was ready, and what becomes so is hinted: until then a claim would bring nothing."""
 
 
 class OutcomeKind(str, Enum):

@@ -57,11 +57,11 @@ end
 
 local ended, woken = {}, {}
 local move_max = tonumber(ARGV[11])
-local passed = tonumber(facts[4] or 0)
+local passed, returned = tonumber(facts[4] or 0), 0
 if now - passed > 500 or now < passed then
-    reap(now, move_max, tonumber(ARGV[9]), ARGV[10] == '1', ended)
+    returned = reap(now, move_max, tonumber(ARGV[9]), ARGV[10] == '1', ended)
 elseif call('EXISTS', P .. 'lapsed') == 1 then
-    return_lapsed(now, move_max, ended)
+    returned = return_lapsed(now, move_max, ended)
 end
 local due = next_due()
 if due ~= '-1' and tonumber(due) <= now then
@@ -340,7 +340,7 @@ for _, queue in ipairs(queues) do
     end
 end
 
-if looked >= LOOK_MAX then
+if looked >= LOOK_MAX or returned >= move_max then
     due = string.format('%.0f', now) -- there may be more: come again at once
 end
 

@@ -278,7 +278,7 @@ class RedisQueueStore(Standing):
         assert self.on_claimed is not None, "it told its room"
         self._held.add(fence, [job.spec.id for job in jobs])
         self._is_idle = is_idle
-        self.on_claimed(Claim(fence, jobs, None, self._version))
+        self.on_claimed(Claim(fence, jobs, None, self._version, is_all=is_idle))
 
     # ── claim and finish ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +308,7 @@ class RedisQueueStore(Standing):
         self._is_idle = bool(is_idle)
         jobs = claimed_jobs(values, rare)
         self._held.add(int(fence), [job.spec.id for job in jobs])
-        return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version)
+        return Claim(int(fence), jobs, _until_s(due_ms, now_ms), self._version, is_all=self._is_idle)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         return await self._finishing.finish(outcomes) if outcomes else []
