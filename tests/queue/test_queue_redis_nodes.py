@@ -388,6 +388,35 @@ async def test_hint_reaches_who_serves_the_queue(one: RedisQueueStore, two: Redi
     await heard(event)
 
 
+async def test_claim_that_leaves_jobs_behind_wakes_the_next_idle_node(redis_bench: RedisBench, one: RedisQueueStore) -> None:
+    """Fails on a model in which only who brings jobs hints: what one node has no room for would wait for the others' poll."""
+    two, three = await redis_bench.join("node-2"), await redis_bench.join("node-3")
+    await listening(two, three)
+    events = {two: on_ready(two), three: on_ready(three)}
+    for idle in events:
+        assert not (await idle.claim(10, ALL)).jobs
+    await add(one, *Producer().specs(10))
+    taken = 0
+    for room in (4, 6):
+        async with asyncio.timeout(WAIT_S):
+            while not (hinted := [store for store, event in events.items() if event.is_set()]):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        (first,) = hinted
+        del events[first]
+        taken += len((await first.claim(room, ALL)).jobs)
+    assert taken == 10
+    three = await redis_bench.join("node-4")
+    await listening(three)
+    assert not (await three.claim(10, ALL)).jobs
+    event = on_ready(three)
+    await add(one, *Producer().specs(2))
+    await heard(event)
+    event.clear()
+    assert len((await three.claim(2, ALL)).jobs) == 2
+    await asyncio.sleep(0.05)
+    assert not event.is_set(), "nothing was left"
+
+
 async def test_node_that_got_less_than_it_asked_for_is_woken_too(one: RedisQueueStore, two: RedisQueueStore) -> None:
     """Fails on a model in which only empty claims register: such a node has free slots and waits for its slow poll."""
     await listening(two)

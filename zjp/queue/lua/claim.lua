@@ -356,6 +356,14 @@ if is_idle ~= tonumber(ARGV[12]) or is_idle == 1 then
         end
     end
 end
+-- What is left is for the next idle node: whoever was hinted may have had room for some of it only.
+for _, queue in ipairs(is_idle == 0 and queues or {}) do
+    local left = 0
+    for _, level in ipairs(queue.levels) do
+        left = left + level.pending
+    end
+    wake(queue.name, left, 0)
+end
 if #ids == 0 then
     return reply('0', due, {}, {}, ended, is_idle)
 end
