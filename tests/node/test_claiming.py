@@ -1,4 +1,4 @@
-"""When a node on Redis claims: credit alone is a reason only where jobs may have been left behind; a hint is one always."""
+"""When a node on Redis claims: with credit at once where jobs may have been left behind, else soon; with a hint always at once."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ QUIET_S = 0.2
 class Node:
     """A dispatch at work whose workers take `room` jobs, and no more until it is set anew; `other` is another node on the same queue."""
 
-    def __init__(self, store: RedisQueueStore, other: RedisQueueStore) -> None:
-        self.store, self.other, self.producer = store, other, Producer()
+    def __init__(self, bench: RedisBench, store: RedisQueueStore, other: RedisQueueStore) -> None:
+        self.bench, self.store, self.other, self.producer = bench, store, other, Producer()
         self.room = 0
         self.got: list[bytes] = []
         self.claims = 0
@@ -47,6 +47,9 @@ class Node:
     def _start(self, fence: int, jobs: Sequence[StoredJob]) -> None:
         self.got += [job.spec.id for job in jobs]
         self.room -= len(jobs)
+
+    def scripts_called(self) -> int:
+        return int(self.bench.server.send(b"INFO", b"commandstats").partition(b"cmdstat_evalsha:calls=")[2].partition(b",")[0])
 
     def has_room(self, count: int) -> None:
         self.room = count
@@ -67,8 +70,9 @@ class Node:
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     monkeypatch.setattr(dispatch_module, "BELT_S", 600.0)
     bench = RedisBench(tmp_path)
-    made = Node(await bench.join("one"), await bench.join("other"))
-    await made.store._hints.is_listening.wait()  # type: ignore[union-attr]
+    made = Node(bench, await bench.join("one"), await bench.join("other"))
+    for store in (made.store, made.other):
+        await store._hints.is_listening.wait()  # type: ignore[union-attr]
     await made.store._lane("submit").call(lambda _: (b"PING",))  # from here on its connection stands, and submits may hand over
     made.dispatch.start()
     made.dispatch.is_claiming = True
@@ -79,8 +83,9 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await bench.close()
 
 
-async def test_credit_alone_is_no_reason_to_claim_when_all_was_claimed_and_a_hint_is(node: Node) -> None:
+async def test_credit_waits_where_all_was_claimed_and_a_hint_does_not(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails on a node that claims with each result: under load it would hold the turn nearly always, and be handed nothing."""
+    monkeypatch.setattr(dispatch_module, "CREDIT_S", 600.0)
     await node.idle(10)
     ids = await add(node.other, *node.producer.specs(3))
     await node.until(lambda: node.got == ids and node.dispatch._has_all)
@@ -91,6 +96,18 @@ async def test_credit_alone_is_no_reason_to_claim_when_all_was_claimed_and_a_hin
     assert node.claims == claims
     ids += await add(node.other, *node.producer.specs(1))
     await node.until(lambda: node.got == ids)
+
+
+async def test_node_at_work_comes_soon_for_what_it_was_not_hinted_of(node: Node) -> None:
+    """Fails on a node whose credit is no reason to claim at all: a hint that was lost costs a second then, while its workers wait."""
+    await node.idle(10)
+    assert node.bench.server.send(b"DEL", b"{zjp:zjp}:idle:*") == b":1\r\n"
+    ids = await add(node.other, *node.producer.specs(3))
+    claims = node.claims
+    for _ in range(100):
+        node.has_room(10)
+    await node.until(lambda: node.got == ids)
+    assert node.claims <= claims + 2
 
 
 async def test_credit_is_a_reason_to_claim_where_jobs_were_left_behind(node: Node) -> None:
@@ -111,10 +128,29 @@ async def test_node_that_was_handed_all_it_had_room_for_claims_when_it_has_room_
     await node.until(lambda: node.got == ids)
 
 
-async def test_hint_that_comes_while_there_is_no_room_is_not_forgotten(node: Node) -> None:
+async def test_hint_that_comes_while_there_is_no_room_is_not_forgotten_and_goes_on_to_the_next(node: Node) -> None:
+    """It was noted as idle for its room, which its jobs have used up. Fails on a node that keeps the hint to itself."""
     await node.idle(2)
     node.room = 0
-    ids = await add(node.other, *node.producer.specs(1))
-    await node.until(lambda: not node.dispatch._has_all)
+    heard = asyncio.Event()
+    node.other.on_ready = heard.set
+    assert not (await node.other.claim(5, WEIGHTS)).jobs
+    third = await node.bench.join("third")
+    assert node.bench.server.send(b"SREM", b"{zjp:zjp}:idle:*", b"other:1") == b":1\r\n"  # so that it is the node that is hinted
+    ids = await add(third, *node.producer.specs(1))
+    assert node.bench.server.send(b"SADD", b"{zjp:zjp}:idle:*", b"other:1") == b":1\r\n"
+    await asyncio.wait_for(heard.wait(), WITHIN_S)
+    assert not node.dispatch._has_all
     node.has_room(1)
     await node.until(lambda: node.got == ids)
+
+
+async def test_full_node_says_nothing_to_redis_when_it_is_not_noted_as_idle(node: Node) -> None:
+    await node.idle(2)
+    node.room = 0
+    await add(node.store, *node.producer.specs(2))
+    await node.until(lambda: not node.store._is_idle and not node.store._is_hinted)
+    asked = node.scripts_called()
+    for _ in range(5):
+        await node.dispatch._claim_once()
+    assert node.scripts_called() == asked

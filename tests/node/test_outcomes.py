@@ -141,7 +141,7 @@ def test_unknown_task_fails_naming_the_type_and_the_known_ones() -> None:
     assert outcome.record is not None
     assert outcome.record.error is not None
     assert outcome.record.error.type == "UnknownTask"
-    assert outcome.record.error.message == "no node serves task 'email'; known tasks: crawl, resize"
+    assert outcome.record.error.message == "no node serves task 'email' in queue 'default'; known tasks: crawl, resize"
 
 
 def test_what_never_started_goes_back_as_it_came() -> None:

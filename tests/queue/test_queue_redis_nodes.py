@@ -388,6 +388,37 @@ async def test_hint_reaches_who_serves_the_queue(one: RedisQueueStore, two: Redi
     await heard(event)
 
 
+async def test_full_node_is_noted_as_idle_for_none_of_its_queues(one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
+    """A hint takes it out of one of them. Fails on a model that takes it out of the others only when it believes itself to be there."""
+    await listening(two)
+    event = on_ready(two)
+    await two.claim(10, {"high": 3, "low": 1})
+    await add(one, *producer.specs(2, "high"))
+    await heard(event)
+    assert len((await two.claim(2, {"high": 3, "low": 1})).jobs) == 2
+    event.clear()
+    await add(one, *producer.specs(1, "low"))
+    await asyncio.sleep(0.05)
+    assert not event.is_set()
+
+
+async def test_who_makes_jobs_of_a_queue_ready_that_it_does_not_serve_hints_one_that_does(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore, producer: Producer
+) -> None:
+    """Fails on a model in which a claim takes itself for awake whatever it made ready."""
+    await listening(two)
+    event = on_ready(two)
+    await two.claim(10, {"theirs": 1})
+    await add(one, producer.spec("theirs", delay_ms=500))
+    await heard(event)
+    assert (await two.claim(10, {"theirs": 1})).next_due_s
+    event.clear()
+    redis_bench.pass_time(1.0)
+    assert not (await one.claim(10, {"mine": 1})).jobs
+    await heard(event)
+    assert len((await two.claim(10, {"theirs": 1})).jobs) == 1
+
+
 async def test_claim_that_leaves_jobs_behind_wakes_the_next_idle_node(redis_bench: RedisBench, one: RedisQueueStore) -> None:
     """Fails on a model in which only who brings jobs hints: what one node has no room for would wait for the others' poll."""
     two, three = await redis_bench.join("node-2"), await redis_bench.join("node-3")

@@ -133,7 +133,7 @@ def test_unknown_task_is_handed_back_unspent_and_kills_no_worker(client: Client,
 @pytest.mark.slow
 def test_job_that_nobody_serves_fails_after_a_minute_naming_the_known_tasks(client: Client) -> None:
     job = client.submit("nobody_serves_this", {}).wait(timeout=100)
-    with pytest.raises(JobFailed, match=r"UnknownTask: no node serves task 'nobody_serves_this'; known tasks: .*add"):
+    with pytest.raises(JobFailed, match=r"UnknownTask: no node serves task 'nobody_serves_this' in queue 'default'; known tasks: .*add"):
         job.result  # noqa: B018
 
 

@@ -3,8 +3,8 @@
 Two loops, each with one store call in flight; what gathers meanwhile is the next batch, so a lone job waits for nobody and batches grow
 under load by themselves:
 
-    claim loop    woken by: credit where the last claim left jobs behind, a hint that some are ready, the next due time, and once a second
-                  in any case
+    claim loop    woken by: credit (a little later where the last claim had left nothing), a hint that jobs are ready, the next due time,
+                  and once a second in any case
     finish loop   woken by: results, returned jobs, deaths of workers. A store that is away is asked again; outcomes are held meanwhile,
                   and claiming stops at OUTCOMES_HELD_MAX of them (writing.py)
 
@@ -32,7 +32,7 @@ from .feed import FeedDesk
 from .outcomes import Judge, released
 from .places import Places
 from .stats import NodeStats
-from .unserved import Unserved
+from .unserved import Unserved, words_of
 from .writing import STORE_RETRY_S, Writing
 
 OUTCOMES_HELD_MAX = 20_000
@@ -41,6 +41,8 @@ FINISH_MAX = 2_000
 CLAIM_MAX = 1_000
 BELT_S = 1.0
 """A hint may be lost: an idle node claims this often anyway."""
+CREDIT_S = 0.05
+"""And one at work so soon after a report. If it claimed with each, it would have the turn nearly always, and be handed nothing."""
 TEND_MAX = 1_000
 REFUSED_RETRY_S = 5.0
 """When outcomes that the store refuses are tried again."""
@@ -70,7 +72,8 @@ class Dispatch:
         self._weights, self._renew_s, self._lease_s = weights, renew_s, lease_s
         self._wake = asyncio.Event()
         self._has_all = False
-        """The last claim left nothing behind that is ready: a hint tells of what becomes so, and credit wakes nobody."""
+        """The last claim left nothing behind that is ready: a hint tells of what becomes so, and for credit there is time."""
+        self._later: asyncio.TimerHandle | None = None
         self._outcomes: list[Outcome] = []
         self._outcomes_wake = asyncio.Event()
         self._finishing = 0
@@ -131,6 +134,8 @@ class Dispatch:
             await done
 
     async def stop(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -198,7 +203,8 @@ class Dispatch:
         return min(self.pool.credit(), CLAIM_MAX)
 
     async def _take_back_lost(self) -> None:
-        """A claim whose answer was lost holds jobs that nobody knows of, however long this node claims nothing: they are for others."""
+        """A claim whose answer was lost holds jobs that nobody knows of, however long this node claims nothing: they are for others. So is
+        a hint."""
         self._release(await self._store.claim(0, self._weights))
 
     def _release(self, claim: Claim) -> None:
@@ -218,7 +224,7 @@ class Dispatch:
     def _refuse_unserved(self, job: StoredJob, fence: int) -> Outcome:
         """A type that this node does not serve goes back unspent; when nobody has served it for long enough, its jobs fail."""
         task = job.spec.type
-        delay_s, is_new = self._unserved.seen(task, time.monotonic())
+        delay_s, is_new = self._unserved.seen(task, job.spec.queue, time.monotonic())
         if delay_s is None:
             return self._judge.unserved(job, fence, list(self.tasks), int(time.time() * 1000))
         if is_new:
@@ -253,6 +259,12 @@ class Dispatch:
     def on_credit(self) -> None:
         if not self._has_all:
             self._wake.set()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(CREDIT_S, self._claim_later)
+
+    def _claim_later(self) -> None:
+        self._later = None
+        self._wake.set()
 
     def on_results(self, worker: str, items: Sequence[tuple[StoredJob, int, Result]]) -> None:
         self._add(self._judge.of_results(items, worker, int(time.time() * 1000)))
@@ -413,7 +425,7 @@ class Dispatch:
     async def _tend_once(self) -> None:
         if self._store.is_shared:
             places = self._places
-            served = await self._store.publish([*sorted(self.tasks), *([places.word] if places else [])])
+            served = await self._store.publish([*words_of(self.tasks, self._weights), *([places.word] if places else [])])
             self._unserved.now_served(places.read(served) if places else served)
         tended = await self._store.tend(TEND_MAX)
         if tended.reaped:

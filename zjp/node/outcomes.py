@@ -141,7 +141,7 @@ class Judge:
 
     def unserved(self, job: StoredJob, fence: int, known: list[str], now_ms: int) -> Outcome:
         names = ", ".join(sorted(known)[:20])
-        fault = JobFault("UnknownTask", f"no node serves task {job.spec.type!r}; known tasks: {names}")
+        fault = JobFault("UnknownTask", f"no node serves task {job.spec.type!r} in queue {job.spec.queue!r}; known tasks: {names}")
         return self._failed(job, fence, fault, now_ms)
 
     @staticmethod

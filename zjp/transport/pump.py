@@ -25,9 +25,6 @@ DRAIN_MAX = 256
 DRAIN_S = 0.02
 """The same in time: 256 messages of a megabyte take longer."""
 
-QUIET_S = 0.005
-"""After so long without a message the next one comes alone, most likely: what it asks for begins before it is looked for another."""
-
 OnMessage = Callable[[list[bytes]], None]
 Receive = Callable[[zmq.Socket[bytes]], list[bytes]]
 """One message, without waiting. Raises: zmq.Again when there is none."""
@@ -79,8 +76,7 @@ class Pump:
         self._fd = cast(int, socket.getsockopt(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look_is_due = False
-        """The socket will be read in this turn of the loop or soon: nothing else has to see to it."""
-        self._read_at = 0.0
+        """The socket will be read in this turn of the loop or the next: nothing else has to see to it."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -117,34 +113,22 @@ class Pump:
     def _drain(self) -> None:
         # Due while it runs, too: it reads until EAGAIN, so what a handler's sends bring in is seen without asking each time.
         self._look_is_due, may_be_more = True, False
-        is_quiet = time.monotonic() - self._read_at > QUIET_S
         try:
-            may_be_more = self._read_some(1 if is_quiet else DRAIN_MAX)
+            may_be_more = self._read_some()
         finally:
             self._look_is_due = False
-        if may_be_more and is_quiet:
-            self._look_later()
-        elif may_be_more:
+        if may_be_more:
             self._schedule()
 
-    def _look_later(self) -> None:
-        """Behind what this turn of the loop has begun and the first step of a task that begins in the next one. To an idle process the
-        question costs 85 us, as nothing of it is cached, and to be told by an exception 150."""
-        if self._loop is not None:
-            self._look_is_due = True
-            self._loop.call_soon(self._loop.call_soon, self._look)
-
-    def _look(self) -> None:
-        self._look_is_due = False
-        if self._loop is not None and has_message(self.socket):
-            self._drain()
-
-    def _read_some(self, count_max: int) -> bool:
-        """At most so many messages, or for DRAIN_S. False: all were read, or the pump was stopped."""
+    def _read_some(self) -> bool:
+        """At most DRAIN_MAX messages, or for DRAIN_S. False: all were read, or the pump was stopped."""
         end = time.monotonic() + DRAIN_S
-        for _ in range(count_max):
+        for count in range(DRAIN_MAX):
             loop = self._loop
             if loop is None:
+                return False
+            # Most messages of an idle process come alone. To be told so by an exception takes 150 us, to ask 85: nothing is cached then.
+            if count == 1 and not has_message(self.socket):
                 return False
             try:
                 frames = self._receive(self.socket)
@@ -154,8 +138,7 @@ class Pump:
                 self._on_message(frames)
             except Exception as fault:  # one bad message must not stop the others
                 loop.call_exception_handler({"message": "a message could not be handled", "exception": fault})
-            self._read_at = time.monotonic()
-            if self._read_at >= end:
+            if time.monotonic() >= end:
                 break
         return True
 

@@ -1,8 +1,8 @@
 -- use: clock level wake end reap due stale fence
--- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new; only
--- what this call handed out before.
+-- Hand out up to `count` ready jobs under a new fence, after promoting what is due and taking back what was lost. 0: nothing new, only what
+-- this call handed out before; and whoever was hinted and has no room says so by it.
 -- ARGV: life, registration, count, number of this call, is it a repeat, outbox count max, bytes max, starvation ms, lease ms, may reap,
---       move max, was idle, weights: (queue or '*', weight)*
+--       move max, weights: (queue or '*', weight)*
 -- Reply: {fence or '0', now, next due or '-1', version, outbox count, bytes, values, rare: (id, lost, progress)*, ended ids, is idle}
 local AGED_SLOT = 16
 local LOOK_MAX = 10000 -- entries of cancelled jobs, and holes, that one call drops: a server that walks over all hears nobody meanwhile
@@ -48,11 +48,17 @@ if ARGV[5] == '1' and last_number <= number then -- the answer may have been los
         end
     end
     call('HSET', P .. 'open:' .. life, 'last', ARGV[4] .. ':0')
-elseif last_number >= number then
-    count = 0 -- the network had kept it back, and its repeat or the next one was here: nobody waits for this answer any more
+elseif last_number >= number then -- the network had kept it back, and its repeat or the next one was here: nobody waits for this answer
+    return reply('0', '-1', {}, {}, {}, 0)
 end
-if count == 0 then
-    return reply('0', '-1', {}, {}, {}, tonumber(ARGV[12]))
+
+local weights, named = {}, {}
+for at = 12, #ARGV, 2 do
+    weights[ARGV[at]] = tonumber(ARGV[at + 1])
+    named[#named + 1] = ARGV[at]
+end
+local function weight_of(queue)
+    return weights[queue] or weights['*'] or 0
 end
 
 local ended, woken = {}, {}
@@ -68,7 +74,7 @@ if due ~= '-1' and tonumber(due) <= now then
     promote_due(now, move_max, woken)
     due = next_due()
     for queue, jobs in pairs(woken) do
-        wake(queue, jobs, 1)
+        wake(queue, jobs, math.min(1, count, weight_of(queue)))
     end
 end
 tell(ended)
@@ -80,18 +86,13 @@ if tonumber(facts[2] or 0) >= tonumber(ARGV[6]) or tonumber(facts[3] or 0) >= to
 end
 
 -- Queues that may give: {name, weight, levels (highest priority first), pending}.
-local weights, named = {}, {}
-for at = 13, #ARGV, 2 do
-    weights[ARGV[at]] = tonumber(ARGV[at + 1])
-    named[#named + 1] = ARGV[at]
-end
 local ready = call('HGETALL', P .. 'ready')
 local queues, by_name = {}, {}
 local has_paused = #ready > 0 and call('EXISTS', P .. 'paused') == 1
 for at = 1, #ready, 2 do
     local level, pending = ready[at], tonumber(ready[at + 1])
     local name = sub(level, 2)
-    local weight = weights[name] or weights['*'] or 0
+    local weight = weight_of(name)
     if weight > 0 and pending > 0 and not (has_paused and call('SISMEMBER', P .. 'paused', name) == 1) then
         local queue = by_name[name]
         if not queue then
@@ -346,17 +347,15 @@ end
 
 -- "Nothing more there" and "I would take more" are one step, so no hint falls between them.
 local is_idle = #ids < count and 1 or 0
-if is_idle ~= tonumber(ARGV[12]) or is_idle == 1 then
-    for _, name in ipairs(named) do
-        local key = P .. 'idle:' .. name
-        if is_idle == 0 then
-            call('SREM', key, life)
-        elseif call('SADD', key, life) == 1 and call('SCARD', key) > call('HLEN', P .. 'lives') then
-            forget_gone(key)
-        end
+for _, name in ipairs(named) do
+    local key = P .. 'idle:' .. name
+    if is_idle == 0 then
+        call('SREM', key, life) -- a hint takes it out of one of them only
+    elseif call('SADD', key, life) == 1 and call('SCARD', key) > call('HLEN', P .. 'lives') then
+        forget_gone(key)
     end
 end
--- What is left is for the next idle node: whoever was hinted may have had room for some of it only.
+-- What is left is for the next idle node: whoever was hinted may have had room for some of it only, or none.
 for _, queue in ipairs(is_idle == 0 and queues or {}) do
     local left = 0
     for _, level in ipairs(queue.levels) do

@@ -119,7 +119,7 @@ class RedisQueueStore(Standing):
         self._lanes: dict[str, Lane] = {}
         self._hints: Hints | None = None
         self._backlog = Backlog(0, 0)
-        self._is_idle = False
+        self._is_idle = self._is_hinted = False
         self._turns = Turns()
         self._seen: tuple[float, float] | None = None
         self._fresh = Fresh()
@@ -231,10 +231,7 @@ class RedisQueueStore(Standing):
             self._hint()
 
     def _hint(self) -> None:
-        self._is_idle = False
-        self._be_ready()
-
-    def _be_ready(self) -> None:
+        self._is_hinted, self._is_idle = self._is_hinted or self._is_idle, False
         if self.on_ready is not None:
             self.on_ready()
 
@@ -286,14 +283,15 @@ class RedisQueueStore(Standing):
         has_to_wait, (number, is_again) = self._turns.is_taken, await self._turns.begin()
         if has_to_wait and self.room is not None:  # less than before, when jobs were handed over meanwhile
             count = min(count, self.room())
-        if count <= 0 and not is_again:
+        if count <= 0 and not is_again and not self._is_hinted:
             self._turns.end()
             return Claim(0, (), None, self._version)
+        self._is_hinted = False  # one that has no room is passed on by a claim of nothing
         lost: int | None = number  # until it is answered: it may have been carried out, and the next call asks for its answer again
         try:
             arguments: list[Any] = [
                 self._life, self._registration, max(0, count), number, b"1" if is_again else b"0", *self._limits, self._starvation_ms,
-                self._lease_ms, b"0", MOVE_MAX, b"1" if self._is_idle else b"0",
+                self._lease_ms, b"0", MOVE_MAX,
             ]  # fmt: skip
             for queue, weight in weights.items():
                 arguments += (queue, weight)
