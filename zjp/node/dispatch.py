@@ -41,7 +41,7 @@ FINISH_MAX = 2_000
 CLAIM_MAX = 1_000
 BELT_S = 1.0
 """A hint may be lost: an idle node claims this often anyway."""
-CREDIT_S = 0.05
+CREDIT_S = 0.25
 """And one at work so soon after a report. If it claimed with each, it would have the turn nearly always, and be handed nothing."""
 TEND_MAX = 1_000
 REFUSED_RETRY_S = 5.0
