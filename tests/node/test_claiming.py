@@ -128,10 +128,12 @@ async def test_node_that_was_handed_all_it_had_room_for_claims_when_it_has_room_
     await node.until(lambda: node.got == ids)
 
 
-async def test_hint_that_comes_while_there_is_no_room_is_not_forgotten_and_goes_on_to_the_next(node: Node) -> None:
-    """It was noted as idle for its room, which its jobs have used up. Fails on a node that keeps the hint to itself."""
+@pytest.mark.parametrize("knows", [True, False])
+async def test_hint_that_comes_while_there_is_no_room_is_not_forgotten_and_goes_on_to_the_next(node: Node, knows: bool) -> None:
+    """It was noted as idle for its room, which its jobs have used up. Fails on a node that keeps the hint to itself. `knows`: that it still
+    is noted; of several queues a submit that fills it takes it out of one."""
     await node.idle(2)
-    node.room = 0
+    node.room, node.store._is_idle = 0, knows
     heard = asyncio.Event()
     node.other.on_ready = heard.set
     assert not (await node.other.claim(5, WEIGHTS)).jobs

@@ -129,6 +129,23 @@ async def test_repeat_of_a_claim_that_comes_after_the_next_one_takes_nothing(red
     assert ids_of(await store.claim(5, ALL)) == ids[2:]
 
 
+async def test_repeat_that_comes_after_a_repeat_that_found_nothing_takes_nothing(
+    proxy: FaultProxy, one: RedisQueueStore, two: RedisQueueStore, patience: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it. Fails on a script in which only a claim that brought jobs is known to have been here."""
+    await one.claim(1, {"another": 1})
+    sent = arguments_of_calls(one)
+    proxy.down.is_blackhole = True
+    await lose(proxy, one, one.claim(2, ALL), patience)
+    assert not (await one.claim(2, ALL)).jobs
+    ids = await add(two, *Producer().specs(3))
+    late = sent[0]
+    late[4] = b"1"
+    fence, *_, values, _, _, _ = await one._scripts("claim", one._lane("claim"), late)
+    assert (fence, values) == (b"0", [])
+    assert ids_of(await one.claim(5, ALL)) == ids
+
+
 async def test_lost_claim_of_a_job_that_is_cancelled_ends_it(
     redis_bench: RedisBench, proxy: FaultProxy, one: RedisQueueStore, two: RedisQueueStore, patience: pytest.MonkeyPatch
 ) -> None:

@@ -388,6 +388,22 @@ async def test_hint_reaches_who_serves_the_queue(one: RedisQueueStore, two: Redi
     await heard(event)
 
 
+async def test_what_nodes_serve_is_read_by_nodes_of_before_and_theirs_here(
+    redis_bench: RedisBench, one: RedisQueueStore, two: RedisQueueStore
+) -> None:
+    """They know types alone. Fails on a model that tells them words with queues: they would fail the jobs of a type that is served."""
+    assert await one.publish(["email\tmails\tothers", "records n1 Redis"]) == {"email\tmails\tothers", "records n1 Redis"}
+    send = redis_bench.server.send
+    assert b"email\nrecords n1 Redis" in send(b"HGET", b"{zjp:zjp}:serves", b"node-1:1")
+    send(b"HSET", b"{zjp:zjp}:serves", b"node-2:1", b"sms")
+    assert await one.publish(["email"]) == {"email", "sms"}
+    assert await two.publish(["sms\tmails"]) == {"email", "sms\tmails"}
+    await two.close()
+    await one.tend(100)  # takes its registration away
+    assert await one.publish(["email"]) == {"email"}
+    assert send(b"HLEN", b"{zjp:zjp}:served") == b":1\r\n"
+
+
 async def test_full_node_is_noted_as_idle_for_none_of_its_queues(one: RedisQueueStore, two: RedisQueueStore, producer: Producer) -> None:
     """A hint takes it out of one of them. Fails on a model that takes it out of the others only when it believes itself to be there."""
     await listening(two)

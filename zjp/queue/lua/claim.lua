@@ -45,7 +45,8 @@ if ARGV[5] == '1' and last_number <= number then -- the answer may have been los
         local ids = call('SMEMBERS', P .. 'c:' .. last_fence)
         if #ids > 0 then
             return reply(last_fence, '-1', call('HMGET', P .. 'j', unpack(ids)), rare_of(ids), {}, 0)
-        end
+        end -- a repeat was here before, and this one may be as late as that: who waits comes again at once, under a new number
+        return reply('0', string.format('%.0f', now), {}, {}, {}, 0)
     end
     call('HSET', P .. 'open:' .. life, 'last', ARGV[4] .. ':0')
 elseif last_number >= number then -- the network had kept it back, and its repeat or the next one was here: nobody waits for this answer
@@ -341,10 +342,6 @@ for _, queue in ipairs(queues) do
     end
 end
 
-if looked >= LOOK_MAX or returned >= move_max then
-    due = string.format('%.0f', now) -- there may be more: come again at once
-end
-
 -- "Nothing more there" and "I would take more" are one step, so no hint falls between them.
 local is_idle = #ids < count and 1 or 0
 for _, name in ipairs(named) do
@@ -356,12 +353,20 @@ for _, name in ipairs(named) do
     end
 end
 -- What is left is for the next idle node: whoever was hinted may have had room for some of it only, or none.
-for _, queue in ipairs(is_idle == 0 and queues or {}) do
+local has_more = looked >= LOOK_MAX or returned >= move_max
+for _, queue in ipairs(queues) do
     local left = 0
     for _, level in ipairs(queue.levels) do
         left = left + level.pending
     end
-    wake(queue.name, left, 0)
+    if is_idle == 0 then
+        wake(queue.name, left, 0)
+    else
+        has_more = has_more or left > 0
+    end
+end
+if has_more then
+    due = string.format('%.0f', now) -- come again at once
 end
 if #ids == 0 then
     return reply('0', due, {}, {}, ended, is_idle)

@@ -167,7 +167,7 @@ class RedisQueueStore(Standing):
         self._sweeping = Sweeping(self._ask)
         self._left = Left(self._ask, self._life, self.outbox, self._now, self._server_ms)
         self._leading = Leading(self._ask, limits=self._limits, note=self._note_submit, tell=self._tell)
-        self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=self._hint, on_final=self._tell)
+        self._hints = Hints(self._address, self._prefix + b"life:" + self._life, on_ready=partial(self._hint, True), on_final=self._tell)
         self._hints.start()
         return LostClaims(lost, suspects, boot if boot != life.boot else 0)
 
@@ -230,8 +230,8 @@ class RedisQueueStore(Standing):
         if has_stored:
             self._hint()
 
-    def _hint(self) -> None:
-        self._is_hinted, self._is_idle = self._is_hinted or self._is_idle, False
+    def _hint(self, is_told: bool = False) -> None:
+        self._is_hinted, self._is_idle = self._is_hinted or self._is_idle or is_told, False
         if self.on_ready is not None:
             self.on_ready()
 
