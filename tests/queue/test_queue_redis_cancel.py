@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.queue.making import ALL, NODE, Producer, RedisBench, add, completed, ids_of, pending, released
-from tests.queue.test_queue_redis_nodes import let_lapse, listening
+from tests.queue.test_queue_redis_hints import listening
+from tests.queue.test_queue_redis_nodes import let_lapse
 from zjp.job import JobState, Record
 from zjp.queue.redis import RedisQueueStore
 from zjp.queue.store import CancelKind
