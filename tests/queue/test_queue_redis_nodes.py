@@ -27,8 +27,6 @@ from zjp.queue.store import CancelKind, Life, Live
 
 pytestmark = pytest.mark.covers("redis:nodes")
 
-WAIT_S = 5.0
-
 
 async def let_lapse(bench: RedisBench, alive: RedisQueueStore, seconds: float = LEASE_S + 1, moves: int = 1000) -> None:
     """Time passes, and only `alive` renews and tends. `moves`: jobs that it moves each time; 0: those of lost leases stay on their way."""
