@@ -44,7 +44,7 @@ def test_submits_of_waiting_threads_travel_together(client: Client, peer: Peer, 
     peer.answer = hold
     with ThreadPoolExecutor(20) as pool:
         jobs = [pool.submit(client.submit, "email", {"n": number}) for number in range(20)]
-        gathered = client._door.session._gathered._submits  # type: ignore[attr-defined]
+        gathered = client._door.session._gathered.submits  # type: ignore[attr-defined]
         give_up_at = time.monotonic() + 20
         while len(gathered) < 16 and time.monotonic() < give_up_at:
             os.sched_yield()

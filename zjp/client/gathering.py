@@ -40,26 +40,23 @@ class _Submit(NamedTuple, Generic[W]):
 
 
 class Gathering(Generic[W]):
-    """Single submits that wait for a place under way, oldest first."""
+    """Single submits that wait for a place under way (`submits`), oldest first."""
 
     def __init__(self) -> None:
-        self._submits: deque[_Submit[W]] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._submits)
+        self.submits: deque[_Submit[W]] = deque()
 
     def add(self, spec: JobSpec, waiter: W, now: float, deadline: float) -> None:
         """Deadlines must not fall from call to call."""
-        self._submits.append(_Submit(spec, waiter, now, deadline))
+        self.submits.append(_Submit(spec, waiter, now, deadline))
 
     def next_deadline(self) -> float:
-        return self._submits[0].deadline if self._submits else math.inf
+        return self.submits[0].deadline if self.submits else math.inf
 
     def make_batch(self, seq: int) -> Batch[W]:
         """The oldest ones, as one request of bounded size. There must be one. They stay here until `drop`."""
         taken: list[_Submit[W]] = []
         size_bytes = 0
-        for submit in islice(self._submits, BATCH_MAX):
+        for submit in islice(self.submits, BATCH_MAX):
             size_bytes += len(submit.spec.payload)
             if taken and size_bytes > BATCH_BYTES_MAX:
                 break
@@ -69,22 +66,22 @@ class Gathering(Generic[W]):
     def drop(self, count: int) -> None:
         """The oldest so many."""
         for _ in range(count):
-            self._submits.popleft()
+            self.submits.popleft()
 
     def take_late(self, now: float) -> Batch[W] | None:
         """The oldest one when its time is over."""
-        return _batch(0, [self._submits.popleft()]) if self.next_deadline() <= now else None
+        return _batch(0, [self.submits.popleft()]) if self.next_deadline() <= now else None
 
     def forget(self, waiter: W) -> None:
-        self._submits = deque(submit for submit in self._submits if submit.waiter is not waiter)
+        self.submits = deque(submit for submit in self.submits if submit.waiter is not waiter)
 
     def clear(self) -> list[W]:
         """Whoever waits."""
-        waiters = [submit.waiter for submit in self._submits]
-        self._submits.clear()
+        waiters = [submit.waiter for submit in self.submits]
+        self.submits.clear()
         return waiters
 
 
 def _batch(seq: int, submits: list[_Submit[W]]) -> Batch[W]:
-    specs, waiters, _, deadlines = (list(column) for column in zip(*submits, strict=True))
+    specs, waiters, _, deadlines = map(list, zip(*submits, strict=True))
     return Batch(seq, specs, waiters, deadlines, now=submits[0].started_at)

@@ -91,7 +91,7 @@ class Session(Generic[W]):
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._calls or self._gathered)
+        return bool(self._calls or self._gathered.submits)
 
     def _begin(self, now: float) -> None:
         if not self.is_busy:
@@ -110,16 +110,19 @@ class Session(Generic[W]):
     # ── what the owner of the sockets carries out ────────────────────────────────────────────────────────────────────────────────────
 
     def wanted(self, now: float) -> list[str]:
-        """Addresses to be connected by now; those that are connected stay so."""
-        if not self.is_busy:
+        """Addresses to be connected by now; those that are connected stay so, and need not be among them."""
+        current = self._order[self._current]
+        if not self.is_busy or (current.is_up and not self._in_trouble):
             return []
-        links = self._order if self._in_trouble else [self._order[self._current]]
+        links = self._order if self._in_trouble else [current]
         return [link.address for link in links if link.reopen_at <= now]
 
     def take_sends(self, now: float) -> list[tuple[str, int, list[bytes]]]:
         """(address, seq, frames) to be sent now, in order; tell `not_sent` of each that could not be."""
-        sends = [(link.address, 0, self._frames(self._next_seq(), Ping())) for link in self._pings]
-        self._pings.clear()
+        sends: list[tuple[str, int, list[bytes]]] = []
+        if self._pings:
+            sends += [(link.address, 0, self._frames(self._next_seq(), Ping())) for link in self._pings]
+            self._pings.clear()
         waiting: list[Call[W]] = []
         while self._to_send:
             call = self._to_send.popleft()
@@ -129,7 +132,7 @@ class Session(Generic[W]):
             else:
                 sends.append(self._send(call, link, now))
         self._to_send.extend(waiting)
-        while self._gathered and self._batches < self._window and (link := self._pick(None, now)) is not None:
+        while self._gathered.submits and self._batches < self._window and (link := self._pick(None, now)) is not None:
             sends.append(self._send(self._make_batch(), link, now))
         return sends
 

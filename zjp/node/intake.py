@@ -211,7 +211,7 @@ class Intake:
         self._under_way_bytes += len(frames[1])
         self._waits += (is_wait := isinstance(request, LONG))
         asked = self._under_way[key] = Asked(door, caller)
-        asked.task = asyncio.create_task(self._answer(asked, envelope.seq, asker, request, len(frames[1])))
+        asked.task = asyncio.get_running_loop().create_task(self._answer(asked, envelope.seq, asker, request, len(frames[1])))
         asked.task.add_done_callback(lambda _: self._ended(key, is_wait))
 
     def _ended(self, key: tuple[bytes, str, int], was_wait: bool) -> None:

@@ -90,9 +90,9 @@ class NotPermitted(StoreUnavailable):
 
 class _Call:
     """`is_in_doubt`: a try went out, and no answer to it came back. `is_late`: its time is over. `sent`: what left at once.
-    `cuts`: tries in a row that ended with their connection, which had answered before."""
+    `cuts`: tries in a row that ended with their connection, which had answered before. `data`: of the server that it was made for last."""
 
-    __slots__ = ("answer", "asks_data", "cuts", "deadline", "heal", "is_in_doubt", "is_late", "make", "sent", "then")
+    __slots__ = ("answer", "asks_data", "cuts", "data", "deadline", "heal", "is_in_doubt", "is_late", "make", "sent", "then")
 
     def __init__(
         self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None, then: Callable[[Any], Command | None] | None,
@@ -103,6 +103,7 @@ class _Call:
         self.is_in_doubt = self.is_late = False
         self.sent: Command | None = None
         self.cuts = 0
+        self.data = b""
 
     def refuse(self, fault: Exception) -> None:
         if not self.answer.done():
@@ -131,6 +132,21 @@ class Lane:
         `then(reply)`: what to send after it on the same connection, if anything; the answer is then (reply, second reply or None).
         `asks_data`: have `data` as it is now, not as it was when the connection was made.
         Raises: StoreUnavailable (Unanswered: it may have been done), StoreFull, ResponseError, and what `make` raises."""
+        return await self._begin(make, heal, then, asks_data).answer
+
+    async def told(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
+        then: Callable[[Any], Command | None] | None = None,
+    ) -> tuple[bytes, Any]:  # fmt: skip
+        """What `call` answers, behind the `data` of the server whose answer it is. Raises: as `call`."""
+        call = self._begin(make, heal, then, False)
+        reply = await call.answer
+        return call.data, reply
+
+    def _begin(
+        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None,
+        then: Callable[[Any], Command | None] | None, asks_data: bool,
+    ) -> _Call:  # fmt: skip
         if self._is_closed:
             raise StoreUnavailable("the queue is closed: the node is stopping")
         loop = asyncio.get_running_loop()
@@ -142,7 +158,7 @@ class Lane:
         if is_free:
             self._worker = loop.create_task(self._work())
             self._worker.add_done_callback(self._ended)
-        return await call.answer
+        return call
 
     @property
     def is_free(self) -> bool:
@@ -157,25 +173,13 @@ class Lane:
         """Over a connection at hand: the task that carries it begins a turn of the loop later, and has its answer to wait for."""
         connection = self._connection
         if connection is not None and self._address.serves is None and not call.asks_data:
-            with contextlib.suppress(OSError, RedisError):  # `make` finds the connection out of date: the task makes another
+            call.data = self.data
+            try:
                 command = call.make(False)
                 if _write(connection, pack(command)):
                     call.sent, call.is_in_doubt = command, True
-
-    async def told(
-        self, make: Callable[[bool], Command], heal: Callable[[], Sequence[Command]] | None = None,
-        then: Callable[[Any], Command | None] | None = None,
-    ) -> tuple[bytes, Any]:  # fmt: skip
-        """What `call` answers, behind the `data` of the server whose answer it is. Raises: as `call`."""
-        data = b""
-
-        def noting(is_repeat: bool) -> Command:
-            nonlocal data
-            data = self.data
-            return make(is_repeat)
-
-        reply = await self.call(noting, heal, then)
-        return data, reply
+            except (OSError, RedisError):  # `make` finds the connection out of date: the task makes another
+                return
 
     # One task for all that is in line and one timer for all deadlines, which rise along it: a task, a lock, a shield and a time-out of each
     # call's own cost as much again as the exchange itself.
@@ -276,7 +280,11 @@ class Lane:
         if call.asks_data:
             self._note_data(await self._exchange(connection, (b"INFO", b"replication")))
         sent, call.sent = call.sent, None
-        command = call.make(call.is_in_doubt) if sent is None else sent
+        if sent is None:
+            call.data = self.data
+            command = call.make(call.is_in_doubt)
+        else:
+            command = sent
         was_in_doubt, call.is_in_doubt = call.is_in_doubt and sent is None, True
         try:
             reply = await self._exchange_healed(connection, command, call.heal, is_sent=sent is not None)

@@ -98,7 +98,8 @@ class Door:
                 f"{self._setting}={address}: {zmq.strerror(number).lower()}; {UNBOUND.get(number, '')}"
                 f"set {self._setting} (--{self._setting.lower().replace('_', '-')}) to another place"
             ) from None
-        self._pump = Pump(socket, self._on_message, self._receive if self.guard is not None else None)
+        receive = self._receive if self.guard is not None else None
+        self._pump = Pump(socket, self._on_message, receive, first_alone=True)
         self._pump.start()
         self.address = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         if self.guard is not None:

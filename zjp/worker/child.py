@@ -53,7 +53,7 @@ class Phase(Enum):
 
 
 class Child:
-    """One process. `room_us` and `left` are what it may still be given; `load_us` the cost of what it holds, `count` the number."""
+    """One process. `load_us`: the cost of what it holds, `count` the number."""
 
     __slots__ = (
         "_before",
@@ -138,22 +138,17 @@ class Child:
         self.pid = self._popen.pid
         self._pidfd = _pidfd_of(self.pid)
 
-    @property
-    def room_us(self) -> int:
-        if self.phase is not Phase.READY or self.is_recalled or self.left <= 0:
-            return 0
-        return self.slots * PREFETCH_US - self.load_us
-
-    @property
-    def left(self) -> int:
-        """How many more jobs it may be given, however short they are: what its own number leaves, and the slots that those before it on
-        its seat, which were told to end, still use."""
+    def room(self) -> tuple[int, int]:
+        """What it may still be given, by cost (us) and by number, however short they are. The number is what its own limit leaves, and the
+        slots that those before it on its seat, which were told to end, still use."""
         left = self.jobs_max - self.done - self.count if self.jobs_max else NO_LIMIT
         if self._before:
             self._before = [child for child in self._before if child.count]
             used = sum([child.count for child in self._before])
             left = min(left, self.slots - used - self.count) if used else left
-        return left
+        if left <= 0 or self.is_recalled or self.phase is not Phase.READY:
+            return 0, 0
+        return self.slots * PREFETCH_US - self.load_us, left
 
     @property
     def is_spent(self) -> bool:

@@ -4,7 +4,7 @@ A *seat* is one of the WORKER_PROCESSES places, with its share of the slots; gen
 more seats, with one slot each, are the quarantine's; they are filled on demand only.
 
 One that is replaced for its number of jobs or its memory goes on with what it runs, beside its successor: that one gets the slots that
-are not in use there (`Child.left`), so that no more jobs run at once than there are slots.
+are not in use there (`Child.room`), so that no more jobs run at once than there are slots.
 
 A process that is over WORKER_MAX_RSS before its first job would be followed by others of the same size: it runs jobs all the same, and is
 replaced only after a pause that doubles with each such successor.

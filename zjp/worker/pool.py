@@ -37,7 +37,7 @@ from ..log import event
 from ..transport.pump import Pump, set_limits
 from ..wire.codec import decode_from_worker
 from ..wire.messages import NotReady, Progress, Ready, Result, Results, Returned, StopJobs, TaskInfo
-from .child import Child, Phase
+from .child import NO_LIMIT, Child, Phase
 from .credit import LARGE_BYTES, PREFETCH_US, Credit, cost_of_large
 from .crew import Crew, Seat, make_run_folder, outbox_of, sweep_run_folder
 from .ledger import Items, Ledger
@@ -164,10 +164,13 @@ class Pool:
         """How many jobs of the recent mix it would take now."""
         if time.monotonic() > self._lease_until:
             return 0
-        children = [seat.child for seat in self._crew.seats if seat.child is not None]
-        return self._credit.jobs_for(
-            sum(min(child.room_us, self._credit.room_of(child.left)) for child in children if child.room_us > 0)
-        )
+        total_us = 0
+        for seat in self._crew.seats:
+            if seat.child is not None:
+                room_us, left = seat.child.room()
+                if room_us > 0:
+                    total_us += room_us if left == NO_LIMIT else min(room_us, self._credit.room_of(left))
+        return self._credit.jobs_for(total_us)
 
     def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:
         """Hand out jobs of one claim, in order. What turns out to need more room than there is comes back through `on_returned`; so does
@@ -176,10 +179,14 @@ class Pool:
         if now > self._lease_until:
             self._give_back([(job, fence) for job in jobs])
             return
-        rooms_us = [seat.child.room_us if seat.child is not None else 0 for seat in seats]
-        lots: list[list[StoredJob]] = [[] for _ in seats]
-        children, refused, total_us = [seat.child for seat in seats], [], 0
-        lefts = [child.left if child is not None else 0 for child in children]
+        children, rooms_us, lefts, refused, total_us = [], [], [], [], 0
+        lots: list[list[StoredJob]] = []
+        for seat in seats:
+            room_us, left = seat.child.room() if seat.child is not None else (0, 0)
+            children.append(seat.child)
+            rooms_us.append(room_us)
+            lefts.append(left)
+            lots.append([])
         is_counted, full = min(lefts) < len(jobs), {}
         held, cost_of, pick = self._ledger.held, self._credit.costs_us.get, self._balancer.pick
         is_random, draw = self._settings.strategy == "random", 0.0

@@ -104,7 +104,7 @@ class Intake:
         else:
             self._sending = asyncio.get_running_loop().create_future()
             try:
-                await self._send_batch([waiting])
+                await self._answer([waiting], specs)
             finally:
                 if self._waiting:
                     self._sender = asyncio.create_task(self._send())
