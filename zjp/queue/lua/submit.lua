@@ -98,7 +98,7 @@ local function is_handed(level, count)
     local last = string.match(call('HGET', P .. 'open:' .. life, 'last') or '', '^(%d+):')
     return count <= room and tonumber(last or 0) < tonumber(ARGV[9])
         and call('HGET', P .. 'lives', life) == ARGV[8]
-        and call('SISMEMBER', P .. 'idle:' .. queue, life) + call('SISMEMBER', P .. 'idle:*', life) > 0
+        and (call('SISMEMBER', P .. 'idle:*', life) == 1 or call('SISMEMBER', P .. 'idle:' .. queue, life) == 1)
         and call('HLEN', P .. 'ready') == 0 and call('LLEN', P .. 'q:' .. level) == 0
         and call('SISMEMBER', P .. 'paused', queue) == 0
 end
