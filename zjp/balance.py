@@ -15,6 +15,7 @@ or longer since the last call is fine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import ClassVar
 
 URGENT_PRIORITY = 8
@@ -24,21 +25,19 @@ URGENT_PRIORITY = 8
 class Balancer:
     """Chooses worker indexes by one strategy. One per pool; not shared between threads."""
 
-    __slots__ = ("_choose", "_last", "strategy")
+    __slots__ = ("_last", "pick", "strategy")
+
+    pick: Callable[[Sequence[int], int, float], int]
+    """`pick(credits, priority, draw)`: the worker for one job, or -1 when none has credit. `draw`: from [0, 1), used by `random` only.
+
+    The credit is not taken: the caller does that once the job is on its way."""
 
     def __init__(self, strategy: str) -> None:
         if strategy not in self.STRATEGIES:
             raise ValueError(f"strategy is {strategy!r}, it must be one of {', '.join(self.STRATEGIES)}")
         self.strategy = strategy
-        self._choose = self.STRATEGIES[strategy]
+        self.pick = MethodType(self.STRATEGIES[strategy], self)
         self._last = -1
-
-    def pick(self, credits: Sequence[int], priority: int, draw: float) -> int:
-        """The worker for one job, or -1 when none has credit. `draw`: from [0, 1), used by `random` only.
-
-        The credit is not taken: the caller does that once the job is on its way.
-        """
-        return self._choose(self, credits, priority, draw)
 
     def _round_robin(self, credits: Sequence[int], priority: int, draw: float) -> int:
         count = len(credits)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import zmq
 
 from ..errors import Unavailable
@@ -42,8 +42,7 @@ UNBOUND = {
 """Why an address could not be bound -> what that means. What is not here is told in the system's words alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Where an answer goes, and whose it is. `holder` None: a connection without keys."""
 
     identity: bytes
@@ -67,7 +66,7 @@ class Door:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self._on_full = on_full
-        self._lane: Lane[tuple[Caller, list[bytes]]] = Lane(lambda one: on_frames(*one))
+        self._lane = Lane(on_frames)
         self._pump: Pump | None = None
         self._caller = Caller(b"", None)
         self._sessions = Sessions(0)
@@ -138,7 +137,7 @@ class Door:
     def _hand_on(self, caller: Caller, frames: list[bytes]) -> None:
         if len(frames) > 1 and frames[0] == MESH:
             self._hand_on_peer(caller, frames)
-        elif not self._lane.offer((caller, frames), sum(map(len, frames))):
+        elif not self._lane.offer(sum(map(len, frames)), caller, frames):
             self._on_full(caller, frames)
 
     def _hand_on_peer(self, caller: Caller, frames: list[bytes]) -> None:

@@ -12,30 +12,30 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVarTuple
 
 SLICE_S = 0.005
 COUNT_MAX = 10_000
 BYTES_MAX = 64 << 20
 
-T = TypeVar("T")
+Item = TypeVarTuple("Item")
 
 
-class Lane(Generic[T]):
+class Lane(Generic[*Item]):
     """`offer`, and `work` is called with each item, in order, soon."""
 
-    def __init__(self, work: Callable[[T], None], *, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, work: Callable[[*Item], None], *, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._work = work
         self._count_max, self._bytes_max = count_max, bytes_max
-        self._items: deque[tuple[T, int]] = deque()
+        self._items: deque[tuple[int, tuple[*Item]]] = deque()
         self._bytes = 0
         self._turn_is_due = False
 
-    def offer(self, item: T, size_bytes: int) -> bool:
+    def offer(self, size_bytes: int, *item: *Item) -> bool:
         """False: the lane is full, and the item was not taken. One item alone always fits."""
         if self._items and (len(self._items) >= self._count_max or self._bytes + size_bytes > self._bytes_max):
             return False
-        self._items.append((item, size_bytes))
+        self._items.append((size_bytes, item))
         self._bytes += size_bytes
         self._schedule()
         return True
@@ -54,9 +54,9 @@ class Lane(Generic[T]):
         end = time.monotonic() + SLICE_S
         try:
             while self._items:
-                item, size_bytes = self._items.popleft()
+                size_bytes, item = self._items.popleft()
                 self._bytes -= size_bytes
-                self._work(item)
+                self._work(*item)
                 if time.monotonic() >= end:
                     break
         finally:  # an item that raises is told of by the loop, and costs the others nothing

@@ -62,7 +62,8 @@ class MixedRunner:
         self._to_threads: queue.SimpleQueue[Placed] = queue.SimpleQueue()
         self._limits = ThreadLimits()
         self._threads: list[threading.Thread] = []
-        self._idle_threads = threading.Semaphore(0)
+        self._idle_threads: list[None] = []
+        """As long as the number of those that wait for a job. (A semaphore does the same in Python, with a lock and a condition.)"""
         self._is_finishing = self._is_over = self._has_told_of_threads = False
 
     def run(self) -> None:
@@ -105,11 +106,18 @@ class MixedRunner:
         """False: it waits until a thread has nothing to do, which then feeds."""
         if job.spec.type in self._async_names:
             self._loop.call_soon_threadsafe(self._start_task, slot, fence, job)
-        elif self._idle_threads.acquire(blocking=False) or len(self._threads) >= self._slots or self._add_thread():
+        elif self._takes_idle_thread() or len(self._threads) >= self._slots or self._add_thread():
             self._to_threads.put((slot, fence, job))
         else:
             self._inbound.appendleft((fence, job))
             self._free.append(slot)
+            return False
+        return True
+
+    def _takes_idle_thread(self) -> bool:
+        try:
+            self._idle_threads.pop()
+        except IndexError:
             return False
         return True
 
@@ -143,7 +151,7 @@ class MixedRunner:
     def _run_thread(self) -> None:
         while True:
             self._run_jobs(*self._to_threads.get())
-            self._idle_threads.release()
+            self._idle_threads.append(None)
             if self._inbound:
                 self.feed()
 
