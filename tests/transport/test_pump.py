@@ -29,8 +29,8 @@ class Table:
     """Sockets and pumps of one test. Pumps stop before sockets close, also when the test fails: a loop that polls a closed descriptor
     aborts the process."""
 
-    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self.new_loop = new_loop
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop], *, first_alone: bool) -> None:
+        self.new_loop, self.first_alone = new_loop, first_alone
         self._context: zmq.Context[Socket] = zmq.Context()
         self._sockets: list[Socket] = []
         self._pumps: list[Pump] = []
@@ -64,7 +64,7 @@ class Table:
 
     def pump(self, socket: Socket, on_message: OnMessage) -> Pump:
         """A started one."""
-        self._pumps.append(Pump(socket, on_message))
+        self._pumps.append(Pump(socket, on_message, first_alone=self.first_alone))
         self._pumps[-1].start()
         return self._pumps[-1]
 
@@ -74,9 +74,9 @@ class Table:
         self._context.term()
 
 
-@pytest.fixture(params=LOOPS)
+@pytest.fixture(params=["asyncio", "uvloop", "uvloop-first-alone"])
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    made = Table(LOOPS[request.param])
+    made = Table(LOOPS[request.param.split("-")[0]], first_alone=request.param.endswith("alone"))
     yield made
     made.close()
 
@@ -147,6 +147,36 @@ def test_message_that_came_before_the_start_is_handled(table: Table) -> None:
         arrived = asyncio.get_running_loop().create_future()
         table.pump(left, arrived.set_result)
         assert await arrived == [b"early", b"bird"]
+
+    table.run(play())
+
+
+@pytest.mark.parametrize("table", ["uvloop-first-alone"], indirect=True)
+def test_what_the_first_after_a_pause_asks_for_begins_before_the_next_is_read(table: Table) -> None:
+    """And the next ones are read although nothing more comes."""
+
+    async def play() -> None:
+        left, right = table.pair()
+        seen: list[str] = []
+        done = asyncio.get_running_loop().create_future()
+
+        async def begin(frame: bytes) -> None:
+            seen.append(f"began {frame.decode()}")
+            if frame == b"3":
+                done.set_result(None)
+
+        def on_message(frames: list[bytes]) -> None:
+            seen.append(f"read {frames[0].decode()}")
+            begun.append(asyncio.create_task(begin(frames[0])))
+
+        begun: list[asyncio.Task[None]] = []
+        for number in range(1, 4):
+            right.send(b"%d" % number)
+        assert left.poll(int(DEADLINE_S * 1000))
+        table.pump(left, on_message)
+        await done
+        assert seen[:3] == ["read 1", "began 1", "read 2"]
+        assert [one for one in seen if one.startswith("began")] == ["began 1", "began 2", "began 3"]
 
     table.run(play())
 
