@@ -161,16 +161,16 @@ async def test_look_that_two_servers_have_answered_is_confirmed_by_neither(stage
     await add(store, spec)
     stage.lead_to(stage.old)
     lane, turns = store._lane("submit"), [stage.new, stage.old]
-    call = lane.call
+    told = lane.told
 
-    async def call_and_turn(*arguments: Any, **more: Any) -> Any:
-        reply = await call(*arguments, **more)
+    async def ask_and_turn(*arguments: Any, **more: Any) -> Any:
+        reply = await told(*arguments, **more)
         stage.lead_to(turns.pop(0))
         return reply
 
-    lane.call = call_and_turn  # type: ignore[method-assign]
+    lane.told = ask_and_turn  # type: ignore[method-assign]
     mark, (found,) = await store.look([spec.id])
-    lane.call = call  # type: ignore[method-assign]
+    lane.told = told  # type: ignore[method-assign]
     assert (isinstance(found, Live), turns) == (True, [])
     with pytest.raises(OutcomeUnknown, match="has been replaced"):
         await store.confirm(mark)
