@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import uvloop
 import zmq
 
-from zjp.transport.pump import DRAIN_MAX, OnMessage, Pump, set_limits
+from zjp.transport.pump import DRAIN_MAX, QUIET_S, OnMessage, Pump, set_limits
 
 pytestmark = pytest.mark.covers("main-path:8")
 
@@ -64,7 +65,7 @@ class Table:
 
     def pump(self, socket: Socket, on_message: OnMessage) -> Pump:
         """A started one."""
-        self._pumps.append(Pump(socket, on_message, first_alone=self.first_alone))
+        self._pumps.append(Pump(socket, on_message, is_idle=lambda: self.first_alone))
         self._pumps[-1].start()
         return self._pumps[-1]
 
@@ -177,6 +178,41 @@ def test_what_the_first_after_a_pause_asks_for_begins_before_the_next_is_read(ta
         await done
         assert seen[:3] == ["read 1", "began 1", "read 2"]
         assert [one for one in seen if one.startswith("began")] == ["began 1", "began 2", "began 3"]
+
+    table.run(play())
+
+
+@pytest.mark.parametrize("table", ["uvloop-first-alone"], indirect=True)
+def test_what_waits_behind_the_first_is_read_in_one_pass_however_long_a_turn_takes(table: Table) -> None:
+    """Each turn of this loop is as long as a pause."""
+
+    async def play() -> None:
+        left, right = table.pair()
+        loop, turns, seen = asyncio.get_running_loop(), 0, 0
+        done = loop.create_future()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            end = time.monotonic() + QUIET_S
+            while time.monotonic() < end:
+                pass
+            if not done.done():
+                loop.call_soon(turn)
+
+        def on_message(_: list[bytes]) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 100:
+                done.set_result(None)
+
+        for _ in range(100):
+            right.send(b"")
+        assert left.poll(int(DEADLINE_S * 1000))
+        turn()
+        table.pump(left, on_message)
+        await done
+        assert turns < 100, "each was read by itself"
 
     table.run(play())
 

@@ -98,7 +98,7 @@ class Door:
                 f"set {self._setting} (--{self._setting.lower().replace('_', '-')}) to another place"
             ) from None
         receive = self._receive if self.guard is not None else None
-        self._pump = Pump(socket, self._on_message, receive, first_alone=True)
+        self._pump = Pump(socket, self._on_message, receive, is_idle=self._lane.is_empty)
         self._pump.start()
         self.address = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         if self.guard is not None:

@@ -40,6 +40,9 @@ class Lane(Generic[*Item]):
         self._schedule()
         return True
 
+    def is_empty(self) -> bool:
+        return not self._items
+
     def clear(self) -> None:
         self._items.clear()
         self._bytes = 0

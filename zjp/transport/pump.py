@@ -72,13 +72,14 @@ def send_now(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
 class Pump:
     """Calls `on_message(frames)` for each message of `socket`, in order, until `stop`.
 
-    `first_alone`: what a message asks for that comes after a pause is begun before it is looked for another. To an idle process that
-    question costs 85 us, as nothing of it is cached, and to be told by an exception 150. A second message then lies unread for two turns of
-    the loop."""
+    `is_idle`: whether nothing that came before is still to be done. What a message asks for that then comes after a pause is begun before
+    it is looked for another: to an idle process that question costs 85 us, as nothing of it is cached, and to be told by an exception 150.
+    A second message lies unread for two turns of the loop. Not given: never."""
 
     def __init__(
-        self, socket: zmq.Socket[bytes], on_message: OnMessage, receive: Receive | None = None, *, first_alone: bool = False
-    ) -> None:
+        self, socket: zmq.Socket[bytes], on_message: OnMessage, receive: Receive | None = None, *,
+        is_idle: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self.socket = socket
         self._on_message = on_message
         self._receive = receive or receive_now
@@ -86,7 +87,7 @@ class Pump:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look_is_due = False
         """The socket will be read in this turn of the loop or one of the next: nothing else has to see to it."""
-        self._first_alone = first_alone
+        self._is_idle = is_idle
         self._quiet_at = 0.0
         """From then on a message is the first after a pause."""
 
@@ -123,9 +124,11 @@ class Pump:
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
+        self._read(is_alone=time.monotonic() >= self._quiet_at and self._is_idle())
+
+    def _read(self, *, is_alone: bool) -> None:
         # Due while it runs, too: it reads until EAGAIN, so what a handler's sends bring in is seen without asking each time.
         self._look_is_due, may_be_more = True, False
-        is_alone = self._first_alone and time.monotonic() >= self._quiet_at
         try:
             may_be_more = self._read_some(1 if is_alone else DRAIN_MAX)
         finally:
@@ -144,7 +147,7 @@ class Pump:
     def _look(self) -> None:
         self._look_is_due = False
         if self._loop is not None and has_message(self.socket):
-            self._drain()
+            self._read(is_alone=False)
 
     def _read_some(self, count_max: int) -> bool:
         """At most so many messages, or for DRAIN_S. False: all were read, or the pump was stopped."""
