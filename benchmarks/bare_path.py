@@ -2,7 +2,7 @@
 
     producer ──DEALER──► ROUTER, node ──► store ──► PUSH ──ipc──► PULL, two workers ──PUSH──► PULL, node ──► store
 
-Batches of 100 and a window of 8 as in whole_path.py; msgspec, pyzmq, hiredis or sqlite3, one thread a process. The store keeps each job
+Batches of 100 and the window of whole_path.py; msgspec, pyzmq, hiredis or sqlite3, one thread a process. The store keeps each job
 from its submit until its record is written, in the same server or file. There are no ids that may come again, no fence, no lease, no
 retry, no priorities, no credit, no counters and no time-outs. So its cost is a floor of zjp's, and moves with the machine.
 """

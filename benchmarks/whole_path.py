@@ -16,8 +16,9 @@ from zjp import AsyncClient, Client
 
 from .running import POLL_S, Running, cpu_s, finished_count, running_node
 
-WINDOW = 8
-"""Batches of one producer that may be unacknowledged: what a producer of some threads or coroutines does."""
+WINDOW = 16
+"""Batches of one producer that may be unacknowledged: what a producer of some threads or coroutines does. With 8 it waits for
+acknowledgements, and no process has enough to do all the time."""
 
 
 def sustained(node: Running, *, jobs: int, batch: int, task: str = "noop") -> dict[str, float]:

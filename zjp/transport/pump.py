@@ -151,8 +151,7 @@ class Pump:
 
     def _read_some(self, count_max: int) -> bool:
         """At most so many messages, or for DRAIN_S. False: all were read, or the pump was stopped."""
-        now = time.monotonic()
-        end = now + DRAIN_S
+        end = time.monotonic() + DRAIN_S
         for count in range(count_max):
             loop = self._loop
             if loop is None:

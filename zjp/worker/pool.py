@@ -37,7 +37,7 @@ from ..log import event
 from ..transport.pump import Pump, set_limits
 from ..wire.codec import decode_from_worker
 from ..wire.messages import NotReady, Progress, Ready, Result, Results, Returned, StopJobs, TaskInfo
-from .child import NO_LIMIT, Child, Phase
+from .child import Child, Phase
 from .credit import LARGE_BYTES, PREFETCH_US, Credit, cost_of_large
 from .crew import Crew, Seat, make_run_folder, outbox_of, sweep_run_folder
 from .ledger import Items, Ledger
@@ -169,7 +169,7 @@ class Pool:
             if seat.child is not None:
                 room_us, left = seat.child.room()
                 if room_us > 0:
-                    total_us += room_us if left == NO_LIMIT else min(room_us, self._credit.room_of(left))
+                    total_us += min(room_us, self._credit.room_of(left))
         return self._credit.jobs_for(total_us)
 
     def dispatch(self, fence: int, jobs: Sequence[StoredJob]) -> None:

@@ -10,7 +10,7 @@ import tally
 
 from zjp import App, AsyncClient
 
-BATCH, WINDOW = 100, 8
+BATCH, WINDOW = 100, 16
 """Jobs of one submit, and submits under way."""
 NAMES = {"noop": (), "stamp": ("sent_ns",), "hold": ("index", "ms")}
 

@@ -75,8 +75,7 @@ class Inspection:
         Raises: StoreUnavailable; redis' ConnectionError, upon which a lane makes it again."""
         if self._present is None or self._present.run_id != run_id:
             raise Unreachable("another server was looked at since this connection was made")
-        if self._refusal:
-            self.require()
+        self.require()
 
     def _note(self, server: Server) -> None:
         self._looked_at = self._now()
