@@ -34,6 +34,8 @@ EMPTY_LIMIT_S = 45.0
 """What is left then is a finding, and for the judge."""
 LOOK_S = 0.05
 WORKER_PAUSE_S = (0.0, 0.3)
+ZOMBIES_UNSEEN = 30
+"""One more zombie is made for each so many: the history, which counts in the end, sometimes knows less of one than was seen."""
 WARM_UP_S = 1.0
 DATABASES = ("zjp.db", "records.db")
 
@@ -146,7 +148,7 @@ def _haunt(plan: Plan, nemesis: Nemesis, draw: random.Random, deadline: float) -
         "drain": (plan.drains, nemesis.drain),
         "other": (plan.others, pauses.any),
         "clock": (plan.clock_jumps, pauses.jump_clock),
-        "zombie": (plan.zombies, pauses.make_zombie),
+        "zombie": (plan.zombies + plan.zombies // ZOMBIES_UNSEEN, pauses.make_zombie),
     }
     if outages is not None:
         deeds |= {
